@@ -1,0 +1,117 @@
+/**
+ * The one validator of file names. Names come from a generator that writes what a
+ * model says, and from archives that somebody may have changed: both are hostile.
+ */
+import { StorageError } from './errors.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+
+const encoder = new TextEncoder();
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
+const DRIVE = /^[A-Za-z]:/;
+
+/** Says what is wrong with one path; `null` where nothing is. */
+export function pathProblem(path: unknown, limits: Limits = DEFAULT_LIMITS): string | null {
+  if (typeof path !== 'string') return 'a path is a string';
+  if (path === '') return 'it is empty';
+  if (!path.isWellFormed()) return 'it is not well-formed Unicode';
+  if (CONTROL.test(path)) return 'it holds a control character';
+  if (path.includes('\\')) return 'it holds a backslash';
+  if (path.startsWith('/')) return 'it is absolute';
+  if (DRIVE.test(path)) return 'it begins with a drive';
+  if (byteLength(path) > limits.pathBytes) return `it is longer than ${limits.pathBytes} bytes`;
+  for (const part of path.split('/')) {
+    if (part === '') return 'it has an empty part';
+    if (part === '.' || part === '..') return `it has a part "${part}"`;
+    if (byteLength(part) > limits.partBytes) {
+      return `it has a part longer than ${limits.partBytes} bytes`;
+    }
+  }
+  return null;
+}
+
+/**
+ * Checks all paths of a generation: each alone, and against each other. On some file
+ * systems `A` and `a`, or the two Unicode forms of `é`, are one file, so they are here.
+ *
+ * @throws StorageError `invalid_input` that names the path, `too_large` for the count
+ */
+export function checkPaths(paths: readonly string[], limits: Limits = DEFAULT_LIMITS): void {
+  if (paths.length > limits.files) {
+    throw new StorageError(
+      'too_large',
+      `Cannot take ${paths.length} files: a generation has at most ${limits.files}`,
+    );
+  }
+  const spellings = new Map<string, { spelling: string; kind: 'file' | 'folder' }>();
+  for (const path of paths) {
+    const problem = pathProblem(path, limits);
+    if (problem !== null) throw refuse(path, problem);
+    const folded = foldPath(path);
+    const known = spellings.get(folded);
+    if (known?.kind === 'folder') throw refuse(path, `"${known.spelling}" is also a folder`);
+    if (known !== undefined) {
+      throw refuse(
+        path,
+        known.spelling === path
+          ? 'it is there twice'
+          : `it differs from "${known.spelling}" only in case or Unicode form`,
+      );
+    }
+    spellings.set(folded, { spelling: path, kind: 'file' });
+    checkFolders(path, spellings);
+  }
+}
+
+function checkFolders(
+  path: string,
+  spellings: Map<string, { spelling: string; kind: 'file' | 'folder' }>,
+): void {
+  for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+    const folder = path.slice(0, end);
+    const folded = foldPath(folder);
+    const known = spellings.get(folded);
+    if (known?.kind === 'file') throw refuse(path, `"${known.spelling}" is a file, not a folder`);
+    if (known !== undefined && known.spelling !== folder) {
+      throw refuse(
+        path,
+        `its folder differs from "${known.spelling}" only in case or Unicode form`,
+      );
+    }
+    // A folder that is known has known parents.
+    if (known !== undefined) return;
+    spellings.set(folded, { spelling: folder, kind: 'folder' });
+  }
+}
+
+/**
+ * Orders paths by their code points, which is the order of their UTF-8 bytes: the same
+ * in every language and locale.
+ */
+export function comparePaths(a: string, b: string): number {
+  const shorter = Math.min(a.length, b.length);
+  for (let i = 0; i < shorter; i++) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(i);
+    if (x === y) continue;
+    // Surrogates stand for code points above all other UTF-16 units.
+    const xHigh = x >= 0xd800 && x <= 0xdfff;
+    const yHigh = y >= 0xd800 && y <= 0xdfff;
+    return xHigh === yHigh ? x - y : xHigh ? 1 : -1;
+  }
+  return a.length - b.length;
+}
+
+function byteLength(text: string): number {
+  return encoder.encode(text).length;
+}
+
+/** Case is folded by way of upper case, so that `ſ` and `s`, `ς` and `σ` are one. */
+function foldPath(path: string): string {
+  return path.normalize('NFC').toUpperCase().toLowerCase().normalize('NFC');
+}
+
+function refuse(path: unknown, problem: string): StorageError {
+  const name = typeof path === 'string' ? path : String(path);
+  const shown = name.length > 200 ? `${name.slice(0, 200)}…` : name;
+  return new StorageError('invalid_input', `Cannot use path ${JSON.stringify(shown)}: ${problem}`);
+}

@@ -1,0 +1,36 @@
+import type { SupabaseClient } from '@supabase/supabase-js';
+import { StorageError } from './contract/errors.ts';
+
+/**
+ * Calls one of our SQL functions: one request, one query.
+ *
+ * @param doing completes "Cannot …" in the message, for example `list "abc"`
+ * @throws StorageError `unauthenticated`, `forbidden`, `invalid_input` or `unavailable`
+ */
+export async function callDatabase<T>(
+  client: SupabaseClient,
+  name: string,
+  args: Record<string, unknown>,
+  doing: string,
+): Promise<T> {
+  const { data, error, status } = await client.rpc(name, args);
+  if (error === null) return data as T;
+  throw new StorageError(
+    codeOf(error.code, status),
+    `Cannot ${doing}: the database ${state(status)}`,
+    {
+      cause: error,
+    },
+  );
+}
+
+function codeOf(code: string, status: number) {
+  if (status === 401) return 'unauthenticated';
+  if (code === '42501' || status === 403) return 'forbidden';
+  if (code === '22003' || code === '23514') return 'invalid_input';
+  return 'unavailable';
+}
+
+function state(status: number): string {
+  return status === 0 ? 'is out of reach' : `answered ${status}`;
+}

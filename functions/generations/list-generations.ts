@@ -1,0 +1,42 @@
+import {
+  type Generation,
+  type Page,
+  PageQuerySchema,
+  ProjectParamSchema,
+} from '../_shared/contract/api.ts';
+import { StorageError } from '../_shared/contract/errors.ts';
+import { MAX_VERSION } from '../_shared/contract/ids.ts';
+import { callDatabase } from '../_shared/database.ts';
+import { validate } from '../_shared/validate.ts';
+import type { UserContext } from './context.ts';
+import { notFound, toGeneration } from './rows.ts';
+
+/** `GET /projects/:project`: a project's generations, newest version first. */
+export async function listGenerations(c: UserContext): Promise<Response> {
+  const { project } = validate(ProjectParamSchema, c.req.param());
+  const { limit, cursor } = validate(PageQuerySchema, c.req.query());
+  const rows = await callDatabase<Generation[] | null>(
+    c.var.database,
+    'storage_list_generations',
+    {
+      p_project_id: project,
+      p_limit: limit + 1,
+      p_before: cursor === undefined ? null : parseCursor(cursor),
+    },
+    `list "${project}"`,
+  );
+  if (rows === null) throw notFound(project);
+  const items = rows.slice(0, limit);
+  const page: Page<Generation> = {
+    items: items.map(toGeneration),
+    next_cursor: rows.length > limit ? String(items.at(-1)?.version) : null,
+  };
+  return c.json(page);
+}
+
+/** The cursor is the last version of the page before. */
+function parseCursor(cursor: string): number {
+  const version = /^\d{1,10}$/.test(cursor) ? Number(cursor) : 0;
+  if (version >= 1 && version <= MAX_VERSION) return version;
+  throw new StorageError('invalid_input', 'Cannot use the request: cursor: not one of this list');
+}

@@ -1,0 +1,47 @@
+import { type Page, PageQuerySchema, type Project } from '../_shared/contract/api.ts';
+import { StorageError } from '../_shared/contract/errors.ts';
+import { isId } from '../_shared/contract/ids.ts';
+import { callDatabase } from '../_shared/database.ts';
+import { validate } from '../_shared/validate.ts';
+import type { UserContext } from './context.ts';
+import { toIso } from './rows.ts';
+
+/** `GET /projects`: the user's projects, newest first. */
+export async function listProjects(c: UserContext): Promise<Response> {
+  const { limit, cursor } = validate(PageQuerySchema, c.req.query());
+  const position = cursor === undefined ? null : parseCursor(cursor);
+  const rows = await callDatabase<Project[]>(
+    c.var.database,
+    'storage_list_projects',
+    {
+      p_limit: limit + 1,
+      p_before_created_at: position?.createdAt ?? null,
+      p_before_id: position?.id ?? null,
+    },
+    'list your projects',
+  );
+  const items = rows.slice(0, limit);
+  const last = items.at(-1);
+  const page: Page<Project> = {
+    items: items.map((row) => ({ ...row, created_at: toIso(row.created_at) })),
+    // The cursor keeps the microseconds that the item has lost.
+    next_cursor:
+      rows.length > limit && last !== undefined ? makeCursor(last.created_at, last.id) : null,
+  };
+  return c.json(page);
+}
+
+function makeCursor(createdAt: string, id: string): string {
+  return btoa(`${createdAt} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+}
+
+function parseCursor(cursor: string): { createdAt: string; id: string } {
+  try {
+    const text = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'));
+    const [createdAt = '', id = ''] = text.split(' ');
+    if (isId(id) && !Number.isNaN(Date.parse(createdAt))) return { createdAt, id };
+  } catch {
+    // Not base64: the same answer as for any other cursor that is none of ours.
+  }
+  throw new StorageError('invalid_input', 'Cannot use the request: cursor: not one of this list');
+}

@@ -1,0 +1,484 @@
+import { randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from './cloud/connection.ts';
+import { CloudObjects } from './cloud/objects.ts';
+import { CloudRecords } from './cloud/records.ts';
+import type { Config } from './config.ts';
+import {
+  DEFAULT_LIMITS,
+  formatRef,
+  isInCloud,
+  type Limits,
+  MAX_VERSION,
+  type Manifest,
+  objectKey,
+  PAGE,
+  parseId,
+  parseVersion,
+  type Ref,
+  type Status,
+  StorageError,
+  URL_EXPIRY,
+} from './contract.ts';
+import { Catalog, type GenerationRow, refOf } from './outbox/catalog.ts';
+import { Instance } from './outbox/instance.ts';
+import { Jobs } from './outbox/jobs.ts';
+import { Outbox } from './outbox/outbox.ts';
+import { reconcile } from './reconcile.ts';
+import {
+  parseOwner,
+  parseSave,
+  parseSaveFolder,
+  type SaveFolderInput,
+  type SaveInput,
+  type SaveRequest,
+} from './save-input.ts';
+import { inGeneration, Layout } from './store/layout.ts';
+import { Store } from './store/store.ts';
+import { createWork } from './sync.ts';
+
+/** What a save returns: from here on the generation cannot be lost. */
+export type Receipt = Readonly<
+  Ref & {
+    status: Status;
+    /** False where the same content was there already. */
+    created: boolean;
+    path: string;
+    fileCount: number;
+    /** Bytes of the files. */
+    bytes: number;
+    /** Bytes and hash of the archive. */
+    archiveBytes: number;
+    sha256: string;
+    digest: string;
+  }
+>;
+
+/** What is known of a generation without reading its files. */
+export type Summary = Readonly<
+  Ref & {
+    status: Status;
+    /** Why the upload is parked. */
+    failure: string | null;
+    fileCount: number | null;
+    bytes: number | null;
+    archiveBytes: number | null;
+    digest: string | null;
+    sha256: string | null;
+    objectKey: string;
+    createdAt: string;
+    uploadedAt: string | null;
+  }
+>;
+
+/** A generation that can be read. */
+export type LocalGeneration = Readonly<
+  Ref & {
+    /** The folder with `manifest.json` and `source/`. */
+    path: string;
+    sourcePath: string;
+    manifest: Manifest;
+    from: 'store';
+  }
+>;
+
+export type ProjectSummary = Readonly<{
+  projectId: string;
+  ownerId: string | null;
+  versions: number;
+  latestVersion: number;
+  bytes: number;
+}>;
+
+export type DownloadUrl = Readonly<{
+  url: string;
+  expiresAt: string;
+  sha256: string | null;
+  size: number | null;
+}>;
+
+export type StorageStatus = Readonly<{
+  storePath: string;
+  cloud: { enabled: boolean; url: string | null; bucket: string | null };
+  /** Generations by status. */
+  generations: Readonly<Partial<Record<Status, number>>>;
+  outbox: { owed: number; parked: number; nextDueAt: string | null };
+}>;
+
+/** Names a generation; its generation id, where given, must match. */
+export type RefInput = Readonly<{ projectId: string; version: number; generationId?: string }>;
+
+export type ListPage<T, C> = Readonly<{ items: T[]; nextCursor: C | null }>;
+
+export type StorageOptions = Config & {
+  limits?: Limits;
+  /** Told of what went wrong in the background: it is tried again, parked or passed over. */
+  onProblem?: (error: unknown) => void;
+  now?: () => number;
+  random?: () => number;
+};
+
+/** How long {@link Storage.close} lets uploads that are due run, in milliseconds. */
+const DRAIN_MS = 10_000;
+/** How long a save waits for another save of the same generation, in milliseconds. */
+const SAVE_WAIT_MS = 30_000;
+const SAVE_POLL_MS = 20;
+
+/** Opens the storage of a generator host. Several processes may have the same one open. */
+export async function openStorage(options: StorageOptions): Promise<Storage> {
+  if (process.platform === 'win32') {
+    throw new StorageError('invalid_input', 'Cannot open the storage: Windows is not supported');
+  }
+  const layout = new Layout(options.storePath);
+  mkdirSync(layout.staging, { recursive: true });
+  const instance = new Instance(layout.instances);
+  const catalog = new Catalog(layout.catalog);
+  const store = new Store(layout, options.limits ?? DEFAULT_LIMITS, instance.id);
+  await reconcile({
+    store,
+    catalog,
+    instance,
+    now: options.now ?? Date.now,
+    onProblem: options.onProblem ?? (() => {}),
+  });
+  return new Storage(options, { layout, instance, catalog, store });
+}
+
+export type { Storage };
+
+class Storage {
+  readonly #options: StorageOptions;
+  readonly #instance: Instance;
+  readonly #catalog: Catalog;
+  readonly #jobs: Jobs;
+  readonly #store: Store;
+  readonly #now: () => number;
+  readonly #stopped = new AbortController();
+  readonly #objects: CloudObjects | null = null;
+  readonly #outbox: Outbox | null = null;
+  readonly #saves = new Set<Promise<Receipt>>();
+  #closed: Promise<void> | null = null;
+
+  constructor(
+    options: StorageOptions,
+    parts: { layout: Layout; instance: Instance; catalog: Catalog; store: Store },
+  ) {
+    this.#options = options;
+    this.#instance = parts.instance;
+    this.#catalog = parts.catalog;
+    this.#store = parts.store;
+    this.#jobs = new Jobs(parts.catalog);
+    this.#now = options.now ?? Date.now;
+    if (options.cloud === null) return;
+    const connection = connect(options.cloud, this.#stopped.signal);
+    this.#objects = new CloudObjects(connection);
+    this.#outbox = new Outbox({
+      jobs: this.#jobs,
+      instance: parts.instance,
+      work: createWork({
+        store: parts.store,
+        catalog: parts.catalog,
+        jobs: this.#jobs,
+        objects: this.#objects,
+        records: new CloudRecords(connection),
+        now: this.#now,
+      }),
+      concurrency: options.uploadConcurrency,
+      now: this.#now,
+      random: options.random ?? Math.random,
+      onProblem: options.onProblem ?? (() => {}),
+    });
+    this.#outbox.wake();
+  }
+
+  /**
+   * Saves a generation: on disk and safe from a power loss when this returns, in the cloud soon
+   * after. Saving the same content again changes nothing.
+   *
+   * @throws StorageError `invalid_input` that names the path, `too_large`, `conflict` where the
+   *   version holds something else, `disk_full`; nothing of it is left then
+   */
+  async save(input: SaveInput): Promise<Receipt> {
+    return this.#track(this.#save(parseSave(input)));
+  }
+
+  /** Saves the files of a folder, all but `.git`, `node_modules` and the store itself. */
+  async saveFolder(input: SaveFolderInput): Promise<Receipt> {
+    return this.#track(this.#save(parseSaveFolder(input, [this.#options.storePath])));
+  }
+
+  /** Lets {@link close} wait for the save. */
+  async #track(save: Promise<Receipt>): Promise<Receipt> {
+    this.#saves.add(save);
+    try {
+      return await save;
+    } finally {
+      this.#saves.delete(save);
+    }
+  }
+
+  async #save(request: SaveRequest): Promise<Receipt> {
+    const createdAt = this.#isoNow();
+    const place = await this.#takePlace(request, createdAt);
+    if (place.kind === 'stored') return this.#compare(place.row, request);
+    const { ref } = place;
+    try {
+      if (request.ownerId !== null) this.#noteOwner(ref.projectId, request.ownerId);
+      const { metadata, source } = request;
+      const staged = await this.#store.commit(ref, source, { createdAt, metadata });
+      const facts = {
+        digest: staged.digest,
+        sha256: staged.archive.sha256,
+        md5: staged.archive.md5,
+        archiveBytes: staged.archive.bytes,
+        sourceBytes: staged.sourceBytes,
+        fileCount: staged.fileCount,
+      };
+      this.#catalog.finishSave(ref, facts, createdAt, this.#now());
+    } catch (error) {
+      // Once it is in place it stays, whatever the catalog says: the next start notes it.
+      if (!this.#store.has(ref)) this.#catalog.abortSave(ref);
+      throw error;
+    }
+    this.#outbox?.wake();
+    return this.#receipt(this.#catalog.find(ref.projectId, ref.version)!, true);
+  }
+
+  /** Takes the place of a save, after another save of the same generation where there is one. */
+  async #takePlace(request: SaveRequest, createdAt: string) {
+    const deadline = performance.now() + SAVE_WAIT_MS;
+    for (;;) {
+      const place = this.#catalog.beginSave(request, this.#instance.id, randomUUID, createdAt);
+      if (place.kind !== 'saving') return place;
+      if (performance.now() > deadline) {
+        throw new StorageError(
+          'unavailable',
+          `Cannot save ${formatRef(refOf(place.row))}: another save of it is under way`,
+        );
+      }
+      await sleep(SAVE_POLL_MS);
+    }
+  }
+
+  /** Saving again what is there is no error; anything else under its name is. */
+  async #compare(row: GenerationRow, request: SaveRequest): Promise<Receipt> {
+    const digest = await this.#store.digest(request.source);
+    if (digest !== row.digest) {
+      throw new StorageError(
+        'conflict',
+        `Cannot save ${formatRef(refOf(row))}: it holds other content`,
+      );
+    }
+    if (request.ownerId !== null) this.#noteOwner(row.project_id, request.ownerId);
+    return this.#receipt(row, false);
+  }
+
+  /** Sets a project's owner where it has none; another one is for the cloud to refuse. */
+  #noteOwner(projectId: string, ownerId: string): void {
+    if (this.#catalog.ownerOf(projectId) !== null) return;
+    this.#store.writeOwner(projectId, parseOwner(ownerId));
+    this.#catalog.setOwner(projectId, ownerId);
+  }
+
+  #receipt(row: GenerationRow, created: boolean): Receipt {
+    const ref = refOf(row);
+    return {
+      ...ref,
+      status: this.#statusOf(row),
+      created,
+      path: this.#store.layout.generation(ref),
+      fileCount: row.file_count ?? 0,
+      bytes: row.source_bytes ?? 0,
+      archiveBytes: row.archive_bytes ?? 0,
+      sha256: row.sha256 ?? '',
+      digest: row.digest ?? '',
+    };
+  }
+
+  /** @throws StorageError `not_found` */
+  async get(input: RefInput): Promise<LocalGeneration> {
+    const ref = refOf(this.#find(input));
+    const path = this.#store.layout.generation(ref);
+    return {
+      ...ref,
+      path,
+      sourcePath: inGeneration.source(path),
+      manifest: this.#store.readManifest(ref),
+      from: 'store',
+    };
+  }
+
+  /** @throws StorageError `not_found` */
+  async show(input: RefInput): Promise<Summary> {
+    return this.#summary(this.#find(input));
+  }
+
+  /** The generations of a project, newest version first. A project that is not there has none. */
+  async list(
+    projectId: string,
+    options: { limit?: number; cursor?: number } = {},
+  ): Promise<ListPage<Summary, number>> {
+    const limit = options.limit ?? PAGE.default;
+    const before = options.cursor ?? MAX_VERSION + 1;
+    const rows = this.#catalog.list(parseId(projectId, 'project id'), before, limit + 1);
+    const items = rows.slice(0, limit).map((row) => this.#summary(row));
+    return { items, nextCursor: rows.length > limit ? (items.at(-1)?.version ?? null) : null };
+  }
+
+  /** The projects, by id. */
+  async listProjects(
+    options: { limit?: number; cursor?: string } = {},
+  ): Promise<ListPage<ProjectSummary, string>> {
+    const limit = options.limit ?? PAGE.default;
+    const rows = this.#catalog.listProjects(options.cursor ?? '', limit + 1);
+    const items = rows.slice(0, limit).map((row) => ({
+      projectId: row.id,
+      ownerId: row.owner_id,
+      versions: row.versions,
+      latestVersion: row.latest_version,
+      bytes: row.source_bytes,
+    }));
+    return { items, nextCursor: rows.length > limit ? (items.at(-1)?.projectId ?? null) : null };
+  }
+
+  /**
+   * A signed URL for the archive; `null` while it is not in the bucket.
+   *
+   * @param options.expiresIn seconds, at most 30 days. Default an hour
+   * @throws StorageError `not_found`, `unavailable`
+   */
+  async downloadUrl(
+    input: RefInput,
+    options: { expiresIn?: number } = {},
+  ): Promise<DownloadUrl | null> {
+    const expiresIn = parseExpiry(options.expiresIn);
+    const row = this.#find(input);
+    const ref = refOf(row);
+    if (this.#objects === null || !isInCloud(row.status)) return null;
+    const expiresAt = new Date(this.#now() + expiresIn * 1000).toISOString();
+    const filename = `${ref.projectId}-v${ref.version}.tar.gz`;
+    const url = await this.#objects.sign(objectKey(ref), expiresIn, filename);
+    return { url, expiresAt, sha256: row.sha256, size: row.archive_bytes };
+  }
+
+  /**
+   * Deletes a generation: on disk at once, in the cloud soon after. Deleting twice is fine.
+   *
+   * @returns whether there was something to delete
+   * @throws StorageError `not_found` where it never was
+   */
+  async delete(input: RefInput): Promise<{ ref: Ref; deleted: boolean }> {
+    const row = this.#findAny(input);
+    const ref = refOf(row);
+    if (row.state === 'saving') throw notFound(ref);
+    const deleted = row.state === 'stored';
+    // Also where it is deleted already: what a crash left of it goes now.
+    await this.#store.bury(ref, this.#isoNow());
+    if (deleted) this.#catalog.bury(ref, this.#isoNow(), this.#now());
+    this.#outbox?.wake();
+    return { ref, deleted };
+  }
+
+  async status(): Promise<StorageStatus> {
+    const { cloud, storePath } = this.#options;
+    const { pending = 0, ...others } = this.#catalog.countByStatus();
+    const { nextDueAt, ...counts } = this.#jobs.counts();
+    return {
+      storePath,
+      cloud: {
+        enabled: cloud !== null,
+        url: cloud?.url ?? null,
+        bucket: cloud?.bucket ?? null,
+      },
+      generations: { ...others, [cloud === null ? 'local' : 'pending']: pending },
+      outbox: {
+        ...counts,
+        nextDueAt: nextDueAt === null ? null : new Date(nextDueAt).toISOString(),
+      },
+    };
+  }
+
+  /**
+   * Waits until all that can be uploaded now is: what waits for a retry or is parked stays owed.
+   *
+   * @param timeoutMs the longest wait, in milliseconds
+   */
+  async drain(timeoutMs: number = DRAIN_MS): Promise<void> {
+    await this.#outbox?.drain(timeoutMs);
+  }
+
+  /** Ends the storage: lets what is under way finish for a bounded time, leaves the rest owed. */
+  close(options: { drainMs?: number } = {}): Promise<void> {
+    this.#closed ??= this.#close(options.drainMs ?? DRAIN_MS);
+    return this.#closed;
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    await Promise.allSettled(this.#saves);
+    if (drainMs > 0) await this.drain(drainMs);
+    const outboxStopped = this.#outbox?.stop();
+    this.#stopped.abort(new StorageError('unavailable', 'The agent is shutting down'));
+    await outboxStopped;
+    await this.#store.close();
+    this.#catalog.close();
+    this.#instance.close();
+  }
+
+  #find(input: RefInput): GenerationRow {
+    const row = this.#findAny(input);
+    if (row.state !== 'stored') throw notFound(refOf(row));
+    return row;
+  }
+
+  #findAny(input: RefInput): GenerationRow {
+    const projectId = parseId(input.projectId, 'project id');
+    const version = parseVersion(input.version);
+    const generationId =
+      input.generationId === undefined ? null : parseId(input.generationId, 'generation id');
+    const row = this.#catalog.find(projectId, version);
+    if (row === null || (generationId !== null && row.generation_id !== generationId)) {
+      throw notFound({ projectId, version });
+    }
+    return row;
+  }
+
+  #statusOf(row: GenerationRow): Status {
+    if (row.state === 'deleted') return 'deleted';
+    return row.status === 'pending' && this.#options.cloud === null ? 'local' : row.status;
+  }
+
+  #summary(row: GenerationRow): Summary {
+    const ref = refOf(row);
+    return {
+      ...ref,
+      status: this.#statusOf(row),
+      failure: row.failure,
+      fileCount: row.file_count,
+      bytes: row.source_bytes,
+      archiveBytes: row.archive_bytes,
+      digest: row.digest,
+      sha256: row.sha256,
+      objectKey: objectKey(ref),
+      createdAt: row.created_at,
+      uploadedAt: row.uploaded_at,
+    };
+  }
+
+  #isoNow(): string {
+    return new Date(this.#now()).toISOString();
+  }
+}
+
+function parseExpiry(expiresIn: number | undefined): number {
+  const seconds = expiresIn ?? URL_EXPIRY.default;
+  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= URL_EXPIRY.max) return seconds;
+  throw new StorageError(
+    'invalid_input',
+    `Cannot sign a URL for ${seconds} seconds: it is good for 1 to ${URL_EXPIRY.max}`,
+  );
+}
+
+function notFound(ref: Pick<Ref, 'projectId' | 'version'>): StorageError {
+  return new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
+}

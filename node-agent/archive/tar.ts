@@ -1,0 +1,91 @@
+/**
+ * Headers of a tar: POSIX ustar, with a pax header where a path does not fit or is not ASCII.
+ * Format: IEEE Std 1003.1-2017, `pax`, "ustar Interchange Format" and "pax Header Block".
+ */
+
+/** Tar is written in blocks of this many bytes. */
+export const TAR_BLOCK = 512;
+
+/** The time of every entry, so that the same files make the same bytes: the oldest zip knows. */
+const MTIME = Date.UTC(1980, 0, 1) / 1000;
+const NAME_BYTES = 100;
+const PREFIX_BYTES = 155;
+const ASCII = /^[\x20-\x7e]*$/;
+
+type Entry = { path: string; size: number; mode: number };
+
+/** The header of a file, and before it the pax header where one is needed. */
+export function tarHeader({ path, size, mode }: Entry): Buffer {
+  const split = ASCII.test(path) ? splitPath(path) : null;
+  if (split !== null) return ustar({ ...split, size, mode, type: '0' });
+  const record = paxRecord('path', path);
+  return Buffer.concat([
+    ustar({ name: 'PaxHeader', prefix: '', size: record.length, mode: 0o644, type: 'x' }),
+    record,
+    tarPadding(record.length),
+    // Readers that know no pax see this name; it is unique enough to lose nothing.
+    ustar({ name: asciiName(path), prefix: '', size, mode, type: '0' }),
+  ]);
+}
+
+/** The zeros that fill the last block of an entry of the given size. */
+export function tarPadding(size: number): Buffer {
+  return Buffer.alloc((TAR_BLOCK - (size % TAR_BLOCK)) % TAR_BLOCK);
+}
+
+/** The two empty blocks that end a tar. */
+export function tarEnd(): Buffer {
+  return Buffer.alloc(2 * TAR_BLOCK);
+}
+
+/** Splits a path at a slash into ustar's prefix and name; `null` where it does not fit. */
+function splitPath(path: string): { name: string; prefix: string } | null {
+  if (path.length <= NAME_BYTES) return { name: path, prefix: '' };
+  const slash = path.indexOf('/', path.length - NAME_BYTES - 1);
+  return slash < 1 || slash > PREFIX_BYTES || slash === path.length - 1
+    ? null
+    : { prefix: path.slice(0, slash), name: path.slice(slash + 1) };
+}
+
+function asciiName(path: string): string {
+  return path.replaceAll(/[^\x20-\x7e]/g, '_').slice(-NAME_BYTES);
+}
+
+/** `{length} {key}={value}\n`, where the length counts its own digits. */
+function paxRecord(key: string, value: string): Buffer {
+  const rest = Buffer.from(` ${key}=${value}\n`);
+  let length = rest.length + 1;
+  while (String(length).length + rest.length !== length) {
+    length = String(length).length + rest.length;
+  }
+  return Buffer.concat([Buffer.from(String(length)), rest]);
+}
+
+function ustar(entry: {
+  name: string;
+  prefix: string;
+  size: number;
+  mode: number;
+  type: '0' | 'x';
+}): Buffer {
+  const block = Buffer.alloc(TAR_BLOCK);
+  block.write(entry.name, 0, NAME_BYTES, 'latin1');
+  writeOctal(block, entry.mode, 100, 8);
+  writeOctal(block, 0, 108, 8);
+  writeOctal(block, 0, 116, 8);
+  writeOctal(block, entry.size, 124, 12);
+  writeOctal(block, MTIME, 136, 12);
+  block.fill(' ', 148, 156);
+  block.write(entry.type, 156, 'latin1');
+  block.write('ustar\0' + '00', 257, 'latin1');
+  writeOctal(block, 0, 329, 8);
+  writeOctal(block, 0, 337, 8);
+  block.write(entry.prefix, 345, PREFIX_BYTES, 'latin1');
+  const checksum = block.reduce((sum, byte) => sum + byte, 0);
+  block.write(`${checksum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+  return block;
+}
+
+function writeOctal(block: Buffer, value: number, offset: number, length: number): void {
+  block.write(`${value.toString(8).padStart(length - 1, '0')}\0`, offset, 'latin1');
+}

@@ -1,0 +1,49 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import type { RefInput } from '../agent.ts';
+import { isId, parseVersion, StorageError } from '../contract.ts';
+
+/** Adds the arguments that name a generation: `PROJECT VERSION [--generation ID]`. */
+export function addRefArguments(command: Command): Command {
+  return command
+    .argument('<project>', 'project id', parseIdArgument)
+    .argument('<version>', 'version: 1, 2, 3 …', parseVersionArgument)
+    .option('--generation <id>', 'the generation id, which must match', parseIdArgument);
+}
+
+export function toRef(
+  projectId: string,
+  version: number,
+  options: { generation?: string },
+): RefInput {
+  return {
+    projectId,
+    version,
+    ...(options.generation === undefined ? {} : { generationId: options.generation }),
+  };
+}
+
+export function parseIdArgument(text: string): string {
+  if (isId(text)) return text;
+  throw new InvalidArgumentError(
+    'An id has 1 to 128 letters, digits, "_" or "-" and begins with a letter or digit',
+  );
+}
+
+export function parseVersionArgument(text: string): number {
+  return asArgument(() => parseVersion(text));
+}
+
+/** A whole number of at least one. */
+export function parseCountArgument(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('A whole number from 1');
+}
+
+function asArgument<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof StorageError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
+}

@@ -1,0 +1,83 @@
+import { existsSync } from 'node:fs';
+import { openStorage, type Storage } from '../agent.ts';
+import { readConfig } from '../config.ts';
+import { StorageError, toProblem } from '../contract.ts';
+import { toWire } from '../wire.ts';
+
+/** What the commands share: the streams, and the storage that the environment describes. */
+export class CommandContext {
+  /** Set by `--json`: data is one object on stdout, a failure the problem object. */
+  json = false;
+
+  /** Data, for people or for pipes. */
+  print(text: string): void {
+    process.stdout.write(`${text}\n`);
+  }
+
+  /** One JSON object, in the form of the wire. */
+  printJson(value: unknown): void {
+    this.print(JSON.stringify(toWire(value)));
+  }
+
+  /** Talk: never part of the data. */
+  say(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  /** Shows data: as JSON where it was asked for, else as the given lines. */
+  show(value: unknown, lines: () => string[]): void {
+    if (this.json) this.printJson(value);
+    else for (const line of lines()) this.print(line);
+  }
+
+  fail(error: unknown): void {
+    const problem = toProblem(error);
+    if (this.json) this.print(JSON.stringify(problem));
+    else this.say(problem.detail);
+    if (!(error instanceof StorageError) && process.env.LOG_LEVEL === 'debug') console.error(error);
+  }
+
+  /** Opens the storage, does the work, and closes it again. */
+  async withStorage<T>(
+    work: (storage: Storage) => Promise<T>,
+    options: { drain?: boolean } = {},
+  ): Promise<T> {
+    if (existsSync('.env')) process.loadEnvFile('.env');
+    const storage = await openStorage({
+      ...readConfig(process.env),
+      onProblem: (error) => {
+        if (error instanceof StorageError) this.say(`${error.message}. It stays owed.`);
+      },
+    });
+    try {
+      return await work(storage);
+    } finally {
+      await storage.close(options.drain === true ? {} : { drainMs: 0 });
+    }
+  }
+}
+
+/** `12.3 MB`: for people, in powers of a thousand. */
+export function formatBytes(bytes: number | null): string {
+  if (bytes === null) return '-';
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** Rows in columns as wide as their longest cell. */
+export function formatTable(header: string[], rows: string[][]): string[] {
+  const all = [header, ...rows];
+  const widths = header.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  return all.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}

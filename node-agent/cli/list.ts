@@ -1,0 +1,80 @@
+import type { Command } from 'commander';
+import type { Storage } from '../agent.ts';
+import { PAGE } from '../contract.ts';
+import { parseCountArgument, parseIdArgument } from './arguments.ts';
+import { type CommandContext, formatBytes, formatTable } from './context.ts';
+
+type ListOptions = { limit: number; cursor?: string };
+
+export function addList(program: Command, context: CommandContext): void {
+  program
+    .command('list')
+    .description('list projects, or the generations of one, newest first')
+    .argument('[project]', 'project id', parseIdArgument)
+    .option('--limit <n>', 'rows', parseCountArgument, PAGE.default)
+    .option('--cursor <cursor>', 'next_cursor of the page before')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ codebegen-storage list
+  $ codebegen-storage list shop --limit 10 --json`,
+    )
+    .action(async (project: string | undefined, options: ListOptions) => {
+      await context.withStorage(async (storage) => {
+        if (project === undefined) await listProjects(context, storage, options);
+        else await listGenerations(context, storage, project, options);
+      });
+    });
+}
+
+async function listProjects(
+  context: CommandContext,
+  storage: Storage,
+  { limit, cursor }: ListOptions,
+): Promise<void> {
+  const page = await storage.listProjects({ limit, ...(cursor === undefined ? {} : { cursor }) });
+  context.show(page, () =>
+    formatTable(
+      ['PROJECT', 'VERSIONS', 'LATEST', 'BYTES', 'OWNER'],
+      page.items.map((item) => [
+        item.projectId,
+        String(item.versions),
+        `v${item.latestVersion}`,
+        formatBytes(item.bytes),
+        item.ownerId ?? '-',
+      ]),
+    ),
+  );
+  sayMore(context, page.nextCursor);
+}
+
+async function listGenerations(
+  context: CommandContext,
+  storage: Storage,
+  project: string,
+  { limit, cursor }: ListOptions,
+): Promise<void> {
+  const page = await storage.list(project, {
+    limit,
+    ...(cursor === undefined ? {} : { cursor: parseCountArgument(cursor) }),
+  });
+  context.show(page, () =>
+    formatTable(
+      ['VERSION', 'GENERATION', 'STATUS', 'FILES', 'BYTES', 'CREATED'],
+      page.items.map((item) => [
+        `v${item.version}`,
+        item.generationId,
+        item.status,
+        String(item.fileCount ?? '-'),
+        formatBytes(item.bytes),
+        item.createdAt,
+      ]),
+    ),
+  );
+  sayMore(context, page.nextCursor);
+}
+
+function sayMore(context: CommandContext, cursor: string | number | null): void {
+  if (cursor !== null && !context.json) context.say(`There are more: --cursor ${cursor}`);
+}

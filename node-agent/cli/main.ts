@@ -1,0 +1,60 @@
+import { Command, CommanderError } from 'commander';
+import { ERROR_CODES, StorageError } from '../contract.ts';
+import { CommandContext } from './context.ts';
+import { addDelete } from './delete.ts';
+import { addGet } from './get.ts';
+import { addList } from './list.ts';
+import { addSave } from './save.ts';
+import { addShow } from './show.ts';
+import { addStatus } from './status.ts';
+import { addUrl } from './url.ts';
+import { readVersion } from './version.ts';
+
+const EXIT_USAGE = 2;
+
+/** Runs one command. Returns the exit code. */
+export async function main(args: string[]): Promise<number> {
+  const context = new CommandContext();
+  const program = new Command('codebegen-storage')
+    .description('Keeps every generation: on this host at once, in a private bucket soon after.')
+    .version(readVersion())
+    .option('--json', 'print one JSON object; a failure too')
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .hook('preAction', (_, action) => {
+      context.json = Boolean(action.optsWithGlobals().json);
+    });
+  for (const add of [addSave, addGet, addUrl, addList, addShow, addDelete, addStatus]) {
+    add(program, context);
+  }
+  // `codebegen-storage save DIR --json` and `codebegen-storage --json save DIR` are the same.
+  for (const command of program.commands) {
+    command.option('--json', 'print one JSON object; a failure too').exitOverride();
+  }
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return 0;
+  } catch (error) {
+    return exitCodeOf(error, context, args);
+  }
+}
+
+function exitCodeOf(error: unknown, context: CommandContext, args: string[]): number {
+  if (error instanceof CommanderError) {
+    // Help and version that were asked for.
+    if (error.exitCode === 0) return 0;
+    context.json = args.includes('--json');
+    const text = error.message.replace(/^error: /, '');
+    // A command without arguments has printed its help already.
+    if (error.code !== 'commander.help') {
+      context.fail(new StorageError('invalid_input', `${upperFirst(text)}. Try --help.`));
+    }
+    return EXIT_USAGE;
+  }
+  context.fail(error);
+  return error instanceof StorageError ? ERROR_CODES[error.code].exit : ERROR_CODES.internal.exit;
+}
+
+function upperFirst(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,57 @@
+import { statSync } from 'node:fs';
+import type { Command } from 'commander';
+import { StorageError } from '../contract.ts';
+import { parseIdArgument, parseVersionArgument } from './arguments.ts';
+import { type CommandContext, formatBytes } from './context.ts';
+
+type SaveOptions = {
+  project: string;
+  version?: number;
+  generation?: string;
+  owner?: string;
+};
+
+export function addSave(program: Command, context: CommandContext): void {
+  program
+    .command('save')
+    .description('save the files of a folder as a generation')
+    .argument('<dir>', 'the folder; .git and node_modules in it are passed over')
+    .requiredOption('--project <id>', 'project id', parseIdArgument)
+    .option('--version <n>', 'version; the next free one where left out', parseVersionArgument)
+    .option('--generation <id>', 'generation id; a new one where left out', parseIdArgument)
+    .option('--owner <uuid>', 'the user whose project it is')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ codebegen-storage save ./out --project shop
+  $ codebegen-storage save ./out --project shop --version 3 --generation gen-456 --json`,
+    )
+    .action(async (folder: string, options: SaveOptions) => {
+      checkFolder(folder);
+      await context.withStorage(
+        async (storage) => {
+          const receipt = await storage.saveFolder({
+            folder,
+            projectId: options.project,
+            ...(options.version === undefined ? {} : { version: options.version }),
+            ...(options.generation === undefined ? {} : { generationId: options.generation }),
+            ...(options.owner === undefined ? {} : { ownerId: options.owner }),
+          });
+          context.show(receipt, () => [
+            `${receipt.projectId} v${receipt.version} ${receipt.generationId}: ${
+              receipt.created ? 'saved' : 'unchanged'
+            }, ${receipt.fileCount} files, ${formatBytes(receipt.bytes)}, ${receipt.status}`,
+          ]);
+        },
+        { drain: true },
+      );
+    });
+}
+
+function checkFolder(folder: string): void {
+  const stat = statSync(folder, { throwIfNoEntry: false });
+  if (stat?.isDirectory()) return;
+  const state = stat === undefined ? 'there is no such folder' : 'it is no folder';
+  throw new StorageError('invalid_input', `Cannot save "${folder}": ${state}`);
+}

@@ -1,0 +1,117 @@
+import type { BlockIndex } from '../archive/pack.ts';
+import type { Manifest, Ref } from '../contract.ts';
+import { formatRef } from '../contract.ts';
+import type { Connection } from './connection.ts';
+import { fromPlatform } from './translate.ts';
+
+/** What is said of a generation before a byte of it is sent. */
+export type Reservation = Readonly<{
+  ref: Ref;
+  objectKey: string;
+  digest: string | null;
+  sha256: string;
+  archiveBytes: number;
+  sourceBytes: number;
+  fileCount: number;
+  createdAt: string;
+  ownerId: string | null;
+}>;
+
+export type ReserveOutcome =
+  | { outcome: 'reserved'; status: 'pending' | 'uploaded' | 'verified'; sha256: string }
+  | { outcome: 'conflict'; reason: string }
+  | { outcome: 'deleted' }
+  | { outcome: 'no_database' };
+
+export type RecordOutcome = {
+  outcome: 'recorded' | 'missing' | 'deleted' | 'superseded' | 'no_database';
+};
+
+export type DeletionOutcome =
+  | { outcome: 'recorded'; bucket: string; object_key: string }
+  | { outcome: 'missing' | 'no_database' };
+
+/** How PostgREST says that a function is not there: our migrations are not applied. */
+const NO_SUCH_FUNCTION = new Set(['PGRST202', '42883']);
+
+/** The rows of generations in Postgres, written through our SQL functions. */
+export class CloudRecords {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Takes the version, before a byte is sent. */
+  reserve(reservation: Reservation): Promise<ReserveOutcome> {
+    const { ref } = reservation;
+    return this.#call(
+      'storage_reserve_generation',
+      {
+        p_project_id: ref.projectId,
+        p_version: ref.version,
+        p_generation_id: ref.generationId,
+        p_bucket: this.#connection.settings.bucket,
+        p_object_key: reservation.objectKey,
+        p_digest: reservation.digest,
+        p_sha256: reservation.sha256,
+        p_archive_bytes: reservation.archiveBytes,
+        p_source_bytes: reservation.sourceBytes,
+        p_file_count: reservation.fileCount,
+        p_created_at: reservation.createdAt,
+        p_owner_id: reservation.ownerId,
+      },
+      `reserve ${formatRef(ref)}`,
+    );
+  }
+
+  /** Notes that the archive is in the bucket, or proven equal. */
+  record(
+    ref: Ref,
+    sha256: string,
+    status: 'uploaded' | 'verified',
+    details?: { manifest: Manifest; blockIndex: BlockIndex | null },
+  ): Promise<RecordOutcome> {
+    return this.#call(
+      'storage_record_generation',
+      {
+        p_project_id: ref.projectId,
+        p_version: ref.version,
+        p_sha256: sha256,
+        p_status: status,
+        p_manifest: details?.manifest ?? null,
+        p_block_index: details?.blockIndex ?? null,
+      },
+      `record ${formatRef(ref)}`,
+    );
+  }
+
+  /** Leaves a tombstone; tells which object to remove. */
+  recordDeletion(ref: Ref): Promise<DeletionOutcome> {
+    return this.#call(
+      'storage_record_deletion',
+      {
+        p_project_id: ref.projectId,
+        p_version: ref.version,
+        p_generation_id: ref.generationId,
+      },
+      `record the deletion of ${formatRef(ref)}`,
+    );
+  }
+
+  /** Notes that the object of a deleted generation is gone. */
+  async recordRemoval(ref: Ref): Promise<void> {
+    await this.#call(
+      'storage_record_removal',
+      { p_project_id: ref.projectId, p_version: ref.version },
+      `record the removal of ${formatRef(ref)}`,
+    );
+  }
+
+  async #call<T>(name: string, args: Record<string, unknown>, doing: string): Promise<T> {
+    const { data, error, status } = await this.#connection.client.rpc(name, args);
+    if (error === null) return data as T;
+    if (NO_SUCH_FUNCTION.has(error.code)) return { outcome: 'no_database' } as T;
+    throw fromPlatform({ ...error, status }, doing, 'the database');
+  }
+}

@@ -1,0 +1,43 @@
+/** The contract, for the agent: the one place from which it reaches into `functions/`. */
+
+export { digestText } from '../functions/_shared/contract/digest.ts';
+export {
+  ERROR_CODES,
+  type ErrorCode,
+  type Problem,
+  StorageError,
+  toProblem,
+} from '../functions/_shared/contract/errors.ts';
+export {
+  foldId,
+  isId,
+  MAX_VERSION,
+  parseId,
+  parseVersion,
+} from '../functions/_shared/contract/ids.ts';
+export {
+  DEFAULT_LIMITS,
+  type Limits,
+  PAGE,
+  URL_EXPIRY,
+} from '../functions/_shared/contract/limits.ts';
+export {
+  type CompleteManifest,
+  DEFAULT_MODE,
+  type Manifest,
+  type ManifestEntry,
+  parseManifest,
+} from '../functions/_shared/contract/manifest.ts';
+export {
+  ARCHIVE_TYPE,
+  DEFAULT_BUCKET,
+  objectKey,
+} from '../functions/_shared/contract/object-key.ts';
+export { checkPaths, comparePaths, pathProblem } from '../functions/_shared/contract/paths.ts';
+export {
+  folderName,
+  formatRef,
+  parseFolderName,
+  type Ref,
+} from '../functions/_shared/contract/ref.ts';
+export { isInCloud, type Status } from '../functions/_shared/contract/status.ts';

@@ -1,0 +1,425 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { foldId, formatRef, MAX_VERSION, type Ref, StorageError } from '../contract.ts';
+
+/**
+ * Which generations there are and what work is owed for them: an index of the disk, which can be
+ * made again from it. Several processes may have it open.
+ */
+const SCHEMA = `
+  create table projects (
+    id text primary key,
+    folded text not null unique,
+    owner_id text
+  ) strict, without rowid;
+
+  create table generations (
+    project_id text not null references projects (id),
+    version integer not null,
+    generation_id text not null,
+    -- saving: promised, not yet in place; stored: in place; deleted: a tombstone is left
+    state text not null check (state in ('saving', 'stored', 'deleted')),
+    -- which instance is saving it
+    instance_id text,
+    -- how far it is on its way to the cloud
+    status text not null default 'pending'
+      check (status in ('pending', 'uploaded', 'verified', 'failed')),
+    failure text,
+    digest text,
+    sha256 text,
+    md5 text,
+    archive_bytes integer,
+    source_bytes integer,
+    file_count integer,
+    created_at text not null,
+    uploaded_at text,
+    primary key (project_id, version)
+  ) strict, without rowid;
+  create index generations_by_id on generations (project_id, generation_id);
+  create index generations_by_state on generations (state, status);
+
+  create table jobs (
+    id integer primary key,
+    project_id text not null,
+    version integer not null,
+    kind text not null check (kind in ('reserve', 'upload', 'verify', 'delete')),
+    attempts integer not null default 0,
+    due_at integer not null,
+    -- the instance that works on it
+    leased_by text,
+    parked integer not null default 0,
+    failure text,
+    -- where a resumable upload goes on
+    upload_url text
+  ) strict;
+  create index jobs_of_ref on jobs (project_id, version, id);
+  create index jobs_due on jobs (parked, leased_by, due_at);
+`;
+
+const SCHEMA_VERSION = 1;
+
+/** How long a statement waits for another process, in milliseconds. */
+const BUSY_MS = 10_000;
+
+export type GenerationRow = Readonly<{
+  project_id: string;
+  version: number;
+  generation_id: string;
+  state: 'saving' | 'stored' | 'deleted';
+  instance_id: string | null;
+  status: 'pending' | 'uploaded' | 'verified' | 'failed';
+  failure: string | null;
+  digest: string | null;
+  sha256: string | null;
+  md5: string | null;
+  archive_bytes: number | null;
+  source_bytes: number | null;
+  file_count: number | null;
+  created_at: string;
+  uploaded_at: string | null;
+}>;
+
+/** What is known of a generation once it is in place. */
+export type StoredFacts = Readonly<{
+  digest: string | null;
+  sha256: string | null;
+  md5: string | null;
+  archiveBytes: number | null;
+  sourceBytes: number;
+  fileCount: number;
+}>;
+
+export type SavePlace =
+  | Readonly<{ kind: 'new'; ref: Ref }>
+  | Readonly<{ kind: 'stored'; row: GenerationRow }>
+  | Readonly<{ kind: 'saving'; row: GenerationRow }>;
+
+export class Catalog {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  /** Whether it was made just now, so that the disk has to be read into it. */
+  readonly isNew: boolean;
+
+  constructor(path: string) {
+    this.#db = new DatabaseSync(path);
+    this.#db.exec(
+      `pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = normal`,
+    );
+    this.isNew = this.transaction(() => {
+      const version = this.#get<{ user_version: number }>('pragma user_version')?.user_version;
+      if (version === SCHEMA_VERSION) return false;
+      if (version !== 0) {
+        throw new StorageError(
+          'internal',
+          `Cannot open "${path}": it is of schema ${version}, this version of codebegen-storage knows ${SCHEMA_VERSION}`,
+        );
+      }
+      this.#db.exec(`${SCHEMA} pragma user_version = ${SCHEMA_VERSION};`);
+      return true;
+    });
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /** Runs all of it or nothing, alone among all processes. */
+  transaction<T>(work: () => T): T {
+    this.#db.exec('begin immediate');
+    try {
+      const result = work();
+      this.#db.exec('commit');
+      return result;
+    } catch (error) {
+      this.#db.exec('rollback');
+      throw error;
+    }
+  }
+
+  // Saving --------------------------------------------------------------------------------------
+
+  /**
+   * Takes the place of a save, or tells who has it.
+   *
+   * @param version left out: that of the generation id where it is known, else the next free one
+   * @throws StorageError `conflict`
+   */
+  beginSave(
+    want: { projectId: string; version: number | null; generationId: string | null },
+    instanceId: string,
+    makeId: () => string,
+    createdAt: string,
+  ): SavePlace {
+    return this.transaction(() => {
+      const { projectId } = want;
+      this.ensureProject(projectId);
+      const row = this.#findPlace(want);
+      if (row !== null) {
+        const taken = want.generationId !== null && row.generation_id !== want.generationId;
+        if (taken) throw refuse(row, `the version is held by generation "${row.generation_id}"`);
+        if (row.state === 'deleted') throw refuse(row, 'it was deleted');
+        return { kind: row.state, row };
+      }
+      const version = want.version ?? this.#nextVersion(projectId);
+      const ref = { projectId, version, generationId: want.generationId ?? makeId() };
+      this.#run(
+        `insert into generations (project_id, version, generation_id, state, instance_id, created_at)
+         values (?, ?, ?, 'saving', ?, ?)`,
+        projectId,
+        version,
+        ref.generationId,
+        instanceId,
+        createdAt,
+      );
+      return { kind: 'new', ref };
+    });
+  }
+
+  #findPlace(want: { projectId: string; version: number | null; generationId: string | null }) {
+    if (want.version !== null) return this.find(want.projectId, want.version);
+    if (want.generationId === null) return null;
+    return this.#get<GenerationRow>(
+      `select * from generations where project_id = ? and generation_id = ?
+       order by version desc limit 1`,
+      want.projectId,
+      want.generationId,
+    );
+  }
+
+  #nextVersion(projectId: string): number {
+    const next = this.#get<{ version: number }>(
+      'select coalesce(max(version), 0) + 1 as version from generations where project_id = ?',
+      projectId,
+    )!.version;
+    if (next > MAX_VERSION) {
+      throw new StorageError('conflict', `Cannot save into "${projectId}": it has no free version`);
+    }
+    return next;
+  }
+
+  /** Notes that a generation is in place, and what is owed for it. May be repeated. */
+  finishSave(ref: Ref, facts: StoredFacts, createdAt: string, now: number): void {
+    this.transaction(() => {
+      this.ensureProject(ref.projectId);
+      this.#run(
+        `insert into generations (project_id, version, generation_id, state, created_at, digest,
+           sha256, md5, archive_bytes, source_bytes, file_count)
+         values (?, ?, ?, 'stored', ?, ?, ?, ?, ?, ?, ?)
+         on conflict (project_id, version) do update set state = 'stored', instance_id = null,
+           digest = excluded.digest, sha256 = excluded.sha256, md5 = excluded.md5,
+           archive_bytes = excluded.archive_bytes, source_bytes = excluded.source_bytes,
+           file_count = excluded.file_count, created_at = excluded.created_at`,
+        ref.projectId,
+        ref.version,
+        ref.generationId,
+        createdAt,
+        facts.digest,
+        facts.sha256,
+        facts.md5,
+        facts.archiveBytes,
+        facts.sourceBytes,
+        facts.fileCount,
+      );
+      this.#owe(ref, 'reserve', now);
+    });
+  }
+
+  /** Gives the place of a save back that did not come to be. */
+  abortSave(ref: Ref): void {
+    this.#run(
+      `delete from generations where project_id = ? and version = ? and state = 'saving'`,
+      ref.projectId,
+      ref.version,
+    );
+  }
+
+  /** Saves that were under way when their instance ended. */
+  unfinishedSaves(): GenerationRow[] {
+    return this.#all<GenerationRow>(`select * from generations where state = 'saving'`);
+  }
+
+  /** @throws StorageError `conflict` where another project has this id in other case */
+  ensureProject(projectId: string): void {
+    const known = this.#get<{ id: string }>(
+      'select id from projects where folded = ?',
+      foldId(projectId),
+    );
+    if (known === null) {
+      this.#run('insert into projects (id, folded) values (?, ?)', projectId, foldId(projectId));
+    } else if (known.id !== projectId) {
+      throw new StorageError(
+        'conflict',
+        `Cannot use project "${projectId}": there is "${known.id}", which differs only in case`,
+      );
+    }
+  }
+
+  ownerOf(projectId: string): string | null {
+    return (
+      this.#get<{ owner_id: string | null }>(
+        'select owner_id from projects where id = ?',
+        projectId,
+      )?.owner_id ?? null
+    );
+  }
+
+  setOwner(projectId: string, ownerId: string): void {
+    this.#run('update projects set owner_id = ? where id = ?', ownerId, projectId);
+  }
+
+  // Reading -------------------------------------------------------------------------------------
+
+  find(projectId: string, version: number): GenerationRow | null {
+    return this.#get<GenerationRow>(
+      'select * from generations where project_id = ? and version = ?',
+      projectId,
+      version,
+    );
+  }
+
+  /** Generations of a project that are in place, newest version first, below `before`. */
+  list(projectId: string, before: number, limit: number): GenerationRow[] {
+    return this.#all<GenerationRow>(
+      `select * from generations where project_id = ? and version < ? and state = 'stored'
+       order by version desc limit ?`,
+      projectId,
+      before,
+      limit,
+    );
+  }
+
+  /** Projects by id, after the given one. */
+  listProjects(after: string, limit: number) {
+    return this.#all<{
+      id: string;
+      owner_id: string | null;
+      versions: number;
+      latest_version: number;
+      source_bytes: number;
+    }>(
+      `select p.id, p.owner_id, count(*) as versions, max(g.version) as latest_version,
+         coalesce(sum(g.source_bytes), 0) as source_bytes
+       from projects p join generations g on g.project_id = p.id and g.state = 'stored'
+       where p.id > ? group by p.id order by p.id limit ?`,
+      after,
+      limit,
+    );
+  }
+
+  countByStatus(): Record<string, number> {
+    const rows = this.#all<{ status: string; count: number }>(
+      `select status, count(*) as count from generations where state = 'stored' group by status`,
+    );
+    return Object.fromEntries(rows.map((row) => [row.status, row.count]));
+  }
+
+  // The way to the cloud ------------------------------------------------------------------------
+
+  setHashes(ref: Ref, hashes: { sha256: string; md5: string; bytes: number }): void {
+    this.#run(
+      `update generations set sha256 = ?, md5 = ?, archive_bytes = ?
+       where project_id = ? and version = ?`,
+      hashes.sha256,
+      hashes.md5,
+      hashes.bytes,
+      ref.projectId,
+      ref.version,
+    );
+  }
+
+  setStatus(ref: Ref, status: GenerationRow['status'], at: string): void {
+    this.#run(
+      `update generations set status = ?, failure = null,
+         uploaded_at = case when ? = 'pending' then null else coalesce(uploaded_at, ?) end
+       where project_id = ? and version = ?`,
+      status,
+      status,
+      at,
+      ref.projectId,
+      ref.version,
+    );
+  }
+
+  /** Marks a generation deleted and owes its deletion; what else was owed for it is dropped. */
+  bury(ref: Ref, at: string, now: number): void {
+    this.transaction(() => {
+      this.ensureProject(ref.projectId);
+      this.#run(
+        `insert into generations (project_id, version, generation_id, state, created_at)
+         values (?, ?, ?, 'deleted', ?)
+         on conflict (project_id, version) do update set state = 'deleted', instance_id = null`,
+        ref.projectId,
+        ref.version,
+        ref.generationId,
+        at,
+      );
+      this.#run(
+        'delete from jobs where project_id = ? and version = ? and leased_by is null',
+        ref.projectId,
+        ref.version,
+      );
+      this.#owe(ref, 'delete', now);
+    });
+  }
+
+  #owe(ref: Ref, kind: string, now: number): void {
+    this.#run(
+      `insert into jobs (project_id, version, kind, due_at)
+       select ?, ?, ?, ? where not exists (
+         select 1 from jobs where project_id = ? and version = ?
+           and (kind = 'delete' or ? <> 'delete')
+       )`,
+      ref.projectId,
+      ref.version,
+      kind,
+      now,
+      ref.projectId,
+      ref.version,
+      kind,
+    );
+  }
+
+  /** For the jobs, which live in the same database and change with it. */
+  get sql(): Sql {
+    return {
+      get: (sql, ...values) => this.#get(sql, ...values),
+      all: (sql, ...values) => this.#all(sql, ...values),
+      run: (sql, ...values) => this.#run(sql, ...values),
+    };
+  }
+
+  #get<T>(sql: string, ...values: SQLInputValue[]): T | null {
+    return (this.#prepare(sql).get(...values) as T | undefined) ?? null;
+  }
+
+  #all<T>(sql: string, ...values: SQLInputValue[]): T[] {
+    return this.#prepare(sql).all(...values) as T[];
+  }
+
+  #run(sql: string, ...values: SQLInputValue[]): void {
+    this.#prepare(sql).run(...values);
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+export type Sql = {
+  get<T>(sql: string, ...values: SQLInputValue[]): T | null;
+  all<T>(sql: string, ...values: SQLInputValue[]): T[];
+  run(sql: string, ...values: SQLInputValue[]): void;
+};
+
+/** The ref of a row. */
+export function refOf(row: GenerationRow): Ref {
+  return { projectId: row.project_id, version: row.version, generationId: row.generation_id };
+}
+
+function refuse(row: GenerationRow, state: string): StorageError {
+  return new StorageError('conflict', `Cannot save ${formatRef(refOf(row))}: ${state}`);
+}

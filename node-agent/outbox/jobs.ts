@@ -1,0 +1,148 @@
+import type { Catalog, Sql } from './catalog.ts';
+
+/** Jobs of one generation go one after another. */
+const IS_FIRST = `not exists (
+  select 1 from jobs e where e.project_id = j.project_id and e.version = j.version and e.id < j.id
+)`;
+
+export type JobKind = 'reserve' | 'upload' | 'verify' | 'delete';
+
+/** Work owed to the cloud for one generation. */
+export type Job = Readonly<{
+  id: number;
+  project_id: string;
+  version: number;
+  kind: JobKind;
+  attempts: number;
+  due_at: number;
+  leased_by: string | null;
+  parked: 0 | 1;
+  failure: string | null;
+  upload_url: string | null;
+}>;
+
+/** The durable list of work. Work is done at least once; whoever does it makes it count once. */
+export class Jobs {
+  readonly #catalog: Catalog;
+  readonly #sql: Sql;
+
+  constructor(catalog: Catalog) {
+    this.#catalog = catalog;
+    this.#sql = catalog.sql;
+  }
+
+  /** Takes the next job that is due. */
+  claim(instanceId: string, now: number): Job | null {
+    return this.#catalog.transaction(() => {
+      const job = this.#sql.get<Job>(
+        `select * from jobs j
+         where parked = 0 and leased_by is null and due_at <= ? and ${IS_FIRST}
+         order by due_at, id limit 1`,
+        now,
+      );
+      if (job !== null)
+        this.#sql.run('update jobs set leased_by = ? where id = ?', instanceId, job.id);
+      return job;
+    });
+  }
+
+  /** When the next job is due; `null` where none waits. */
+  nextDue(): number | null {
+    return (
+      this.#sql.get<{ due_at: number }>(
+        `select due_at from jobs j
+         where parked = 0 and leased_by is null and ${IS_FIRST} order by due_at limit 1`,
+      )?.due_at ?? null
+    );
+  }
+
+  /**
+   * Ends a step: the job goes on with the next kind, or is done. Where the generation was deleted
+   * meanwhile, only the deletion is still owed.
+   */
+  finish(job: Job, next: JobKind | null, now: number): void {
+    this.#catalog.transaction(() => {
+      const deleted = this.#catalog.find(job.project_id, job.version)?.state === 'deleted';
+      if (next === null || (deleted && job.kind !== 'delete')) {
+        this.#sql.run('delete from jobs where id = ?', job.id);
+        return;
+      }
+      this.#sql.run(
+        `update jobs set kind = ?, attempts = 0, due_at = ?, leased_by = null, failure = null
+         where id = ?`,
+        next,
+        now,
+        job.id,
+      );
+    });
+  }
+
+  /** Gives a job back to be tried again at a time. */
+  retry(job: Job, dueAt: number, failure: string): void {
+    this.#sql.run(
+      `update jobs set attempts = attempts + 1, due_at = ?, leased_by = null, failure = ?
+       where id = ?`,
+      dueAt,
+      failure,
+      job.id,
+    );
+  }
+
+  /** Gives a job back untouched: its worker stops. */
+  release(job: Job): void {
+    this.#sql.run('update jobs set leased_by = null where id = ?', job.id);
+  }
+
+  /** Sets a job aside that cannot succeed as things are; it stays visible. */
+  park(job: Job, failure: string): void {
+    this.#catalog.transaction(() => {
+      this.#sql.run(
+        `update jobs set parked = 1, attempts = attempts + 1, leased_by = null, failure = ?
+         where id = ?`,
+        failure,
+        job.id,
+      );
+      if (job.kind !== 'delete') {
+        this.#sql.run(
+          `update generations set status = 'failed', failure = ?
+           where project_id = ? and version = ?`,
+          failure,
+          job.project_id,
+          job.version,
+        );
+      }
+    });
+  }
+
+  /** Remembers where a resumable upload goes on. */
+  setUploadUrl(job: Job, url: string | null): void {
+    this.#sql.run('update jobs set upload_url = ? where id = ?', url, job.id);
+  }
+
+  /** Frees the jobs of instances that are gone. */
+  freeLeases(isGone: (instanceId: string) => boolean): void {
+    const holders = this.#sql.all<{ leased_by: string }>(
+      'select distinct leased_by from jobs where leased_by is not null',
+    );
+    for (const { leased_by } of holders) {
+      if (!isGone(leased_by)) continue;
+      this.#sql.run('update jobs set leased_by = null where leased_by = ?', leased_by);
+    }
+  }
+
+  counts(): { owed: number; parked: number; nextDueAt: number | null } {
+    const row = this.#sql.get<{ owed: number; parked: number }>(
+      'select count(*) filter (where parked = 0) as owed, count(*) filter (where parked = 1) as parked from jobs',
+    );
+    return { owed: row?.owed ?? 0, parked: row?.parked ?? 0, nextDueAt: this.nextDue() };
+  }
+
+  /** Jobs of one generation, first to last. */
+  ofGeneration(projectId: string, version: number): Job[] {
+    return this.#sql.all<Job>(
+      'select * from jobs where project_id = ? and version = ? order by id',
+      projectId,
+      version,
+    );
+  }
+}

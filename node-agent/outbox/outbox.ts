@@ -1,0 +1,125 @@
+import { StorageError } from '../contract.ts';
+import { backoffMs } from './backoff.ts';
+import type { Instance } from './instance.ts';
+import type { Job, JobKind, Jobs } from './jobs.ts';
+
+/** Does one step of a job and says what comes next; `null` where nothing does. */
+export type Work = (job: Job, signal: AbortSignal) => Promise<JobKind | null>;
+
+export type OutboxOptions = {
+  jobs: Jobs;
+  instance: Instance;
+  work: Work;
+  /** Jobs at once. */
+  concurrency: number;
+  now: () => number;
+  random: () => number;
+  /** Told of every job that did not end well. */
+  onProblem: (error: unknown) => void;
+};
+
+/** How often other processes' jobs and leases are looked for. */
+const POLL_MS = 2000;
+
+/** A mistake of ours or of the other side's bytes may pass; it is not tried for ever. */
+const MAX_ATTEMPTS_AT_CORRUPT = 5;
+
+/** Works off what is owed to the cloud, in the background, for as long as it is started. */
+export class Outbox {
+  readonly #options: OutboxOptions;
+  readonly #stopping = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+  #timer: NodeJS.Timeout | null = null;
+  #polledAt = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+  }
+
+  /** Looks for work now. Called whenever some was added. */
+  wake(): void {
+    if (this.#stopping.signal.aborted) return;
+    const { jobs, instance, concurrency, now } = this.#options;
+    if (now() - this.#polledAt >= POLL_MS) {
+      this.#polledAt = now();
+      jobs.freeLeases((id) => instance.isGone(id));
+    }
+    while (this.#running.size < concurrency) {
+      const job = jobs.claim(instance.id, now());
+      if (job === null) break;
+      const run = this.#run(job).finally(() => {
+        this.#running.delete(run);
+        this.wake();
+      });
+      this.#running.add(run);
+    }
+    if (this.#running.size === 0) for (const done of this.#idle.splice(0)) done();
+    this.#schedule();
+  }
+
+  /**
+   * Waits until nothing is left that could be done now: all done, parked, or waiting for a retry.
+   *
+   * @param timeoutMs the longest wait
+   */
+  async drain(timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#idle.push(resolve);
+    this.wake();
+    const timer = setTimeout(resolve, timeoutMs);
+    await promise;
+    clearTimeout(timer);
+  }
+
+  /** Stops: what is under way is given up, stays owed, and is done by the next start. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new StorageError('unavailable', 'The agent is shutting down'));
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await Promise.all(this.#running);
+    for (const done of this.#idle.splice(0)) done();
+  }
+
+  async #run(job: Job): Promise<void> {
+    const { jobs, work, now, random, onProblem } = this.#options;
+    try {
+      jobs.finish(job, await work(job, this.#stopping.signal), now());
+    } catch (error) {
+      if (this.#stopping.signal.aborted) {
+        jobs.release(job);
+        return;
+      }
+      onProblem(error);
+      const failure = error instanceof StorageError ? error.message : `Unexpected: ${error}`;
+      if (mayRetry(job, error)) {
+        const wait = backoffMs(
+          job.attempts,
+          random(),
+          error instanceof StorageError ? error.retryAfterMs : null,
+        );
+        jobs.retry(job, now() + wait, failure);
+      } else {
+        jobs.park(job, failure);
+      }
+    }
+  }
+
+  #schedule(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#stopping.signal.aborted) return;
+    const { jobs, now, concurrency } = this.#options;
+    const due = this.#running.size < concurrency ? jobs.nextDue() : null;
+    const wait = due === null ? POLL_MS : Math.min(POLL_MS, Math.max(1, due - now()));
+    this.#timer = setTimeout(() => this.wake(), wait);
+    this.#timer.unref();
+  }
+}
+
+/**
+ * A cloud that is away comes back, so that is tried for ever; what it refuses for good is not.
+ */
+function mayRetry(job: Job, error: unknown): boolean {
+  if (!(error instanceof StorageError)) return job.attempts < MAX_ATTEMPTS_AT_CORRUPT;
+  if (error.code === 'corrupt') return error.retryable && job.attempts < MAX_ATTEMPTS_AT_CORRUPT;
+  return error.retryable;
+}

@@ -1,0 +1,128 @@
+import { resolve } from 'node:path';
+import { DEFAULT_MODE, parseId, parseVersion, StorageError } from './contract.ts';
+import type { Source, SourceFile } from './store/source.ts';
+
+/** The content of one file: text, bytes, or either with what JSON needs to say. */
+export type FileContent =
+  | string
+  | Uint8Array
+  | Readonly<{
+      content: string | Uint8Array;
+      /** How `content` is written where it is a string. @default 'utf8' */
+      encoding?: 'utf8' | 'base64';
+      /** Permission bits. @default 0o644 */
+      mode?: number;
+    }>;
+
+type SaveDetails = {
+  projectId: string;
+  /** Left out: the next free one, or that of the generation id where it was saved before. */
+  version?: number;
+  /** Left out: a new UUID. */
+  generationId?: string;
+  /** The user whose project it is. */
+  ownerId?: string;
+  /** Anything that JSON can hold; kept in the manifest. */
+  metadata?: Record<string, unknown>;
+};
+
+/** Files by path, relative and with `/`. */
+export type SaveInput = SaveDetails & {
+  files: Readonly<Record<string, FileContent>> | ReadonlyMap<string, FileContent>;
+};
+
+export type SaveFolderInput = SaveDetails & {
+  folder: string;
+  /** Paths in the folder that are passed over, beside every `.git` and `node_modules`. */
+  exclude?: readonly string[];
+};
+
+/** A save whose every field is checked. */
+export type SaveRequest = Readonly<{
+  projectId: string;
+  version: number | null;
+  generationId: string | null;
+  ownerId: string | null;
+  metadata: Record<string, unknown>;
+  source: Source;
+}>;
+
+/** What is no part of a generation, wherever it lies. */
+const SKIP_NAMES = ['.git', 'node_modules'];
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+
+/** @throws StorageError `invalid_input` */
+export function parseSave(input: SaveInput): SaveRequest {
+  const files = input.files instanceof Map ? [...input.files] : Object.entries(input.files);
+  return {
+    ...parseDetails(input),
+    source: { kind: 'files', files: files.map(([path, file]) => parseFile(path, file)) },
+  };
+}
+
+/**
+ * @param skipPaths what must not be saved although it lies in the folder
+ * @throws StorageError `invalid_input`
+ */
+export function parseSaveFolder(input: SaveFolderInput, skipPaths: readonly string[]): SaveRequest {
+  const folder = resolve(input.folder);
+  const excluded = (input.exclude ?? []).map((path) => resolve(folder, path));
+  return {
+    ...parseDetails(input),
+    source: {
+      kind: 'folder',
+      folder,
+      skipNames: SKIP_NAMES,
+      skipPaths: [...skipPaths, ...excluded],
+    },
+  };
+}
+
+/** @throws StorageError `invalid_input` */
+export function parseOwner(value: unknown): string {
+  if (typeof value === 'string' && UUID.test(value)) return value.toLowerCase();
+  throw new StorageError(
+    'invalid_input',
+    `Cannot use ${JSON.stringify(value)} as owner: an owner is a user's UUID`,
+  );
+}
+
+function parseDetails(input: SaveDetails) {
+  return {
+    projectId: parseId(input.projectId, 'project id'),
+    version: input.version === undefined ? null : parseVersion(input.version),
+    generationId:
+      input.generationId === undefined ? null : parseId(input.generationId, 'generation id'),
+    ownerId: input.ownerId === undefined ? null : parseOwner(input.ownerId),
+    metadata: parseMetadata(input.metadata),
+  };
+}
+
+function parseMetadata(metadata: unknown): Record<string, unknown> {
+  if (metadata === undefined) return {};
+  try {
+    const copy: unknown = JSON.parse(JSON.stringify(metadata));
+    if (copy !== null && typeof copy === 'object' && !Array.isArray(copy)) {
+      return copy as Record<string, unknown>;
+    }
+  } catch {
+    // Cycles and the like: the same answer.
+  }
+  throw new StorageError('invalid_input', 'Cannot use the metadata: it is no JSON object');
+}
+
+function parseFile(path: string, file: FileContent): SourceFile {
+  if (typeof file === 'string') return { path, content: Buffer.from(file), mode: DEFAULT_MODE };
+  if (file instanceof Uint8Array) return { path, content: file, mode: DEFAULT_MODE };
+  const { content, encoding = 'utf8', mode = DEFAULT_MODE } = file ?? {};
+  const bad = (problem: string) =>
+    new StorageError('invalid_input', `Cannot use file ${JSON.stringify(path)}: ${problem}`);
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) throw bad('its mode is no mode');
+  if (content instanceof Uint8Array) return { path, content, mode };
+  if (typeof content !== 'string') throw bad('its content is neither text nor bytes');
+  if (encoding === 'utf8') return { path, content: Buffer.from(content), mode };
+  if (encoding !== 'base64') throw bad('its encoding is neither "utf8" nor "base64"');
+  if (content.length % 4 !== 0 || !BASE64.test(content)) throw bad('its content is not base64');
+  return { path, content: Buffer.from(content, 'base64'), mode };
+}

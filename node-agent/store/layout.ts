@@ -1,0 +1,58 @@
+import { join } from 'node:path';
+import { folderName, type Ref } from '../contract.ts';
+
+/** Everything of ours that is no project: a name that no project id can have. */
+export const OWN_FOLDER = '.codebegen-storage';
+
+/** Where things are under `FILE_STORAGE_PATH`. Every path of the agent comes from here. */
+export class Layout {
+  /** Absolute. */
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  get own(): string {
+    return join(this.root, OWN_FOLDER);
+  }
+  get catalog(): string {
+    return join(this.own, 'catalog.sqlite');
+  }
+  /** One folder for each running instance, for what is not whole yet or not gone yet. */
+  get staging(): string {
+    return join(this.own, 'staging');
+  }
+  /** One locked file for each running instance. */
+  get instances(): string {
+    return join(this.own, 'instances');
+  }
+
+  project(projectId: string): string {
+    return join(this.root, projectId);
+  }
+  projectFile(projectId: string): string {
+    return join(this.project(projectId), 'project.json');
+  }
+  generations(projectId: string): string {
+    return join(this.project(projectId), 'generations');
+  }
+  tombstones(projectId: string): string {
+    return join(this.generations(projectId), '.deleted');
+  }
+  tombstone(ref: Ref): string {
+    return join(this.tombstones(ref.projectId), `${folderName(ref)}.json`);
+  }
+  generation(ref: Ref): string {
+    return join(this.generations(ref.projectId), folderName(ref));
+  }
+}
+
+/** What is in the folder of a generation, staged or in place. */
+export const inGeneration = {
+  manifest: (folder: string) => join(folder, 'manifest.json'),
+  archive: (folder: string) => join(folder, 'archive.tar.gz'),
+  blockIndex: (folder: string) => join(folder, 'archive.index.json'),
+  source: (folder: string) => join(folder, 'source'),
+  artifacts: (folder: string) => join(folder, 'artifacts'),
+};

@@ -1,0 +1,137 @@
+import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type BlockIndex, formatManifest, packArchive } from '../archive/pack.ts';
+import {
+  type CompleteManifest,
+  digestText,
+  type Limits,
+  type ManifestEntry,
+  type Ref,
+} from '../contract.ts';
+import { syncFolder } from './durable.ts';
+import { sha256Hex } from './hash.ts';
+import { inGeneration } from './layout.ts';
+import { type Inventory, type Source, takeInventory } from './source.ts';
+
+/** What a save is to become. */
+export type StageInput = Readonly<{
+  /** The folder to make. Its parent exists. */
+  folder: string;
+  ref: Ref;
+  createdAt: string;
+  metadata: Record<string, unknown>;
+  source: Source;
+  limits: Limits;
+}>;
+
+/** What is staged: whole, its archive durable, not yet in place. */
+export type Staged = Readonly<{
+  digest: string;
+  sourceBytes: number;
+  fileCount: number;
+  archive: { bytes: number; sha256: string; md5: string };
+}>;
+
+/**
+ * Writes a generation to a staging folder. Only the archive and the folder's entries are synced:
+ * they are the commit, and the tree can be made from them again. The archive is synced beside
+ * the writing of the tree, never after it: on ext4 that would flush the tree too.
+ */
+export async function stageGeneration(input: StageInput): Promise<Staged> {
+  const { folder, ref } = input;
+  const inventory = takeInventory(input.source, input.limits);
+  const manifest = makeManifest(input, inventory);
+
+  mkdirSync(folder);
+  const archive = inGeneration.archive(folder);
+  const packed = writeArchive(archive, manifest, inventory);
+  if (packed.blockIndex !== null) writeIndex(folder, packed.blockIndex);
+  const synced = syncFile(archive).then(() => syncFolder(folder));
+  try {
+    writeTree(inGeneration.source(folder), inventory.entries, inventory);
+    writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), { flag: 'wx' });
+  } finally {
+    await synced;
+  }
+  return {
+    digest: manifest.digest,
+    sourceBytes: manifest.total_size_bytes,
+    fileCount: manifest.file_count,
+    archive: { bytes: packed.bytes, sha256: packed.sha256, md5: packed.md5 },
+  };
+
+  function writeArchive(path: string, content: CompleteManifest, files: Inventory) {
+    const fd = openSync(path, 'wx');
+    try {
+      return packArchive(
+        content,
+        (_, file) => files.read(file),
+        (bytes) => writeAll(fd, bytes),
+      );
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  function writeIndex(into: string, index: BlockIndex) {
+    writeFileSync(inGeneration.blockIndex(into), JSON.stringify(index), { flag: 'wx' });
+  }
+
+  function makeManifest({ createdAt, metadata }: StageInput, files: Inventory): CompleteManifest {
+    return {
+      generation_id: ref.generationId,
+      project_id: ref.projectId,
+      version: ref.version,
+      created_at: createdAt,
+      file_count: files.entries.length,
+      total_size_bytes: files.totalBytes,
+      files: files.entries.map((entry) => entry.path),
+      metadata,
+      schema: 1,
+      digest: sha256Hex(digestText(files.entries)),
+      entries: files.entries,
+      artifacts: [],
+    };
+  }
+}
+
+/** The digest that a source would have, with nothing written. */
+export function digestSource(source: Source, limits: Limits): string {
+  return sha256Hex(digestText(takeInventory(source, limits).entries));
+}
+
+function writeTree(root: string, entries: readonly ManifestEntry[], files: Inventory): void {
+  mkdirSync(root);
+  const made = new Set<string>();
+  // What the process's umask takes away is of no matter: the manifest has the mode.
+  for (const entry of entries) {
+    const path = join(root, entry.path);
+    const parent = dirname(path);
+    if (parent !== root && !made.has(parent)) {
+      mkdirSync(parent, { recursive: true });
+      made.add(parent);
+    }
+    const fd = openSync(path, 'wx', entry.mode);
+    try {
+      for (const piece of files.read(entry.path)) writeAll(fd, piece);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let offset = 0; offset < bytes.length; ) {
+    offset += writeSync(fd, bytes, offset);
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, 'r+');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

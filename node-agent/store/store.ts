@@ -1,0 +1,204 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { BlockIndex } from '../archive/pack.ts';
+import {
+  formatRef,
+  isId,
+  type Limits,
+  type Manifest,
+  parseFolderName,
+  parseManifest,
+  type Ref,
+  StorageError,
+} from '../contract.ts';
+import { fromFileSystem, makeFolder, syncFolder, writeFileDurably } from './durable.ts';
+import { inGeneration, type Layout } from './layout.ts';
+import type { Source } from './source.ts';
+import type { Staged } from './stage.ts';
+import { Workers } from './workers.ts';
+
+/** The mark that something was deleted. */
+export type Tombstone = Readonly<{
+  project_id: string;
+  version: number;
+  generation_id: string;
+  deleted_at: string;
+}>;
+
+/** Generations on disk: the truth. Nothing here knows of catalog or cloud. */
+export class Store {
+  readonly layout: Layout;
+  readonly #limits: Limits;
+  readonly #workers = new Workers();
+  readonly #staging: string;
+
+  /** @param instanceId names the staging folder that is this process's own */
+  constructor(layout: Layout, limits: Limits, instanceId: string) {
+    this.layout = layout;
+    this.#limits = limits;
+    this.#staging = join(layout.staging, instanceId);
+    mkdirSync(this.#staging, { recursive: true });
+  }
+
+  digest(source: Source): Promise<string> {
+    return this.#workers.digest(source, this.#limits);
+  }
+
+  /**
+   * Puts a generation on disk for good: when this returns, it survives a power loss. When it
+   * throws before the generation is in place, nothing of it is left.
+   *
+   * @throws StorageError `conflict` where the folder is there already
+   */
+  async commit(
+    ref: Ref,
+    source: Source,
+    details: { createdAt: string; metadata: Record<string, unknown> },
+  ): Promise<Staged> {
+    const staged = join(this.#staging, randomUUID());
+    try {
+      const result = await this.#workers.stage({
+        folder: staged,
+        ref,
+        ...details,
+        source,
+        limits: this.#limits,
+      });
+      const place = this.layout.generation(ref);
+      makeFolder(dirname(place));
+      if (existsSync(place)) {
+        throw new StorageError('conflict', `Cannot save ${formatRef(ref)}: its folder exists`);
+      }
+      renameSync(staged, place);
+      syncFolder(dirname(place));
+      return result;
+    } catch (error) {
+      await rm(staged, { recursive: true, force: true });
+      throw fromFileSystem(error, `save ${formatRef(ref)}`);
+    }
+  }
+
+  /** Tells whether a generation is on disk, whole. */
+  has(ref: Ref): boolean {
+    return existsSync(inGeneration.manifest(this.layout.generation(ref)));
+  }
+
+  /** @throws StorageError `not_found`, `corrupt` */
+  readManifest(ref: Ref): Manifest {
+    const path = inGeneration.manifest(this.layout.generation(ref));
+    return parseManifest(readOrNull(path) ?? notHere(ref), path);
+  }
+
+  /** Where blocks are in the archive; `null` for small ones, which are read whole. */
+  readBlockIndex(ref: Ref): BlockIndex | null {
+    const text = readOrNull(inGeneration.blockIndex(this.layout.generation(ref)));
+    return text === null ? null : (JSON.parse(text) as BlockIndex);
+  }
+
+  /**
+   * Deletes a generation: first the tombstone, which is the commit, then the folder. May be
+   * repeated, and finishes what an earlier call left.
+   */
+  async bury(ref: Ref, deletedAt: string): Promise<void> {
+    const tombstone: Tombstone = {
+      project_id: ref.projectId,
+      version: ref.version,
+      generation_id: ref.generationId,
+      deleted_at: deletedAt,
+    };
+    const trash = join(this.#staging, randomUUID());
+    try {
+      if (!existsSync(this.layout.tombstone(ref))) {
+        makeFolder(this.layout.tombstones(ref.projectId));
+        const text = `${JSON.stringify(tombstone, null, 2)}\n`;
+        writeFileDurably(this.layout.tombstone(ref), text, trash);
+      }
+      if (existsSync(this.layout.generation(ref))) {
+        renameSync(this.layout.generation(ref), trash);
+        await rm(trash, { recursive: true, force: true });
+      }
+    } catch (error) {
+      throw fromFileSystem(error, `delete ${formatRef(ref)}`);
+    }
+  }
+
+  /** The owner that was named at a save; `null` where nobody was. */
+  readOwner(projectId: string): string | null {
+    const text = readOrNull(this.layout.projectFile(projectId));
+    return text === null ? null : (JSON.parse(text) as { owner_id: string | null }).owner_id;
+  }
+
+  /** Keeps the owner of a project, so that it is known even where the catalog is lost. */
+  writeOwner(projectId: string, ownerId: string): void {
+    try {
+      makeFolder(this.layout.project(projectId));
+      const text = `${JSON.stringify({ id: projectId, owner_id: ownerId }, null, 2)}\n`;
+      const temporary = join(this.#staging, randomUUID());
+      writeFileDurably(this.layout.projectFile(projectId), text, temporary);
+    } catch (error) {
+      throw fromFileSystem(error, `note the owner of "${projectId}"`);
+    }
+  }
+
+  /** Walks all that is on disk: generations in place, and tombstones. */
+  *scan(): Iterable<{ ref: Ref; deletedAt: string | null }> {
+    for (const projectId of listFolder(this.layout.root).filter(isId)) {
+      for (const name of listFolder(this.layout.generations(projectId))) {
+        const parsed = parseFolderName(name);
+        if (parsed === null) continue;
+        const ref = { projectId, ...parsed };
+        if (this.has(ref) && !existsSync(this.layout.tombstone(ref)))
+          yield { ref, deletedAt: null };
+      }
+      for (const name of listFolder(this.layout.tombstones(projectId))) {
+        const parsed = parseFolderName(name.replace(/\.json$/, ''));
+        if (parsed === null) continue;
+        const ref = { projectId, ...parsed };
+        const tombstone = JSON.parse(readOrNull(this.layout.tombstone(ref)) ?? '{}') as Tombstone;
+        yield { ref, deletedAt: tombstone.deleted_at };
+      }
+    }
+  }
+
+  /** Removes what instances that are gone left in staging. */
+  async sweepStaging(isGone: (instanceId: string) => boolean): Promise<void> {
+    for (const instanceId of listFolder(this.layout.staging)) {
+      if (!isGone(instanceId)) continue;
+      await rm(join(this.layout.staging, instanceId), { recursive: true, force: true });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#workers.close();
+    await rm(this.#staging, { recursive: true, force: true });
+  }
+}
+
+function notHere(ref: Ref): never {
+  throw new StorageError('not_found', `Cannot find ${formatRef(ref)} in the store`);
+}
+
+function readOrNull(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}
+
+function listFolder(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}

@@ -1,0 +1,45 @@
+import { availableParallelism } from 'node:os';
+import { extname } from 'node:path';
+import { Tinypool } from 'tinypool';
+import { type Limits, StorageError } from '../contract.ts';
+import type { Source } from './source.ts';
+import type { Staged, StageInput } from './stage.ts';
+import type { Outcome } from './worker.ts';
+
+/** A source file when the source runs, a compiled one when the package does. */
+const WORKER = new URL(`./worker${extname(import.meta.url)}`, import.meta.url).href;
+
+/** How long an idle thread is kept. */
+const IDLE_MS = 30_000;
+
+/** The threads that do the heavy work of saves. */
+export class Workers {
+  readonly #pool = new Tinypool({
+    filename: WORKER,
+    runtime: 'worker_threads',
+    minThreads: 0,
+    maxThreads: Math.max(2, availableParallelism()),
+    idleTimeout: IDLE_MS,
+    // Flags of the host process are not for threads: some, like --input-type, would break them.
+    execArgv: [],
+  });
+
+  stage(input: StageInput): Promise<Staged> {
+    return this.#run('stage', input);
+  }
+
+  digest(source: Source, limits: Limits): Promise<string> {
+    return this.#run('digest', { source, limits });
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+
+  async #run<T>(name: string, input: unknown): Promise<T> {
+    const outcome = (await this.#pool.run(input, { name })) as Outcome<T>;
+    if ('value' in outcome) return outcome.value;
+    const { code, message, cause } = outcome.failure;
+    throw new StorageError(code, message, { cause });
+  }
+}

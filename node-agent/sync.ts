@@ -1,0 +1,155 @@
+import type { CloudObjects } from './cloud/objects.ts';
+import type { CloudRecords } from './cloud/records.ts';
+import { formatRef, isInCloud, objectKey, type Ref, StorageError } from './contract.ts';
+import { type Catalog, type GenerationRow, refOf } from './outbox/catalog.ts';
+import type { Job, JobKind, Jobs } from './outbox/jobs.ts';
+import type { Work } from './outbox/outbox.ts';
+import { hashFile } from './store/hash.ts';
+import { inGeneration } from './store/layout.ts';
+import type { Store } from './store/store.ts';
+
+type Parts = {
+  store: Store;
+  catalog: Catalog;
+  jobs: Jobs;
+  objects: CloudObjects;
+  records: CloudRecords;
+  now: () => number;
+};
+
+const NO_RESUME = { url: null, save: () => {} };
+
+/** How long to wait for migrations that are not applied yet, in milliseconds. */
+const NO_DATABASE_RETRY_MS = 5 * 60_000;
+
+/** The steps that bring a generation to the cloud, and out of it. Each may be repeated. */
+export function createWork(parts: Parts): Work {
+  const { store, catalog, jobs, objects, records } = parts;
+  const isoNow = () => new Date(parts.now()).toISOString();
+
+  return async function work(job: Job): Promise<JobKind | null> {
+    const row = catalog.find(job.project_id, job.version);
+    if (row === null) return null;
+    if (job.kind === 'delete') return remove(row);
+    if (row.state !== 'stored') return null;
+    switch (job.kind) {
+      case 'reserve':
+        return reserve(row);
+      case 'upload':
+        return upload(row, job);
+      case 'verify':
+        return verify(row);
+    }
+  };
+
+  async function reserve(given: GenerationRow): Promise<JobKind | null> {
+    const ref = refOf(given);
+    const row = await withHashes(given);
+    const reserved = await records.reserve({
+      ref,
+      objectKey: objectKey(ref),
+      digest: row.digest,
+      sha256: row.sha256,
+      archiveBytes: row.archive_bytes,
+      sourceBytes: row.source_bytes ?? 0,
+      fileCount: row.file_count ?? 0,
+      createdAt: row.created_at,
+      ownerId: catalog.ownerOf(ref.projectId),
+    });
+    switch (reserved.outcome) {
+      case 'conflict':
+        throw new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${reserved.reason}`);
+      case 'deleted':
+        await store.bury(ref, isoNow());
+        catalog.bury(ref, isoNow(), parts.now());
+        return null;
+      case 'no_database':
+        // Uploaded before there was a database: the row is still owed.
+        if (isInCloud(row.status)) throw noDatabase(ref);
+        return 'upload';
+      case 'reserved':
+        if (reserved.status === 'pending') return 'upload';
+        // Uploaded before, by us before a crash or by another host with the same content.
+        catalog.setStatus(ref, reserved.status, isoNow());
+        return reserved.status === 'verified' || reserved.sha256 !== row.sha256 ? null : 'verify';
+    }
+  }
+
+  async function upload(given: GenerationRow, job: Job): Promise<JobKind | null> {
+    const ref = refOf(given);
+    const row = await withHashes(given);
+    await objects.put(objectKey(ref), archiveOf(row), {
+      url: job.upload_url,
+      save: (url) => jobs.setUploadUrl(job, url),
+    });
+    const { outcome } = await records.record(ref, row.sha256, 'uploaded', {
+      manifest: store.readManifest(ref),
+      blockIndex: store.readBlockIndex(ref),
+    });
+    if (outcome === 'missing' || outcome === 'superseded') return 'reserve';
+    if (outcome === 'deleted') {
+      // Deleted in the cloud while we uploaded: what we put there goes again.
+      await objects.remove(objectKey(ref));
+      return 'reserve';
+    }
+    catalog.setStatus(ref, 'uploaded', isoNow());
+    return 'verify';
+  }
+
+  async function verify(given: GenerationRow): Promise<JobKind | null> {
+    const ref = refOf(given);
+    const row = await withHashes(given);
+    const archive = archiveOf(row);
+    const key = objectKey(ref);
+    // An earlier attempt may have removed what was wrong.
+    if ((await objects.info(key)) === null) await objects.put(key, archive, NO_RESUME);
+    try {
+      await objects.verify(key, archive);
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
+      // Other bytes than were sent: they go, and the next attempt sends them again.
+      await objects.remove(key);
+      throw error;
+    }
+    const { outcome } = await records.record(ref, row.sha256, 'verified');
+    catalog.setStatus(ref, 'verified', isoNow());
+    return outcome === 'recorded' ? null : 'reserve';
+  }
+
+  async function remove(row: GenerationRow): Promise<null> {
+    const ref = refOf(row);
+    const recorded = await records.recordDeletion(ref);
+    await objects.remove(recorded.outcome === 'recorded' ? recorded.object_key : objectKey(ref));
+    if (recorded.outcome === 'recorded') await records.recordRemoval(ref);
+    return null;
+  }
+
+  /** The row with its hashes, which a rebuilt catalog does not have. */
+  async function withHashes(row: GenerationRow) {
+    const ref = refOf(row);
+    const { sha256, md5, archive_bytes } = row;
+    if (sha256 !== null && md5 !== null && archive_bytes !== null) {
+      return { ...row, sha256, md5, archive_bytes };
+    }
+    const hashed = await hashFile(inGeneration.archive(store.layout.generation(ref)));
+    catalog.setHashes(ref, hashed);
+    return { ...row, sha256: hashed.sha256, md5: hashed.md5, archive_bytes: hashed.bytes };
+  }
+
+  function archiveOf(row: GenerationRow & { sha256: string; md5: string; archive_bytes: number }) {
+    return {
+      path: inGeneration.archive(store.layout.generation(refOf(row))),
+      bytes: row.archive_bytes,
+      sha256: row.sha256,
+      md5: row.md5,
+    };
+  }
+}
+
+function noDatabase(ref: Ref): StorageError {
+  return new StorageError(
+    'unavailable',
+    `Cannot record ${formatRef(ref)}: the migrations are not applied`,
+    { retryAfterMs: NO_DATABASE_RETRY_MS },
+  );
+}

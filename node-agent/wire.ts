@@ -1,0 +1,11 @@
+/** An object of the library in the form of the wire: keys in snake_case, all the way down. */
+export function toWire(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(toWire);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [
+      key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      toWire(inner),
+    ]),
+  );
+}

@@ -1,0 +1,39 @@
+/**
+ * The keys of the embedded stack. Like those of `supabase start` they are the same on every
+ * machine and no secret: the stack listens on loopback and is a development tool.
+ */
+import { SignJWT } from 'jose';
+
+export const JWT_SECRET = 'super-secret-jwt-token-with-at-least-32-characters-long';
+export const PUBLISHABLE_KEY = 'sb_publishable_embedded_stack_for_development';
+export const SECRET_KEY = 'sb_secret_embedded_stack_for_development';
+
+/** What a caller must present, as `supabase status` would print it. */
+export type Keys = Readonly<{
+  jwtSecret: string;
+  publishableKey: string;
+  secretKey: string;
+  /** Legacy JWT key of the role `anon`. */
+  anonKey: string;
+  /** Legacy JWT key of the role `service_role`. */
+  serviceRoleKey: string;
+}>;
+
+export async function createKeys(): Promise<Keys> {
+  return {
+    jwtSecret: JWT_SECRET,
+    publishableKey: PUBLISHABLE_KEY,
+    secretKey: SECRET_KEY,
+    anonKey: await signKey('anon'),
+    serviceRoleKey: await signKey('service_role'),
+  };
+}
+
+function signKey(role: string): Promise<string> {
+  return new SignJWT({ role })
+    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+    .setIssuer('supabase-demo')
+    .setIssuedAt()
+    .setExpirationTime('10 years')
+    .sign(new TextEncoder().encode(JWT_SECRET));
+}

@@ -1,0 +1,36 @@
+/** `npm run stack`: the embedded stack alone, for development. */
+import { parseArgs } from 'node:util';
+import { onStop } from './signals.ts';
+import { startStack } from './stack.ts';
+
+const { values } = parseArgs({
+  options: {
+    folder: { type: 'string', default: 'storage/stack' },
+    memory: { type: 'boolean', default: false },
+    port: { type: 'string', default: '54321' },
+    json: { type: 'boolean', default: false },
+  },
+});
+
+const starting = startStack({
+  port: Number(values.port),
+  ...(values.memory ? {} : { folder: values.folder }),
+});
+onStop(async () => {
+  await (await starting).close();
+  return 0;
+});
+const stack = await starting;
+const settings = {
+  SUPABASE_URL: stack.url,
+  SUPABASE_ANON_KEY: stack.keys.anonKey,
+  SUPABASE_PUBLISHABLE_KEY: stack.keys.publishableKey,
+  SUPABASE_SERVICE_KEY: stack.keys.serviceRoleKey,
+  SUPABASE_SECRET_KEY: stack.keys.secretKey,
+  JWT_SECRET: stack.keys.jwtSecret,
+};
+if (values.json) console.log(JSON.stringify(settings));
+else {
+  for (const [name, value] of Object.entries(settings)) console.log(`${name}=${value}`);
+  console.error('\nThe stack is up. Ctrl-C ends it.');
+}

@@ -1,0 +1,80 @@
+import type { PGlite, Transaction } from '@electric-sql/pglite';
+import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import { problems } from './errors.ts';
+
+/** Who asks: the claims of a verified token. */
+export type Caller = Readonly<{ role: string; sub: string | null; claims: JWTPayload }>;
+
+/** What acts for the server itself, past row level security. */
+export type Run = <T>(transaction: Transaction) => Promise<T>;
+
+const ROLES = new Set(['anon', 'authenticated', 'service_role']);
+
+/** Tokens and the database, as one caller sees them. */
+export class Sessions {
+  readonly #pg: PGlite;
+  readonly #secret: Uint8Array;
+
+  constructor(pg: PGlite, jwtSecret: string) {
+    this.#pg = pg;
+    this.#secret = new TextEncoder().encode(jwtSecret);
+  }
+
+  /** Reads the `Authorization` header. The messages are those of the real server, from jose. */
+  async authenticate(header: string | undefined): Promise<Caller> {
+    if (header === undefined) {
+      throw problems.invalidRequest("headers must have required property 'authorization'");
+    }
+    const token = header.replace(/^Bearer /i, '');
+    let claims: JWTPayload;
+    try {
+      claims = (await jwtVerify(token, this.#secret, { algorithms: ['HS256'] })).payload;
+    } catch (error) {
+      throw problems.accessDenied(error instanceof errors.JOSEError ? error.message : undefined);
+    }
+    const role = typeof claims.role === 'string' ? claims.role : 'anon';
+    if (!ROLES.has(role)) throw problems.accessDenied(`role "${role}" is not permitted`);
+    return { role, sub: claims.sub ?? null, claims };
+  }
+
+  /** Runs statements as the caller, so that row level security decides. */
+  as<T>(caller: Caller, run: (transaction: Transaction) => Promise<T>): Promise<T> {
+    return this.#pg.transaction(async (transaction) => {
+      await transaction.query(
+        `select set_config('role', $1, true), set_config('request.jwt.claims', $2, true),
+          set_config('request.jwt.claim.sub', $3, true)`,
+        [caller.role, JSON.stringify(caller.claims), caller.sub ?? ''],
+      );
+      return run(transaction);
+    });
+  }
+
+  /** Runs statements as the server itself. */
+  asServer<T>(run: (transaction: Transaction) => Promise<T>): Promise<T> {
+    return this.#pg.transaction(run);
+  }
+
+  sign(claims: JWTPayload, expiresIn: number): Promise<string> {
+    const now = Math.floor(Date.now() / 1000);
+    return new SignJWT(claims)
+      .setProtectedHeader({ alg: 'HS256' })
+      .setIssuedAt(now)
+      .setExpirationTime(now + expiresIn)
+      .sign(this.#secret);
+  }
+
+  /** Reads the token of a signed URL. */
+  async verifySigned(token: string | undefined, key: string): Promise<JWTPayload> {
+    if (token === undefined) {
+      throw problems.invalidRequest("querystring must have required property 'token'");
+    }
+    let claims: JWTPayload;
+    try {
+      claims = (await jwtVerify(token, this.#secret, { algorithms: ['HS256'] })).payload;
+    } catch (error) {
+      throw problems.invalidJwt(error instanceof Error ? error.message : 'invalid token');
+    }
+    if (claims.url !== key) throw problems.invalidSignature();
+    return claims;
+  }
+}

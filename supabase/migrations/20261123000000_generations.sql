@@ -1,0 +1,480 @@
+-- Generations in the cloud: which there are, whose they are, and where their archives lie.
+-- Runs on hosted Supabase as it is. `projects` and `generations` are names of the old application.
+
+create table public.storage_projects (
+  id text primary key check (id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$'),
+  -- Null until somebody says whose it is; no user sees it before. No foreign key to auth.users:
+  -- users may come from elsewhere, and deleting an account must not lose generations.
+  owner_id uuid,
+  name text check (char_length(name) between 1 and 200),
+  active_version integer,
+  created_at timestamptz not null default now(),
+  deleted_at timestamptz
+);
+comment on table public.storage_projects is 'A project: owned by one user, holds generations.';
+
+create unique index storage_projects_folded_id on public.storage_projects (lower(id));
+create index storage_projects_by_owner
+  on public.storage_projects (owner_id, created_at desc, id desc) where deleted_at is null;
+
+create table public.storage_generations (
+  project_id text not null references public.storage_projects (id),
+  version integer not null check (version >= 1),
+  generation_id text not null check (generation_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$'),
+  bucket text not null,
+  object_key text not null,
+  status text not null default 'pending' check (status in ('pending', 'uploaded', 'verified', 'deleted')),
+  digest text,
+  sha256 text,
+  archive_bytes bigint,
+  source_bytes bigint,
+  file_count integer,
+  created_at timestamptz not null default now(),
+  uploaded_at timestamptz,
+  verified_at timestamptz,
+  deleted_at timestamptz,
+  -- Set once the object of a deleted generation is out of the bucket: until then a repeated
+  -- deletion has something left to do.
+  object_removed_at timestamptz,
+  primary key (project_id, version),
+  unique (bucket, object_key),
+  check ((status = 'deleted') = (deleted_at is not null))
+);
+comment on table public.storage_generations is
+  'A generation and where its archive is. A deleted one stays as a tombstone: its version is not given again.';
+
+create index storage_generations_listed
+  on public.storage_generations (project_id, version desc) where deleted_at is null;
+create index storage_generations_tombstones
+  on public.storage_generations (deleted_at) where deleted_at is not null;
+
+create table public.storage_manifests (
+  project_id text not null,
+  version integer not null,
+  manifest jsonb not null,
+  block_index jsonb,
+  primary key (project_id, version),
+  foreign key (project_id, version) references public.storage_generations (project_id, version)
+);
+comment on table public.storage_manifests is
+  'What a generation holds, apart from its row so that lists and live updates stay small.';
+
+-- Who may read -------------------------------------------------------------------------------
+
+alter table public.storage_projects enable row level security;
+alter table public.storage_generations enable row level security;
+alter table public.storage_manifests enable row level security;
+
+revoke all on public.storage_projects, public.storage_generations, public.storage_manifests
+  from anon, authenticated;
+grant select on public.storage_projects, public.storage_generations, public.storage_manifests
+  to authenticated;
+grant all on public.storage_projects, public.storage_generations, public.storage_manifests
+  to service_role;
+
+create policy "owners read their projects" on public.storage_projects
+  for select to authenticated
+  using (owner_id = (select auth.uid()) and deleted_at is null);
+
+create policy "owners read their generations" on public.storage_generations
+  for select to authenticated
+  using (
+    deleted_at is null
+    and exists (
+      select 1 from public.storage_projects p
+      where p.id = project_id and p.owner_id = (select auth.uid())
+    )
+  );
+
+create policy "owners read their manifests" on public.storage_manifests
+  for select to authenticated
+  using (
+    exists (
+      select 1 from public.storage_generations g
+      where g.project_id = storage_manifests.project_id and g.version = storage_manifests.version
+    )
+  );
+
+-- An archive can be read and signed while its generation is listed as uploaded, by the owner
+-- alone. There is no policy to insert, update or delete: users write nothing.
+create policy "owners read their archives" on storage.objects
+  for select to authenticated
+  using (
+    exists (
+      select 1
+      from public.storage_generations g
+      join public.storage_projects p on p.id = g.project_id
+      where g.bucket = objects.bucket_id
+        and g.object_key = objects.name
+        and g.status in ('uploaded', 'verified')
+        and p.owner_id = (select auth.uid())
+    )
+  );
+
+-- What a user may ask ------------------------------------------------------------------------
+-- The functions that read run as the caller, under the policies above.
+
+create function public.storage_generation_json(g public.storage_generations, active_version integer)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'project_id', g.project_id, 'version', g.version, 'generation_id', g.generation_id,
+    'status', g.status, 'active', g.version is not distinct from active_version,
+    'file_count', g.file_count, 'source_bytes', g.source_bytes, 'archive_bytes', g.archive_bytes,
+    'digest', g.digest, 'sha256', g.sha256,
+    'created_at', g.created_at, 'uploaded_at', g.uploaded_at
+  )
+$$;
+
+create function public.storage_list_projects(
+  p_limit integer,
+  p_before_created_at timestamptz default null,
+  p_before_id text default null
+)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(page) order by page.created_at desc, page.id desc), '[]')
+  from (
+    select p.id, p.name, p.active_version, p.created_at, total.versions, total.archive_bytes
+    from (
+      select *
+      from public.storage_projects
+      where deleted_at is null
+        and owner_id = (select auth.uid())
+        and (created_at, id) < (coalesce(p_before_created_at, 'infinity'), coalesce(p_before_id, ''))
+      order by created_at desc, id desc
+      limit p_limit
+    ) p
+    cross join lateral (
+      select count(*) as versions, coalesce(sum(g.archive_bytes), 0) as archive_bytes
+      from public.storage_generations g
+      where g.project_id = p.id and g.deleted_at is null
+    ) total
+  ) page
+$$;
+comment on function public.storage_list_projects is
+  'A page of the caller''s projects, newest first, after the given position.';
+
+create function public.storage_list_generations(
+  p_project_id text,
+  p_limit integer,
+  p_before integer default null
+)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select (
+    select coalesce(jsonb_agg(page.item order by page.version desc), '[]')
+    from (
+      select g.version, public.storage_generation_json(g, p.active_version) as item
+      from public.storage_generations g
+      where g.project_id = p_project_id
+        and g.deleted_at is null
+        and g.version <= coalesce(p_before - 1, 2147483647)
+      order by g.version desc
+      limit p_limit
+    ) page
+  )
+  from public.storage_projects p
+  where p.id = p_project_id and p.deleted_at is null
+$$;
+comment on function public.storage_list_generations is
+  'A page of a project''s generations, newest version first; null where the caller sees no such project.';
+
+create function public.storage_get_generation(p_project_id text, p_version integer)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select public.storage_generation_json(g, p.active_version)
+    || jsonb_build_object('bucket', g.bucket, 'object_key', g.object_key)
+  from public.storage_generations g
+  join public.storage_projects p on p.id = g.project_id
+  where g.project_id = p_project_id and g.version = p_version
+    and g.deleted_at is null and p.deleted_at is null
+$$;
+comment on function public.storage_get_generation is
+  'One generation and where its archive is; null where the caller sees none.';
+
+-- What a user may change ---------------------------------------------------------------------
+-- These run as the owner of the tables, so each checks auth.uid() itself.
+
+create function public.storage_create_project(p_name text)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+  created public.storage_projects;
+begin
+  if auth.uid() is null then
+    raise exception 'Cannot create a project: nobody is signed in' using errcode = '42501';
+  end if;
+  insert into public.storage_projects (id, owner_id, name)
+  values (gen_random_uuid()::text, auth.uid(), p_name)
+  returning * into created;
+  return jsonb_build_object(
+    'id', created.id, 'name', created.name, 'active_version', null,
+    'created_at', created.created_at, 'versions', 0, 'archive_bytes', 0
+  );
+end
+$$;
+
+create function public.storage_activate_generation(p_project_id text, p_version integer)
+returns boolean
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  update public.storage_projects p
+  set active_version = p_version
+  where p.id = p_project_id and p.owner_id = auth.uid() and p.deleted_at is null
+    and exists (
+      select 1 from public.storage_generations g
+      where g.project_id = p.id and g.version = p_version and g.deleted_at is null
+    );
+  return found;
+end
+$$;
+comment on function public.storage_activate_generation is
+  'Makes a version the active one; false where the caller owns no such generation.';
+
+create function public.storage_delete_generation(
+  p_project_id text,
+  p_version integer,
+  p_generation_id text default null
+)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+  target public.storage_generations;
+begin
+  select g.* into target
+  from public.storage_generations g
+  join public.storage_projects p on p.id = g.project_id
+  where g.project_id = p_project_id and g.version = p_version and p.owner_id = auth.uid()
+    and (p_generation_id is null or g.generation_id = p_generation_id)
+  for update of g;
+  if not found or target.object_removed_at is not null then
+    return null;
+  end if;
+  perform public.storage_bury_generation(p_project_id, p_version);
+  return jsonb_build_object(
+    'generation_id', target.generation_id, 'bucket', target.bucket, 'object_key', target.object_key
+  );
+end
+$$;
+comment on function public.storage_delete_generation is
+  'Leaves a tombstone and tells which object to remove; null where there is nothing of the caller''s left to delete.';
+
+create function public.storage_bury_generation(p_project_id text, p_version integer)
+returns void
+language sql
+set search_path = ''
+as $$
+  update public.storage_generations
+  set status = 'deleted', deleted_at = now()
+  where project_id = p_project_id and version = p_version and deleted_at is null;
+  delete from public.storage_manifests where project_id = p_project_id and version = p_version;
+  update public.storage_projects
+  set active_version = null
+  where id = p_project_id and active_version = p_version;
+$$;
+
+-- What the agent records, with the service role ----------------------------------------------
+-- Each is one request and one transaction, may be repeated, and answers with an outcome.
+
+create function public.storage_reserve_generation(
+  p_project_id text,
+  p_version integer,
+  p_generation_id text,
+  p_bucket text,
+  p_object_key text,
+  p_digest text,
+  p_sha256 text,
+  p_archive_bytes bigint,
+  p_source_bytes bigint,
+  p_file_count integer,
+  p_created_at timestamptz,
+  p_owner_id uuid default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  project public.storage_projects;
+  existing public.storage_generations;
+begin
+  insert into public.storage_projects (id, owner_id) values (p_project_id, p_owner_id)
+  on conflict do nothing;
+  select * into project from public.storage_projects where id = p_project_id for update;
+  if not found then
+    return jsonb_build_object('outcome', 'conflict',
+      'reason', 'another project has this id in other case');
+  end if;
+  if project.deleted_at is not null then
+    return jsonb_build_object('outcome', 'deleted');
+  end if;
+  if project.owner_id is distinct from p_owner_id and p_owner_id is not null then
+    if project.owner_id is not null then
+      return jsonb_build_object('outcome', 'conflict', 'reason', 'the project has another owner');
+    end if;
+    update public.storage_projects set owner_id = p_owner_id where id = p_project_id;
+  end if;
+
+  insert into public.storage_generations (
+    project_id, version, generation_id, bucket, object_key, digest, sha256,
+    archive_bytes, source_bytes, file_count, created_at
+  ) values (
+    p_project_id, p_version, p_generation_id, p_bucket, p_object_key, p_digest, p_sha256,
+    p_archive_bytes, p_source_bytes, p_file_count, p_created_at
+  ) on conflict (project_id, version) do nothing;
+  select * into existing from public.storage_generations
+  where project_id = p_project_id and version = p_version for update;
+
+  if existing.generation_id <> p_generation_id then
+    return jsonb_build_object('outcome', 'conflict',
+      'reason', format('the version is held by generation "%s"', existing.generation_id));
+  end if;
+  if existing.deleted_at is not null then
+    return jsonb_build_object('outcome', 'deleted');
+  end if;
+  if existing.digest is distinct from p_digest then
+    return jsonb_build_object('outcome', 'conflict',
+      'reason', 'another host saved other content under the same name');
+  end if;
+  -- The same content saved on two hosts makes archives that differ in their manifest. The last
+  -- to reserve uploads; the other learns of it when it records.
+  if existing.status = 'pending' and existing.sha256 is distinct from p_sha256 then
+    update public.storage_generations
+    set sha256 = p_sha256, archive_bytes = p_archive_bytes, created_at = p_created_at
+    where project_id = p_project_id and version = p_version;
+    existing.sha256 := p_sha256;
+  end if;
+  return jsonb_build_object('outcome', 'reserved',
+    'status', existing.status, 'sha256', existing.sha256);
+end
+$$;
+comment on function public.storage_reserve_generation is
+  'Takes the version before a byte is sent: reserved (with the status so far), conflict (with the reason) or deleted.';
+
+create function public.storage_record_generation(
+  p_project_id text,
+  p_version integer,
+  p_sha256 text,
+  p_status text,
+  p_manifest jsonb default null,
+  p_block_index jsonb default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  existing public.storage_generations;
+begin
+  select * into existing from public.storage_generations
+  where project_id = p_project_id and version = p_version for update;
+  if not found then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+  if existing.deleted_at is not null then
+    return jsonb_build_object('outcome', 'deleted');
+  end if;
+  if existing.sha256 is distinct from p_sha256 then
+    return jsonb_build_object('outcome', 'superseded');
+  end if;
+  if p_manifest is not null then
+    insert into public.storage_manifests (project_id, version, manifest, block_index)
+    values (p_project_id, p_version, p_manifest, p_block_index)
+    on conflict (project_id, version)
+      do update set manifest = excluded.manifest, block_index = excluded.block_index;
+  end if;
+  -- A status only ever goes up: a repeat that comes late changes nothing.
+  update public.storage_generations
+  set status = case when status = 'verified' then status else p_status end,
+      uploaded_at = coalesce(uploaded_at, now()),
+      verified_at = case when p_status = 'verified' then coalesce(verified_at, now()) else verified_at end
+  where project_id = p_project_id and version = p_version;
+  return jsonb_build_object('outcome', 'recorded');
+end
+$$;
+comment on function public.storage_record_generation is
+  'Notes that the archive is in the bucket (uploaded) or proven equal (verified): recorded, missing, deleted, or superseded by the archive of another host.';
+
+create function public.storage_record_deletion(p_project_id text, p_version integer, p_generation_id text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  existing public.storage_generations;
+begin
+  select * into existing from public.storage_generations
+  where project_id = p_project_id and version = p_version and generation_id = p_generation_id
+  for update;
+  if not found then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+  perform public.storage_bury_generation(p_project_id, p_version);
+  return jsonb_build_object('outcome', 'recorded',
+    'bucket', existing.bucket, 'object_key', existing.object_key);
+end
+$$;
+comment on function public.storage_record_deletion is
+  'Leaves a tombstone for what a host deleted and tells which object to remove.';
+
+create function public.storage_record_removal(p_project_id text, p_version integer)
+returns void
+language sql
+set search_path = ''
+as $$
+  update public.storage_generations
+  set object_removed_at = coalesce(object_removed_at, now())
+  where project_id = p_project_id and version = p_version and deleted_at is not null;
+$$;
+comment on function public.storage_record_removal is
+  'Notes that the object of a deleted generation is out of the bucket.';
+
+-- Who may call -------------------------------------------------------------------------------
+-- PostgreSQL lets everybody execute a new function, and hosted Supabase grants it to anon too.
+
+do $$
+declare
+  called record;
+  for_users constant text[] := array[
+    'storage_generation_json', 'storage_list_projects', 'storage_list_generations',
+    'storage_get_generation', 'storage_create_project', 'storage_activate_generation',
+    'storage_delete_generation'
+  ];
+begin
+  for called in
+    select p.oid::regprocedure as signature, p.proname
+    from pg_catalog.pg_proc p
+    where p.pronamespace = 'public'::regnamespace and p.proname like 'storage\_%'
+  loop
+    execute format('revoke all on function %s from public, anon, authenticated', called.signature);
+    execute format('grant execute on function %s to service_role', called.signature);
+    if called.proname = any (for_users) then
+      execute format('grant execute on function %s to authenticated', called.signature);
+    end if;
+  end loop;
+end
+$$;
+
+-- Live updates, where the platform has them.
+do $$
+begin
+  if exists (select 1 from pg_catalog.pg_publication where pubname = 'supabase_realtime') then
+    alter publication supabase_realtime add table public.storage_generations;
+  end if;
+end
+$$;

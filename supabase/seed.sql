@@ -1,0 +1,1 @@
+-- Nothing: projects come into being with their first generation.

@@ -1,0 +1,117 @@
+-- Row level security and the SQL functions. Runs under `supabase test db`, and on PGlite in `npm test`.
+begin;
+create extension if not exists pgtap with schema extensions;
+set local search_path = public, extensions;
+select plan(46);
+
+-- Two users, three projects, one of them nobody's.
+insert into public.storage_projects (id, owner_id, name) values
+  ('ada-1', 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa', 'Shop'),
+  ('grace-1', 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb', null),
+  ('orphan', null, null);
+insert into public.storage_generations
+  (project_id, version, generation_id, bucket, object_key, status, sha256, archive_bytes) values
+  ('ada-1', 1, 'g1', 'b', 'ada-1/1', 'verified', 's1', 10),
+  ('ada-1', 2, 'g2', 'b', 'ada-1/2', 'pending', 's2', 20),
+  ('grace-1', 1, 'g1', 'b', 'grace-1/1', 'uploaded', 's3', 30),
+  ('orphan', 1, 'g1', 'b', 'orphan/1', 'uploaded', 's4', 40);
+insert into public.storage_generations
+  (project_id, version, generation_id, bucket, object_key, status, deleted_at) values
+  ('ada-1', 3, 'g3', 'b', 'ada-1/3', 'deleted', now());
+insert into public.storage_manifests (project_id, version, manifest) values
+  ('ada-1', 1, '{"files": ["a"]}'), ('grace-1', 1, '{"files": ["secret"]}');
+insert into storage.buckets (id, name, public) values ('b', 'b', false);
+insert into storage.objects (bucket_id, name) values
+  ('b', 'ada-1/1'), ('b', 'ada-1/2'), ('b', 'ada-1/3'), ('b', 'grace-1/1'), ('b', 'orphan/1'),
+  ('b', 'unlisted');
+
+create function pg_temp.sign_in(id text) returns void language sql as $$
+  select set_config('request.jwt.claims', json_build_object('sub', id, 'role', 'authenticated')::text, true),
+    set_config('request.jwt.claim.sub', id, true), set_config('role', 'authenticated', true)
+$$;
+
+-- Shape ---------------------------------------------------------------------------------------
+reset role;
+select has_table('public', 'storage_projects', 'projects have a table');
+select has_table('public', 'storage_generations', 'generations have a table');
+select ok((select bool_and(relrowsecurity) from pg_class
+  where oid in ('storage_projects'::regclass, 'storage_generations'::regclass, 'storage_manifests'::regclass)),
+  'every table has row level security');
+select throws_ok($$ insert into storage_projects (id) values ('../x') $$, '23514', null,
+  'a project id that is none is refused');
+select throws_ok($$ insert into storage_projects (id) values ('ADA-1') $$, '23505', null,
+  'two project ids that differ only in case are refused');
+select throws_ok($$ insert into storage_generations (project_id, version, generation_id, bucket, object_key)
+  values ('ada-1', 0, 'g', 'b', 'k') $$, '23514', null, 'version 0 is refused');
+select throws_ok($$ insert into storage_generations (project_id, version, generation_id, bucket, object_key)
+  values ('ada-1', 1, 'g9', 'b', 'k') $$, '23505', null, 'a version is taken once');
+select throws_ok($$ insert into storage_generations (project_id, version, generation_id, bucket, object_key, status)
+  values ('ada-1', 9, 'g9', 'b', 'k', 'deleted') $$, '23514', null, 'a tombstone says when');
+
+-- An owner ------------------------------------------------------------------------------------
+select pg_temp.sign_in('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa');
+select results_eq('select id from storage_projects', array['ada-1'], 'an owner sees her projects');
+select results_eq('select version from storage_generations order by version', array[1, 2],
+  'an owner sees her generations, not the deleted one');
+select is((select count(*) from storage_manifests), 1::bigint, 'an owner sees her manifests');
+select results_eq($$ select name from storage.objects where bucket_id = 'b' $$, array['ada-1/1'],
+  'an owner reads the archives that are uploaded and hers, no other object');
+select throws_ok($$ insert into storage_projects (id, owner_id) values ('x', auth.uid()) $$, '42501', null,
+  'a user inserts no project');
+select throws_ok($$ update storage_generations set status = 'verified' $$, '42501', null,
+  'a user updates no generation');
+select throws_ok($$ delete from storage_generations $$, '42501', null, 'a user deletes no generation');
+select throws_ok($$ insert into storage.objects (bucket_id, name) values ('b', 'ada-1/9') $$, '42501', null,
+  'a user uploads no object');
+select throws_ok($$ select storage_record_removal('ada-1', 1) $$, '42501', null,
+  'a user calls nothing that is for the agent');
+
+select is(jsonb_array_length(storage_list_projects(10)), 1, 'the list has her projects alone');
+select is(storage_list_projects(10) #>> '{0,versions}', '2', 'and counts what is not deleted');
+select is(storage_list_projects(10) #>> '{0,archive_bytes}', '30', 'and its bytes');
+select is(jsonb_path_query_array(storage_list_generations('ada-1', 10), '$[*].version'), '[2, 1]'::jsonb,
+  'versions are listed newest first');
+select is(jsonb_path_query_array(storage_list_generations('ada-1', 10, 2), '$[*].version'), '[1]'::jsonb,
+  'and go on below the cursor');
+select is(storage_list_generations('grace-1', 10), null, 'another''s project lists as none');
+select is(storage_list_generations('nope', 10), null, 'as a missing one does');
+select is(storage_get_generation('ada-1', 1) ->> 'object_key', 'ada-1/1', 'an owner gets a generation');
+select is(storage_get_generation('ada-1', 3), null, 'not a deleted one');
+select is(storage_get_generation('grace-1', 1), null, 'not another''s');
+
+select ok(storage_activate_generation('ada-1', 1), 'an owner activates a version');
+select is(storage_get_generation('ada-1', 1) ->> 'active', 'true', 'which then is the active one');
+select ok(not storage_activate_generation('ada-1', 3), 'not a deleted one');
+select ok(not storage_activate_generation('grace-1', 1), 'not another''s');
+select is(storage_create_project('New') ->> 'name', 'New', 'a user creates a project');
+select is((select count(*) from storage_projects), 2::bigint, 'and owns it');
+select throws_ok($$ select storage_create_project('') $$, '23514', null, 'a project''s name is not empty');
+
+select is(storage_delete_generation('grace-1', 1), null, 'another''s generation cannot be deleted');
+select is(storage_delete_generation('ada-1', 1, 'g2'), null, 'nor one under another generation id');
+select is(storage_delete_generation('ada-1', 1) ->> 'object_key', 'ada-1/1', 'an owner deletes a generation');
+select is((select active_version from storage_projects where id = 'ada-1'), null,
+  'which is then not the active one');
+select is((select count(*) from storage.objects where bucket_id = 'b'), 0::bigint,
+  'and its archive is readable no more, although it is there');
+select isnt(storage_delete_generation('ada-1', 1), null, 'a repeat finishes it while the object is there');
+
+-- Nobody, and another ---------------------------------------------------------------------------
+select pg_temp.sign_in('bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb');
+select results_eq('select id from storage_projects', array['grace-1'], 'another sees hers alone');
+reset role;
+set local role anon;
+select throws_ok('select * from storage_projects', '42501', null, 'without a user there is nothing to see');
+select throws_ok($$ select storage_list_projects(1) $$, '42501', null, 'nor to call');
+
+-- The agent ---------------------------------------------------------------------------------------
+reset role;
+set local role service_role;
+select lives_ok($$ select storage_record_removal('ada-1', 1) $$, 'the agent notes that the object is gone');
+select is(storage_record_generation('ada-1', 1, 's1', 'uploaded') ->> 'outcome', 'deleted',
+  'and cannot bring back what was deleted');
+select is(storage_reserve_generation('ada-1', 2, 'other', 'b', 'k', 'd', 's', 1, 1, 1, now()) ->> 'outcome',
+  'conflict', 'nor take a version that is held');
+
+select * from finish();
+rollback;

@@ -1,0 +1,136 @@
+import { join } from 'node:path';
+import { describe, expect, inject, test } from 'vitest';
+import { uniqueId } from '../support/cloud.ts';
+import { runCli } from '../support/run.ts';
+import { tempFolder, writeFiles } from '../support/temp.ts';
+import { readTree } from '../support/tree.ts';
+
+describe('a command', () => {
+  test('save, list, show, get, status and delete: one generation from the first to the last', async () => {
+    const { env, source } = await workplace();
+    const cli = (...args: string[]) => runCli(args, env);
+
+    const saved = await cli('save', source, '--project', 'shop', '--generation', 'g1', '--json');
+    expect(saved.code, saved.stderr).toBe(0);
+    const receipt = JSON.parse(saved.stdout);
+    expect(receipt).toMatchObject({
+      project_id: 'shop',
+      version: 1,
+      generation_id: 'g1',
+      file_count: 2,
+      status: 'local',
+      created: true,
+    });
+
+    const listed = JSON.parse((await cli('list', 'shop', '--json')).stdout);
+    expect(listed).toMatchObject({ items: [{ version: 1, status: 'local' }], next_cursor: null });
+    const projects = JSON.parse((await cli('list', '--json')).stdout);
+    expect(projects).toMatchObject({ items: [{ project_id: 'shop', versions: 1 }] });
+    expect((await cli('list', 'shop')).stdout).toMatch(/^VERSION .*\nv1 +g1 +local/);
+    expect(JSON.parse((await cli('show', 'shop', '1', '--json')).stdout).sha256).toBe(
+      receipt.sha256,
+    );
+
+    const path = (await cli('get', 'shop', '1')).stdout.trim();
+    expect(readTree(path)).toEqual(readTree(source));
+    const to = join(await tempFolder(), 'restored');
+    expect((await cli('get', 'shop', '1', '--to', to)).code).toBe(0);
+    expect(readTree(to)).toEqual(readTree(source));
+    const again = await cli('get', 'shop', '1', '--to', to, '--json');
+    expect(again.code).toBe(1);
+    expect(JSON.parse(again.stdout)).toMatchObject({ code: 'conflict', status: 409 });
+
+    const status = JSON.parse((await cli('status', '--json')).stdout);
+    expect(status).toMatchObject({ generations: { local: 1 }, outbox: { owed: 1, parked: 0 } });
+
+    expect((await cli('delete', 'shop', '1', '--generation', 'other')).code).toBe(4);
+    expect((await cli('delete', 'shop', '1')).code).toBe(0);
+    const repeated = await cli('delete', 'shop', '1');
+    expect(repeated).toMatchObject({ code: 0, stdout: expect.stringContaining('already') });
+    expect((await cli('get', 'shop', '1')).code).toBe(4);
+  });
+
+  test('save with the cloud on uploads before it ends, and url signs', async () => {
+    const { env, source } = await workplace();
+    const cloud = {
+      ...env,
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_URL: inject('stack').SUPABASE_URL,
+      SUPABASE_SECRET_KEY: inject('stack').SUPABASE_SECRET_KEY,
+      SUPABASE_BUCKET: uniqueId('bucket'),
+    };
+    const project = uniqueId();
+    const saved = await runCli(['save', source, '--project', project, '--json'], cloud);
+    expect(saved.code, saved.stderr).toBe(0);
+    expect(JSON.parse((await runCli(['show', project, '1', '--json'], cloud)).stdout).status).toBe(
+      'verified',
+    );
+    const url = (await runCli(['url', project, '1', '--expires-in', '60'], cloud)).stdout.trim();
+    expect((await fetch(url)).status).toBe(200);
+    expect((await runCli(['url', project, '1'], env)).code).toBe(5);
+  });
+
+  test.each([
+    ['no command', []],
+    ['an unknown command', ['explode']],
+    ['an unknown option', ['list', '--nope']],
+    ['a missing option', ['save', '.']],
+    ['a bad id', ['list', '../x']],
+    ['a bad version', ['get', 'p', '0']],
+    ['too many arguments', ['get', 'p', '1', '2']],
+  ])('with %s is wrong usage: exit 2, help on stderr, nothing on stdout', async (_, args) => {
+    const { env } = await workplace();
+    const ran = await runCli(args, env);
+    expect(ran).toMatchObject({ code: 2, stdout: '' });
+    expect(ran.stderr).not.toBe('');
+    const json = await runCli([...args, '--json'], env);
+    if (args.length > 0) expect(JSON.parse(json.stdout)).toMatchObject({ code: 'invalid_input' });
+  });
+
+  test.each([
+    ['a missing folder', ['save', 'no-such-folder', '--project', 'p'], 1, 'no such folder'],
+    ['a missing generation', ['show', 'p', '1'], 4, 'p v1'],
+    ['a bad owner', ['save', '.', '--project', 'p', '--owner', 'me'], 1, 'owner'],
+  ])('on %s says so in a sentence, or as a problem', async (_, args, code, words) => {
+    const { env, source } = await workplace();
+    const ran = await runCli(args, env, source);
+    expect(ran).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(words) });
+    const json = await runCli([...args, '--json'], env, source);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      type: expect.stringMatching(/^urn:codebegen-storage:/),
+      detail: expect.stringContaining(words),
+    });
+  });
+
+  test('with a configuration that is wrong names every problem and no secret', async () => {
+    const ran = await runCli(['list'], {
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_SERVICE_KEY: 'very-secret-value',
+      SUPABASE_URL: 'nope',
+      UPLOAD_CONCURRENCY: 'many',
+    });
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toMatch(/SUPABASE_URL.*UPLOAD_CONCURRENCY/);
+    expect(ran.stderr + ran.stdout).not.toContain('very-secret-value');
+  });
+
+  test('has help with examples', async () => {
+    const help = await runCli(['--help']);
+    expect(help.code).toBe(0);
+    const commands = [...help.stdout.matchAll(/^ {2}(\w+) /gm)].map((match) => match[1]!);
+    expect(commands).toEqual(
+      expect.arrayContaining(['save', 'get', 'url', 'list', 'show', 'delete', 'status']),
+    );
+    for (const command of commands.filter((name) => name !== 'help')) {
+      const ran = await runCli([command, '--help']);
+      expect(ran.stdout, command).toMatch(/Examples?:\n +\$ /);
+    }
+  });
+});
+
+async function workplace() {
+  const folder = await tempFolder();
+  const source = join(folder, 'source');
+  await writeFiles(source, { 'app/main.py': 'print(1)\n', 'README.md': '# Shop\n' });
+  return { source, env: { FILE_STORAGE_PATH: join(folder, 'projects') } };
+}

@@ -1,0 +1,60 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { readConfig } from '../../node-agent/config.ts';
+import { tempFolder } from '../support/temp.ts';
+
+test('an empty environment keeps everything on this host', () => {
+  expect(readConfig({})).toEqual({
+    storePath: join(process.cwd(), 'storage/projects'),
+    cloud: null,
+    uploadConcurrency: 4,
+  });
+});
+
+test('the cloud is where the environment says', () => {
+  const env = {
+    USE_CLOUD_STORAGE: 'True',
+    SUPABASE_URL: 'https://abc.supabase.co/',
+    SUPABASE_SECRET_KEY: 'sb_secret_x',
+    SUPABASE_BUCKET: 'other',
+  };
+  expect(readConfig(env).cloud).toEqual({
+    url: 'https://abc.supabase.co',
+    key: 'sb_secret_x',
+    bucket: 'other',
+  });
+});
+
+test('a secret may be in a file', async () => {
+  const file = join(await tempFolder(), 'key');
+  await writeFile(file, 'from-the-file\n');
+  const env = {
+    USE_CLOUD_STORAGE: 'true',
+    SUPABASE_URL: 'http://127.0.0.1:1',
+    SUPABASE_SERVICE_KEY_FILE: file,
+  };
+  expect(readConfig(env).cloud?.key).toBe('from-the-file');
+});
+
+test('settings of the cloud do not count while it is off', () => {
+  expect(readConfig({ SUPABASE_URL: 'http://x', SUPABASE_SERVICE_KEY: 'k' }).cloud).toBeNull();
+});
+
+test('all problems are told at once, by name, and no secret with them', () => {
+  const env = {
+    USE_CLOUD_STORAGE: 'maybe',
+    SUPABASE_URL: 'ftp://x',
+    SUPABASE_SERVICE_KEY: 'very-secret-value',
+    SUPABASE_BUCKET: 'a/b',
+    UPLOAD_CONCURRENCY: '0',
+  };
+  const read = () => readConfig(env);
+  for (const name of Object.keys(env).filter((key) => key !== 'SUPABASE_SERVICE_KEY')) {
+    expect(read).toThrow(name);
+  }
+  expect(read).not.toThrow('very-secret-value');
+  expect(() => readConfig({ USE_CLOUD_STORAGE: 'true' })).toThrow(
+    /SUPABASE_URL .*SUPABASE_SERVICE_KEY/,
+  );
+});

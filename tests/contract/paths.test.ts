@@ -1,0 +1,103 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { StorageError } from '../../functions/_shared/contract/errors.ts';
+import { checkPaths, comparePaths, pathProblem } from '../../functions/_shared/contract/paths.ts';
+import { hostilePath, safePath } from '../support/paths.ts';
+
+describe('one path', () => {
+  test.each([
+    'a',
+    'app/main.py',
+    '.env',
+    '.github/workflows/ci.yml',
+    '..a',
+    'a..',
+    '...',
+    'ünïcödé/文件.ts',
+    'with space.txt',
+    'ab:c',
+    'emoji😀.md',
+    `${'x'.repeat(255)}`,
+    `${`${'x'.repeat(200)}/`.repeat(5)}y`,
+  ])('%s is taken', (path) => expect(pathProblem(path)).toBeNull());
+
+  test.each([
+    ['', 'empty'],
+    ['/etc/passwd', 'absolute'],
+    ['../x', '".."'],
+    ['a/../b', '".."'],
+    ['a/..', '".."'],
+    ['./a', '"."'],
+    ['a/./b', '"."'],
+    ['a//b', 'empty part'],
+    ['a/', 'empty part'],
+    ['a\\b', 'backslash'],
+    ['..\\x', 'backslash'],
+    ['C:/x', 'drive'],
+    ['c:x', 'drive'],
+    ['a\0b', 'control'],
+    ['a\nb', 'control'],
+    ['a\u007fb', 'control'],
+    ['a\u0085b', 'control'],
+    ['\ud800', 'well-formed'],
+    ['x'.repeat(256), '255 bytes'],
+    ['ä'.repeat(128), '255 bytes'],
+    [`${'x'.repeat(200)}/`.repeat(6), '1024 bytes'],
+  ])('%j is refused: %s', (path, why) => expect(pathProblem(path)).toContain(why));
+
+  test('any safe path is taken', () => {
+    fc.assert(fc.property(safePath, (path) => pathProblem(path) === null));
+  });
+  test('any hostile path is refused', () => {
+    fc.assert(fc.property(hostilePath, (path) => pathProblem(path) !== null));
+  });
+});
+
+describe('paths together', () => {
+  test.each([
+    [['a', 'a'], 'twice'],
+    [['A', 'a'], 'only in case'],
+    [['caf\u00e9', 'cafe\u0301'], 'Unicode form'],
+    [['stra\u00dfe', 'STRASSE'], 'only in case'],
+    [['a', 'a/b'], 'is a file'],
+    [['a/b', 'a'], 'also a folder'],
+    [['A/b', 'a'], 'also a folder'],
+    [['a/b/c', 'a/b'], 'also a folder'],
+    [['src/a', 'SRC/b'], 'its folder differs'],
+    [['x/Src/a', 'x/src/b'], 'its folder differs'],
+  ])('%j are refused: %s', (paths, why) => {
+    expect(() => checkPaths(paths)).toThrow(why);
+    expect(() => checkPaths(paths)).toThrow(StorageError);
+  });
+  test('siblings, and names that begin alike, are taken', () => {
+    checkPaths(['a/b', 'a/c', 'a.b', 'ab/c', 'a/bc/d', 'a/b.c']);
+  });
+  test('more than the limit is too large', () => {
+    const paths = Array.from({ length: 11 }, (_, i) => `f${i}`);
+    const limits = { files: 10, fileBytes: 1, totalBytes: 1, partBytes: 255, pathBytes: 1024 };
+    expect(() => checkPaths(paths, limits)).toThrow(expect.objectContaining({ code: 'too_large' }));
+  });
+  test('a message shows a path as JSON, and not the whole of a long one', () => {
+    expect(() => checkPaths(['a\u001b[31mb'])).toThrow('"a\\u001b[31mb"');
+    const error = catchError(() => checkPaths([`${'y'.repeat(5000)}`]));
+    expect(error.message.length).toBeLessThan(300);
+  });
+});
+
+test('paths are ordered by their bytes in UTF-8', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (a, b) => {
+      const expected = Buffer.compare(Buffer.from(a), Buffer.from(b));
+      return Math.sign(comparePaths(a, b)) === expected;
+    }),
+  );
+});
+
+function catchError(run: () => unknown): Error {
+  try {
+    run();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('nothing was thrown');
+}

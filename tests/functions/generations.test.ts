@@ -1,0 +1,368 @@
+/** The function `generations`, in this process and in Deno behind the gateway: the same suite. */
+import { createHash } from 'node:crypto';
+import { beforeAll, describe, expect, inject, test } from 'vitest';
+import { readEnvironment } from '../../functions/_shared/environment.ts';
+import { createApp } from '../../functions/generations/app.ts';
+import {
+  functionEnvironment,
+  makeUser,
+  serviceClient,
+  signToken,
+  type TestUser,
+  uniqueId,
+  userClient,
+} from '../support/cloud.ts';
+import { putGeneration } from '../support/generation.ts';
+
+type Call = (method: string, path: string, init?: RequestInit) => Promise<Response>;
+
+const ways: [string, () => Call][] = [
+  [
+    'in process',
+    () => {
+      const app = createApp(readEnvironment(functionEnvironment()));
+      return async (method, path, init) =>
+        app.request(`http://x/generations${path}`, { method, ...init });
+    },
+  ],
+  [
+    'in Deno, through the gateway',
+    () => (method, path, init) =>
+      fetch(`${inject('stack').SUPABASE_URL}/functions/v1/generations${path}`, { method, ...init }),
+  ],
+];
+
+describe.each(ways)('%s', (_, makeCall) => {
+  let call: Call;
+  let owner: TestUser;
+  let stranger: TestUser;
+  let projectId: string;
+
+  const as = (user: TestUser, method: string, path: string, body?: unknown) =>
+    call(method, path, {
+      headers: { authorization: `Bearer ${user.token}` },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+
+  beforeAll(async () => {
+    call = makeCall();
+    owner = await makeUser();
+    stranger = await makeUser();
+    projectId = uniqueId();
+    await putGeneration({ projectId, version: 1, ownerId: owner.id });
+    await putGeneration({ projectId, version: 2, ownerId: owner.id });
+    await putGeneration({ projectId, version: 3, ownerId: owner.id, status: 'pending' });
+  });
+
+  test('health needs no token', async () => {
+    const answer = await call('GET', '/health');
+    expect(answer.status).toBe(200);
+    expect(await answer.json()).toEqual({ status: 'ok' });
+  });
+
+  test('an owner lists projects and versions, newest first', async () => {
+    const projects = await (await as(owner, 'GET', '/projects')).json();
+    expect(projects).toMatchObject({
+      items: [{ id: projectId, versions: 3, active_version: null }],
+      next_cursor: null,
+    });
+    const answer = await as(owner, 'GET', `/projects/${projectId}`);
+    expect(answer.headers.get('cache-control')).toBe('no-store');
+    const page = await answer.json();
+    expect(page.items.map((item: { version: number }) => item.version)).toEqual([3, 2, 1]);
+    expect(page.items[1]).toMatchObject({
+      project_id: projectId,
+      generation_id: 'gen-2',
+      status: 'uploaded',
+      active: false,
+      created_at: expect.stringMatching(/^\d{4}-.*\.\d{3}Z$/),
+    });
+    expect(page.items[1]).not.toHaveProperty('object_key');
+  });
+
+  test('a list pages by cursor, also where a version is deleted between two pages', async () => {
+    const project = uniqueId();
+    for (let version = 1; version <= 7; version++) {
+      await putGeneration({ projectId: project, version, ownerId: owner.id, object: false });
+    }
+    const first = await (await as(owner, 'GET', `/projects/${project}?limit=3`)).json();
+    await as(owner, 'DELETE', `/projects/${project}/${first.items[2].version}`);
+    const seen = first.items.map((item: { version: number }) => item.version);
+    for (let cursor = first.next_cursor; cursor !== null; ) {
+      const url = `/projects/${project}?limit=3&cursor=${cursor}`;
+      const page = await (await as(owner, 'GET', url)).json();
+      seen.push(...page.items.map((item: { version: number }) => item.version));
+      cursor = page.next_cursor;
+    }
+    expect(seen).toEqual([7, 6, 5, 4, 3, 2, 1]);
+  });
+
+  test('projects page by cursor', async () => {
+    const user = await makeUser();
+    const ids = [uniqueId(), uniqueId(), uniqueId(), uniqueId(), uniqueId()];
+    for (const id of ids) {
+      await putGeneration({ projectId: id, version: 1, ownerId: user.id, object: false });
+    }
+    const seen: string[] = [];
+    let query = '?limit=2';
+    for (;;) {
+      const page = await (await as(user, 'GET', `/projects${query}`)).json();
+      seen.push(...page.items.map((item: { id: string }) => item.id));
+      if (page.next_cursor === null) break;
+      query = `?limit=2&cursor=${page.next_cursor}`;
+    }
+    expect(seen).toEqual(ids.reverse());
+  });
+
+  test('an owner sees one version, with a URL once it is uploaded', async () => {
+    const shown = await (await as(owner, 'GET', `/projects/${projectId}/2`)).json();
+    expect(shown).toMatchObject({
+      version: 2,
+      storage: { cloud_enabled: true, uploaded: true },
+      expires_in: 3600,
+    });
+    expect(await (await fetch(shown.download_url)).text()).toBe('archive of 2');
+    const pending = await (await as(owner, 'GET', `/projects/${projectId}/3`)).json();
+    expect(pending).toMatchObject({ storage: { uploaded: false }, download_url: null });
+  });
+
+  test('an owner downloads by a signed URL that needs nothing else', async () => {
+    const answer = await as(owner, 'POST', `/projects/${projectId}/2/download`, {
+      format: 'tar.gz',
+      expires_in: 60,
+    });
+    const download = await answer.json();
+    const bytes = Buffer.from(await (await fetch(download.url)).arrayBuffer());
+    expect(download).toMatchObject({
+      size: bytes.length,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+    });
+    const expiry = new Date(download.expires_at).getTime() - Date.now();
+    expect(expiry).toBeGreaterThan(50_000);
+    expect(expiry).toBeLessThanOrEqual(60_000);
+    expect((await as(owner, 'POST', `/projects/${projectId}/1/download`)).status).toBe(200);
+  });
+
+  test('what is not uploaded cannot be downloaded: 409', async () => {
+    const answer = await as(owner, 'POST', `/projects/${projectId}/3/download`);
+    expect(answer.status).toBe(409);
+    expect(await answer.json()).toMatchObject({ code: 'conflict' });
+  });
+
+  test('a generation id that does not match is 404', async () => {
+    const path = `/projects/${projectId}/2`;
+    expect((await as(owner, 'GET', `${path}?generation=gen-2`)).status).toBe(200);
+    expect((await as(owner, 'GET', `${path}?generation=gen-1`)).status).toBe(404);
+    expect((await as(owner, 'DELETE', `${path}?generation=gen-1`)).status).toBe(404);
+  });
+
+  test('an owner deletes: the row is a tombstone, the object gone, a repeat 404', async () => {
+    const project = uniqueId();
+    const { bucket, key } = await putGeneration({
+      projectId: project,
+      version: 1,
+      ownerId: owner.id,
+    });
+    await putGeneration({ projectId: project, version: 2, ownerId: owner.id });
+    const path = `/projects/${project}/1`;
+    const { download_url } = await (await as(owner, 'GET', path)).json();
+    const answer = await as(owner, 'DELETE', path);
+    expect(answer.status).toBe(200);
+    expect(await answer.json()).toMatchObject({ version: 1, status: 'deleted' });
+    expect((await serviceClient().storage.from(bucket).exists(key)).data).toBe(false);
+    expect((await fetch(download_url)).status).toBe(400);
+    for (const method of ['GET', 'DELETE']) {
+      expect((await as(owner, method, path)).status).toBe(404);
+    }
+    const page = await (await as(owner, 'GET', `/projects/${project}`)).json();
+    expect(page.items.map((item: { version: number }) => item.version)).toEqual([2]);
+    expect(
+      (await userClient(owner).storage.from(bucket).createSignedUrl(key, 60)).error,
+    ).toMatchObject({ statusCode: '404' });
+  });
+
+  describe('the tenancy matrix', () => {
+    const routes: [string, (project: string, version: number | string) => string][] = [
+      ['GET', (project) => `/projects/${project}`],
+      ['GET', (project, version) => `/projects/${project}/${version}`],
+      ['POST', (project, version) => `/projects/${project}/${version}/download`],
+      ['DELETE', (project, version) => `/projects/${project}/${version}`],
+    ];
+
+    test.each(routes)('%s %s: another user cannot tell what is there', async (method, path) => {
+      const there = await as(stranger, method, path(projectId, 2));
+      const missing = await as(stranger, method, path('no-such-project', 2));
+      expect([there.status, missing.status]).toEqual([404, 404]);
+      const problems = await Promise.all([there.json(), missing.json()]);
+      const bodies = problems.map((problem) =>
+        JSON.stringify({ ...problem, request_id: '' }).replace('no-such-project', projectId),
+      );
+      expect(bodies[0]).toBe(bodies[1]);
+    });
+
+    test.each([
+      ['no token', async () => null],
+      ['garbage', async () => 'garbage'],
+      ['expired', async () => signToken({ sub: owner.id }, { expiresIn: -60 })],
+      ['forged', async () => signToken({ sub: owner.id }, { secret: 'x'.repeat(40) })],
+      ['anon key', async () => inject('stack').SUPABASE_ANON_KEY],
+      ['service key', async () => inject('stack').SUPABASE_SERVICE_KEY],
+      ['secret key', async () => inject('stack').SUPABASE_SECRET_KEY],
+    ])('%s: 401 on every route, whatever is there', async (_, makeToken) => {
+      const token = await makeToken();
+      const headers = new Headers(token === null ? [] : [['authorization', `Bearer ${token}`]]);
+      for (const project of [projectId, 'no-such-project']) {
+        for (const [method, path] of [['GET', () => '/projects'] as const, ...routes]) {
+          const answer = await call(method, path(project, 2), { headers });
+          expect(answer.status, `${method} ${path(project, 2)}`).toBe(401);
+          expect(answer.headers.get('content-type')).toBe('application/problem+json');
+        }
+      }
+    });
+
+    test('nothing happened to the owner meanwhile', async () => {
+      expect((await as(owner, 'GET', `/projects/${projectId}/2`)).status).toBe(200);
+      expect((await (await as(stranger, 'GET', '/projects')).json()).items).toEqual([]);
+    });
+  });
+
+  test.each([
+    ['GET', '/projects?limit=0', 'limit'],
+    ['GET', '/projects?limit=201', 'limit'],
+    ['GET', '/projects?limit=x', 'limit'],
+    ['GET', '/projects?cursor=nonsense', 'cursor'],
+    ['GET', '/projects/p?cursor=-1', 'cursor'],
+    ['GET', '/projects/..%2Fx', 'project'],
+    ['GET', '/projects/a.b', 'project'],
+    ['GET', '/projects/p/0', 'version'],
+    ['GET', '/projects/p/2147483648', 'version'],
+    ['GET', '/projects/p/1?generation=a%2Fb', 'generation'],
+    ['POST', '/projects/p/1/download', 'format', { format: 'rar' }],
+    ['POST', '/projects/p/1/download', 'expires_in', { expires_in: 0 }],
+    ['POST', '/projects/p/1/download', 'expires_in', { expires_in: 1e9 }],
+  ])('%s %s is 400 and names %s', async (method, path, field, body?: unknown) => {
+    const answer = await as(owner, method, path, body);
+    expect(answer.status).toBe(400);
+    const problem = await answer.json();
+    expect(problem).toMatchObject({ code: 'invalid_input', status: 400 });
+    expect(problem.detail).toContain(field);
+    expect(problem.request_id).toBe(answer.headers.get('x-request-id'));
+  });
+
+  test('a body that is no JSON is 400, one that is too large 413, an unknown path 404', async () => {
+    const headers = { authorization: `Bearer ${owner.token}` };
+    const post = (body: string) =>
+      call('POST', `/projects/${projectId}/2/download`, { headers, body });
+    expect((await post('{')).status).toBe(400);
+    expect((await post('x'.repeat(70_000))).status).toBe(413);
+    expect((await call('GET', '/nope')).status).toBe(404);
+  });
+
+  test('a browser of another origin may call it', async () => {
+    const preflight = await call('OPTIONS', '/projects', {
+      headers: {
+        origin: 'https://app.example',
+        'access-control-request-method': 'DELETE',
+        'access-control-request-headers': 'authorization,apikey,content-type',
+      },
+    });
+    expect(preflight.status).toBe(204);
+    expect(preflight.headers.get('access-control-allow-origin')).toBe('*');
+    expect(preflight.headers.get('access-control-allow-methods')).toContain('DELETE');
+    expect(preflight.headers.get('access-control-allow-headers')).toContain('authorization');
+    const refused = await call('GET', '/projects', { headers: { origin: 'https://app.example' } });
+    expect(refused.headers.get('access-control-allow-origin')).toBe('*');
+  });
+});
+
+test('a signed URL begins with the public URL where the function knows another', async () => {
+  const owner = await makeUser();
+  const projectId = uniqueId();
+  await putGeneration({ projectId, version: 1, ownerId: owner.id });
+  const env = { ...functionEnvironment(), PUBLIC_URL: 'https://public.example/' };
+  const app = createApp(readEnvironment(env));
+  const answer = await app.request(`http://x/generations/projects/${projectId}/1/download`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${owner.token}` },
+  });
+  expect((await answer.json()).url).toMatch(
+    new RegExp(`^https://public\\.example/storage/v1/object/sign/.*${projectId}`),
+  );
+});
+
+test('a deletion that ends before the object is gone is finished by a repeat', async () => {
+  const owner = await makeUser();
+  const projectId = uniqueId();
+  const { bucket, key } = await putGeneration({ projectId, version: 1, ownerId: owner.id });
+  const path = `http://x/generations/projects/${projectId}/1`;
+  const init = { method: 'DELETE', headers: { authorization: `Bearer ${owner.token}` } };
+  // A service key that storage refuses: the tombstone is left, the object stays.
+  const broken = { ...functionEnvironment(), SUPABASE_SERVICE_ROLE_KEY: 'not-a-key' };
+  const failed = await createApp(readEnvironment(broken)).request(path, init);
+  expect(failed.status).toBe(503);
+  expect((await failed.json()).detail).toContain('try again');
+  expect((await serviceClient().storage.from(bucket).exists(key)).data).toBe(true);
+  expect((await userClient(owner).storage.from(bucket).download(key)).error).not.toBeNull();
+
+  const app = createApp(readEnvironment(functionEnvironment()));
+  expect((await app.request(path, init)).status).toBe(200);
+  expect((await serviceClient().storage.from(bucket).exists(key)).data).toBe(false);
+  expect((await app.request(path, init)).status).toBe(404);
+});
+
+test('past the function, REST and Storage show another user nothing either', async () => {
+  const [owner, stranger] = [await makeUser(), await makeUser()];
+  const projectId = uniqueId();
+  const { bucket, key } = await putGeneration({ projectId, version: 1, ownerId: owner.id });
+  const theirs = userClient(stranger);
+  for (const table of ['storage_projects', 'storage_generations', 'storage_manifests']) {
+    expect((await theirs.from(table).select()).data, table).toEqual([]);
+    const inserted = await theirs.from(table).insert({ id: 'x' });
+    expect(inserted.error, table).not.toBeNull();
+  }
+  const mine = userClient(owner);
+  expect((await mine.from('storage_generations').select('version')).data).toEqual([{ version: 1 }]);
+  expect((await mine.from('storage_generations').delete().eq('version', 1)).error).not.toBeNull();
+  expect(
+    (await mine.from('storage_projects').update({ name: 'x' }).eq('id', projectId)).error,
+  ).not.toBeNull();
+
+  expect((await mine.storage.from(bucket).download(key)).error).toBeNull();
+  expect((await mine.storage.from(bucket).upload(`${projectId}/x`, 'x')).error).not.toBeNull();
+  expect((await mine.storage.from(bucket).remove([key])).data).toEqual([]);
+  expect((await theirs.storage.from(bucket).download(key)).error).not.toBeNull();
+  expect((await theirs.storage.from(bucket).createSignedUrl(key, 60)).error).not.toBeNull();
+  expect((await theirs.storage.from(bucket).list(`${projectId}/generations`)).data).toEqual([]);
+  expect(
+    (await theirs.rpc('storage_get_generation', { p_project_id: projectId, p_version: 1 })).data,
+  ).toBeNull();
+  for (const name of [
+    'storage_reserve_generation',
+    'storage_record_generation',
+    'storage_bury_generation',
+  ]) {
+    expect(
+      (await mine.rpc(name, { p_project_id: projectId, p_version: 1 })).error,
+      name,
+    ).not.toBeNull();
+  }
+});
+
+test('the environment is named where it is not there', () => {
+  expect(() => readEnvironment({})).toThrow(
+    'SUPABASE_URL, SUPABASE_PUBLISHABLE_KEYS, SUPABASE_SECRET_KEYS',
+  );
+  const read = readEnvironment({
+    SUPABASE_URL: 'https://x.supabase.co/',
+    SUPABASE_PUBLISHABLE_KEYS: '{"web":"pk"}',
+    SUPABASE_SECRET_KEYS: '{"other":"no","default":"sk"}',
+    SUPABASE_ANON_KEY: 'legacy',
+  });
+  expect(read).toMatchObject({
+    supabaseUrl: 'https://x.supabase.co',
+    publicUrl: 'https://x.supabase.co',
+    publishableKey: 'pk',
+    secretKey: 'sk',
+    jwtSecret: null,
+  });
+});

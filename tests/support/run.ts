@@ -1,0 +1,48 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+export type Ran = { code: number | null; stdout: string; stderr: string };
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Runs a program to its end. */
+export async function run(
+  command: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: Record<string, string | undefined>; input?: Buffer } = {},
+): Promise<Ran> {
+  const child = spawn(command, args, {
+    cwd: options.cwd ?? ROOT,
+    env: { ...process.env, ...options.env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  child.stdin.end(options.input);
+  const output = collect(child);
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, ...output() };
+}
+
+/** Gathers what a process prints. */
+export function collect(child: ChildProcess): () => { stdout: string; stderr: string } {
+  const chunks = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  child.stdout?.on('data', (chunk: Buffer) => chunks.stdout.push(chunk));
+  child.stderr?.on('data', (chunk: Buffer) => chunks.stderr.push(chunk));
+  return () => ({
+    stdout: Buffer.concat(chunks.stdout).toString(),
+    stderr: Buffer.concat(chunks.stderr).toString(),
+  });
+}
+
+/** Runs `codebegen-storage` from source. */
+export function runCli(
+  args: readonly string[],
+  env: Record<string, string | undefined> = {},
+  cwd?: string,
+): Promise<Ran> {
+  const bin = `${ROOT}/node-agent/bin.ts`;
+  return run(process.execPath, [bin, ...args], {
+    env: { USE_CLOUD_STORAGE: undefined, ...env },
+    ...(cwd === undefined ? {} : { cwd }),
+  });
+}

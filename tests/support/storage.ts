@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { inject, onTestFinished } from 'vitest';
+import {
+  openStorage,
+  type RefInput,
+  type Storage,
+  type StorageOptions,
+  type Summary,
+} from '../../node-agent/index.ts';
+import { tempFolder } from './temp.ts';
+
+/** A storage of its own for a test, without a cloud unless one is given. */
+export async function openTestStorage(options: Partial<StorageOptions> = {}): Promise<Storage> {
+  const storage = await openStorage({
+    storePath: options.storePath ?? (await tempFolder()),
+    cloud: null,
+    uploadConcurrency: 4,
+    ...options,
+  });
+  onTestFinished(() => storage.close({ drainMs: 0 }));
+  return storage;
+}
+
+/** The shared stack as the cloud of an agent, with a bucket of the test's own. */
+export function testCloud(bucket: string) {
+  const stack = inject('stack');
+  return { url: stack.SUPABASE_URL, key: stack.SUPABASE_SERVICE_KEY, bucket };
+}
+
+/** Waits until a generation has a status. */
+export async function waitForStatus(
+  storage: Storage,
+  ref: RefInput,
+  status: Summary['status'],
+): Promise<Summary> {
+  for (;;) {
+    const summary = await storage.show(ref);
+    if (summary.status === status) return summary;
+    if (summary.status === 'failed') throw new Error(summary.failure ?? 'failed');
+    await storage.drain(1000);
+    await sleep(10);
+  }
+}
