@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from './cloud/connection.ts';
 import { CloudObjects } from './cloud/objects.ts';
@@ -126,10 +127,11 @@ const SAVE_WAIT_MS = 30_000;
 const SAVE_POLL_MS = 20;
 
 /** Opens the storage of a generator host. Several processes may have the same one open. */
-export async function openStorage(options: StorageOptions): Promise<Storage> {
+export async function openStorage(given: StorageOptions): Promise<Storage> {
   if (process.platform === 'win32') {
     throw new StorageError('invalid_input', 'Cannot open the storage: Windows is not supported');
   }
+  const options = { ...given, storePath: resolve(given.storePath) };
   const layout = new Layout(options.storePath);
   mkdirSync(layout.staging, { recursive: true });
   const instance = new Instance(layout.instances);
