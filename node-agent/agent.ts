@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Cache } from './cache/cache.ts';
 import { connect } from './cloud/connection.ts';
 import { CloudObjects } from './cloud/objects.ts';
 import { CloudRecords } from './cloud/records.ts';
@@ -27,6 +28,7 @@ import { Instance } from './outbox/instance.ts';
 import { Jobs } from './outbox/jobs.ts';
 import { Outbox } from './outbox/outbox.ts';
 import { reconcile } from './reconcile.ts';
+import { Retriever } from './retrieve.ts';
 import {
   parseOwner,
   parseSave,
@@ -36,8 +38,9 @@ import {
   type SaveRequest,
 } from './save-input.ts';
 import { inGeneration, Layout } from './store/layout.ts';
-import { Store } from './store/store.ts';
+import { readManifest, Store } from './store/store.ts';
 import { createWork } from './sync.ts';
+import { Workers } from './workers.ts';
 
 /** What a save returns: from here on the generation cannot be lost. */
 export type Receipt = Readonly<
@@ -80,7 +83,9 @@ export type LocalGeneration = Readonly<
     path: string;
     sourcePath: string;
     manifest: Manifest;
-    from: 'store';
+    from: 'store' | 'cache' | 'cloud';
+    /** Whether it may be out of date: past its time, and the cloud could not be asked. */
+    stale: boolean;
   }
 >;
 
@@ -136,15 +141,20 @@ export async function openStorage(given: StorageOptions): Promise<Storage> {
   mkdirSync(layout.staging, { recursive: true });
   const instance = new Instance(layout.instances);
   const catalog = new Catalog(layout.catalog);
-  const store = new Store(layout, options.limits ?? DEFAULT_LIMITS, instance.id);
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  const now = options.now ?? Date.now;
+  const workers = new Workers();
+  const store = new Store(layout, limits, instance.id, workers);
+  const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
   await reconcile({
     store,
     catalog,
     instance,
-    now: options.now ?? Date.now,
+    now,
     onProblem: options.onProblem ?? (() => {}),
   });
-  return new Storage(options, { layout, instance, catalog, store });
+  await cache.sweepStaging((id) => instance.isGone(id));
+  return new Storage(options, { instance, catalog, store, cache, workers });
 }
 
 export type { Storage };
@@ -155,6 +165,9 @@ class Storage {
   readonly #catalog: Catalog;
   readonly #jobs: Jobs;
   readonly #store: Store;
+  readonly #cache: Cache;
+  readonly #workers: Workers;
+  readonly #retriever: Retriever;
   readonly #now: () => number;
   readonly #stopped = new AbortController();
   readonly #objects: CloudObjects | null = null;
@@ -164,17 +177,33 @@ class Storage {
 
   constructor(
     options: StorageOptions,
-    parts: { layout: Layout; instance: Instance; catalog: Catalog; store: Store },
+    parts: {
+      instance: Instance;
+      catalog: Catalog;
+      store: Store;
+      cache: Cache;
+      workers: Workers;
+    },
   ) {
     this.#options = options;
     this.#instance = parts.instance;
     this.#catalog = parts.catalog;
     this.#store = parts.store;
+    this.#cache = parts.cache;
+    this.#workers = parts.workers;
     this.#jobs = new Jobs(parts.catalog);
     this.#now = options.now ?? Date.now;
-    if (options.cloud === null) return;
+    if (options.cloud === null) {
+      this.#retriever = new Retriever({ cache: parts.cache, cloud: null });
+      return;
+    }
     const connection = connect(options.cloud, this.#stopped.signal);
+    const records = new CloudRecords(connection);
     this.#objects = new CloudObjects(connection);
+    this.#retriever = new Retriever({
+      cache: parts.cache,
+      cloud: { objects: this.#objects, records },
+    });
     this.#outbox = new Outbox({
       jobs: this.#jobs,
       instance: parts.instance,
@@ -183,7 +212,7 @@ class Storage {
         catalog: parts.catalog,
         jobs: this.#jobs,
         objects: this.#objects,
-        records: new CloudRecords(connection),
+        records,
         now: this.#now,
       }),
       concurrency: options.uploadConcurrency,
@@ -298,17 +327,26 @@ class Storage {
     };
   }
 
-  /** @throws StorageError `not_found` */
+  /**
+   * Gets a generation to read: from the store, else from the cache, else from the cloud. Its
+   * folder is not to be changed, and stays for ten minutes at least where it is a cached copy.
+   *
+   * @throws StorageError `not_found`, `unavailable` where only the cloud has it and is away,
+   *   `corrupt` where what the cloud has is not what was recorded
+   */
   async get(input: RefInput): Promise<LocalGeneration> {
-    const ref = refOf(this.#find(input));
-    const path = this.#store.layout.generation(ref);
-    return {
-      ...ref,
-      path,
-      sourcePath: inGeneration.source(path),
-      manifest: this.#store.readManifest(ref),
-      from: 'store',
-    };
+    const want = parseRefInput(input);
+    const row = this.#catalog.find(want.projectId, want.version);
+    if (row !== null) {
+      const matches = [undefined, row.generation_id].includes(want.generationId);
+      if (!matches || row.state !== 'stored') throw notFound(want);
+      const ref = refOf(row);
+      const path = this.#store.layout.generation(ref);
+      const manifest = this.#store.findManifest(ref);
+      if (manifest !== null) return describe(ref, path, manifest, 'store', false);
+    }
+    const { entry, from, stale } = await this.#retriever.get({ ...want, row });
+    return describe(entry.ref, entry.path, readManifest(entry.path), from, stale);
   }
 
   /** @throws StorageError `not_found` */
@@ -382,6 +420,11 @@ class Storage {
     return { ref, deleted };
   }
 
+  /** Evicts cached copies that are too old or too much, never one that may be in use. */
+  async cleanupCache(): Promise<{ evicted: number; bytes: number }> {
+    return this.#cache.cleanup();
+  }
+
   async status(): Promise<StorageStatus> {
     const { cloud, storePath } = this.#options;
     const { pending = 0, ...others } = this.#catalog.countByStatus();
@@ -422,7 +465,9 @@ class Storage {
     const outboxStopped = this.#outbox?.stop();
     this.#stopped.abort(new StorageError('unavailable', 'The agent is shutting down'));
     await outboxStopped;
+    await this.#workers.close();
     await this.#store.close();
+    await this.#cache.close();
     this.#catalog.close();
     this.#instance.close();
   }
@@ -434,12 +479,9 @@ class Storage {
   }
 
   #findAny(input: RefInput): GenerationRow {
-    const projectId = parseId(input.projectId, 'project id');
-    const version = parseVersion(input.version);
-    const generationId =
-      input.generationId === undefined ? null : parseId(input.generationId, 'generation id');
+    const { projectId, version, generationId } = parseRefInput(input);
     const row = this.#catalog.find(projectId, version);
-    if (row === null || (generationId !== null && row.generation_id !== generationId)) {
+    if (row === null || (generationId !== undefined && row.generation_id !== generationId)) {
       throw notFound({ projectId, version });
     }
     return row;
@@ -470,6 +512,26 @@ class Storage {
   #isoNow(): string {
     return new Date(this.#now()).toISOString();
   }
+}
+
+function describe(
+  ref: Ref,
+  path: string,
+  manifest: Manifest,
+  from: LocalGeneration['from'],
+  stale: boolean,
+): LocalGeneration {
+  return { ...ref, path, sourcePath: inGeneration.source(path), manifest, from, stale };
+}
+
+function parseRefInput(input: RefInput): RefInput {
+  return {
+    projectId: parseId(input.projectId, 'project id'),
+    version: parseVersion(input.version),
+    ...(input.generationId === undefined
+      ? {}
+      : { generationId: parseId(input.generationId, 'generation id') }),
+  };
 }
 
 function parseExpiry(expiresIn: number | undefined): number {

@@ -1,6 +1,7 @@
 /** The one place that reads the environment. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { CacheOptions } from './cache/cache.ts';
 import type { CloudSettings } from './cloud/connection.ts';
 import { DEFAULT_BUCKET, StorageError } from './contract.ts';
 
@@ -12,12 +13,16 @@ export type Config = Readonly<{
   cloud: CloudSettings | null;
   /** Uploads at once. */
   uploadConcurrency: number;
+  /** Copies from the cloud. */
+  cache: CacheOptions;
 }>;
 
 const TRUE = new Set(['true', '1', 'yes', 'on']);
 const FALSE = new Set(['false', '0', 'no', 'off']);
 const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const DEFAULT_CONCURRENCY = 4;
+const HOUR_MS = 3_600_000;
+const DEFAULT_CACHE = { ttlHours: 24, maxAgeHours: 48, maxBytes: 10 * 1024 ** 3 };
 
 /**
  * Reads the configuration from environment variables. A secret may also be in a file that
@@ -53,6 +58,19 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     (text) => parseWhole(text, 1, 64),
     'must be a whole number from 1 to 64',
   );
+  const hours = (name: string, fallback: number) =>
+    check(name, fallback, parseHours, 'must be a number of hours above 0') * HOUR_MS;
+  const cache: CacheOptions = {
+    path: resolve(env.CACHE_PATH?.trim() || './storage/cache'),
+    ttlMs: hours('CACHE_TTL_HOURS', DEFAULT_CACHE.ttlHours),
+    maxAgeMs: hours('MAX_CACHE_AGE_HOURS', DEFAULT_CACHE.maxAgeHours),
+    maxBytes: check(
+      'CACHE_MAX_BYTES',
+      DEFAULT_CACHE.maxBytes,
+      (text) => parseWhole(text, 0, Number.MAX_SAFE_INTEGER),
+      'must be a whole number of bytes',
+    ),
+  };
   if (enabled && url === '' && !env.SUPABASE_URL?.trim()) {
     problems.push('SUPABASE_URL is needed while USE_CLOUD_STORAGE is true');
   }
@@ -64,7 +82,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   if (problems.length > 0) {
     throw new StorageError('invalid_input', `Cannot use the configuration: ${problems.join('; ')}`);
   }
-  return { storePath, cloud: enabled ? { url, key, bucket } : null, uploadConcurrency };
+  return { storePath, cloud: enabled ? { url, key, bucket } : null, uploadConcurrency, cache };
 }
 
 function readSecret(
@@ -92,6 +110,11 @@ function parseBoolean(text: string): boolean | null {
 function parseUrl(text: string): string | null {
   const url = URL.canParse(text) ? new URL(text) : null;
   return url !== null && /^https?:$/.test(url.protocol) ? text.replace(/\/+$/, '') : null;
+}
+
+function parseHours(text: string): number | null {
+  const number = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  return number > 0 ? number : null;
 }
 
 function parseWhole(text: string, min: number, max: number): number | null {

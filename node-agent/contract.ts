@@ -33,7 +33,12 @@ export {
   DEFAULT_BUCKET,
   objectKey,
 } from '../functions/_shared/contract/object-key.ts';
-export { checkPaths, comparePaths, pathProblem } from '../functions/_shared/contract/paths.ts';
+export {
+  checkPaths,
+  comparePaths,
+  PathSet,
+  pathProblem,
+} from '../functions/_shared/contract/paths.ts';
 export {
   folderName,
   formatRef,

@@ -14,11 +14,16 @@ const TIMEOUT_MS = 30_000;
 /** The same for one that carries up to 6 MiB. */
 export const TRANSFER_TIMEOUT_MS = 120_000;
 
+/** Longest silence in the middle of a download. */
+const IDLE_TIMEOUT_MS = 30_000;
+
 /** What every request of the agent to the cloud goes through. */
 export type Connection = Readonly<{
   settings: CloudSettings;
   client: SupabaseClient;
   fetch: typeof fetch;
+  /** As `fetch`, for an answer that may take long: what is limited is its silence. */
+  stream(path: string): Promise<{ response: Response; body: AsyncIterable<Uint8Array> }>;
 }>;
 
 /** @param signal ends every request when the agent stops */
@@ -33,5 +38,30 @@ export function connect(settings: CloudSettings, signal: AbortSignal): Connectio
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
     global: { fetch: fetchWithTimeout },
   });
-  return { settings, client, fetch: fetchWithTimeout };
+  return { settings, client, fetch: fetchWithTimeout, stream };
+
+  async function stream(path: string) {
+    const idle = new AbortController();
+    const abort = () => idle.abort(new DOMException('The server fell silent', 'TimeoutError'));
+    let timer = setTimeout(abort, IDLE_TIMEOUT_MS);
+    const response = await fetch(`${settings.url}${path}`, {
+      headers: { authorization: `Bearer ${settings.key}`, apikey: settings.key },
+      signal: AbortSignal.any([signal, idle.signal]),
+    }).catch((error: unknown) => {
+      clearTimeout(timer);
+      throw error;
+    });
+    async function* read() {
+      try {
+        for await (const piece of response.body ?? []) {
+          clearTimeout(timer);
+          timer = setTimeout(abort, IDLE_TIMEOUT_MS);
+          yield piece;
+        }
+      } finally {
+        clearTimeout(timer);
+      }
+    }
+    return { response, body: read() };
+  }
 }

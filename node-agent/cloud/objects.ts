@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { ARCHIVE_TYPE, StorageError } from '../contract.ts';
+import { open, readFile } from 'node:fs/promises';
+import { ARCHIVE_TYPE, parseFolderName, type Ref, StorageError } from '../contract.ts';
 import type { Connection } from './connection.ts';
 import { type ResumePoint, uploadInChunks } from './resumable.ts';
-import { fromPlatform, realStatus } from './translate.ts';
+import { fromPlatform, fromResponse, realStatus } from './translate.ts';
 
 /** Above this size an archive is sent in chunks: what Supabase advises for one request. */
 export const SINGLE_REQUEST_BYTES = 6 * 1024 * 1024;
@@ -100,11 +100,71 @@ export class CloudObjects {
   }
 
   async #readBack(key: string): Promise<string> {
-    const { data, error } = await this.#bucket.download(key).asStream();
-    if (error !== null) throw fromPlatform(error, `read back "${key}"`, 'storage');
     const hash = createHash('sha256');
-    for await (const piece of data) hash.update(piece);
+    const { body } = await this.#read(key);
+    await translated(`read back "${key}"`, async () => {
+      for await (const piece of body) hash.update(piece);
+    });
     return hash.digest('hex');
+  }
+
+  /**
+   * Downloads an object into a new file.
+   *
+   * @returns the sha256 of the bytes that arrived, and the eTag that storage said
+   * @throws StorageError `not_found`, `unavailable`
+   */
+  async download(key: string, file: string): Promise<{ sha256: string; etag: string }> {
+    const { body, etag } = await this.#read(key);
+    const hash = createHash('sha256');
+    const handle = await open(file, 'wx');
+    try {
+      await translated(`download "${key}"`, async () => {
+        for await (const piece of body) {
+          hash.update(piece);
+          await handle.write(piece);
+        }
+      });
+    } finally {
+      await handle.close();
+    }
+    return { sha256: hash.digest('hex'), etag };
+  }
+
+  async #read(key: string): Promise<{ body: AsyncIterable<Uint8Array>; etag: string }> {
+    const { bucket } = this.#connection.settings;
+    const doing = `download "${key}"`;
+    const path = `/storage/v1/object/${bucket}/${key}`;
+    const { response, body } = await translated(doing, () => this.#connection.stream(path));
+    if (response.ok)
+      return { body, etag: (response.headers.get('etag') ?? '').replaceAll('"', '') };
+    const pieces: Uint8Array[] = [];
+    for await (const piece of body) pieces.push(piece);
+    throw fromPlatform(
+      fromResponse(response.status, Buffer.concat(pieces).toString()),
+      doing,
+      'storage',
+    );
+  }
+
+  /** Looks in the bucket for the archive of a version, where no database knows it. */
+  async findArchive(
+    projectId: string,
+    version: number,
+    generationId?: string,
+  ): Promise<{ ref: Ref; key: string; sha256: string | null } | null> {
+    const folder = `${projectId}/generations`;
+    const { data, error } = await this.#bucket.list(folder, { limit: 10, search: `v${version}__` });
+    if (error !== null) throw fromPlatform(error, `list "${folder}"`, 'storage');
+    for (const { name } of data) {
+      const parsed = parseFolderName(name.replace(/(\.[0-9a-f]{12})?\.tar\.gz$/, ''));
+      if (parsed?.version !== version) continue;
+      if (generationId !== undefined && parsed.generationId !== generationId) continue;
+      const key = `${folder}/${name}`;
+      const sha256 = (await this.info(key))?.sha256 ?? null;
+      return { ref: { projectId, ...parsed }, key, sha256 };
+    }
+    return null;
   }
 
   /** Removes an object; one that is missing is no error. */
@@ -138,6 +198,17 @@ export class CloudObjects {
 
 function isSame(info: ObjectInfo, archive: ArchiveFile): boolean {
   return info.bytes === archive.bytes && info.etag === archive.md5;
+}
+
+/** Runs what the network or the disk may end, and says which it was. */
+async function translated<T>(doing: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    // What the disk says has a code of its own and is not storage's.
+    if (typeof (error as NodeJS.ErrnoException).syscall === 'string') throw error;
+    throw fromPlatform(error, doing, 'storage');
+  }
 }
 
 function isMissingBucket(error: unknown): boolean {

@@ -31,6 +31,19 @@ export type DeletionOutcome =
   | { outcome: 'recorded'; bucket: string; object_key: string }
   | { outcome: 'missing' | 'no_database' };
 
+/** The row of a generation, as far as reading it needs. */
+export type CloudRow = Readonly<{
+  generation_id: string;
+  bucket: string;
+  object_key: string;
+  status: 'pending' | 'uploaded' | 'verified' | 'deleted';
+  sha256: string | null;
+  archive_bytes: number | null;
+}>;
+
+/** How PostgREST says that a table is not there. */
+const NO_SUCH_TABLE = new Set(['PGRST205', '42P01']);
+
 /** How PostgREST says that a function is not there: our migrations are not applied. */
 const NO_SUCH_FUNCTION = new Set(['PGRST202', '42883']);
 
@@ -62,6 +75,23 @@ export class CloudRecords {
         p_owner_id: reservation.ownerId,
       },
       `reserve ${formatRef(ref)}`,
+    );
+  }
+
+  /** What the database knows of a version; `null` where it has none, or no database is there. */
+  async find(projectId: string, version: number): Promise<CloudRow | null> {
+    const { data, error, status } = await this.#connection.client
+      .from('storage_generations')
+      .select('generation_id, bucket, object_key, status, sha256, archive_bytes')
+      .eq('project_id', projectId)
+      .eq('version', version)
+      .maybeSingle<CloudRow>();
+    if (error === null) return data;
+    if (NO_SUCH_TABLE.has(error.code)) return null;
+    throw fromPlatform(
+      { ...error, status },
+      `look up ${formatRef({ projectId, version })}`,
+      'the database',
     );
   }
 

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { ARCHIVE_TYPE, StorageError } from '../contract.ts';
 import type { Connection } from './connection.ts';
 import type { ArchiveFile } from './objects.ts';
-import { fromPlatform } from './translate.ts';
+import { fromPlatform, fromResponse } from './translate.ts';
 
 const CHUNK_BYTES = 6 * 1024 * 1024;
 
@@ -130,8 +130,6 @@ class TusUpload {
   }
 
   #fail(status: number, message = ''): StorageError {
-    // An answer that is no TUS error is one of storage, with the real status inside.
-    const body = message.startsWith('{') ? (JSON.parse(message) as object) : { message };
-    return fromPlatform({ status, ...body }, `upload "${this.#key}"`, 'storage');
+    return fromPlatform(fromResponse(status, message), `upload "${this.#key}"`, 'storage');
   }
 }

@@ -1,7 +1,7 @@
 import { type ErrorCode, StorageError } from '../contract.ts';
 
 /** What supabase-js says went wrong, in either of its shapes. */
-type ForeignError = {
+export type ForeignError = {
   message?: string;
   status?: number;
   /** Storage: the real status, where HTTP says 400. */
@@ -30,6 +30,15 @@ export function realStatus(error: unknown): number {
   const { statusCode, status } = (error ?? {}) as ForeignError;
   const real = Number(statusCode);
   return Number.isInteger(real) && real >= 100 ? real : Number(status) || 0;
+}
+
+/** What an answer that is no success says: storage puts the real status into the body. */
+export function fromResponse(status: number, text: string): ForeignError {
+  try {
+    return { status, ...(JSON.parse(text) as ForeignError) };
+  } catch {
+    return { status, message: text };
+  }
 }
 
 /**

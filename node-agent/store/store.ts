@@ -16,8 +16,7 @@ import {
 import { fromFileSystem, makeFolder, syncFolder, writeFileDurably } from './durable.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import type { Source } from './source.ts';
-import type { Staged } from './stage.ts';
-import { Workers } from './workers.ts';
+import type { Staged, StageInput } from './stage.ts';
 
 /** The mark that something was deleted. */
 export type Tombstone = Readonly<{
@@ -27,23 +26,30 @@ export type Tombstone = Readonly<{
   deleted_at: string;
 }>;
 
+/** The heavy work of a save, done elsewhere than on the event loop. */
+export type StageWork = {
+  stage(input: StageInput): Promise<Staged>;
+  digest(source: Source, limits: Limits): Promise<string>;
+};
+
 /** Generations on disk: the truth. Nothing here knows of catalog or cloud. */
 export class Store {
   readonly layout: Layout;
   readonly #limits: Limits;
-  readonly #workers = new Workers();
+  readonly #work: StageWork;
   readonly #staging: string;
 
   /** @param instanceId names the staging folder that is this process's own */
-  constructor(layout: Layout, limits: Limits, instanceId: string) {
+  constructor(layout: Layout, limits: Limits, instanceId: string, work: StageWork) {
     this.layout = layout;
+    this.#work = work;
     this.#limits = limits;
     this.#staging = join(layout.staging, instanceId);
     mkdirSync(this.#staging, { recursive: true });
   }
 
   digest(source: Source): Promise<string> {
-    return this.#workers.digest(source, this.#limits);
+    return this.#work.digest(source, this.#limits);
   }
 
   /**
@@ -59,7 +65,7 @@ export class Store {
   ): Promise<Staged> {
     const staged = join(this.#staging, randomUUID());
     try {
-      const result = await this.#workers.stage({
+      const result = await this.#work.stage({
         folder: staged,
         ref,
         ...details,
@@ -85,10 +91,20 @@ export class Store {
     return existsSync(inGeneration.manifest(this.layout.generation(ref)));
   }
 
+  /**
+   * The manifest of a generation; `null` where it is not on disk.
+   *
+   * @throws StorageError `corrupt`
+   */
+  findManifest(ref: Ref): Manifest | null {
+    const path = inGeneration.manifest(this.layout.generation(ref));
+    const text = readOrNull(path);
+    return text === null ? null : parseManifest(text, path);
+  }
+
   /** @throws StorageError `not_found`, `corrupt` */
   readManifest(ref: Ref): Manifest {
-    const path = inGeneration.manifest(this.layout.generation(ref));
-    return parseManifest(readOrNull(path) ?? notHere(ref), path);
+    return this.findManifest(ref) ?? notHere(ref);
   }
 
   /** Where blocks are in the archive; `null` for small ones, which are read whole. */
@@ -171,9 +187,18 @@ export class Store {
   }
 
   async close(): Promise<void> {
-    await this.#workers.close();
     await rm(this.#staging, { recursive: true, force: true });
   }
+}
+
+/**
+ * The manifest in the folder of a generation.
+ *
+ * @throws StorageError `corrupt`
+ */
+export function readManifest(folder: string): Manifest {
+  const path = inGeneration.manifest(folder);
+  return parseManifest(readFileSync(path, 'utf8'), path);
 }
 
 function notHere(ref: Ref): never {

@@ -9,6 +9,12 @@ test('an empty environment keeps everything on this host', () => {
     storePath: join(process.cwd(), 'storage/projects'),
     cloud: null,
     uploadConcurrency: 4,
+    cache: {
+      path: join(process.cwd(), 'storage/cache'),
+      ttlMs: 24 * 3_600_000,
+      maxAgeMs: 48 * 3_600_000,
+      maxBytes: 10 * 1024 ** 3,
+    },
   });
 });
 
@@ -48,6 +54,9 @@ test('all problems are told at once, by name, and no secret with them', () => {
     SUPABASE_SERVICE_KEY: 'very-secret-value',
     SUPABASE_BUCKET: 'a/b',
     UPLOAD_CONCURRENCY: '0',
+    CACHE_TTL_HOURS: '-1',
+    MAX_CACHE_AGE_HOURS: 'long',
+    CACHE_MAX_BYTES: '1e9',
   };
   const read = () => readConfig(env);
   for (const name of Object.keys(env).filter((key) => key !== 'SUPABASE_SERVICE_KEY')) {

@@ -27,8 +27,8 @@ test('of a process that was killed nothing is left to wait for', async () => {
     [
       '--input-type=module',
       '-e',
-      `import { openStorage } from '${ROOT}/node-agent/index.ts';
-       const storage = await openStorage({ storePath: '${storePath}', cloud: null, uploadConcurrency: 1 });
+      `import { openStorage, readConfig } from '${ROOT}/node-agent/index.ts';
+       const storage = await openStorage(readConfig({ FILE_STORAGE_PATH: '${storePath}' }));
        const files = Object.fromEntries(Array.from({ length: 200 }, (_, i) => ['f' + i, 'x'.repeat(i)]));
        for (;;) console.log((await storage.save({ projectId: 'p', files })).version);`,
     ],

@@ -15,10 +15,17 @@ export async function openTestStorage(options: Partial<StorageOptions> = {}): Pr
     storePath: options.storePath ?? (await tempFolder()),
     cloud: null,
     uploadConcurrency: 4,
+    cache: await testCache(),
     ...options,
   });
   onTestFinished(() => storage.close({ drainMs: 0 }));
   return storage;
+}
+
+/** A cache of its own for a test. */
+export async function testCache(options: Partial<StorageOptions['cache']> = {}) {
+  const hour = 3_600_000;
+  return { path: await tempFolder(), ttlMs: hour, maxAgeMs: 2 * hour, maxBytes: 1e9, ...options };
 }
 
 /** The shared stack as the cloud of an agent, with a bucket of the test's own. */

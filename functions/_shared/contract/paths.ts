@@ -30,24 +30,41 @@ export function pathProblem(path: unknown, limits: Limits = DEFAULT_LIMITS): str
 }
 
 /**
- * Checks all paths of a generation: each alone, and against each other. On some file
- * systems `A` and `a`, or the two Unicode forms of `é`, are one file, so they are here.
+ * Checks all paths of a generation: each alone, and against each other.
  *
  * @throws StorageError `invalid_input` that names the path, `too_large` for the count
  */
 export function checkPaths(paths: readonly string[], limits: Limits = DEFAULT_LIMITS): void {
-  if (paths.length > limits.files) {
-    throw new StorageError(
-      'too_large',
-      `Cannot take ${paths.length} files: a generation has at most ${limits.files}`,
-    );
+  const set = new PathSet(limits);
+  for (const path of paths) set.add(path);
+}
+
+/**
+ * The paths of a generation, checked one after another. On some file systems `A` and `a`, or the
+ * two Unicode forms of `é`, are one file, so they are here.
+ */
+export class PathSet {
+  readonly #limits: Limits;
+  readonly #spellings = new Map<string, { spelling: string; kind: 'file' | 'folder' }>();
+  #files = 0;
+
+  constructor(limits: Limits = DEFAULT_LIMITS) {
+    this.#limits = limits;
   }
-  const spellings = new Map<string, { spelling: string; kind: 'file' | 'folder' }>();
-  for (const path of paths) {
-    const problem = pathProblem(path, limits);
+
+  /** @throws StorageError `invalid_input` that names the path, `too_large` for the count */
+  add(path: string): void {
+    const problem = pathProblem(path, this.#limits);
     if (problem !== null) throw refuse(path, problem);
+    this.#files++;
+    if (this.#files > this.#limits.files) {
+      throw new StorageError(
+        'too_large',
+        `Cannot take so many files: a generation has at most ${this.#limits.files}`,
+      );
+    }
     const folded = foldPath(path);
-    const known = spellings.get(folded);
+    const known = this.#spellings.get(folded);
     if (known?.kind === 'folder') throw refuse(path, `"${known.spelling}" is also a folder`);
     if (known !== undefined) {
       throw refuse(
@@ -57,29 +74,26 @@ export function checkPaths(paths: readonly string[], limits: Limits = DEFAULT_LI
           : `it differs from "${known.spelling}" only in case or Unicode form`,
       );
     }
-    spellings.set(folded, { spelling: path, kind: 'file' });
-    checkFolders(path, spellings);
+    this.#spellings.set(folded, { spelling: path, kind: 'file' });
+    this.#addFolders(path);
   }
-}
 
-function checkFolders(
-  path: string,
-  spellings: Map<string, { spelling: string; kind: 'file' | 'folder' }>,
-): void {
-  for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
-    const folder = path.slice(0, end);
-    const folded = foldPath(folder);
-    const known = spellings.get(folded);
-    if (known?.kind === 'file') throw refuse(path, `"${known.spelling}" is a file, not a folder`);
-    if (known !== undefined && known.spelling !== folder) {
-      throw refuse(
-        path,
-        `its folder differs from "${known.spelling}" only in case or Unicode form`,
-      );
+  #addFolders(path: string): void {
+    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+      const folder = path.slice(0, end);
+      const folded = foldPath(folder);
+      const known = this.#spellings.get(folded);
+      if (known?.kind === 'file') throw refuse(path, `"${known.spelling}" is a file, not a folder`);
+      if (known !== undefined && known.spelling !== folder) {
+        throw refuse(
+          path,
+          `its folder differs from "${known.spelling}" only in case or Unicode form`,
+        );
+      }
+      // A folder that is known has known parents.
+      if (known !== undefined) return;
+      this.#spellings.set(folded, { spelling: folder, kind: 'folder' });
     }
-    // A folder that is known has known parents.
-    if (known !== undefined) return;
-    spellings.set(folded, { spelling: folder, kind: 'folder' });
   }
 }
 

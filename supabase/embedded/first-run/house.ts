@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type AuthResponse, createClient } from '@supabase/supabase-js';
-import { openStorage, type Storage } from '../../../node-agent/index.ts';
+import { openStorage, readConfig, type Storage } from '../../../node-agent/index.ts';
 import type { Keys } from '../keys.ts';
 import { startStack } from '../stack.ts';
 
@@ -32,9 +32,13 @@ export async function startHouse(options: {
   const problems: unknown[] = [];
   try {
     const storage = await openStorage({
-      storePath: join(options.data, 'projects'),
-      cloud: { url: stack.url, key: stack.keys.serviceRoleKey, bucket: 'codebegen-projects' },
-      uploadConcurrency: 4,
+      ...readConfig({
+        USE_CLOUD_STORAGE: 'true',
+        SUPABASE_URL: stack.url,
+        SUPABASE_SERVICE_KEY: stack.keys.serviceRoleKey,
+        FILE_STORAGE_PATH: join(options.data, 'projects'),
+        CACHE_PATH: join(options.data, 'cache'),
+      }),
       onProblem: (error) => problems.push(error),
     });
     const owner = await signIn(stack.url, stack.keys, 'ada@example.com');

@@ -1,9 +1,10 @@
 import { availableParallelism } from 'node:os';
 import { extname } from 'node:path';
 import { Tinypool } from 'tinypool';
-import { type Limits, StorageError } from '../contract.ts';
-import type { Source } from './source.ts';
-import type { Staged, StageInput } from './stage.ts';
+import type { Unpacked, UnpackInput } from './archive/unpack.ts';
+import { type Limits, StorageError } from './contract.ts';
+import type { Source } from './store/source.ts';
+import type { Staged, StageInput } from './store/stage.ts';
 import type { Outcome } from './worker.ts';
 
 /** A source file when the source runs, a compiled one when the package does. */
@@ -12,7 +13,7 @@ const WORKER = new URL(`./worker${extname(import.meta.url)}`, import.meta.url).h
 /** How long an idle thread is kept. */
 const IDLE_MS = 30_000;
 
-/** The threads that do the heavy work of saves. */
+/** The threads that do the heavy work. */
 export class Workers {
   readonly #pool = new Tinypool({
     filename: WORKER,
@@ -30,6 +31,10 @@ export class Workers {
 
   digest(source: Source, limits: Limits): Promise<string> {
     return this.#run('digest', { source, limits });
+  }
+
+  unpack(input: UnpackInput): Promise<Unpacked> {
+    return this.#run('unpack', input);
   }
 
   async close(): Promise<void> {

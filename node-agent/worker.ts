@@ -1,8 +1,9 @@
-/** What runs in a worker thread: the heavy work of a save, which would stall the event loop. */
-import { type ErrorCode, type Limits, StorageError } from '../contract.ts';
-import { fromFileSystem } from './durable.ts';
-import type { Source } from './source.ts';
-import { digestSource, type Staged, type StageInput, stageGeneration } from './stage.ts';
+/** What runs in a worker thread: the heavy work, which would stall the event loop. */
+import { type Unpacked, type UnpackInput, unpackArchive } from './archive/unpack.ts';
+import { type ErrorCode, type Limits, StorageError } from './contract.ts';
+import { fromFileSystem } from './store/durable.ts';
+import type { Source } from './store/source.ts';
+import { digestSource, type Staged, type StageInput, stageGeneration } from './store/stage.ts';
 
 /** An outcome that crosses threads: an Error would lose its code. */
 export type Outcome<T> =
@@ -15,6 +16,10 @@ export function stage(input: StageInput): Promise<Outcome<Staged>> {
 
 export function digest(input: { source: Source; limits: Limits }): Promise<Outcome<string>> {
   return settle(async () => digestSource(input.source, input.limits), 'read what is to be saved');
+}
+
+export function unpack(input: UnpackInput): Promise<Outcome<Unpacked>> {
+  return settle(() => unpackArchive(input), 'unpack an archive');
 }
 
 async function settle<T>(work: () => Promise<T>, doing: string): Promise<Outcome<T>> {

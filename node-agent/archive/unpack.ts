@@ -1,0 +1,210 @@
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  createReadStream,
+  mkdirSync,
+  openSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { createTarDecoder, type TarHeader } from 'modern-tar';
+import {
+  type Limits,
+  type Manifest,
+  type ManifestEntry,
+  PathSet,
+  parseFolderName,
+  parseManifest,
+  StorageError,
+} from '../contract.ts';
+
+export type UnpackInput = Readonly<{
+  archive: string;
+  /** The folder to make; on failure the caller removes it. */
+  folder: string;
+  limits: Limits;
+}>;
+
+/** What was in an archive, every byte of it checked against its manifest. */
+export type Unpacked = Readonly<{ manifest: Manifest; files: number; bytes: number }>;
+
+/** The manifest of a generation with the most files stays below this. */
+const MANIFEST_BYTES = 64 * 1024 * 1024;
+
+/** More than this many bytes of content for one of the archive is no source code but a bomb. */
+const MAX_RATIO = 250;
+/** Archives of less content than this are let be: a file of zeros is no attack. */
+const RATIO_FROM_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Unpacks an archive into a new folder. Nothing in it is trusted: files alone are taken, every
+ * name passes the validator, nothing is written outside the folder, sizes and ratio are bounded.
+ * Archives of the old system, with one folder around everything, are read too.
+ *
+ * @throws StorageError `corrupt`, `invalid_input` that names the entry, `too_large`
+ */
+export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
+  const { archive, folder, limits } = input;
+  const budget = new Budget(limits, statSync(archive).size);
+  const names = { source: new PathSet(limits), artifacts: new PathSet(limits) };
+  const found = {
+    source: new Map<string, ManifestEntry>(),
+    artifacts: new Map<string, ManifestEntry>(),
+  };
+  let manifest: Manifest | null = null;
+  let wrapper: string | null | undefined;
+
+  mkdirSync(folder);
+  mkdirSync(join(folder, 'source'));
+  const tar = Readable.toWeb(createReadStream(archive).compose(createGunzip()));
+  const entries = (tar as ReadableStream<Uint8Array>).pipeThrough(
+    createTarDecoder({ strict: true }),
+  );
+  try {
+    for await (const { header, body } of entries) {
+      if (header.type === 'directory') {
+        await body.cancel();
+        continue;
+      }
+      checkType(header);
+      wrapper ??= wrapperOf(header.name);
+      const name = unwrap(header.name, wrapper);
+      if (name === 'manifest.json') {
+        if (manifest !== null) throw refuse(header.name, 'it is there twice');
+        manifest = parseManifest(await readText(header, body), 'manifest.json');
+        continue;
+      }
+      const kind = name.startsWith('source/') ? 'source' : 'artifacts';
+      if (!name.startsWith(`${kind}/`))
+        throw refuse(header.name, 'it belongs to no part of a generation');
+      const path = name.slice(kind.length + 1);
+      names[kind].add(path);
+      const entry = await writeEntry(join(folder, kind, path), header, body, budget);
+      found[kind].set(path, { ...entry, path });
+    }
+  } catch (error) {
+    if (error instanceof StorageError) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    // What the disk says is not the archive's fault.
+    if (/^E[A-Z]+$/.test(code)) throw error;
+    throw new StorageError('corrupt', `Cannot unpack the archive: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  if (manifest === null) {
+    throw new StorageError('corrupt', 'Cannot unpack the archive: it has no manifest.json');
+  }
+  checkContent(manifest, found);
+  writeFileSync(join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  return { manifest, files: found.source.size, bytes: budget.total };
+}
+
+/** Every byte that is unpacked is taken from it. */
+class Budget {
+  total = 0;
+  readonly #limits: Limits;
+  readonly #ratioBytes: number;
+
+  constructor(limits: Limits, archiveBytes: number) {
+    this.#limits = limits;
+    this.#ratioBytes = Math.max(RATIO_FROM_BYTES, archiveBytes * MAX_RATIO);
+  }
+
+  take(name: string, bytes: number): void {
+    this.total += bytes;
+    if (bytes > this.#limits.fileBytes || this.total > this.#limits.totalBytes) {
+      throw new StorageError(
+        'too_large',
+        `Cannot unpack "${name}": a generation has at most ${this.#limits.totalBytes} bytes`,
+      );
+    }
+    if (this.total > this.#ratioBytes) {
+      throw new StorageError(
+        'corrupt',
+        `Cannot unpack "${name}": the archive holds over ${MAX_RATIO} times its size`,
+      );
+    }
+  }
+}
+
+function checkType(header: TarHeader): void {
+  if (header.type === undefined || header.type === 'file') return;
+  throw refuse(header.name, `it is no file but a ${header.type}`);
+}
+
+/** The folder that the old system put around everything; `null` where there is none. */
+function wrapperOf(name: string): string | null {
+  const first = name.split('/')[0] ?? '';
+  return parseFolderName(first) === null ? null : `${first}/`;
+}
+
+function unwrap(name: string, wrapper: string | null): string {
+  if (wrapper === null) return name;
+  if (!name.startsWith(wrapper)) throw refuse(name, `it lies beside the folder "${wrapper}"`);
+  return name.slice(wrapper.length);
+}
+
+async function readText(header: TarHeader, body: ReadableStream<Uint8Array>): Promise<string> {
+  if (header.size > MANIFEST_BYTES) throw refuse(header.name, 'it is too large');
+  return new Response(body as BodyInit).text();
+}
+
+async function writeEntry(
+  path: string,
+  header: TarHeader,
+  body: ReadableStream<Uint8Array>,
+  budget: Budget,
+): Promise<Omit<ManifestEntry, 'path'>> {
+  // Before anything is written: a header may promise more than there is room for.
+  budget.take(header.name, header.size);
+  mkdirSync(dirname(path), { recursive: true });
+  const mode = ((header.mode ?? 0o644) & 0o777) | 0o600;
+  const hash = createHash('sha256');
+  const fd = openSync(path, 'wx', mode);
+  try {
+    for await (const piece of body) {
+      hash.update(piece);
+      for (let offset = 0; offset < piece.length; ) offset += writeSync(fd, piece, offset);
+    }
+  } finally {
+    closeSync(fd);
+  }
+  return { size: header.size, sha256: hash.digest('hex'), mode };
+}
+
+/** A manifest with hashes must fit the files one by one; an old one must name them. */
+function checkContent(
+  manifest: Manifest,
+  found: Record<'source' | 'artifacts', Map<string, ManifestEntry>>,
+): void {
+  if (manifest.entries === undefined) {
+    const missing = manifest.files.find((path) => !found.source.has(path));
+    if (missing !== undefined) throw differs(missing);
+    return;
+  }
+  for (const [kind, entries] of [
+    ['source', manifest.entries],
+    ['artifacts', manifest.artifacts ?? []],
+  ] as const) {
+    if (entries.length !== found[kind].size) throw differs(`${kind}/`);
+    for (const entry of entries) {
+      const file = found[kind].get(entry.path);
+      if (file?.sha256 !== entry.sha256 || file.size !== entry.size) throw differs(entry.path);
+    }
+  }
+}
+
+function differs(path: string): StorageError {
+  return new StorageError(
+    'corrupt',
+    `Cannot unpack the archive: "${path}" is not what the manifest says`,
+  );
+}
+
+function refuse(name: string, problem: string): StorageError {
+  return new StorageError('invalid_input', `Cannot unpack ${JSON.stringify(name)}: ${problem}`);
+}

@@ -1,0 +1,136 @@
+import { rm } from 'node:fs/promises';
+import type { Cache, CacheEntry } from './cache/cache.ts';
+import type { CloudObjects } from './cloud/objects.ts';
+import type { CloudRecords } from './cloud/records.ts';
+import { formatRef, isInCloud, objectKey, type Ref, StorageError } from './contract.ts';
+import type { GenerationRow } from './outbox/catalog.ts';
+
+/** A copy from the cloud; `stale` where it is past its time and the cloud could not be asked. */
+export type Retrieved = Readonly<{ entry: CacheEntry; from: 'cache' | 'cloud'; stale: boolean }>;
+
+/** Where the cloud has an archive, and what it must be. */
+type Place = Readonly<{ ref: Ref; key: string; sha256: string | null }>;
+
+type Want = Readonly<{
+  projectId: string;
+  version: number;
+  generationId?: string;
+  /** What this host knows of it; `null` where it was saved on another. */
+  row: GenerationRow | null;
+}>;
+
+type Parts = Readonly<{
+  cache: Cache;
+  /** `null` while the cloud is off. */
+  cloud: { objects: CloudObjects; records: CloudRecords } | null;
+}>;
+
+/** Gets what is not in the store: from the cache, else from the cloud. */
+export class Retriever {
+  readonly #parts: Parts;
+  /** One download for everybody who wants the same. */
+  readonly #running = new Map<string, Promise<Retrieved>>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** @throws StorageError `not_found`, `unavailable`, `corrupt` */
+  async get(want: Want): Promise<Retrieved> {
+    const name = `${want.projectId} ${want.version} ${want.generationId ?? ''}`;
+    let running = this.#running.get(name);
+    if (running === undefined) {
+      running = this.#get(want).finally(() => this.#running.delete(name));
+      this.#running.set(name, running);
+    }
+    return running;
+  }
+
+  async #get(want: Want): Promise<Retrieved> {
+    const { cache, cloud } = this.#parts;
+    const cached = cache.find(want.projectId, want.version, want.generationId);
+    if (cached !== null && !cache.isWhole(cached)) {
+      await cache.evict(cached);
+      return this.#fetch(want);
+    }
+    if (cached === null) return this.#fetch(want);
+    cache.markUsed(cached);
+    if (cache.isFresh(cached)) return { entry: cached, from: 'cache', stale: false };
+    if (cloud === null) return { entry: cached, from: 'cache', stale: true };
+    try {
+      return await this.#revalidate(cached, want);
+    } catch (error) {
+      // A copy that may be old is better than none while the cloud is away.
+      if (!(error instanceof StorageError) || !error.retryable) throw error;
+      return { entry: cached, from: 'cache', stale: true };
+    }
+  }
+
+  /** Past its time: the eTag says whether the copy is still what the cloud has. */
+  async #revalidate(cached: CacheEntry, want: Want): Promise<Retrieved> {
+    const { cache, cloud } = this.#parts;
+    const place = await this.#locate(want);
+    const info = await cloud!.objects.info(place.key);
+    if (info === null) {
+      await cache.evict(cached);
+      throw notFound(want);
+    }
+    if (info.etag !== cached.etag) return this.#fetch(want);
+    cache.markFresh(cached);
+    return { entry: cached, from: 'cache', stale: false };
+  }
+
+  /** Downloads and unpacks, and once more where what arrived is not what was recorded. */
+  async #fetch(want: Want): Promise<Retrieved> {
+    if (this.#parts.cloud === null) throw notFound(want);
+    const place = await this.#locate(want);
+    try {
+      return await this.#download(place);
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
+      return this.#download(place);
+    }
+  }
+
+  async #download({ ref, key, sha256 }: Place): Promise<Retrieved> {
+    const { cache, cloud } = this.#parts;
+    const archive = cache.stageFile();
+    try {
+      const arrived = await cloud!.objects.download(key, archive);
+      if (sha256 !== null && arrived.sha256 !== sha256) {
+        throw new StorageError(
+          'corrupt',
+          `Cannot get ${formatRef(ref)}: what arrived is not what was recorded`,
+        );
+      }
+      return { entry: await cache.install(ref, archive, arrived), from: 'cloud', stale: false };
+    } finally {
+      await rm(archive, { force: true });
+    }
+  }
+
+  /** Where the archive is: as the database says, else as this host uploaded it, else by its key. */
+  async #locate(want: Want): Promise<Place> {
+    const { objects, records } = this.#parts.cloud!;
+    const { projectId, version, row } = want;
+    const record = await records.find(projectId, version);
+    if (record !== null) {
+      const matches = [undefined, record.generation_id].includes(want.generationId);
+      if (!matches || record.status === 'deleted' || !isInCloud(record.status))
+        throw notFound(want);
+      const ref = { projectId, version, generationId: record.generation_id };
+      return { ref, key: record.object_key, sha256: record.sha256 };
+    }
+    if (row !== null) {
+      const ref = { projectId, version, generationId: row.generation_id };
+      return { ref, key: objectKey(ref), sha256: row.sha256 };
+    }
+    const found = await objects.findArchive(projectId, version, want.generationId);
+    if (found === null) throw notFound(want);
+    return found;
+  }
+}
+
+function notFound(want: Want): StorageError {
+  return new StorageError('not_found', `Cannot find ${formatRef(want)}`);
+}

@@ -1,0 +1,232 @@
+import { existsSync } from 'node:fs';
+import { readdir, readFile, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, inject, test } from 'vitest';
+import type { Storage } from '../../node-agent/index.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { first, startFaultProxy } from '../support/fault-proxy.ts';
+import { run } from '../support/run.ts';
+import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
+import { tempFolder, writeFiles } from '../support/temp.ts';
+import { readTree } from '../support/tree.ts';
+
+const FILES = {
+  'app/main.py': 'print(1)\n',
+  'logo.bin': new Uint8Array(5000).fill(7),
+  'e/f/g': '',
+};
+const DOWNLOAD = /^GET \/storage\/v1\/object\/bucket-/;
+const TTL_MS = 3_600_000;
+
+describe('get of what another host saved', () => {
+  test('downloads once, then serves the copy without asking until its time is over', async () => {
+    const { ref, reader, proxy, clock } = await savedElsewhere();
+    const fetched = await reader.get(ref);
+    expect(fetched).toMatchObject({ from: 'cloud', stale: false, generationId: 'g' });
+    expect(readTree(fetched.sourcePath)).toEqual(asBuffers(FILES));
+    proxy.seen.length = 0;
+    expect(await reader.get(ref)).toMatchObject({
+      from: 'cache',
+      stale: false,
+      path: fetched.path,
+    });
+    expect(proxy.seen).toEqual([]);
+
+    clock.ahead = TTL_MS + 1;
+    expect(await reader.get(ref)).toMatchObject({ from: 'cache', stale: false });
+    expect(proxy.seen.filter((line) => DOWNLOAD.test(line))).toEqual([]);
+    expect(proxy.seen.filter((line) => line.includes('/object/info/'))).toHaveLength(1);
+    // Fresh again: nobody is asked.
+    proxy.seen.length = 0;
+    await reader.get(ref);
+    expect(proxy.seen).toEqual([]);
+  });
+
+  test('by 20 callers at once downloads once', async () => {
+    const { ref, reader, proxy } = await savedElsewhere();
+    const all = await Promise.all(Array.from({ length: 20 }, () => reader.get(ref)));
+    expect(new Set(all.map((each) => each.path)).size).toBe(1);
+    expect(proxy.seen.filter((line) => DOWNLOAD.test(line))).toHaveLength(1);
+  });
+
+  test('past its time with the cloud away serves the copy and says that it is stale', async () => {
+    const { ref, reader, proxy, clock } = await savedElsewhere();
+    await reader.get(ref);
+    clock.ahead = TTL_MS + 1;
+    proxy.rule = () => ({ kind: 'down' });
+    expect(await reader.get(ref)).toMatchObject({ from: 'cache', stale: true });
+    proxy.rule = () => null;
+    expect(await reader.get(ref)).toMatchObject({ from: 'cache', stale: false });
+  });
+
+  test('past its time and deleted in the cloud is not_found', async () => {
+    const { ref, reader, writer, clock } = await savedElsewhere();
+    const { path } = await reader.get(ref);
+    await writer.delete(ref);
+    await writer.drain();
+    clock.ahead = TTL_MS + 1;
+    await expect(reader.get(ref)).rejects.toMatchObject({ code: 'not_found' });
+    expect(existsSync(path)).toBe(true);
+  });
+
+  test.each([
+    ['a flipped byte', { kind: 'flip', at: 100 } as const],
+    ['an answer that ends early', { kind: 'truncate', afterBytes: 100 } as const],
+  ])('with %s fails or is fetched again, and never serves it', async (_, fault) => {
+    const { ref, reader, proxy } = await savedElsewhere();
+    proxy.rule = first(1, DOWNLOAD, fault);
+    const got = await reader.get(ref).catch((error: unknown) => {
+      expect(error).toMatchObject({ code: 'unavailable' });
+      return reader.get(ref);
+    });
+    expect(readTree(got.sourcePath)).toEqual(asBuffers(FILES));
+
+    const again = await savedElsewhere();
+    again.proxy.rule = (method, path) => (DOWNLOAD.test(`${method} ${path}`) ? fault : null);
+    await expect(again.reader.get(again.ref)).rejects.toMatchObject({
+      code: expect.stringMatching(/corrupt|unavailable/),
+    });
+    expect(await entriesOf(again.cachePath)).toEqual([]);
+  });
+
+  test('whose copy was damaged on disk fetches it again', async () => {
+    const { ref, reader, cachePath } = await savedElsewhere();
+    const { sourcePath } = await reader.get(ref);
+    await reader.close();
+    await truncate(join(sourcePath, 'logo.bin'), 10);
+    const reopened = await openTestStorage({
+      cloud: testCloud(bucketOf(ref)),
+      cache: await testCache({ path: cachePath }),
+    });
+    const got = await reopened.get(ref);
+    expect(got.from).toBe('cloud');
+    expect(readTree(got.sourcePath)).toEqual(asBuffers(FILES));
+  });
+
+  test('that nobody has is not_found; with the cloud away, unavailable; with it off, not_found', async () => {
+    const { reader, proxy, ref } = await savedElsewhere();
+    await expect(reader.get({ ...ref, version: 99 })).rejects.toMatchObject({ code: 'not_found' });
+    await expect(reader.get({ ...ref, generationId: 'other' })).rejects.toMatchObject({
+      code: 'not_found',
+    });
+    proxy.rule = () => ({ kind: 'down' });
+    await expect(reader.get(ref)).rejects.toMatchObject({ code: 'unavailable' });
+    const off = await openTestStorage();
+    await expect(off.get(ref)).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('finds it in the bucket where no database knows it', async () => {
+    const { ref, proxy, reader } = await savedElsewhere();
+    const noTable = { code: 'PGRST205', message: 'no such table' };
+    proxy.rule = (_, path) =>
+      path.startsWith('/rest/v1/') ? { kind: 'answer', status: 404, body: noTable } : null;
+    const { generationId: _, ...place } = ref;
+    const got = await reader.get(place);
+    expect(got).toMatchObject({ from: 'cloud', generationId: 'g' });
+    expect(readTree(got.sourcePath)).toEqual(asBuffers(FILES));
+  });
+});
+
+test('get of what this host saved never asks the cloud', async () => {
+  const { writer, ref, writerProxy } = await savedElsewhere();
+  writerProxy.seen.length = 0;
+  writerProxy.rule = () => ({ kind: 'stall' });
+  expect(await writer.get(ref)).toMatchObject({ from: 'store', stale: false });
+  expect(writerProxy.seen).toEqual([]);
+});
+
+test('the cache evicts what is old, then what is too much, never what was just used', async () => {
+  const { reader, writer, clock, cachePath } = await savedElsewhere({ maxBytes: 12_000 });
+  const refs = [];
+  for (let i = 0; i < 4; i++) {
+    const receipt = await writer.save({ projectId: uniqueId(), generationId: 'g', files: FILES });
+    await waitForStatus(writer, receipt, 'verified');
+    refs.push(receipt);
+  }
+  const minute = 60_000;
+  for (const ref of refs) {
+    await reader.get(ref);
+    clock.ahead += minute;
+  }
+  // All within ten minutes: whoever got them may be reading.
+  expect(await reader.cleanupCache()).toMatchObject({ evicted: 0 });
+  clock.ahead += 10 * minute;
+  await reader.get(refs[0]!);
+  // 4 × 5 009 bytes: two must go, the least recently used ones.
+  expect(await reader.cleanupCache()).toEqual({ evicted: 2, bytes: 2 * 5009 });
+  const left = (await entriesOf(cachePath)).map((name) => name.split('/')[0]).sort();
+  expect(left).toEqual([refs[0]!.projectId, refs[3]!.projectId].sort());
+  clock.ahead += 2 * TTL_MS;
+  expect(await reader.cleanupCache()).toMatchObject({ evicted: 2 });
+});
+
+test('archives of the old system, with one folder around everything, are read', async () => {
+  const bucket = uniqueId('bucket');
+  const projectId = uniqueId();
+  const folder = await tempFolder();
+  const inner = join(folder, 'v3__gen-456');
+  await writeFiles(inner, {
+    'source/main.py': 'print(1)',
+    'artifacts/build.log': 'ok',
+    'manifest.json': JSON.stringify({
+      generation_id: 'gen-456',
+      project_id: projectId,
+      version: 3,
+      created_at: '2024-05-01T10:00:00',
+      file_count: 1,
+      total_size_bytes: 8,
+      files: ['main.py'],
+      metadata: {},
+    }),
+  });
+  const archive = join(folder, 'a.tar.gz');
+  expect((await run('tar', ['czf', archive, '-C', folder, 'v3__gen-456'])).code).toBe(0);
+  const { storage } = serviceClient();
+  await storage.createBucket(bucket, { public: false });
+  const key = `${projectId}/generations/v3__gen-456.tar.gz`;
+  await storage.from(bucket).upload(key, await readFile(archive));
+  const reader = await openTestStorage({ cloud: testCloud(bucket) });
+  const got = await reader.get({ projectId, version: 3 });
+  expect(readTree(got.sourcePath)).toEqual({ 'main.py': Buffer.from('print(1)') });
+  expect(got.manifest.metadata).toEqual({});
+});
+
+const buckets = new Map<string, string>();
+const bucketOf = (ref: { projectId: string }) => buckets.get(ref.projectId)!;
+
+/** A generation that one host saved and uploaded, and another host that has a cache only. */
+async function savedElsewhere(cacheOptions: { maxBytes?: number } = {}) {
+  const bucket = uniqueId('bucket');
+  const writerProxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const writer: Storage = await openTestStorage({
+    cloud: { ...testCloud(bucket), url: writerProxy.url },
+  });
+  const receipt = await writer.save({ projectId: uniqueId(), generationId: 'g', files: FILES });
+  await waitForStatus(writer, receipt, 'verified');
+  const clock = { ahead: 0 };
+  const cache = await testCache({ ttlMs: TTL_MS, maxAgeMs: 2 * TTL_MS, ...cacheOptions });
+  const reader: Storage = await openTestStorage({
+    cloud: { ...testCloud(bucket), url: proxy.url },
+    cache,
+    now: () => Date.now() + clock.ahead,
+  });
+  const ref = { projectId: receipt.projectId, version: 1, generationId: 'g' };
+  buckets.set(ref.projectId, bucket);
+  return { ref, writer, reader, proxy, writerProxy, clock, cachePath: cache.path };
+}
+
+/** `{project}/{folder}` of everything that is cached. */
+async function entriesOf(cachePath: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const project of (await readdir(cachePath)).filter((name) => !name.startsWith('.'))) {
+    for (const name of await readdir(join(cachePath, project))) found.push(`${project}/${name}`);
+  }
+  return found;
+}
+
+function asBuffers(files: Record<string, string | Uint8Array>): Record<string, Buffer> {
+  return Object.fromEntries(
+    Object.entries(files).map(([path, content]) => [path, Buffer.from(content as string)]),
+  );
+}

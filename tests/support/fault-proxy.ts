@@ -1,0 +1,134 @@
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { onTestFinished } from 'vitest';
+
+/** What goes wrong with one request. */
+export type Fault =
+  | { kind: 'answer'; status: number; headers?: Record<string, string>; body?: unknown }
+  /** The connection is cut after so many bytes of the request's body. */
+  | { kind: 'reset'; afterBytes: number }
+  /** Nothing is ever answered. */
+  | { kind: 'stall' }
+  /** The answer ends after so many bytes of its body. */
+  | { kind: 'truncate'; afterBytes: number }
+  /** One byte of the answer's body is another. */
+  | { kind: 'flip'; at: number }
+  /** The request is carried out and its answer lost. */
+  | { kind: 'lose' }
+  /** The connection is refused. */
+  | { kind: 'down' };
+
+/** Says what goes wrong with a request; `null` where nothing does. `body` is not read yet. */
+export type Rule = (method: string, path: string) => Fault | null;
+
+/** A server in front of the stack on which things go wrong on demand. */
+export type FaultProxy = {
+  url: string;
+  rule: Rule;
+  /** Every request that arrived: `PUT /storage/v1/…`. */
+  seen: string[];
+};
+
+/** Starts it. It goes with the test. */
+export async function startFaultProxy(target: string): Promise<FaultProxy> {
+  const proxy: FaultProxy = { url: '', rule: () => null, seen: [] };
+  const server = createServer((incoming, outgoing) => {
+    const { method = '', url: path = '' } = incoming;
+    proxy.seen.push(`${method} ${path}`);
+    handle(new URL(target), incoming, outgoing, proxy.rule(method, path));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  proxy.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return proxy;
+}
+
+/** A rule for the first `times` requests that match, and none after. */
+export function first(times: number, match: RegExp, fault: Fault): Rule {
+  let left = times;
+  return (method, path) => {
+    if (left === 0 || !match.test(`${method} ${path}`)) return null;
+    left--;
+    return fault;
+  };
+}
+
+/** Rules one after another: the first that has something to say. */
+export function any(...rules: Rule[]): Rule {
+  return (method, path) => {
+    for (const rule of rules) {
+      const fault = rule(method, path);
+      if (fault !== null) return fault;
+    }
+    return null;
+  };
+}
+
+function handle(
+  target: URL,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  fault: Fault | null,
+): void {
+  switch (fault?.kind) {
+    case 'down':
+      incoming.socket.destroy();
+      return;
+    case 'stall':
+      incoming.resume();
+      return;
+    case 'answer':
+      incoming.resume();
+      incoming.on('end', () => {
+        outgoing.writeHead(fault.status, { 'content-type': 'application/json', ...fault.headers });
+        outgoing.end(JSON.stringify(fault.body ?? { message: 'on demand' }));
+      });
+      return;
+    case 'reset': {
+      let bytes = 0;
+      incoming.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes >= fault.afterBytes) incoming.socket.destroy();
+      });
+      return;
+    }
+  }
+  const forward = request(
+    {
+      host: target.hostname,
+      port: target.port,
+      method: incoming.method,
+      path: incoming.url,
+      headers: { ...incoming.headers, host: target.host },
+    },
+    (answer) => {
+      if (fault?.kind === 'lose') {
+        answer.resume();
+        answer.on('end', () => incoming.socket.destroy());
+        return;
+      }
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      let bytes = 0;
+      answer.on('data', (chunk: Buffer) => {
+        const at = fault?.kind === 'flip' ? fault.at - bytes : -1;
+        if (at >= 0 && at < chunk.length) chunk[at]! ^= 0xff;
+        if (fault?.kind === 'truncate' && bytes + chunk.length > fault.afterBytes) {
+          outgoing.write(chunk.subarray(0, fault.afterBytes - bytes), () =>
+            outgoing.socket?.destroy(),
+          );
+          answer.destroy();
+          return;
+        }
+        bytes += chunk.length;
+        outgoing.write(chunk);
+      });
+      answer.on('end', () => outgoing.end());
+      answer.on('error', () => outgoing.destroy());
+    },
+  );
+  forward.on('error', () => incoming.socket.destroy());
+  incoming.pipe(forward);
+}
