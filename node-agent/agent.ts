@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cache } from './cache/cache.ts';
-import { connect } from './cloud/connection.ts';
+import { connect, type Timeouts } from './cloud/connection.ts';
 import { CloudObjects } from './cloud/objects.ts';
 import { CloudRecords } from './cloud/records.ts';
 import type { Config } from './config.ts';
@@ -109,7 +109,8 @@ export type StorageStatus = Readonly<{
   cloud: { enabled: boolean; url: string | null; bucket: string | null };
   /** Generations by status. */
   generations: Readonly<Partial<Record<Status, number>>>;
-  outbox: { owed: number; parked: number; nextDueAt: string | null };
+  /** `paused` while the cloud is away: one job at a time tries whether it is back. */
+  outbox: { owed: number; parked: number; nextDueAt: string | null; paused: boolean };
 }>;
 
 /** Names a generation; its generation id, where given, must match. */
@@ -119,6 +120,8 @@ export type ListPage<T, C> = Readonly<{ items: T[]; nextCursor: C | null }>;
 
 export type StorageOptions = Config & {
   limits?: Limits;
+  /** The longest waits for the cloud. */
+  timeouts?: Timeouts;
   /** Told of what went wrong in the background: it is tried again, parked or passed over. */
   onProblem?: (error: unknown) => void;
   now?: () => number;
@@ -197,7 +200,7 @@ class Storage {
       this.#retriever = new Retriever({ cache: parts.cache, cloud: null });
       return;
     }
-    const connection = connect(options.cloud, this.#stopped.signal);
+    const connection = connect(options.cloud, this.#stopped.signal, options.timeouts);
     const records = new CloudRecords(connection);
     this.#objects = new CloudObjects(connection);
     this.#retriever = new Retriever({
@@ -420,6 +423,13 @@ class Storage {
     return { ref, deleted };
   }
 
+  /** Takes up again what was parked. Returns how many uploads and deletions that were. */
+  async retryParked(): Promise<number> {
+    const count = this.#jobs.unpark(this.#now());
+    this.#outbox?.wake();
+    return count;
+  }
+
   /** Evicts cached copies that are too old or too much, never one that may be in use. */
   async cleanupCache(): Promise<{ evicted: number; bytes: number }> {
     return this.#cache.cleanup();
@@ -440,6 +450,7 @@ class Storage {
       outbox: {
         ...counts,
         nextDueAt: nextDueAt === null ? null : new Date(nextDueAt).toISOString(),
+        paused: this.#outbox?.isPaused ?? false,
       },
     };
   }

@@ -1,5 +1,6 @@
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords } from './cloud/records.ts';
+import { withRetryAfter } from './cloud/retry-after.ts';
 import { formatRef, isInCloud, objectKey, type Ref, StorageError } from './contract.ts';
 import { type Catalog, type GenerationRow, refOf } from './outbox/catalog.ts';
 import type { Job, JobKind, Jobs } from './outbox/jobs.ts';
@@ -27,7 +28,9 @@ export function createWork(parts: Parts): Work {
   const { store, catalog, jobs, objects, records } = parts;
   const isoNow = () => new Date(parts.now()).toISOString();
 
-  return async function work(job: Job): Promise<JobKind | null> {
+  return (job) => withRetryAfter(() => work(job));
+
+  async function work(job: Job): Promise<JobKind | null> {
     const row = catalog.find(job.project_id, job.version);
     if (row === null) return null;
     if (job.kind === 'delete') return remove(row);
@@ -40,7 +43,7 @@ export function createWork(parts: Parts): Work {
       case 'verify':
         return verify(row);
     }
-  };
+  }
 
   async function reserve(given: GenerationRow): Promise<JobKind | null> {
     const ref = refOf(given);
@@ -146,10 +149,11 @@ export function createWork(parts: Parts): Work {
   }
 }
 
+/** The cloud is there, so this is no reason to pause; it is tried again for ever. */
 function noDatabase(ref: Ref): StorageError {
   return new StorageError(
-    'unavailable',
+    'not_found',
     `Cannot record ${formatRef(ref)}: the migrations are not applied`,
-    { retryAfterMs: NO_DATABASE_RETRY_MS },
+    { retryable: true, retryAfterMs: NO_DATABASE_RETRY_MS },
   );
 }

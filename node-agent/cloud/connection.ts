@@ -1,4 +1,5 @@
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
+import { noteRetryAfter } from './retry-after.ts';
 
 /** Where the cloud is and who we are there. */
 export type CloudSettings = Readonly<{
@@ -9,13 +10,21 @@ export type CloudSettings = Readonly<{
   bucket: string;
 }>;
 
-/** Longest wait for the answer to one small request, in milliseconds. */
-const TIMEOUT_MS = 30_000;
-/** The same for one that carries up to 6 MiB. */
-export const TRANSFER_TIMEOUT_MS = 120_000;
+/** The longest waits, in milliseconds. */
+export type Timeouts = Readonly<{
+  /** For the answer to a small request. */
+  requestMs: number;
+  /** For the answer to one that carries up to 6 MiB. */
+  transferMs: number;
+  /** For the next bytes of a download. */
+  silenceMs: number;
+}>;
 
-/** Longest silence in the middle of a download. */
-const IDLE_TIMEOUT_MS = 30_000;
+export const DEFAULT_TIMEOUTS: Timeouts = {
+  requestMs: 30_000,
+  transferMs: 120_000,
+  silenceMs: 30_000,
+};
 
 /** What every request of the agent to the cloud goes through. */
 export type Connection = Readonly<{
@@ -27,12 +36,18 @@ export type Connection = Readonly<{
 }>;
 
 /** @param signal ends every request when the agent stops */
-export function connect(settings: CloudSettings, signal: AbortSignal): Connection {
-  const fetchWithTimeout: typeof fetch = (input, init) => {
+export function connect(
+  settings: CloudSettings,
+  signal: AbortSignal,
+  timeouts: Timeouts = DEFAULT_TIMEOUTS,
+): Connection {
+  const fetchWithTimeout: typeof fetch = async (input, init) => {
     const carries = init?.body !== undefined && init.body !== null && typeof init.body !== 'string';
-    const timeout = AbortSignal.timeout(carries ? TRANSFER_TIMEOUT_MS : TIMEOUT_MS);
+    const timeout = AbortSignal.timeout(carries ? timeouts.transferMs : timeouts.requestMs);
     const signals = [signal, timeout, ...(init?.signal ? [init.signal] : [])];
-    return fetch(input, { ...init, signal: AbortSignal.any(signals) });
+    const response = await fetch(input, { ...init, signal: AbortSignal.any(signals) });
+    noteRetryAfter(response);
+    return response;
   };
   const client = createClient(settings.url, settings.key, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
@@ -43,7 +58,7 @@ export function connect(settings: CloudSettings, signal: AbortSignal): Connectio
   async function stream(path: string) {
     const idle = new AbortController();
     const abort = () => idle.abort(new DOMException('The server fell silent', 'TimeoutError'));
-    let timer = setTimeout(abort, IDLE_TIMEOUT_MS);
+    let timer = setTimeout(abort, timeouts.silenceMs);
     const response = await fetch(`${settings.url}${path}`, {
       headers: { authorization: `Bearer ${settings.key}`, apikey: settings.key },
       signal: AbortSignal.any([signal, idle.signal]),
@@ -51,11 +66,12 @@ export function connect(settings: CloudSettings, signal: AbortSignal): Connectio
       clearTimeout(timer);
       throw error;
     });
+    noteRetryAfter(response);
     async function* read() {
       try {
         for await (const piece of response.body ?? []) {
           clearTimeout(timer);
-          timer = setTimeout(abort, IDLE_TIMEOUT_MS);
+          timer = setTimeout(abort, timeouts.silenceMs);
           yield piece;
         }
       } finally {

@@ -7,6 +7,9 @@ import { fromPlatform, fromResponse } from './translate.ts';
 
 const CHUNK_BYTES = 6 * 1024 * 1024;
 
+/** The upload is forgotten, or is elsewhere than we think: the next attempt asks where it is. */
+const ASK_AGAIN = [404, 409, 410];
+
 /** Remembers where an upload goes on, across restarts. */
 export type ResumePoint = Readonly<{
   url: string | null;
@@ -39,7 +42,7 @@ export async function uploadInChunks(
       offset = await tus.append(url, offset, chunk.subarray(0, bytesRead));
     }
   } catch (error) {
-    // The server has the key or has forgotten the upload: this one leads nowhere any more.
+    // What is refused for good leads nowhere any more.
     if (error instanceof StorageError && !error.retryable) resume.save(null);
     throw error;
   } finally {
@@ -90,7 +93,12 @@ class TusUpload {
       'upload-offset': String(offset),
       'content-type': 'application/offset+octet-stream',
     };
-    return this.#readOffset(await this.#request('PATCH', url, headers, chunk));
+    const response = await this.#request('PATCH', url, headers, chunk, ASK_AGAIN);
+    if (response.ok) return this.#readOffset(response);
+    throw new StorageError(
+      'unavailable',
+      `Cannot upload "${this.#key}": storage lost count of it (${response.status})`,
+    );
   }
 
   #readOffset(response: Response): number {

@@ -1,4 +1,5 @@
 import { type ErrorCode, StorageError } from '../contract.ts';
+import { lastRetryAfter } from './retry-after.ts';
 
 /** What supabase-js says went wrong, in either of its shapes. */
 export type ForeignError = {
@@ -47,16 +48,12 @@ export function fromResponse(status: number, text: string): ForeignError {
  * @param doing completes "Cannot …": what could not be done, to what
  * @param who answered: `storage` or `the database`
  */
-export function fromPlatform(
-  error: unknown,
-  doing: string,
-  who: string,
-  retryAfterMs: number | null = null,
-): StorageError {
+export function fromPlatform(error: unknown, doing: string, who: string): StorageError {
   if (error instanceof StorageError) return error;
   const status = realStatus(error);
   const passing = status === 0 || status >= 500 || PASSING.has(status);
   const code = passing ? 'unavailable' : (CODES[status] ?? 'unavailable');
+  const retryAfterMs = passing || status === 429 ? lastRetryAfter() : null;
   const state = status === 0 ? 'is out of reach' : `answered ${status}`;
   return new StorageError(code, `Cannot ${doing}: ${who} ${state}`, {
     cause: error,

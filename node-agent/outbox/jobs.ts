@@ -114,6 +114,28 @@ export class Jobs {
     });
   }
 
+  /** Takes parked jobs up again. Returns how many. */
+  unpark(now: number): number {
+    return this.#catalog.transaction(() => {
+      const parked = this.#sql.all<Job>('select * from jobs where parked = 1');
+      for (const job of parked) {
+        this.#sql.run(
+          'update jobs set parked = 0, attempts = 0, due_at = ?, failure = null where id = ?',
+          now,
+          job.id,
+        );
+        this.#sql.run(
+          `update generations set status = case when uploaded_at is null then 'pending' else 'uploaded' end,
+             failure = null
+           where project_id = ? and version = ? and status = 'failed'`,
+          job.project_id,
+          job.version,
+        );
+      }
+      return parked.length;
+    });
+  }
+
   /** Remembers where a resumable upload goes on. */
   setUploadUrl(job: Job, url: string | null): void {
     this.#sql.run('update jobs set upload_url = ? where id = ?', url, job.id);

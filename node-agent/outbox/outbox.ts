@@ -1,5 +1,6 @@
 import { StorageError } from '../contract.ts';
 import { backoffMs } from './backoff.ts';
+import { Breaker } from './breaker.ts';
 import type { Instance } from './instance.ts';
 import type { Job, JobKind, Jobs } from './jobs.ts';
 
@@ -28,6 +29,7 @@ const MAX_ATTEMPTS_AT_CORRUPT = 5;
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #stopping = new AbortController();
+  readonly #breaker: Breaker;
   readonly #running = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | null = null;
   #polledAt = 0;
@@ -35,6 +37,12 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
+    this.#breaker = new Breaker(options.now, options.random);
+  }
+
+  /** Whether everything waits because the cloud is away. */
+  get isPaused(): boolean {
+    return this.#breaker.isOpen;
   }
 
   /** Looks for work now. Called whenever some was added. */
@@ -45,9 +53,10 @@ export class Outbox {
       this.#polledAt = now();
       jobs.freeLeases((id) => instance.isGone(id));
     }
-    while (this.#running.size < concurrency) {
+    while (this.#running.size < concurrency && this.#breaker.allows()) {
       const job = jobs.claim(instance.id, now());
       if (job === null) break;
+      this.#breaker.started();
       const run = this.#run(job).finally(() => {
         this.#running.delete(run);
         this.wake();
@@ -83,12 +92,15 @@ export class Outbox {
   async #run(job: Job): Promise<void> {
     const { jobs, work, now, random, onProblem } = this.#options;
     try {
-      jobs.finish(job, await work(job, this.#stopping.signal), now());
+      const next = await work(job, this.#stopping.signal);
+      this.#breaker.succeeded();
+      jobs.finish(job, next, now());
     } catch (error) {
       if (this.#stopping.signal.aborted) {
         jobs.release(job);
         return;
       }
+      this.#tellBreaker(error);
       onProblem(error);
       const failure = error instanceof StorageError ? error.message : `Unexpected: ${error}`;
       if (mayRetry(job, error)) {
@@ -104,11 +116,20 @@ export class Outbox {
     }
   }
 
+  /** A refusal for good is an answer: the cloud is there. */
+  #tellBreaker(error: unknown): void {
+    if (!(error instanceof StorageError)) this.#breaker.undecided();
+    else if (error.code === 'unavailable' || error.code === 'rate_limited') {
+      this.#breaker.failed(error.retryAfterMs);
+    } else this.#breaker.succeeded();
+  }
+
   #schedule(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     if (this.#stopping.signal.aborted) return;
     const { jobs, now, concurrency } = this.#options;
-    const due = this.#running.size < concurrency ? jobs.nextDue() : null;
+    const job = this.#running.size < concurrency ? jobs.nextDue() : null;
+    const due = job === null ? null : Math.max(job, this.#breaker.nextProbeAt ?? job);
     const wait = due === null ? POLL_MS : Math.min(POLL_MS, Math.max(1, due - now()));
     this.#timer = setTimeout(() => this.wake(), wait);
     this.#timer.unref();
