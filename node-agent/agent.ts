@@ -14,7 +14,6 @@ import {
   type Limits,
   MAX_VERSION,
   type Manifest,
-  objectKey,
   PAGE,
   parseId,
   parseVersion,
@@ -23,24 +22,29 @@ import {
   StorageError,
   URL_EXPIRY,
 } from './contract.ts';
-import { Catalog, type GenerationRow, refOf } from './outbox/catalog.ts';
+import { Catalog, type GenerationRow, keyOf, refOf, type StoredFacts } from './outbox/catalog.ts';
 import { Instance } from './outbox/instance.ts';
 import { Jobs } from './outbox/jobs.ts';
 import { Outbox } from './outbox/outbox.ts';
 import { reconcile } from './reconcile.ts';
 import { Retriever } from './retrieve.ts';
 import {
+  parseDetails,
   parseOwner,
   parseSave,
   parseSaveFolder,
+  type SaveDetails,
   type SaveFolderInput,
   type SaveInput,
   type SaveRequest,
 } from './save-input.ts';
 import { inGeneration, Layout } from './store/layout.ts';
+import type { Staged } from './store/stage.ts';
 import { readManifest, Store } from './store/store.ts';
 import { createWork } from './sync.ts';
+import { writeTar } from './tar-input.ts';
 import { Workers } from './workers.ts';
+import { GenerationWriter } from './writer.ts';
 
 /** What a save returns: from here on the generation cannot be lost. */
 export type Receipt = Readonly<
@@ -242,6 +246,57 @@ class Storage {
     return this.#track(this.#save(parseSaveFolder(input, [this.#options.storePath])));
   }
 
+  /**
+   * Saves files that come one after another: nothing is held in memory, and nothing is there
+   * before the writer's `commit`.
+   *
+   * @throws StorageError `invalid_input`
+   */
+  writer(details: SaveDetails): GenerationWriter {
+    const request = parseDetails(details);
+    return new GenerationWriter({
+      folder: this.#store.openStaging(),
+      limits: this.#options.limits ?? DEFAULT_LIMITS,
+      commit: (folder) =>
+        this.#track(this.#save({ ...request, source: { kind: 'staged', folder } })),
+      drop: (folder) => this.#store.dropStaging(folder),
+    });
+  }
+
+  /**
+   * Saves the files of a tar, gzipped or not, as it streams in.
+   *
+   * @throws StorageError as {@link save}, and `corrupt` where it is no tar
+   */
+  async saveTar(input: SaveDetails & { tar: AsyncIterable<Uint8Array> }): Promise<Receipt> {
+    const writer = this.writer(input);
+    try {
+      await writeTar(input.tar, writer);
+      return await writer.commit();
+    } catch (error) {
+      await writer.abort();
+      throw error;
+    }
+  }
+
+  /**
+   * Makes a generation the active one of its project on this host: `generations/active` links to
+   * it. Saving never changes what is active.
+   *
+   * @throws StorageError `not_found` where it is not in the store
+   */
+  async activate(input: RefInput): Promise<Ref> {
+    const ref = refOf(this.#find(input));
+    if (!this.#store.has(ref)) throw notFound(ref);
+    this.#store.activate(ref);
+    return ref;
+  }
+
+  /** The active version of a project; `null` where none is. */
+  async activeVersion(projectId: string): Promise<number | null> {
+    return this.#store.findActive(parseId(projectId, 'project id'));
+  }
+
   /** Lets {@link close} wait for the save. */
   async #track(save: Promise<Receipt>): Promise<Receipt> {
     this.#saves.add(save);
@@ -261,15 +316,7 @@ class Storage {
       if (request.ownerId !== null) this.#noteOwner(ref.projectId, request.ownerId);
       const { metadata, source } = request;
       const staged = await this.#store.commit(ref, source, { createdAt, metadata });
-      const facts = {
-        digest: staged.digest,
-        sha256: staged.archive.sha256,
-        md5: staged.archive.md5,
-        archiveBytes: staged.archive.bytes,
-        sourceBytes: staged.sourceBytes,
-        fileCount: staged.fileCount,
-      };
-      this.#catalog.finishSave(ref, facts, createdAt, this.#now());
+      this.#catalog.finishSave(ref, factsOf(staged), createdAt, this.#now());
     } catch (error) {
       // Once it is in place it stays, whatever the catalog says: the next start notes it.
       if (!this.#store.has(ref)) this.#catalog.abortSave(ref);
@@ -295,17 +342,41 @@ class Storage {
     }
   }
 
-  /** Saving again what is there is no error; anything else under its name is. */
+  /** Saving again what is there is no error; anything else under its name is, or replaces it. */
   async #compare(row: GenerationRow, request: SaveRequest): Promise<Receipt> {
-    const digest = await this.#store.digest(request.source);
-    if (digest !== row.digest) {
-      throw new StorageError(
-        'conflict',
-        `Cannot save ${formatRef(refOf(row))}: it holds other content`,
-      );
+    const { source } = request;
+    const digest = await this.#store.digest(source);
+    if (digest === row.digest) {
+      if (source.kind === 'staged') await this.#store.dropStaging(source.folder);
+      if (request.ownerId !== null) this.#noteOwner(row.project_id, request.ownerId);
+      return this.#receipt(row, false);
     }
-    if (request.ownerId !== null) this.#noteOwner(row.project_id, request.ownerId);
-    return this.#receipt(row, false);
+    if (request.replace) return this.#replace(refOf(row), request);
+    throw new StorageError(
+      'conflict',
+      `Cannot save ${formatRef(refOf(row))}: it holds other content`,
+    );
+  }
+
+  async #replace(ref: Ref, request: SaveRequest): Promise<Receipt> {
+    // Somebody else replaces it now: what they leave is compared anew.
+    if (!this.#catalog.beginReplace(ref, this.#instance.id)) return this.#save(request);
+    const createdAt = this.#isoNow();
+    let swapped = false;
+    try {
+      if (request.ownerId !== null) this.#noteOwner(ref.projectId, request.ownerId);
+      const { metadata, source } = request;
+      await this.#store.replace(ref, source, { createdAt, metadata }, (staged) => {
+        swapped = true;
+        this.#catalog.finishReplace(ref, factsOf(staged), createdAt, this.#now());
+      });
+    } catch (error) {
+      // Once it is swapped it stays, whatever the catalog says: the next start notes it.
+      if (!swapped) this.#catalog.abortReplace(ref);
+      throw error;
+    }
+    this.#outbox?.wake();
+    return this.#receipt(this.#catalog.find(ref.projectId, ref.version)!, true);
   }
 
   /** Sets a project's owner where it has none; another one is for the cloud to refuse. */
@@ -401,7 +472,7 @@ class Storage {
     if (this.#objects === null || !isInCloud(row.status)) return null;
     const expiresAt = new Date(this.#now() + expiresIn * 1000).toISOString();
     const filename = `${ref.projectId}-v${ref.version}.tar.gz`;
-    const url = await this.#objects.sign(objectKey(ref), expiresIn, filename);
+    const url = await this.#objects.sign(keyOf(row), expiresIn, filename);
     return { url, expiresAt, sha256: row.sha256, size: row.archive_bytes };
   }
 
@@ -514,7 +585,7 @@ class Storage {
       archiveBytes: row.archive_bytes,
       digest: row.digest,
       sha256: row.sha256,
-      objectKey: objectKey(ref),
+      objectKey: keyOf(row),
       createdAt: row.created_at,
       uploadedAt: row.uploaded_at,
     };
@@ -523,6 +594,17 @@ class Storage {
   #isoNow(): string {
     return new Date(this.#now()).toISOString();
   }
+}
+
+function factsOf(staged: Staged): StoredFacts {
+  return {
+    digest: staged.digest,
+    sha256: staged.archive.sha256,
+    md5: staged.archive.md5,
+    archiveBytes: staged.archive.bytes,
+    sourceBytes: staged.sourceBytes,
+    fileCount: staged.fileCount,
+  };
 }
 
 function describe(

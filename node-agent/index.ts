@@ -21,4 +21,5 @@ export {
   type Status,
   StorageError,
 } from './contract.ts';
-export type { FileContent, SaveFolderInput, SaveInput } from './save-input.ts';
+export type { FileContent, SaveDetails, SaveFolderInput, SaveInput } from './save-input.ts';
+export type { GenerationWriter } from './writer.ts';

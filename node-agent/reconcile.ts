@@ -1,5 +1,5 @@
-import { type Ref, StorageError } from './contract.ts';
-import { type Catalog, refOf } from './outbox/catalog.ts';
+import { type Manifest, type Ref, StorageError } from './contract.ts';
+import { type Catalog, refOf, type StoredFacts } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
 import type { Store } from './store/store.ts';
 
@@ -24,6 +24,15 @@ export async function reconcile({
   onProblem,
 }: Parts): Promise<void> {
   const isGone = (id: string) => instance.isGone(id);
+  for (const ref of store.recoverReplacements(isGone)) {
+    if (store.has(ref)) {
+      const manifest = store.readManifest(ref);
+      catalog.finishReplace(ref, factsOf(manifest), manifest.created_at, now());
+    }
+  }
+  for (const row of catalog.heldGenerations()) {
+    if (row.instance_id !== null && isGone(row.instance_id)) catalog.abortReplace(refOf(row));
+  }
   for (const row of catalog.unfinishedSaves()) {
     if (row.instance_id !== null && !isGone(row.instance_id)) continue;
     const ref = refOf(row);
@@ -43,19 +52,22 @@ export async function reconcile({
   }
   await store.sweepStaging(isGone);
 
-  /** Hashes are left out: whoever uploads it makes them. */
   function noteStored(ref: Ref): void {
     const manifest = store.readManifest(ref);
-    const facts = {
-      digest: manifest.digest ?? null,
-      sha256: null,
-      md5: null,
-      archiveBytes: null,
-      sourceBytes: manifest.total_size_bytes,
-      fileCount: manifest.file_count,
-    };
-    catalog.finishSave(ref, facts, manifest.created_at, now());
+    catalog.finishSave(ref, factsOf(manifest), manifest.created_at, now());
     const owner = store.readOwner(ref.projectId);
     if (owner !== null) catalog.setOwner(ref.projectId, owner);
   }
+}
+
+/** What the manifest says. Hashes of the archive are left out: whoever uploads it makes them. */
+function factsOf(manifest: Manifest): StoredFacts {
+  return {
+    digest: manifest.digest ?? null,
+    sha256: null,
+    md5: null,
+    archiveBytes: null,
+    sourceBytes: manifest.total_size_bytes,
+    fileCount: manifest.file_count,
+  };
 }

@@ -2,8 +2,8 @@ import { rm } from 'node:fs/promises';
 import type { Cache, CacheEntry } from './cache/cache.ts';
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords } from './cloud/records.ts';
-import { formatRef, isInCloud, objectKey, type Ref, StorageError } from './contract.ts';
-import type { GenerationRow } from './outbox/catalog.ts';
+import { formatRef, isInCloud, type Ref, StorageError } from './contract.ts';
+import { type GenerationRow, keyOf } from './outbox/catalog.ts';
 
 /** A copy from the cloud; `stale` where it is past its time and the cloud could not be asked. */
 export type Retrieved = Readonly<{ entry: CacheEntry; from: 'cache' | 'cloud'; stale: boolean }>;
@@ -123,7 +123,7 @@ export class Retriever {
     }
     if (row !== null) {
       const ref = { projectId, version, generationId: row.generation_id };
-      return { ref, key: objectKey(ref), sha256: row.sha256 };
+      return { ref, key: keyOf(row), sha256: row.sha256 };
     }
     const found = await objects.findArchive(projectId, version, want.generationId);
     if (found === null) throw notFound(want);

@@ -14,7 +14,7 @@ export type FileContent =
       mode?: number;
     }>;
 
-type SaveDetails = {
+export type SaveDetails = {
   projectId: string;
   /** Left out: the next free one, or that of the generation id where it was saved before. */
   version?: number;
@@ -24,6 +24,8 @@ type SaveDetails = {
   ownerId?: string;
   /** Anything that JSON can hold; kept in the manifest. */
   metadata?: Record<string, unknown>;
+  /** Whether other content under the same ref is to be replaced. @default false */
+  replace?: boolean;
 };
 
 /** Files by path, relative and with `/`. */
@@ -44,6 +46,7 @@ export type SaveRequest = Readonly<{
   generationId: string | null;
   ownerId: string | null;
   metadata: Record<string, unknown>;
+  replace: boolean;
   source: Source;
 }>;
 
@@ -88,7 +91,8 @@ export function parseOwner(value: unknown): string {
   );
 }
 
-function parseDetails(input: SaveDetails) {
+/** @throws StorageError `invalid_input` */
+export function parseDetails(input: SaveDetails): Omit<SaveRequest, 'source'> {
   return {
     projectId: parseId(input.projectId, 'project id'),
     version: input.version === undefined ? null : parseVersion(input.version),
@@ -96,6 +100,7 @@ function parseDetails(input: SaveDetails) {
       input.generationId === undefined ? null : parseId(input.generationId, 'generation id'),
     ownerId: input.ownerId === undefined ? null : parseOwner(input.ownerId),
     metadata: parseMetadata(input.metadata),
+    replace: input.replace === true,
   };
 }
 
@@ -112,7 +117,8 @@ function parseMetadata(metadata: unknown): Record<string, unknown> {
   throw new StorageError('invalid_input', 'Cannot use the metadata: it is no JSON object');
 }
 
-function parseFile(path: string, file: FileContent): SourceFile {
+/** @throws StorageError `invalid_input` */
+export function parseFile(path: string, file: FileContent): SourceFile {
   if (typeof file === 'string') return { path, content: Buffer.from(file), mode: DEFAULT_MODE };
   if (file instanceof Uint8Array) return { path, content: file, mode: DEFAULT_MODE };
   const { content, encoding = 'utf8', mode = DEFAULT_MODE } = file ?? {};

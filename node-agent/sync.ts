@@ -1,8 +1,8 @@
 import type { CloudObjects } from './cloud/objects.ts';
-import type { CloudRecords } from './cloud/records.ts';
+import type { CloudRecords, Reservation } from './cloud/records.ts';
 import { withRetryAfter } from './cloud/retry-after.ts';
 import { formatRef, isInCloud, objectKey, type Ref, StorageError } from './contract.ts';
-import { type Catalog, type GenerationRow, refOf } from './outbox/catalog.ts';
+import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
 import type { Job, JobKind, Jobs } from './outbox/jobs.ts';
 import type { Work } from './outbox/outbox.ts';
 import { hashFile } from './store/hash.ts';
@@ -17,6 +17,8 @@ type Parts = {
   records: CloudRecords;
   now: () => number;
 };
+
+type HashedRow = GenerationRow & { sha256: string; md5: string; archive_bytes: number };
 
 const NO_RESUME = { url: null, save: () => {} };
 
@@ -48,17 +50,7 @@ export function createWork(parts: Parts): Work {
   async function reserve(given: GenerationRow): Promise<JobKind | null> {
     const ref = refOf(given);
     const row = await withHashes(given);
-    const reserved = await records.reserve({
-      ref,
-      objectKey: objectKey(ref),
-      digest: row.digest,
-      sha256: row.sha256,
-      archiveBytes: row.archive_bytes,
-      sourceBytes: row.source_bytes ?? 0,
-      fileCount: row.file_count ?? 0,
-      createdAt: row.created_at,
-      ownerId: catalog.ownerOf(ref.projectId),
-    });
+    const reserved = await records.reserve(reservationOf(row));
     switch (reserved.outcome) {
       case 'conflict':
         throw new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${reserved.reason}`);
@@ -71,9 +63,13 @@ export function createWork(parts: Parts): Work {
         if (isInCloud(row.status)) throw noDatabase(ref);
         return 'upload';
       case 'reserved':
+        if (isReplacement(row) && reserved.object_key !== keyOf(row)) {
+          catalog.setReplacedKey(ref, reserved.object_key);
+          return 'upload';
+        }
         if (reserved.status === 'pending') return 'upload';
         // Uploaded before, by us before a crash or by another host with the same content.
-        catalog.setStatus(ref, reserved.status, isoNow());
+        catalog.setStatus(ref, row.sha256, reserved.status, isoNow());
         return reserved.status === 'verified' || reserved.sha256 !== row.sha256 ? null : 'verify';
     }
   }
@@ -81,21 +77,21 @@ export function createWork(parts: Parts): Work {
   async function upload(given: GenerationRow, job: Job): Promise<JobKind | null> {
     const ref = refOf(given);
     const row = await withHashes(given);
-    await objects.put(objectKey(ref), archiveOf(row), {
+    await objects.put(keyOf(row), archiveOf(row), {
       url: job.upload_url,
       save: (url) => jobs.setUploadUrl(job, url),
     });
-    const { outcome } = await records.record(ref, row.sha256, 'uploaded', {
-      manifest: store.readManifest(ref),
-      blockIndex: store.readBlockIndex(ref),
-    });
+    const details = { manifest: store.readManifest(ref), blockIndex: store.readBlockIndex(ref) };
+    const { outcome } = isReplacement(row)
+      ? await records.replace(reservationOf(row), details)
+      : await records.record(ref, row.sha256, 'uploaded', details);
     if (outcome === 'missing' || outcome === 'superseded') return 'reserve';
     if (outcome === 'deleted') {
       // Deleted in the cloud while we uploaded: what we put there goes again.
-      await objects.remove(objectKey(ref));
+      await objects.remove(keyOf(row));
       return 'reserve';
     }
-    catalog.setStatus(ref, 'uploaded', isoNow());
+    catalog.setStatus(ref, row.sha256, 'uploaded', isoNow());
     return 'verify';
   }
 
@@ -103,7 +99,7 @@ export function createWork(parts: Parts): Work {
     const ref = refOf(given);
     const row = await withHashes(given);
     const archive = archiveOf(row);
-    const key = objectKey(ref);
+    const key = keyOf(row);
     // An earlier attempt may have removed what was wrong.
     if ((await objects.info(key)) === null) await objects.put(key, archive, NO_RESUME);
     try {
@@ -114,15 +110,20 @@ export function createWork(parts: Parts): Work {
       await objects.remove(key);
       throw error;
     }
+    if (row.replaced_key !== null && row.replaced_key !== key) {
+      await objects.remove(row.replaced_key);
+      catalog.setReplacedKey(ref, null);
+    }
     const { outcome } = await records.record(ref, row.sha256, 'verified');
-    catalog.setStatus(ref, 'verified', isoNow());
+    catalog.setStatus(ref, row.sha256, 'verified', isoNow());
     return outcome === 'recorded' ? null : 'reserve';
   }
 
   async function remove(row: GenerationRow): Promise<null> {
     const ref = refOf(row);
     const recorded = await records.recordDeletion(ref);
-    await objects.remove(recorded.outcome === 'recorded' ? recorded.object_key : objectKey(ref));
+    await objects.remove(recorded.outcome === 'recorded' ? recorded.object_key : keyOf(row));
+    if (row.replaced_key !== null) await objects.remove(row.replaced_key);
     if (recorded.outcome === 'recorded') await records.recordRemoval(ref);
     return null;
   }
@@ -135,11 +136,29 @@ export function createWork(parts: Parts): Work {
       return { ...row, sha256, md5, archive_bytes };
     }
     const hashed = await hashFile(inGeneration.archive(store.layout.generation(ref)));
-    catalog.setHashes(ref, hashed);
-    return { ...row, sha256: hashed.sha256, md5: hashed.md5, archive_bytes: hashed.bytes };
+    const object_key = store.isReplacement(ref) ? objectKey(ref, hashed.sha256) : keyOf(row);
+    catalog.setHashes(ref, hashed, object_key);
+    const { sha256: sha, md5: md, bytes } = hashed;
+    return { ...row, sha256: sha, md5: md, archive_bytes: bytes, object_key };
   }
 
-  function archiveOf(row: GenerationRow & { sha256: string; md5: string; archive_bytes: number }) {
+  function reservationOf(row: HashedRow): Reservation {
+    const ref = refOf(row);
+    return {
+      ref,
+      objectKey: keyOf(row),
+      digest: row.digest,
+      sha256: row.sha256,
+      archiveBytes: row.archive_bytes,
+      sourceBytes: row.source_bytes ?? 0,
+      fileCount: row.file_count ?? 0,
+      createdAt: row.created_at,
+      ownerId: catalog.ownerOf(ref.projectId),
+      replace: isReplacement(row),
+    };
+  }
+
+  function archiveOf(row: HashedRow) {
     return {
       path: inGeneration.archive(store.layout.generation(refOf(row))),
       bytes: row.archive_bytes,
@@ -147,6 +166,11 @@ export function createWork(parts: Parts): Work {
       md5: row.md5,
     };
   }
+}
+
+/** A replacement has a key of its own. */
+function isReplacement(row: HashedRow): boolean {
+  return keyOf(row) === objectKey(refOf(row), row.sha256);
 }
 
 /** The cloud is there, so this is no reason to pause; it is tried again for ever. */

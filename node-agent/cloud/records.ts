@@ -15,10 +15,18 @@ export type Reservation = Readonly<{
   fileCount: number;
   createdAt: string;
   ownerId: string | null;
+  /** Whether it may take the place of other content under the same ref. */
+  replace: boolean;
 }>;
 
 export type ReserveOutcome =
-  | { outcome: 'reserved'; status: 'pending' | 'uploaded' | 'verified'; sha256: string }
+  | {
+      outcome: 'reserved';
+      status: 'pending' | 'uploaded' | 'verified';
+      sha256: string;
+      /** What the row names now: for a replacement, the object to remove in the end. */
+      object_key: string;
+    }
   | { outcome: 'conflict'; reason: string }
   | { outcome: 'deleted' }
   | { outcome: 'no_database' };
@@ -73,6 +81,7 @@ export class CloudRecords {
         p_file_count: reservation.fileCount,
         p_created_at: reservation.createdAt,
         p_owner_id: reservation.ownerId,
+        p_replace: reservation.replace,
       },
       `reserve ${formatRef(ref)}`,
     );
@@ -113,6 +122,32 @@ export class CloudRecords {
         p_block_index: details?.blockIndex ?? null,
       },
       `record ${formatRef(ref)}`,
+    );
+  }
+
+  /** Switches the row to the archive of a replacement, in one UPDATE. */
+  replace(
+    reservation: Reservation,
+    details: { manifest: Manifest; blockIndex: BlockIndex | null },
+  ): Promise<RecordOutcome> {
+    const { ref } = reservation;
+    return this.#call(
+      'storage_replace_generation',
+      {
+        p_project_id: ref.projectId,
+        p_version: ref.version,
+        p_generation_id: ref.generationId,
+        p_object_key: reservation.objectKey,
+        p_digest: reservation.digest,
+        p_sha256: reservation.sha256,
+        p_archive_bytes: reservation.archiveBytes,
+        p_source_bytes: reservation.sourceBytes,
+        p_file_count: reservation.fileCount,
+        p_created_at: reservation.createdAt,
+        p_manifest: details.manifest,
+        p_block_index: details.blockIndex,
+      },
+      `replace ${formatRef(ref)}`,
     );
   }
 

@@ -1,5 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import { foldId, formatRef, MAX_VERSION, type Ref, StorageError } from '../contract.ts';
+import { foldId, formatRef, MAX_VERSION, objectKey, type Ref, StorageError } from '../contract.ts';
 
 /**
  * Which generations there are and what work is owed for them: an index of the disk, which can be
@@ -18,7 +18,7 @@ const SCHEMA = `
     generation_id text not null,
     -- saving: promised, not yet in place; stored: in place; deleted: a tombstone is left
     state text not null check (state in ('saving', 'stored', 'deleted')),
-    -- which instance is saving it
+    -- which instance is saving it, or replacing it where it is stored
     instance_id text,
     -- how far it is on its way to the cloud
     status text not null default 'pending'
@@ -32,6 +32,10 @@ const SCHEMA = `
     file_count integer,
     created_at text not null,
     uploaded_at text,
+    -- of a replacement, which has a key of its own; else the key follows from the ref
+    object_key text,
+    -- what the replacement takes the place of in the bucket, until it is removed
+    replaced_key text,
     primary key (project_id, version)
   ) strict, without rowid;
   create index generations_by_id on generations (project_id, generation_id);
@@ -76,6 +80,8 @@ export type GenerationRow = Readonly<{
   file_count: number | null;
   created_at: string;
   uploaded_at: string | null;
+  object_key: string | null;
+  replaced_key: string | null;
 }>;
 
 /** What is known of a generation once it is in place. */
@@ -157,7 +163,8 @@ export class Catalog {
         const taken = want.generationId !== null && row.generation_id !== want.generationId;
         if (taken) throw refuse(row, `the version is held by generation "${row.generation_id}"`);
         if (row.state === 'deleted') throw refuse(row, 'it was deleted');
-        return { kind: row.state, row };
+        // A stored one that an instance holds is being replaced.
+        return { kind: row.instance_id === null ? row.state : 'saving', row };
       }
       const version = want.version ?? this.#nextVersion(projectId);
       const ref = { projectId, version, generationId: want.generationId ?? makeId() };
@@ -223,6 +230,77 @@ export class Catalog {
     });
   }
 
+  /** Holds a stored generation for its replacement; false where another instance does. */
+  beginReplace(ref: Ref, instanceId: string): boolean {
+    return this.transaction(() => {
+      const row = this.find(ref.projectId, ref.version);
+      if (row?.state !== 'stored' || row.instance_id !== null) return false;
+      this.#run(
+        'update generations set instance_id = ? where project_id = ? and version = ?',
+        instanceId,
+        ref.projectId,
+        ref.version,
+      );
+      return true;
+    });
+  }
+
+  /** Gives a generation back whose replacement did not come to be. */
+  abortReplace(ref: Ref): void {
+    this.#run(
+      'update generations set instance_id = null where project_id = ? and version = ?',
+      ref.projectId,
+      ref.version,
+    );
+  }
+
+  /** Notes that other content is in place, and owes its way to the cloud from the start. */
+  finishReplace(ref: Ref, facts: StoredFacts, createdAt: string, now: number): void {
+    this.transaction(() => {
+      this.#run(
+        `update generations set instance_id = null, status = 'pending', failure = null,
+           digest = ?, sha256 = ?, md5 = ?, archive_bytes = ?, source_bytes = ?, file_count = ?,
+           created_at = ?, uploaded_at = null, object_key = ?
+         where project_id = ? and version = ?`,
+        facts.digest,
+        facts.sha256,
+        facts.md5,
+        facts.archiveBytes,
+        facts.sourceBytes,
+        facts.fileCount,
+        createdAt,
+        facts.sha256 === null ? null : objectKey(ref, facts.sha256),
+        ref.projectId,
+        ref.version,
+      );
+      this.#dropJobs(ref);
+      // Also beside one that is under way for what was there before: it runs after that.
+      this.#run(
+        `insert into jobs (project_id, version, kind, due_at) values (?, ?, 'reserve', ?)`,
+        ref.projectId,
+        ref.version,
+        now,
+      );
+    });
+  }
+
+  setReplacedKey(ref: Ref, key: string | null): void {
+    this.#run(
+      'update generations set replaced_key = ? where project_id = ? and version = ?',
+      key,
+      ref.projectId,
+      ref.version,
+    );
+  }
+
+  #dropJobs(ref: Ref): void {
+    this.#run(
+      'delete from jobs where project_id = ? and version = ? and leased_by is null',
+      ref.projectId,
+      ref.version,
+    );
+  }
+
   /** Gives the place of a save back that did not come to be. */
   abortSave(ref: Ref): void {
     this.#run(
@@ -235,6 +313,13 @@ export class Catalog {
   /** Saves that were under way when their instance ended. */
   unfinishedSaves(): GenerationRow[] {
     return this.#all<GenerationRow>(`select * from generations where state = 'saving'`);
+  }
+
+  /** Stored generations that an instance holds to replace them. */
+  heldGenerations(): GenerationRow[] {
+    return this.#all<GenerationRow>(
+      `select * from generations where state = 'stored' and instance_id is not null`,
+    );
   }
 
   /** @throws StorageError `conflict` where another project has this id in other case */
@@ -314,28 +399,30 @@ export class Catalog {
 
   // The way to the cloud ------------------------------------------------------------------------
 
-  setHashes(ref: Ref, hashes: { sha256: string; md5: string; bytes: number }): void {
+  /** Notes what the archive is, of which a rebuilt catalog knows nothing. */
+  setHashes(ref: Ref, hashes: { sha256: string; md5: string; bytes: number }, key: string): void {
     this.#run(
-      `update generations set sha256 = ?, md5 = ?, archive_bytes = ?
+      `update generations set sha256 = ?, md5 = ?, archive_bytes = ?, object_key = ?
        where project_id = ? and version = ?`,
       hashes.sha256,
       hashes.md5,
       hashes.bytes,
+      key,
       ref.projectId,
       ref.version,
     );
   }
 
-  setStatus(ref: Ref, status: GenerationRow['status'], at: string): void {
+  /** Notes how far the archive with this sha256 is; another one may have taken its place. */
+  setStatus(ref: Ref, sha256: string, status: GenerationRow['status'], at: string): void {
     this.#run(
-      `update generations set status = ?, failure = null,
-         uploaded_at = case when ? = 'pending' then null else coalesce(uploaded_at, ?) end
-       where project_id = ? and version = ?`,
-      status,
+      `update generations set status = ?, failure = null, uploaded_at = coalesce(uploaded_at, ?)
+       where project_id = ? and version = ? and sha256 = ?`,
       status,
       at,
       ref.projectId,
       ref.version,
+      sha256,
     );
   }
 
@@ -352,11 +439,7 @@ export class Catalog {
         ref.generationId,
         at,
       );
-      this.#run(
-        'delete from jobs where project_id = ? and version = ? and leased_by is null',
-        ref.projectId,
-        ref.version,
-      );
+      this.#dropJobs(ref);
       this.#owe(ref, 'delete', now);
     });
   }
@@ -414,6 +497,11 @@ export type Sql = {
   all<T>(sql: string, ...values: SQLInputValue[]): T[];
   run(sql: string, ...values: SQLInputValue[]): void;
 };
+
+/** The key of a row's archive in the bucket. */
+export function keyOf(row: GenerationRow): string {
+  return row.object_key ?? objectKey(refOf(row));
+}
 
 /** The ref of a row. */
 export function refOf(row: GenerationRow): Ref {

@@ -28,6 +28,11 @@ export class Layout {
     return join(this.own, 'instances');
   }
 
+  /** Journals of replacements that are under way. */
+  get replacing(): string {
+    return join(this.own, 'replacing');
+  }
+
   project(projectId: string): string {
     return join(this.root, projectId);
   }
@@ -43,6 +48,13 @@ export class Layout {
   tombstone(ref: Ref): string {
     return join(this.tombstones(ref.projectId), `${folderName(ref)}.json`);
   }
+  /** The link to the active generation. */
+  active(projectId: string): string {
+    return join(this.generations(projectId), 'active');
+  }
+  journal(ref: Ref): string {
+    return join(this.replacing, `${ref.projectId}__${folderName(ref)}.json`);
+  }
   generation(ref: Ref): string {
     return join(this.generations(ref.projectId), folderName(ref));
   }
@@ -53,6 +65,8 @@ export const inGeneration = {
   manifest: (folder: string) => join(folder, 'manifest.json'),
   archive: (folder: string) => join(folder, 'archive.tar.gz'),
   blockIndex: (folder: string) => join(folder, 'archive.index.json'),
+  /** Marks a generation that took the place of another: its archive has a key of its own. */
+  replacement: (folder: string) => join(folder, 'replacement'),
   source: (folder: string) => join(folder, 'source'),
   artifacts: (folder: string) => join(folder, 'artifacts'),
 };

@@ -9,6 +9,7 @@ import {
   type ManifestEntry,
   StorageError,
 } from '../contract.ts';
+import { inGeneration } from './layout.ts';
 
 /** A file that a caller hands over. */
 export type SourceFile = Readonly<{ path: string; content: Uint8Array; mode: number }>;
@@ -16,6 +17,8 @@ export type SourceFile = Readonly<{ path: string; content: Uint8Array; mode: num
 /** Where the files of a save come from. It crosses to a worker thread. */
 export type Source =
   | Readonly<{ kind: 'files'; files: readonly SourceFile[] }>
+  /** A staging folder of ours whose `source/` is written already: it is finished in place. */
+  | Readonly<{ kind: 'staged'; folder: string }>
   | Readonly<{
       kind: 'folder';
       /** Absolute. */
@@ -27,7 +30,7 @@ export type Source =
     }>;
 
 /** Contents up to this size in all are kept from the first reading to the last. */
-const KEEP_BYTES = 64 * 1024 * 1024;
+const KEEP_BYTES = 16 * 1024 * 1024;
 const READ_BYTES = 1024 * 1024;
 
 /** The checked and hashed files of a source. */
@@ -48,7 +51,11 @@ export function takeInventory(source: Source, limits: Limits): Inventory {
   const files =
     source.kind === 'files'
       ? source.files.map((file) => ({ ...file, mode: keptMode(file.mode) }))
-      : walk(source);
+      : walk(
+          source.kind === 'folder'
+            ? source
+            : { folder: inGeneration.source(source.folder), skipNames: [], skipPaths: [] },
+        );
   if (files.length === 0) {
     const where = source.kind === 'folder' ? `the folder "${source.folder}"` : 'it';
     throw new StorageError('invalid_input', `Cannot save a generation: ${where} holds no files`);
@@ -103,7 +110,7 @@ function checkSizes(path: string, size: number, total: number, limits: Limits): 
 type FileOnDisk = { path: string; file: string; mode: number };
 
 /** Lists the files of a folder. Links and devices are refused: what they name is not ours. */
-function walk(source: Extract<Source, { kind: 'folder' }>): FileOnDisk[] {
+function walk(source: Omit<Extract<Source, { kind: 'folder' }>, 'kind'>): FileOnDisk[] {
   const skipNames = new Set(source.skipNames);
   const skipPaths = new Set(source.skipPaths);
   const found: FileOnDisk[] = [];

@@ -16,12 +16,14 @@ import { type Inventory, type Source, takeInventory } from './source.ts';
 
 /** What a save is to become. */
 export type StageInput = Readonly<{
-  /** The folder to make. Its parent exists. */
+  /** The folder to make, or that of a staged source. Its parent exists. */
   folder: string;
   ref: Ref;
   createdAt: string;
   metadata: Record<string, unknown>;
   source: Source;
+  /** Whether it is to take the place of other content. */
+  replacement: boolean;
   limits: Limits;
 }>;
 
@@ -43,13 +45,15 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
   const inventory = takeInventory(input.source, input.limits);
   const manifest = makeManifest(input, inventory);
 
-  mkdirSync(folder);
+  const inPlace = input.source.kind === 'staged';
+  if (!inPlace) mkdirSync(folder);
+  if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', { flag: 'wx' });
   const archive = inGeneration.archive(folder);
   const packed = writeArchive(archive, manifest, inventory);
   if (packed.blockIndex !== null) writeIndex(folder, packed.blockIndex);
   const synced = syncFile(archive).then(() => syncFolder(folder));
   try {
-    writeTree(inGeneration.source(folder), inventory.entries, inventory);
+    if (!inPlace) writeTree(inGeneration.source(folder), inventory.entries, inventory);
     writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), { flag: 'wx' });
   } finally {
     await synced;

@@ -1,9 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { BlockIndex } from '../archive/pack.ts';
 import {
+  folderName,
   formatRef,
   isId,
   type Limits,
@@ -25,6 +35,12 @@ export type Tombstone = Readonly<{
   generation_id: string;
   deleted_at: string;
 }>;
+
+/** What is kept with the files. */
+export type SaveDetails = Readonly<{ createdAt: string; metadata: Record<string, unknown> }>;
+
+/** A replacement that is under way. Paths are absolute. */
+type Journal = Readonly<{ ref: Ref; staged: string; trash: string }>;
 
 /** The heavy work of a save, done elsewhere than on the event loop. */
 export type StageWork = {
@@ -52,26 +68,25 @@ export class Store {
     return this.#work.digest(source, this.#limits);
   }
 
+  /** A staging folder of this process with an empty `source/`, for files that come one by one. */
+  openStaging(): string {
+    const folder = join(this.#staging, randomUUID());
+    mkdirSync(inGeneration.source(folder), { recursive: true });
+    return folder;
+  }
+
+  async dropStaging(folder: string): Promise<void> {
+    await rm(folder, { recursive: true, force: true });
+  }
+
   /**
    * Puts a generation on disk for good: when this returns, it survives a power loss. When it
    * throws before the generation is in place, nothing of it is left.
    *
    * @throws StorageError `conflict` where the folder is there already
    */
-  async commit(
-    ref: Ref,
-    source: Source,
-    details: { createdAt: string; metadata: Record<string, unknown> },
-  ): Promise<Staged> {
-    const staged = join(this.#staging, randomUUID());
-    try {
-      const result = await this.#work.stage({
-        folder: staged,
-        ref,
-        ...details,
-        source,
-        limits: this.#limits,
-      });
+  commit(ref: Ref, source: Source, details: SaveDetails): Promise<Staged> {
+    return this.#withStaged(ref, source, details, false, (staged) => {
       const place = this.layout.generation(ref);
       makeFolder(dirname(place));
       if (existsSync(place)) {
@@ -79,10 +94,112 @@ export class Store {
       }
       renameSync(staged, place);
       syncFolder(dirname(place));
+    });
+  }
+
+  /**
+   * Puts other content in the place of a generation. Two renames cannot be one, so a journal is
+   * written before them: a crash in between is finished by {@link recoverReplacements}.
+   *
+   * @param swapped called once the new content is in place for good
+   */
+  async replace(
+    ref: Ref,
+    source: Source,
+    details: SaveDetails,
+    swapped: (staged: Staged) => void,
+  ): Promise<Staged> {
+    const journal: Journal = { ref, staged: '', trash: join(this.#staging, randomUUID()) };
+    const result = await this.#withStaged(ref, source, details, true, (staged) => {
+      makeFolder(this.layout.replacing);
+      writeFileDurably(
+        this.layout.journal(ref),
+        JSON.stringify({ ...journal, staged }),
+        join(this.#staging, randomUUID()),
+      );
+      this.#swap({ ...journal, staged });
+    });
+    swapped(result);
+    rmSync(this.layout.journal(ref), { force: true });
+    await rm(journal.trash, { recursive: true, force: true });
+    return result;
+  }
+
+  #swap({ ref, staged, trash }: Journal): void {
+    const place = this.layout.generation(ref);
+    if (existsSync(place)) renameSync(place, trash);
+    renameSync(staged, place);
+    syncFolder(dirname(place));
+  }
+
+  /**
+   * Finishes the replacements of instances that ended in the middle: forward where the old content
+   * was already moved away, back where it was not.
+   *
+   * @returns the generations whose content may be another than the catalog says
+   */
+  recoverReplacements(isGone: (instanceId: string) => boolean): Ref[] {
+    const recovered: Ref[] = [];
+    for (const name of listFolder(this.layout.replacing)) {
+      const file = join(this.layout.replacing, name);
+      const journal = JSON.parse(readOrNull(file) ?? 'null') as Journal | null;
+      if (journal === null || !isGone(basename(dirname(journal.staged)))) continue;
+      if (!this.has(journal.ref) && existsSync(journal.staged)) this.#swap(journal);
+      rmSync(file, { force: true });
+      recovered.push(journal.ref);
+    }
+    return recovered;
+  }
+
+  async #withStaged(
+    ref: Ref,
+    source: Source,
+    details: SaveDetails,
+    replacement: boolean,
+    place: (staged: string) => void,
+  ): Promise<Staged> {
+    const staged = source.kind === 'staged' ? source.folder : join(this.#staging, randomUUID());
+    try {
+      const result = await this.#work.stage({
+        folder: staged,
+        ref,
+        ...details,
+        source,
+        replacement,
+        limits: this.#limits,
+      });
+      place(staged);
       return result;
     } catch (error) {
       await rm(staged, { recursive: true, force: true });
       throw fromFileSystem(error, `save ${formatRef(ref)}`);
+    }
+  }
+
+  /** Whether a generation took the place of another: its archive has a key of its own. */
+  isReplacement(ref: Ref): boolean {
+    return existsSync(inGeneration.replacement(this.layout.generation(ref)));
+  }
+
+  /** Makes a generation the active one of its project. Readers of the link see the old or the new. */
+  activate(ref: Ref): void {
+    const temporary = join(this.#staging, randomUUID());
+    try {
+      symlinkSync(folderName(ref), temporary);
+      renameSync(temporary, this.layout.active(ref.projectId));
+      syncFolder(this.layout.generations(ref.projectId));
+    } catch (error) {
+      throw fromFileSystem(error, `activate ${formatRef(ref)}`);
+    }
+  }
+
+  /** The active version of a project; `null` where none is. */
+  findActive(projectId: string): number | null {
+    try {
+      const target = readlinkSync(this.layout.active(projectId));
+      return parseFolderName(basename(target))?.version ?? null;
+    } catch {
+      return null;
     }
   }
 
@@ -130,6 +247,9 @@ export class Store {
         makeFolder(this.layout.tombstones(ref.projectId));
         const text = `${JSON.stringify(tombstone, null, 2)}\n`;
         writeFileDurably(this.layout.tombstone(ref), text, trash);
+      }
+      if (this.findActive(ref.projectId) === ref.version) {
+        rmSync(this.layout.active(ref.projectId), { force: true });
       }
       if (existsSync(this.layout.generation(ref))) {
         renameSync(this.layout.generation(ref), trash);

@@ -303,7 +303,8 @@ create function public.storage_reserve_generation(
   p_source_bytes bigint,
   p_file_count integer,
   p_created_at timestamptz,
-  p_owner_id uuid default null
+  p_owner_id uuid default null,
+  p_replace boolean default false
 )
 returns jsonb
 language plpgsql
@@ -347,6 +348,11 @@ begin
   if existing.deleted_at is not null then
     return jsonb_build_object('outcome', 'deleted');
   end if;
+  if existing.digest is distinct from p_digest and p_replace then
+    -- The row stays what it is until the new archive is in the bucket.
+    return jsonb_build_object('outcome', 'reserved', 'status', 'pending',
+      'sha256', existing.sha256, 'object_key', existing.object_key);
+  end if;
   if existing.digest is distinct from p_digest then
     return jsonb_build_object('outcome', 'conflict',
       'reason', 'another host saved other content under the same name');
@@ -360,7 +366,7 @@ begin
     existing.sha256 := p_sha256;
   end if;
   return jsonb_build_object('outcome', 'reserved',
-    'status', existing.status, 'sha256', existing.sha256);
+    'status', existing.status, 'sha256', existing.sha256, 'object_key', existing.object_key);
 end
 $$;
 comment on function public.storage_reserve_generation is
@@ -409,6 +415,51 @@ end
 $$;
 comment on function public.storage_record_generation is
   'Notes that the archive is in the bucket (uploaded) or proven equal (verified): recorded, missing, deleted, or superseded by the archive of another host.';
+
+create function public.storage_replace_generation(
+  p_project_id text,
+  p_version integer,
+  p_generation_id text,
+  p_object_key text,
+  p_digest text,
+  p_sha256 text,
+  p_archive_bytes bigint,
+  p_source_bytes bigint,
+  p_file_count integer,
+  p_created_at timestamptz,
+  p_manifest jsonb,
+  p_block_index jsonb default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  existing public.storage_generations;
+begin
+  select * into existing from public.storage_generations
+  where project_id = p_project_id and version = p_version and generation_id = p_generation_id
+  for update;
+  if not found then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+  if existing.deleted_at is not null then
+    return jsonb_build_object('outcome', 'deleted');
+  end if;
+  update public.storage_generations
+  set object_key = p_object_key, digest = p_digest, sha256 = p_sha256, status = 'uploaded',
+      archive_bytes = p_archive_bytes, source_bytes = p_source_bytes, file_count = p_file_count,
+      created_at = p_created_at, uploaded_at = now(), verified_at = null
+  where project_id = p_project_id and version = p_version;
+  insert into public.storage_manifests (project_id, version, manifest, block_index)
+  values (p_project_id, p_version, p_manifest, p_block_index)
+  on conflict (project_id, version)
+    do update set manifest = excluded.manifest, block_index = excluded.block_index;
+  return jsonb_build_object('outcome', 'recorded');
+end
+$$;
+comment on function public.storage_replace_generation is
+  'Switches a generation to the archive of its replacement, which is in the bucket: recorded, missing or deleted.';
 
 create function public.storage_record_deletion(p_project_id text, p_version integer, p_generation_id text)
 returns jsonb

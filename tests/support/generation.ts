@@ -32,6 +32,7 @@ export async function putGeneration(options: {
     fileCount: 1,
     createdAt: new Date().toISOString(),
     ownerId: options.ownerId,
+    replace: false,
   });
   if (reserved.outcome !== 'reserved') throw new Error(JSON.stringify(reserved));
   if (options.object !== false) {

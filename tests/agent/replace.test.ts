@@ -1,0 +1,211 @@
+import { createReadStream, existsSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { run } from '../support/run.ts';
+import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { tempFolder, writeFiles } from '../support/temp.ts';
+import { listTree, readTree } from '../support/tree.ts';
+
+const files = (text: string) => ({ a: text, [`only-in-${text}`]: text });
+
+describe('replace', () => {
+  test('puts other content in the place of a generation and leaves nothing of the old', async () => {
+    const storePath = await tempFolder();
+    const storage = await openTestStorage({ storePath });
+    const input = { projectId: 'p', version: 1, generationId: 'g' };
+    const old = await storage.save({ ...input, files: files('old') });
+    const replaced = await storage.save({ ...input, files: files('new'), replace: true });
+    expect(replaced).toMatchObject({ created: true, version: 1, path: old.path });
+    expect(readTree((await storage.get(input)).sourcePath)).toEqual({
+      a: Buffer.from('new'),
+      'only-in-new': Buffer.from('new'),
+    });
+    expect((await storage.list('p')).items).toMatchObject([{ sha256: replaced.sha256 }]);
+    const own = listTree(join(storePath, '.codebegen-storage'));
+    expect(own.filter((name) => /(replacing|staging\/[^/]+)\/./.test(name))).toEqual([]);
+    // The same again is no replacement, and without leave other content is a conflict still.
+    expect(await storage.save({ ...input, files: files('new'), replace: true })).toMatchObject({
+      created: false,
+    });
+    await expect(storage.save({ ...input, files: files('old') })).rejects.toMatchObject({
+      code: 'conflict',
+    });
+  });
+
+  test('by many at once leaves one of them, whole', async () => {
+    const storage = await openTestStorage();
+    const input = { projectId: 'p', version: 1, generationId: 'g', replace: true };
+    const texts = Array.from({ length: 8 }, (_, i) => `${i}`);
+    await Promise.all(texts.map((text) => storage.save({ ...input, files: files(text) })));
+    const tree = readTree((await storage.get(input)).sourcePath);
+    const text = String(tree.a);
+    expect(tree).toEqual({ a: Buffer.from(text), [`only-in-${text}`]: Buffer.from(text) });
+  });
+
+  test('in the cloud goes to a key of its own, switches the row, and removes the old object', async () => {
+    const bucket = uniqueId('bucket');
+    const storage = await openTestStorage({ cloud: testCloud(bucket) });
+    const input = { projectId: uniqueId(), version: 1, generationId: 'g' };
+    const old = await storage.save({ ...input, files: files('old') });
+    const { objectKey: oldKey } = await waitForStatus(storage, old, 'verified');
+    const replaced = await storage.save({ ...input, files: files('new'), replace: true });
+    expect(replaced.status).toBe('pending');
+    const { objectKey } = await waitForStatus(storage, replaced, 'verified');
+    expect(objectKey).toBe(
+      `${input.projectId}/generations/v1__g.${replaced.sha256.slice(0, 12)}.tar.gz`,
+    );
+    const { data } = await serviceClient()
+      .from('storage_generations')
+      .select('object_key, sha256, digest, status')
+      .eq('project_id', input.projectId);
+    expect(data).toEqual([
+      {
+        object_key: objectKey,
+        sha256: replaced.sha256,
+        digest: replaced.digest,
+        status: 'verified',
+      },
+    ]);
+    const into = serviceClient().storage.from(bucket);
+    expect((await into.exists(objectKey)).data).toBe(true);
+    expect((await into.exists(oldKey)).data).toBe(false);
+    // And once more, and back: each replacement is an object of its own.
+    const back = await storage.save({ ...input, files: files('old'), replace: true });
+    await waitForStatus(storage, back, 'verified');
+    expect((await into.list(`${input.projectId}/generations`)).data).toHaveLength(1);
+  });
+
+  test('before the first upload uploads the new content alone', async () => {
+    const storePath = await tempFolder();
+    const off = await openTestStorage({ storePath });
+    const input = { projectId: uniqueId(), version: 1, generationId: 'g' };
+    await off.save({ ...input, files: files('old') });
+    const replaced = await off.save({ ...input, files: files('new'), replace: true });
+    await off.close();
+    const bucket = uniqueId('bucket');
+    const on = await openTestStorage({ storePath, cloud: testCloud(bucket) });
+    await waitForStatus(on, replaced, 'verified');
+    const listed = await serviceClient()
+      .storage.from(bucket)
+      .list(`${input.projectId}/generations`);
+    expect(listed.data).toHaveLength(1);
+  });
+});
+
+describe('a writer', () => {
+  test('saves files as they come, and nothing is there before its commit', async () => {
+    const storePath = await tempFolder();
+    const storage = await openTestStorage({ storePath });
+    const writer = storage.writer({ projectId: 'p', generationId: 'g' });
+    await writer.write('a/b.txt', 'text');
+    await writer.write('run.sh', { content: '#!/bin/sh', mode: 0o755 });
+    await writer.write(
+      'stream.bin',
+      (async function* () {
+        yield new Uint8Array([1, 2]);
+        yield new Uint8Array([3]);
+      })(),
+    );
+    expect(existsSync(join(storePath, 'p'))).toBe(false);
+    const receipt = await writer.commit();
+    expect(readTree((await storage.get(receipt)).sourcePath)).toEqual({
+      'a/b.txt': Buffer.from('text'),
+      'run.sh': Buffer.from('#!/bin/sh'),
+      'stream.bin': Buffer.from([1, 2, 3]),
+    });
+    // The same content given at once has the same digest: it is the same save.
+    const again = await storage.save({
+      projectId: 'p',
+      generationId: 'g',
+      files: {
+        'a/b.txt': 'text',
+        'run.sh': { content: '#!/bin/sh', mode: 0o755 },
+        'stream.bin': new Uint8Array([1, 2, 3]),
+      },
+    });
+    expect(again).toMatchObject({ created: false, digest: receipt.digest });
+    await expect(writer.write('late', 'x')).rejects.toThrow('over');
+  });
+
+  test('that is aborted, or whose file fails, leaves nothing', async () => {
+    const storePath = await tempFolder();
+    const storage = await openTestStorage({ storePath });
+    const aborted = storage.writer({ projectId: 'p' });
+    await aborted.write('a', 'a');
+    await aborted.abort();
+    await aborted.abort();
+    const hostile = storage.writer({ projectId: 'p' });
+    await hostile.write('a', 'a');
+    await expect(hostile.write('../b', 'b')).rejects.toMatchObject({ code: 'invalid_input' });
+    await expect(hostile.write('A', 'b')).rejects.toMatchObject({ code: 'invalid_input' });
+    await hostile.abort();
+    const empty = storage.writer({ projectId: 'p' });
+    await expect(empty.commit()).rejects.toThrow('holds no files');
+    expect(listTree(storePath).filter((name) => /^p$|staging\/[^/]+\/./.test(name))).toEqual([]);
+  });
+
+  test('is held to the limits', async () => {
+    const limits = { files: 2, fileBytes: 10, totalBytes: 15, partBytes: 255, pathBytes: 1024 };
+    const storage = await openTestStorage({ limits });
+    const writer = storage.writer({ projectId: 'p' });
+    await expect(writer.write('a', 'x'.repeat(11))).rejects.toMatchObject({ code: 'too_large' });
+    await writer.abort();
+  });
+});
+
+describe('a tar', () => {
+  test.each([
+    ['plain', 'cf'],
+    ['gzipped', 'czf'],
+  ])('%s is saved as the folder would be', async (_, flags) => {
+    const { folder, tar } = await makeTar(flags);
+    const storage = await openTestStorage();
+    const receipt = await storage.saveTar({ projectId: 'p', generationId: 'g', tar });
+    const again = await storage.saveFolder({ projectId: 'p', generationId: 'g', folder });
+    expect(again).toMatchObject({ created: false, digest: receipt.digest });
+  });
+
+  test('with a link, or that is none, is refused and leaves nothing', async () => {
+    const storePath = await tempFolder();
+    const storage = await openTestStorage({ storePath });
+    const { tar } = await makeTar('cf', 'ln -s /etc/passwd link');
+    await expect(storage.saveTar({ projectId: 'p', tar })).rejects.toMatchObject({
+      code: 'invalid_input',
+      message: expect.stringContaining('symlink'),
+    });
+    const garbage = async function* () {
+      yield Buffer.alloc(5000, 'garbage');
+    };
+    await expect(storage.saveTar({ projectId: 'p', tar: garbage() })).rejects.toMatchObject({
+      code: 'corrupt',
+    });
+    expect(listTree(storePath).filter((name) => /^p$|staging\/[^/]+\/./.test(name))).toEqual([]);
+  });
+});
+
+test('activate links to a generation; saving and replacing do not change it, deleting it does', async () => {
+  const storage = await openTestStorage();
+  const first = await storage.save({ projectId: 'p', generationId: 'g1', files: { a: '1' } });
+  const second = await storage.save({ projectId: 'p', generationId: 'g2', files: { a: '2' } });
+  expect(await storage.activeVersion('p')).toBeNull();
+  await storage.activate(second);
+  await storage.activate(first);
+  expect(readlinkSync(join(first.path, '../active'))).toBe('v1__g1');
+  await storage.save({ projectId: 'p', files: { a: '3' } });
+  expect(await storage.activeVersion('p')).toBe(1);
+  await expect(storage.activate({ projectId: 'p', version: 9 })).rejects.toMatchObject({
+    code: 'not_found',
+  });
+  await storage.delete(first);
+  expect(await storage.activeVersion('p')).toBeNull();
+});
+
+async function makeTar(flags: string, before = 'true') {
+  const folder = await tempFolder();
+  await writeFiles(folder, { 'a/b.txt': 'b', 'ü.txt': 'ü', [`${'l'.repeat(120)}/x`]: 'long' });
+  const file = join(await tempFolder(), 'a.tar');
+  const ran = await run('sh', ['-c', `${before} && tar ${flags} ${file} .`], { cwd: folder });
+  expect(ran.code, ran.stderr).toBe(0);
+  return { folder, tar: createReadStream(file) as AsyncIterable<Uint8Array> };
+}
