@@ -26,7 +26,7 @@ import { Catalog, type GenerationRow, keyOf, refOf, type StoredFacts } from './o
 import { Instance } from './outbox/instance.ts';
 import { Jobs } from './outbox/jobs.ts';
 import { Outbox } from './outbox/outbox.ts';
-import { reconcile } from './reconcile.ts';
+import { reconcile, settleSave } from './reconcile.ts';
 import { Retriever } from './retrieve.ts';
 import {
   parseDetails,
@@ -38,6 +38,7 @@ import {
   type SaveInput,
   type SaveRequest,
 } from './save-input.ts';
+import { fromFileSystem } from './store/durable.ts';
 import { inGeneration, Layout } from './store/layout.ts';
 import type { Staged } from './store/stage.ts';
 import { readManifest, Store } from './store/store.ts';
@@ -126,6 +127,12 @@ export type StorageOptions = Config & {
   limits?: Limits;
   /** The longest waits for the cloud. */
   timeouts?: Timeouts;
+  /**
+   * Whether to work off what is owed to the cloud.
+   *
+   * @default true; a command that only reads leaves it to others
+   */
+  background?: boolean;
   /** Told of what went wrong in the background: it is tried again, parked or passed over. */
   onProblem?: (error: unknown) => void;
   now?: () => number;
@@ -145,12 +152,33 @@ export async function openStorage(given: StorageOptions): Promise<Storage> {
   }
   const options = { ...given, storePath: resolve(given.storePath) };
   const layout = new Layout(options.storePath);
-  mkdirSync(layout.staging, { recursive: true });
+  try {
+    mkdirSync(layout.staging, { recursive: true });
+  } catch (error) {
+    throw fromFileSystem(error, `open the store "${options.storePath}"`);
+  }
+  const opened: (() => unknown)[] = [];
+  try {
+    return await openParts(options, layout, opened);
+  } catch (error) {
+    for (const close of opened.reverse()) await close();
+    throw error;
+  }
+}
+
+async function openParts(
+  options: StorageOptions,
+  layout: Layout,
+  opened: (() => unknown)[],
+): Promise<Storage> {
   const instance = new Instance(layout.instances);
+  opened.push(() => instance.close());
   const catalog = new Catalog(layout.catalog);
+  opened.push(() => catalog.close());
   const limits = options.limits ?? DEFAULT_LIMITS;
   const now = options.now ?? Date.now;
   const workers = new Workers();
+  opened.push(() => workers.close());
   const store = new Store(layout, limits, instance.id, workers);
   const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
   await reconcile({
@@ -180,6 +208,9 @@ class Storage {
   readonly #objects: CloudObjects | null = null;
   readonly #outbox: Outbox | null = null;
   readonly #saves = new Set<Promise<Receipt>>();
+  /** The saves and replacements that this process works on. */
+  readonly #underWay = new Map<string, SaveRequest>();
+  #syncing: Promise<void> | null = null;
   #closed: Promise<void> | null = null;
 
   constructor(
@@ -202,6 +233,7 @@ class Storage {
     this.#now = options.now ?? Date.now;
     if (options.cloud === null) {
       this.#retriever = new Retriever({ cache: parts.cache, cloud: null });
+      this.#syncTrees();
       return;
     }
     const connection = connect(options.cloud, this.#stopped.signal, options.timeouts);
@@ -227,7 +259,8 @@ class Storage {
       random: options.random ?? Math.random,
       onProblem: options.onProblem ?? (() => {}),
     });
-    this.#outbox.wake();
+    if (options.background !== false) this.#outbox.wake();
+    this.#syncTrees();
   }
 
   /**
@@ -238,12 +271,12 @@ class Storage {
    *   version holds something else, `disk_full`; nothing of it is left then
    */
   async save(input: SaveInput): Promise<Receipt> {
-    return this.#track(this.#save(parseSave(input)));
+    return this.#track(() => this.#save(parseSave(input)));
   }
 
   /** Saves the files of a folder, all but `.git`, `node_modules` and the store itself. */
   async saveFolder(input: SaveFolderInput): Promise<Receipt> {
-    return this.#track(this.#save(parseSaveFolder(input, [this.#options.storePath])));
+    return this.#track(() => this.#save(parseSaveFolder(input, this.#ownPaths)));
   }
 
   /**
@@ -258,7 +291,7 @@ class Storage {
       folder: this.#store.openStaging(),
       limits: this.#options.limits ?? DEFAULT_LIMITS,
       commit: (folder) =>
-        this.#track(this.#save({ ...request, source: { kind: 'staged', folder } })),
+        this.#track(() => this.#save({ ...request, source: { kind: 'staged', folder } })),
       drop: (folder) => this.#store.dropStaging(folder),
     });
   }
@@ -297,8 +330,17 @@ class Storage {
     return this.#store.findActive(parseId(projectId, 'project id'));
   }
 
+  /** What is never part of a generation, although a folder may hold it. */
+  get #ownPaths(): string[] {
+    return [this.#options.storePath, this.#options.cache.path];
+  }
+
   /** Lets {@link close} wait for the save. */
-  async #track(save: Promise<Receipt>): Promise<Receipt> {
+  async #track(start: () => Promise<Receipt>): Promise<Receipt> {
+    if (this.#closed !== null) {
+      throw new StorageError('unavailable', 'Cannot save: the storage is closed');
+    }
+    const save = start();
     this.#saves.add(save);
     try {
       return await save;
@@ -313,16 +355,20 @@ class Storage {
     if (place.kind === 'stored') return this.#compare(place.row, request);
     const { ref } = place;
     try {
-      if (request.ownerId !== null) this.#noteOwner(ref.projectId, request.ownerId);
-      const { metadata, source } = request;
-      const staged = await this.#store.commit(ref, source, { createdAt, metadata });
-      this.#catalog.finishSave(ref, factsOf(staged), createdAt, this.#now());
+      const { metadata, source, ownerId } = request;
+      const staged = await this.#store.commit(ref, source, { createdAt, metadata, ownerId });
+      const facts = factsOf(staged, ownerId);
+      this.#catalog.finishSave(ref, facts, createdAt, this.#now());
+      if (ownerId !== null) this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
-      // Once it is in place it stays, whatever the catalog says: the next start notes it.
+      // Once it is in place it stays, whatever the catalog says: the next save or start notes it.
       if (!this.#store.has(ref)) this.#catalog.abortSave(ref);
       throw error;
+    } finally {
+      this.#endWork(ref, request);
     }
     this.#outbox?.wake();
+    this.#syncTrees();
     return this.#receipt(this.#catalog.find(ref.projectId, ref.version)!, true);
   }
 
@@ -331,7 +377,10 @@ class Storage {
     const deadline = performance.now() + SAVE_WAIT_MS;
     for (;;) {
       const place = this.#catalog.beginSave(request, this.#instance.id, randomUUID, createdAt);
+      // Noted in the same breath: a place of ours that nobody works on would be cleared away.
+      if (place.kind === 'new') this.#underWay.set(formatRef(place.ref), request);
       if (place.kind !== 'saving') return place;
+      await this.#settle(place.row);
       if (performance.now() > deadline) {
         throw new StorageError(
           'unavailable',
@@ -339,6 +388,56 @@ class Storage {
         );
       }
       await sleep(SAVE_POLL_MS);
+    }
+  }
+
+  /** The next one to work on it may have begun already. */
+  #endWork(ref: Ref, request: SaveRequest): void {
+    const name = formatRef(ref);
+    if (this.#underWay.get(name) === request) this.#underWay.delete(name);
+  }
+
+  /** Clears away a save or replacement that nobody works on any more. */
+  async #settle(row: GenerationRow): Promise<void> {
+    const ref = refOf(row);
+    const mine = row.instance_id === this.#instance.id;
+    if (mine && this.#underWay.has(formatRef(ref))) return;
+    if (!mine && row.instance_id !== null && !this.#instance.isGone(row.instance_id)) return;
+    const parts = {
+      store: this.#store,
+      catalog: this.#catalog,
+      instance: this.#instance,
+      now: this.#now,
+      onProblem: (error: unknown) => {
+        throw error;
+      },
+    };
+    if (row.state === 'saving') await settleSave(parts, ref);
+    else if (mine) this.#catalog.abortReplace(ref);
+    else await reconcile(parts);
+  }
+
+  /**
+   * Makes trees last that so far only their archives vouch for, one after another and after the
+   * answers: each costs as many fsyncs as it has files.
+   */
+  #syncTrees(): void {
+    if (this.#syncing !== null || this.#options.background === false) return;
+    this.#syncing = this.#syncAll()
+      .catch((error: unknown) => this.#options.onProblem?.(error))
+      .finally(() => {
+        this.#syncing = null;
+      });
+  }
+
+  async #syncAll(): Promise<void> {
+    for (let rows = this.#catalog.unsynced(); rows.length > 0; rows = this.#catalog.unsynced()) {
+      for (const row of rows) {
+        if (this.#stopped.signal.aborted) return;
+        const ref = refOf(row);
+        if (this.#store.has(ref)) await this.#store.syncTree(ref);
+        this.#catalog.setTreeSynced(ref, row.digest);
+      }
     }
   }
 
@@ -361,25 +460,30 @@ class Storage {
   async #replace(ref: Ref, request: SaveRequest): Promise<Receipt> {
     // Somebody else replaces it now: what they leave is compared anew.
     if (!this.#catalog.beginReplace(ref, this.#instance.id)) return this.#save(request);
+    this.#underWay.set(formatRef(ref), request);
     const createdAt = this.#isoNow();
     let swapped = false;
     try {
-      if (request.ownerId !== null) this.#noteOwner(ref.projectId, request.ownerId);
-      const { metadata, source } = request;
-      await this.#store.replace(ref, source, { createdAt, metadata }, (staged) => {
+      const { metadata, source, ownerId } = request;
+      await this.#store.replace(ref, source, { createdAt, metadata, ownerId }, (staged) => {
         swapped = true;
-        this.#catalog.finishReplace(ref, factsOf(staged), createdAt, this.#now());
+        const facts = factsOf(staged, ownerId);
+        this.#catalog.finishReplace(ref, facts, createdAt, this.#now());
       });
+      if (ownerId !== null) this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
       // Once it is swapped it stays, whatever the catalog says: the next start notes it.
       if (!swapped) this.#catalog.abortReplace(ref);
       throw error;
+    } finally {
+      this.#endWork(ref, request);
     }
     this.#outbox?.wake();
+    this.#syncTrees();
     return this.#receipt(this.#catalog.find(ref.projectId, ref.version)!, true);
   }
 
-  /** Sets a project's owner where it has none; another one is for the cloud to refuse. */
+  /** Sets a project's owner where it has none. Another one goes with its save, and is refused. */
   #noteOwner(projectId: string, ownerId: string): void {
     if (this.#catalog.ownerOf(projectId) !== null) return;
     this.#store.writeOwner(projectId, parseOwner(ownerId));
@@ -473,7 +577,9 @@ class Storage {
     const expiresAt = new Date(this.#now() + expiresIn * 1000).toISOString();
     const filename = `${ref.projectId}-v${ref.version}.tar.gz`;
     const url = await this.#objects.sign(keyOf(row), expiresIn, filename);
-    return { url, expiresAt, sha256: row.sha256, size: row.archive_bytes };
+    // Of what is there: another host may have uploaded the same content, packed at another time.
+    const info = await this.#objects.info(keyOf(row));
+    return { url, expiresAt, sha256: info?.sha256 ?? row.sha256, size: info?.bytes ?? null };
   }
 
   /**
@@ -542,16 +648,20 @@ class Storage {
   }
 
   async #close(drainMs: number): Promise<void> {
-    await Promise.allSettled(this.#saves);
-    if (drainMs > 0) await this.drain(drainMs);
-    const outboxStopped = this.#outbox?.stop();
-    this.#stopped.abort(new StorageError('unavailable', 'The agent is shutting down'));
-    await outboxStopped;
-    await this.#workers.close();
-    await this.#store.close();
-    await this.#cache.close();
-    this.#catalog.close();
-    this.#instance.close();
+    try {
+      await Promise.allSettled(this.#saves);
+      if (drainMs > 0) await this.drain(drainMs);
+      const outboxStopped = this.#outbox?.stop();
+      this.#stopped.abort(new StorageError('unavailable', 'The agent is shutting down'));
+      await outboxStopped;
+      await this.#syncing;
+      await this.#workers.close();
+      await this.#store.close();
+      await this.#cache.close();
+    } finally {
+      this.#catalog.close();
+      this.#instance.close();
+    }
   }
 
   #find(input: RefInput): GenerationRow {
@@ -596,7 +706,7 @@ class Storage {
   }
 }
 
-function factsOf(staged: Staged): StoredFacts {
+function factsOf(staged: Staged, ownerId: string | null): StoredFacts {
   return {
     digest: staged.digest,
     sha256: staged.archive.sha256,
@@ -604,6 +714,7 @@ function factsOf(staged: Staged): StoredFacts {
     archiveBytes: staged.archive.bytes,
     sourceBytes: staged.sourceBytes,
     fileCount: staged.fileCount,
+    ownerId,
   };
 }
 

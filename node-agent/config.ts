@@ -74,6 +74,9 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   if (enabled && url === '' && !env.SUPABASE_URL?.trim()) {
     problems.push('SUPABASE_URL is needed while USE_CLOUD_STORAGE is true');
   }
+  if (/[^\x21-\x7e]/.test(key)) {
+    problems.push('SUPABASE_SERVICE_KEY holds characters that no key has');
+  }
   if (enabled && key === '') {
     problems.push(
       'SUPABASE_SERVICE_KEY or SUPABASE_SECRET_KEY is needed while USE_CLOUD_STORAGE is true',

@@ -1,6 +1,7 @@
 import { type Manifest, type Ref, StorageError } from './contract.ts';
 import { type Catalog, refOf, type StoredFacts } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
+import { readBootId } from './store/boot.ts';
 import type { Store } from './store/store.ts';
 
 type Parts = {
@@ -13,50 +14,77 @@ type Parts = {
 };
 
 /**
- * Brings catalog and disk together at a start: finishes or takes back the saves of instances that
- * ended in the middle, and reads the disk into a catalog that is new.
+ * Brings catalog and disk together at a start. Always: what instances left that ended in the
+ * middle is finished or taken back. Once in a run of the machine, and for a catalog that is new:
+ * a power loss may have taken what was not synced, so trees are compared with their archives and
+ * the whole disk is read into the catalog.
  */
-export async function reconcile({
-  store,
-  catalog,
-  instance,
-  now,
-  onProblem,
-}: Parts): Promise<void> {
+export async function reconcile(parts: Parts): Promise<void> {
+  const { store, catalog, instance, now } = parts;
   const isGone = (id: string) => instance.isGone(id);
+  const bootId = readBootId();
+  const rebooted = catalog.scannedBoot !== bootId;
+
   for (const ref of store.recoverReplacements(isGone)) {
-    if (store.has(ref)) {
+    await attempt(parts, async () => {
+      if (rebooted) await store.repairTree(ref);
       const manifest = store.readManifest(ref);
       catalog.finishReplace(ref, factsOf(manifest), manifest.created_at, now());
-    }
+    });
   }
   for (const row of catalog.heldGenerations()) {
     if (row.instance_id !== null && isGone(row.instance_id)) catalog.abortReplace(refOf(row));
   }
   for (const row of catalog.unfinishedSaves()) {
-    if (row.instance_id !== null && !isGone(row.instance_id)) continue;
-    const ref = refOf(row);
-    if (store.has(ref)) noteStored(ref);
-    else catalog.abortSave(ref);
+    if (row.instance_id === null || isGone(row.instance_id)) await settleSave(parts, refOf(row));
   }
-  if (catalog.isNew) {
-    for (const { ref, deletedAt } of store.scan()) {
-      try {
-        if (deletedAt === null) noteStored(ref);
-        else catalog.bury(ref, deletedAt, now());
-      } catch (error) {
-        if (!(error instanceof StorageError)) throw error;
-        onProblem(error);
-      }
+  if (rebooted) {
+    for (const row of catalog.unsynced()) {
+      await attempt(parts, () => store.repairTree(refOf(row)));
     }
+    for (const { ref, deletedAt } of store.scan()) {
+      await attempt(parts, async () => {
+        const row = catalog.find(ref.projectId, ref.version);
+        const known = row?.generation_id === ref.generationId;
+        if (deletedAt !== null) {
+          if (!known || row.state !== 'deleted') catalog.bury(ref, deletedAt, now());
+        } else if (!known || row.state !== 'stored') {
+          await store.repairTree(ref);
+          noteStored(parts, ref);
+        }
+      });
+    }
+    catalog.setScannedBoot(bootId);
   }
   await store.sweepStaging(isGone);
+}
 
-  function noteStored(ref: Ref): void {
-    const manifest = store.readManifest(ref);
-    catalog.finishSave(ref, factsOf(manifest), manifest.created_at, now());
-    const owner = store.readOwner(ref.projectId);
-    if (owner !== null) catalog.setOwner(ref.projectId, owner);
+/** Finishes a save whose process ended in the middle, or takes it back. */
+export async function settleSave(parts: Parts, ref: Ref): Promise<void> {
+  if (!parts.store.has(ref)) {
+    parts.catalog.abortSave(ref);
+    return;
+  }
+  await attempt(parts, async () => {
+    await parts.store.repairTree(ref);
+    noteStored(parts, ref);
+  });
+}
+
+function noteStored({ store, catalog, now }: Parts, ref: Ref): void {
+  const manifest = store.readManifest(ref);
+  catalog.finishSave(ref, factsOf(manifest), manifest.created_at, now());
+  const owner = store.readOwner(ref.projectId);
+  if (owner !== null) catalog.setOwner(ref.projectId, owner);
+}
+
+/** One generation that is damaged beyond repair keeps no other from being served. */
+async function attempt({ onProblem }: Parts, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    onProblem(error);
   }
 }
 
@@ -69,5 +97,6 @@ function factsOf(manifest: Manifest): StoredFacts {
     archiveBytes: null,
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
+    ownerId: manifest.owner_id ?? null,
   };
 }

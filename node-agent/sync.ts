@@ -77,10 +77,16 @@ export function createWork(parts: Parts): Work {
   async function upload(given: GenerationRow, job: Job): Promise<JobKind | null> {
     const ref = refOf(given);
     const row = await withHashes(given);
-    await objects.put(keyOf(row), archiveOf(row), {
+    const resume = {
       url: job.upload_url,
-      save: (url) => jobs.setUploadUrl(job, url),
-    });
+      save: (url: string | null) => jobs.setUploadUrl(job, url),
+    };
+    try {
+      await objects.put(keyOf(row), archiveOf(row), resume);
+    } catch (error) {
+      if (error instanceof StorageError && error.code === 'conflict') return yieldTo(row, error);
+      throw error;
+    }
     const details = { manifest: store.readManifest(ref), blockIndex: store.readBlockIndex(ref) };
     const { outcome } = isReplacement(row)
       ? await records.replace(reservationOf(row), details)
@@ -93,6 +99,17 @@ export function createWork(parts: Parts): Work {
     }
     catalog.setStatus(ref, row.sha256, 'uploaded', isoNow());
     return 'verify';
+  }
+
+  /** Other bytes have the key: those of a host with the same content, or nobody knows whose. */
+  async function yieldTo(row: HashedRow, conflict: StorageError): Promise<null> {
+    const reserved = await records.reserve(reservationOf(row));
+    if (reserved.outcome === 'reserved' && reserved.status !== 'pending') {
+      catalog.setStatus(refOf(row), row.sha256, reserved.status, isoNow());
+      return null;
+    }
+    // The other host may not have recorded it yet.
+    throw new StorageError('conflict', conflict.message, { cause: conflict, retryable: true });
   }
 
   async function verify(given: GenerationRow): Promise<JobKind | null> {
@@ -115,15 +132,20 @@ export function createWork(parts: Parts): Work {
       catalog.setReplacedKey(ref, null);
     }
     const { outcome } = await records.record(ref, row.sha256, 'verified');
-    catalog.setStatus(ref, row.sha256, 'verified', isoNow());
+    if (outcome === 'recorded' || outcome === 'no_database') {
+      catalog.setStatus(ref, row.sha256, 'verified', isoNow());
+    }
     return outcome === 'recorded' ? null : 'reserve';
   }
 
   async function remove(row: GenerationRow): Promise<null> {
     const ref = refOf(row);
     const recorded = await records.recordDeletion(ref);
-    await objects.remove(recorded.outcome === 'recorded' ? recorded.object_key : keyOf(row));
+    if (recorded.outcome === 'recorded') {
+      await objects.remove(recorded.object_key, recorded.bucket);
+    } else await objects.remove(keyOf(row));
     if (row.replaced_key !== null) await objects.remove(row.replaced_key);
+    if (recorded.outcome === 'no_database') throw noDatabase(ref);
     if (recorded.outcome === 'recorded') await records.recordRemoval(ref);
     return null;
   }
@@ -153,7 +175,9 @@ export function createWork(parts: Parts): Work {
       sourceBytes: row.source_bytes ?? 0,
       fileCount: row.file_count ?? 0,
       createdAt: row.created_at,
-      ownerId: catalog.ownerOf(ref.projectId),
+      // The one that was named with this save, also where the project has another: the cloud
+      // refuses it then.
+      ownerId: row.owner_id ?? catalog.ownerOf(ref.projectId),
       replace: isReplacement(row),
     };
   }

@@ -4,6 +4,7 @@ import { type ErrorCode, type Limits, StorageError } from './contract.ts';
 import { fromFileSystem } from './store/durable.ts';
 import type { Source } from './store/source.ts';
 import { digestSource, type Staged, type StageInput, stageGeneration } from './store/stage.ts';
+import { repairTree, syncTree } from './store/tree.ts';
 
 /** An outcome that crosses threads: an Error would lose its code. */
 export type Outcome<T> =
@@ -20,6 +21,18 @@ export function digest(input: { source: Source; limits: Limits }): Promise<Outco
 
 export function unpack(input: UnpackInput): Promise<Outcome<Unpacked>> {
   return settle(() => unpackArchive(input), 'unpack an archive');
+}
+
+export function sync(folder: string): Promise<Outcome<void>> {
+  return settle(async () => syncTree(folder), `sync "${folder}"`);
+}
+
+export function repair(input: {
+  folder: string;
+  scratch: string;
+  limits: Limits;
+}): Promise<Outcome<boolean>> {
+  return settle(() => repairTree(input), `repair "${input.folder}"`);
 }
 
 async function settle<T>(work: () => Promise<T>, doing: string): Promise<Outcome<T>> {

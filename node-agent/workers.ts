@@ -37,6 +37,14 @@ export class Workers {
     return this.#run('unpack', input);
   }
 
+  sync(folder: string): Promise<void> {
+    return this.#run('sync', folder);
+  }
+
+  repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean> {
+    return this.#run('repair', input);
+  }
+
   async close(): Promise<void> {
     await this.#pool.destroy();
   }

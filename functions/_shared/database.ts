@@ -27,7 +27,8 @@ export async function callDatabase<T>(
 function codeOf(code: string, status: number) {
   if (status === 401) return 'unauthenticated';
   if (code === '42501' || status === 403) return 'forbidden';
-  if (code === '22003' || code === '23514') return 'invalid_input';
+  // A value that PostgreSQL cannot take: out of range, no time, against a CHECK.
+  if (code.startsWith('22') || code === '23514') return 'invalid_input';
   return 'unavailable';
 }
 

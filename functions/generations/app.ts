@@ -43,6 +43,7 @@ export function createApp(environment: Environment): Hono<{ Variables: UserVaria
     const problem = toProblem(error, c.var.requestId);
     // What went wrong inside is for the log of the function alone.
     if (problem.status >= 500) console.error(c.var.requestId, error);
+    if (problem.status === 401) c.header('www-authenticate', 'Bearer');
     return c.body(JSON.stringify(problem), problem.status as 500, {
       'content-type': 'application/problem+json',
     });

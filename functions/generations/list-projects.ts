@@ -31,6 +31,9 @@ export async function listProjects(c: UserContext): Promise<Response> {
   return c.json(page);
 }
 
+/** A time as PostgreSQL prints it in JSON. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d:\d\d$/;
+
 function makeCursor(createdAt: string, id: string): string {
   return btoa(`${createdAt} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
@@ -39,7 +42,7 @@ function parseCursor(cursor: string): { createdAt: string; id: string } {
   try {
     const text = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'));
     const [createdAt = '', id = ''] = text.split(' ');
-    if (isId(id) && !Number.isNaN(Date.parse(createdAt))) return { createdAt, id };
+    if (isId(id) && TIME.test(createdAt)) return { createdAt, id };
   } catch {
     // Not base64: the same answer as for any other cursor that is none of ours.
   }

@@ -13,7 +13,10 @@ export function showGeneration({ environment }: RouteOptions) {
     const { generation } = validate(GenerationQuerySchema, c.req.query());
     const row = await getGenerationRow(c, project, version, generation);
     const uploaded = isInCloud(row.status);
-    const download = uploaded ? await signArchive(c, environment, row, URL_EXPIRY.default) : null;
+    // What is known is shown, whether or not storage can sign right now.
+    const download = uploaded
+      ? await signArchive(c, environment, row, URL_EXPIRY.default).catch(() => null)
+      : null;
     return c.json({
       ...toGeneration(row),
       storage: { cloud_enabled: true, uploaded },

@@ -48,7 +48,9 @@ function splitPath(path: string): { name: string; prefix: string } | null {
 }
 
 function asciiName(path: string): string {
-  return path.replaceAll(/[^\x20-\x7e]/g, '_').slice(-NAME_BYTES);
+  const name = path.replaceAll(/[^\x20-\x7e]/g, '_').slice(-NAME_BYTES);
+  // Cut anywhere, it must not begin as a path out of the folder would.
+  return name.replace(/^[./]+/, '_');
 }
 
 /** `{length} {key}={value}\n`, where the length counts its own digits. */

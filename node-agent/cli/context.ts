@@ -37,22 +37,25 @@ export class CommandContext {
     if (!(error instanceof StorageError) && process.env.LOG_LEVEL === 'debug') console.error(error);
   }
 
-  /** Opens the storage, does the work, and closes it again. */
+  /**
+   * Opens the storage, does the work, and closes it again.
+   *
+   * @param options.changes whether something may be owed to the cloud then: it gets a while to go
+   */
   async withStorage<T>(
     work: (storage: Storage) => Promise<T>,
-    options: { drain?: boolean } = {},
+    options: { changes?: boolean } = {},
   ): Promise<T> {
     if (existsSync('.env')) process.loadEnvFile('.env');
     const storage = await openStorage({
       ...readConfig(process.env),
-      onProblem: (error) => {
-        if (error instanceof StorageError) this.say(`${error.message}. It stays owed.`);
-      },
+      background: options.changes === true,
+      onProblem: (error) => this.say(error instanceof Error ? error.message : String(error)),
     });
     try {
       return await work(storage);
     } finally {
-      await storage.close(options.drain === true ? {} : { drainMs: 0 });
+      await storage.close(options.changes === true ? {} : { drainMs: 0 });
     }
   }
 }

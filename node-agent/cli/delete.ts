@@ -21,7 +21,7 @@ Example:
             }`,
           ]);
         },
-        { drain: true },
+        { changes: true },
       );
     });
 }

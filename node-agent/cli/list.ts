@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Storage } from '../agent.ts';
-import { PAGE } from '../contract.ts';
+import { PAGE, parseVersion } from '../contract.ts';
 import { parseCountArgument, parseIdArgument } from './arguments.ts';
 import { type CommandContext, formatBytes, formatTable } from './context.ts';
 
@@ -57,7 +57,7 @@ async function listGenerations(
 ): Promise<void> {
   const page = await storage.list(project, {
     limit,
-    ...(cursor === undefined ? {} : { cursor: parseCountArgument(cursor) }),
+    ...(cursor === undefined ? {} : { cursor: parseVersion(cursor) }),
   });
   context.show(page, () =>
     formatTable(

@@ -14,11 +14,17 @@ const EXIT_USAGE = 2;
 
 /** Runs one command. Returns the exit code. */
 export async function main(args: string[]): Promise<number> {
+  // `list | head` closes the pipe: the rest of the output is wanted by nobody.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
   const context = new CommandContext();
   const program = new Command('codebegen-storage')
     .description('Keeps every generation: on this host at once, in a private bucket soon after.')
     .version(readVersion())
     .option('--json', 'print one JSON object; a failure too')
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     .hook('preAction', (_, action) => {

@@ -44,7 +44,7 @@ Examples:
             }, ${receipt.fileCount} files, ${formatBytes(receipt.bytes)}, ${receipt.status}`,
           ]);
         },
-        { drain: true },
+        { changes: true },
       );
     });
 }

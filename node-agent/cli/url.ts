@@ -30,7 +30,7 @@ Example:
           if (download === null) {
             const { status } = await storage.show(ref);
             throw new StorageError(
-              'unavailable',
+              'conflict',
               `Cannot sign "${projectId} v${version}": it is ${status}, not in the cloud`,
             );
           }

@@ -167,9 +167,13 @@ export class CloudObjects {
     return null;
   }
 
-  /** Removes an object; one that is missing is no error. */
-  async remove(key: string): Promise<void> {
-    const { error } = await this.#bucket.remove([key]);
+  /**
+   * Removes an object; one that is missing is no error.
+   *
+   * @param bucket where it is; the configured one where left out
+   */
+  async remove(key: string, bucket = this.#connection.settings.bucket): Promise<void> {
+    const { error } = await this.#connection.client.storage.from(bucket).remove([key]);
     if (error !== null && !isMissingBucket(fromPlatform(error, '', ''))) {
       throw fromPlatform(error, `remove "${key}"`, 'storage');
     }
@@ -196,8 +200,11 @@ export class CloudObjects {
   }
 }
 
+/** As far as storage says; the eTag is not everywhere the MD5. Verification proves it. */
 function isSame(info: ObjectInfo, archive: ArchiveFile): boolean {
-  return info.bytes === archive.bytes && info.etag === archive.md5;
+  return (
+    info.bytes === archive.bytes && (info.etag === archive.md5 || info.sha256 === archive.sha256)
+  );
 }
 
 /** Runs what the network or the disk may end, and says which it was. */

@@ -39,7 +39,9 @@ export async function uploadInChunks(
       if (bytesRead === 0) {
         throw new StorageError('corrupt', `Cannot upload "${key}": "${archive.path}" is too short`);
       }
-      offset = await tus.append(url, offset, chunk.subarray(0, bytesRead));
+      const next = await tus.append(url, offset, chunk.subarray(0, bytesRead));
+      if (next <= offset) throw fromPlatform({ status: 502 }, `upload "${key}"`, 'storage');
+      offset = next;
     }
   } catch (error) {
     // What is refused for good leads nowhere any more.

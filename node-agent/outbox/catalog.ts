@@ -32,6 +32,10 @@ const SCHEMA = `
     file_count integer,
     created_at text not null,
     uploaded_at text,
+    -- whether the tree lasts by itself; until then the archive vouches for it
+    tree_synced integer not null default 0,
+    -- the owner that was named with the save
+    owner_id text,
     -- of a replacement, which has a key of its own; else the key follows from the ref
     object_key text,
     -- what the replacement takes the place of in the bucket, until it is removed
@@ -40,6 +44,10 @@ const SCHEMA = `
   ) strict, without rowid;
   create index generations_by_id on generations (project_id, generation_id);
   create index generations_by_state on generations (state, status);
+  create index generations_unsynced on generations (project_id, version)
+    where tree_synced = 0 and state = 'stored';
+
+  create table meta (key text primary key, value text not null) strict, without rowid;
 
   create table jobs (
     id integer primary key,
@@ -80,6 +88,7 @@ export type GenerationRow = Readonly<{
   file_count: number | null;
   created_at: string;
   uploaded_at: string | null;
+  owner_id: string | null;
   object_key: string | null;
   replaced_key: string | null;
 }>;
@@ -92,6 +101,7 @@ export type StoredFacts = Readonly<{
   archiveBytes: number | null;
   sourceBytes: number;
   fileCount: number;
+  ownerId: string | null;
 }>;
 
 export type SavePlace =
@@ -102,17 +112,15 @@ export type SavePlace =
 export class Catalog {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
-  /** Whether it was made just now, so that the disk has to be read into it. */
-  readonly isNew: boolean;
 
   constructor(path: string) {
     this.#db = new DatabaseSync(path);
     this.#db.exec(
       `pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = normal`,
     );
-    this.isNew = this.transaction(() => {
+    this.transaction(() => {
       const version = this.#get<{ user_version: number }>('pragma user_version')?.user_version;
-      if (version === SCHEMA_VERSION) return false;
+      if (version === SCHEMA_VERSION) return;
       if (version !== 0) {
         throw new StorageError(
           'internal',
@@ -120,7 +128,6 @@ export class Catalog {
         );
       }
       this.#db.exec(`${SCHEMA} pragma user_version = ${SCHEMA_VERSION};`);
-      return true;
     });
   }
 
@@ -130,14 +137,15 @@ export class Catalog {
 
   /** Runs all of it or nothing, alone among all processes. */
   transaction<T>(work: () => T): T {
-    this.#db.exec('begin immediate');
     try {
+      this.#db.exec('begin immediate');
       const result = work();
       this.#db.exec('commit');
       return result;
     } catch (error) {
-      this.#db.exec('rollback');
-      throw error;
+      // A full disk rolls back by itself.
+      if (this.#db.isTransaction) this.#db.exec('rollback');
+      throw fromSqlite(error);
     }
   }
 
@@ -206,15 +214,17 @@ export class Catalog {
   /** Notes that a generation is in place, and what is owed for it. May be repeated. */
   finishSave(ref: Ref, facts: StoredFacts, createdAt: string, now: number): void {
     this.transaction(() => {
+      this.#checkHolder(ref);
       this.ensureProject(ref.projectId);
       this.#run(
         `insert into generations (project_id, version, generation_id, state, created_at, digest,
-           sha256, md5, archive_bytes, source_bytes, file_count)
-         values (?, ?, ?, 'stored', ?, ?, ?, ?, ?, ?, ?)
+           sha256, md5, archive_bytes, source_bytes, file_count, owner_id)
+         values (?, ?, ?, 'stored', ?, ?, ?, ?, ?, ?, ?, ?)
          on conflict (project_id, version) do update set state = 'stored', instance_id = null,
            digest = excluded.digest, sha256 = excluded.sha256, md5 = excluded.md5,
            archive_bytes = excluded.archive_bytes, source_bytes = excluded.source_bytes,
-           file_count = excluded.file_count, created_at = excluded.created_at`,
+           file_count = excluded.file_count, created_at = excluded.created_at,
+           owner_id = excluded.owner_id, tree_synced = 0`,
         ref.projectId,
         ref.version,
         ref.generationId,
@@ -225,9 +235,21 @@ export class Catalog {
         facts.archiveBytes,
         facts.sourceBytes,
         facts.fileCount,
+        facts.ownerId,
       );
       this.#owe(ref, 'reserve', now);
     });
+  }
+
+  /** Two generations under one version must not be mixed up, whatever lies on disk. */
+  #checkHolder(ref: Ref): void {
+    const row = this.find(ref.projectId, ref.version);
+    if (row !== null && row.generation_id !== ref.generationId) {
+      throw new StorageError(
+        'conflict',
+        `Cannot take up ${formatRef(ref)} ${ref.generationId}: the version is held by generation "${row.generation_id}"`,
+      );
+    }
   }
 
   /** Holds a stored generation for its replacement; false where another instance does. */
@@ -260,7 +282,8 @@ export class Catalog {
       this.#run(
         `update generations set instance_id = null, status = 'pending', failure = null,
            digest = ?, sha256 = ?, md5 = ?, archive_bytes = ?, source_bytes = ?, file_count = ?,
-           created_at = ?, uploaded_at = null, object_key = ?
+           created_at = ?, uploaded_at = null, object_key = ?, owner_id = coalesce(?, owner_id),
+           tree_synced = 0
          where project_id = ? and version = ?`,
         facts.digest,
         facts.sha256,
@@ -270,6 +293,7 @@ export class Catalog {
         facts.fileCount,
         createdAt,
         facts.sha256 === null ? null : objectKey(ref, facts.sha256),
+        facts.ownerId,
         ref.projectId,
         ref.version,
       );
@@ -351,6 +375,38 @@ export class Catalog {
     this.#run('update projects set owner_id = ? where id = ?', ownerId, projectId);
   }
 
+  // What the disk is known to hold --------------------------------------------------------------
+
+  /** In which run of the machine the whole disk was read into the catalog; `null`: in none. */
+  get scannedBoot(): string | null {
+    return (
+      this.#get<{ value: string }>(`select value from meta where key = 'scanned_boot'`)?.value ??
+      null
+    );
+  }
+
+  setScannedBoot(bootId: string): void {
+    this.#run(`insert or replace into meta (key, value) values ('scanned_boot', ?)`, bootId);
+  }
+
+  /** Generations whose tree does not last by itself yet. */
+  unsynced(): GenerationRow[] {
+    return this.#all<GenerationRow>(
+      `select * from generations where tree_synced = 0 and state = 'stored'`,
+    );
+  }
+
+  /** @param digest of the content that was synced: another may have taken its place */
+  setTreeSynced(ref: Ref, digest: string | null): void {
+    this.#run(
+      `update generations set tree_synced = 1
+       where project_id = ? and version = ? and digest is ?`,
+      ref.projectId,
+      ref.version,
+      digest,
+    );
+  }
+
   // Reading -------------------------------------------------------------------------------------
 
   find(projectId: string, version: number): GenerationRow | null {
@@ -429,6 +485,7 @@ export class Catalog {
   /** Marks a generation deleted and owes its deletion; what else was owed for it is dropped. */
   bury(ref: Ref, at: string, now: number): void {
     this.transaction(() => {
+      this.#checkHolder(ref);
       this.ensureProject(ref.projectId);
       this.#run(
         `insert into generations (project_id, version, generation_id, state, created_at)
@@ -479,7 +536,11 @@ export class Catalog {
   }
 
   #run(sql: string, ...values: SQLInputValue[]): void {
-    this.#prepare(sql).run(...values);
+    try {
+      this.#prepare(sql).run(...values);
+    } catch (error) {
+      throw fromSqlite(error);
+    }
   }
 
   #prepare(sql: string): StatementSync {
@@ -506,6 +567,25 @@ export function keyOf(row: GenerationRow): string {
 /** The ref of a row. */
 export function refOf(row: GenerationRow): Ref {
   return { projectId: row.project_id, version: row.version, generationId: row.generation_id };
+}
+
+const SQLITE_BUSY = 5;
+const SQLITE_FULL = 13;
+
+/** Translates what SQLite says, once, where it enters. */
+function fromSqlite(error: unknown): unknown {
+  const code = (error as { errcode?: number }).errcode;
+  if (code === SQLITE_FULL) {
+    return new StorageError('disk_full', 'Cannot write the catalog: the disk is full', {
+      cause: error,
+    });
+  }
+  if (code === SQLITE_BUSY) {
+    return new StorageError('unavailable', 'Cannot write the catalog: others keep it busy', {
+      cause: error,
+    });
+  }
+  return error;
 }
 
 function refuse(row: GenerationRow, state: string): StorageError {

@@ -25,14 +25,15 @@ export class Instance {
     if (id === this.id) return false;
     const file = this.#file(id);
     if (!existsSync(file)) return true;
-    const lock = new DatabaseSync(file);
+    let lock: DatabaseSync | null = null;
     try {
+      lock = new DatabaseSync(file);
       lock.exec('pragma busy_timeout = 0; begin exclusive');
       return true;
     } catch {
       return false;
     } finally {
-      lock.close();
+      lock?.close();
     }
   }
 

@@ -62,9 +62,8 @@ export class Jobs {
    */
   finish(job: Job, next: JobKind | null, now: number): void {
     this.#catalog.transaction(() => {
-      const deleted = this.#catalog.find(job.project_id, job.version)?.state === 'deleted';
-      if (next === null || (deleted && job.kind !== 'delete')) {
-        this.#sql.run('delete from jobs where id = ?', job.id);
+      if (next === null || this.#isObsolete(job)) {
+        this.#drop(job);
         return;
       }
       this.#sql.run(
@@ -79,6 +78,10 @@ export class Jobs {
 
   /** Gives a job back to be tried again at a time. */
   retry(job: Job, dueAt: number, failure: string): void {
+    if (this.#isObsolete(job)) {
+      this.#drop(job);
+      return;
+    }
     this.#sql.run(
       `update jobs set attempts = attempts + 1, due_at = ?, leased_by = null, failure = ?
        where id = ?`,
@@ -95,6 +98,10 @@ export class Jobs {
 
   /** Sets a job aside that cannot succeed as things are; it stays visible. */
   park(job: Job, failure: string): void {
+    if (this.#isObsolete(job)) {
+      this.#drop(job);
+      return;
+    }
     this.#catalog.transaction(() => {
       this.#sql.run(
         `update jobs set parked = 1, attempts = attempts + 1, leased_by = null, failure = ?
@@ -141,6 +148,27 @@ export class Jobs {
     this.#sql.run('update jobs set upload_url = ? where id = ?', url, job.id);
   }
 
+  /** Once a generation is deleted, only its deletion is still owed. */
+  #isObsolete(job: Job): boolean {
+    if (job.kind === 'delete') return false;
+    return this.#catalog.find(job.project_id, job.version)?.state !== 'stored';
+  }
+
+  #drop(job: Job): void {
+    this.#sql.run('delete from jobs where id = ?', job.id);
+  }
+
+  /** Frees what this instance holds and does not work on: writing its end down had failed. */
+  freeOwn(instanceId: string, working: ReadonlySet<number>): void {
+    const held = this.#sql.all<{ id: number }>(
+      'select id from jobs where leased_by = ?',
+      instanceId,
+    );
+    for (const { id } of held) {
+      if (!working.has(id)) this.#sql.run('update jobs set leased_by = null where id = ?', id);
+    }
+  }
+
   /** Frees the jobs of instances that are gone. */
   freeLeases(isGone: (instanceId: string) => boolean): void {
     const holders = this.#sql.all<{ leased_by: string }>(
@@ -157,14 +185,5 @@ export class Jobs {
       'select count(*) filter (where parked = 0) as owed, count(*) filter (where parked = 1) as parked from jobs',
     );
     return { owed: row?.owed ?? 0, parked: row?.parked ?? 0, nextDueAt: this.nextDue() };
-  }
-
-  /** Jobs of one generation, first to last. */
-  ofGeneration(projectId: string, version: number): Job[] {
-    return this.#sql.all<Job>(
-      'select * from jobs where project_id = ? and version = ? order by id',
-      projectId,
-      version,
-    );
   }
 }

@@ -5,7 +5,7 @@ import type { Instance } from './instance.ts';
 import type { Job, JobKind, Jobs } from './jobs.ts';
 
 /** Does one step of a job and says what comes next; `null` where nothing does. */
-export type Work = (job: Job, signal: AbortSignal) => Promise<JobKind | null>;
+export type Work = (job: Job) => Promise<JobKind | null>;
 
 export type OutboxOptions = {
   jobs: Jobs;
@@ -22,8 +22,8 @@ export type OutboxOptions = {
 /** How often other processes' jobs and leases are looked for. */
 const POLL_MS = 2000;
 
-/** A mistake of ours or of the other side's bytes may pass; it is not tried for ever. */
-const MAX_ATTEMPTS_AT_CORRUPT = 5;
+/** What may pass, but is no outage, is tried so often: wrong bytes, a race, a mistake of ours. */
+const MAX_ATTEMPTS = 5;
 
 /** Works off what is owed to the cloud, in the background, for as long as it is started. */
 export class Outbox {
@@ -31,6 +31,7 @@ export class Outbox {
   readonly #stopping = new AbortController();
   readonly #breaker: Breaker;
   readonly #running = new Set<Promise<void>>();
+  readonly #working = new Set<number>();
   #timer: NodeJS.Timeout | null = null;
   #polledAt = 0;
   #idle: (() => void)[] = [];
@@ -45,22 +46,39 @@ export class Outbox {
     return this.#breaker.isOpen;
   }
 
-  /** Looks for work now. Called whenever some was added. */
+  /**
+   * Looks for work now. Called whenever some was added. Never throws: a catalog that is busy or on
+   * a full disk is looked at again later.
+   */
   wake(): void {
+    try {
+      this.#wake();
+    } catch (error) {
+      this.#tell(error);
+      this.#scheduleIn(POLL_MS);
+    }
+  }
+
+  #wake(): void {
     if (this.#stopping.signal.aborted) return;
     const { jobs, instance, concurrency, now } = this.#options;
     if (now() - this.#polledAt >= POLL_MS) {
       this.#polledAt = now();
       jobs.freeLeases((id) => instance.isGone(id));
+      jobs.freeOwn(instance.id, this.#working);
     }
     while (this.#running.size < concurrency && this.#breaker.allows()) {
       const job = jobs.claim(instance.id, now());
       if (job === null) break;
       this.#breaker.started();
-      const run = this.#run(job).finally(() => {
-        this.#running.delete(run);
-        this.wake();
-      });
+      this.#working.add(job.id);
+      const run = this.#run(job)
+        .catch((error: unknown) => this.#tell(error))
+        .finally(() => {
+          this.#working.delete(job.id);
+          this.#running.delete(run);
+          this.wake();
+        });
       this.#running.add(run);
     }
     if (this.#running.size === 0) for (const done of this.#idle.splice(0)) done();
@@ -90,9 +108,9 @@ export class Outbox {
   }
 
   async #run(job: Job): Promise<void> {
-    const { jobs, work, now, random, onProblem } = this.#options;
+    const { jobs, work, now, random } = this.#options;
     try {
-      const next = await work(job, this.#stopping.signal);
+      const next = await work(job);
       this.#breaker.succeeded();
       jobs.finish(job, next, now());
     } catch (error) {
@@ -101,7 +119,7 @@ export class Outbox {
         return;
       }
       this.#tellBreaker(error);
-      onProblem(error);
+      this.#tell(error);
       const failure = error instanceof StorageError ? error.message : `Unexpected: ${error}`;
       if (mayRetry(job, error)) {
         const wait = backoffMs(
@@ -125,14 +143,24 @@ export class Outbox {
   }
 
   #schedule(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    if (this.#stopping.signal.aborted) return;
     const { jobs, now, concurrency } = this.#options;
     const job = this.#running.size < concurrency ? jobs.nextDue() : null;
     const due = job === null ? null : Math.max(job, this.#breaker.nextProbeAt ?? job);
-    const wait = due === null ? POLL_MS : Math.min(POLL_MS, Math.max(1, due - now()));
-    this.#timer = setTimeout(() => this.wake(), wait);
+    this.#scheduleIn(due === null ? POLL_MS : Math.min(POLL_MS, Math.max(1, due - now())));
+  }
+
+  #scheduleIn(ms: number): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#stopping.signal.aborted) return;
+    this.#timer = setTimeout(() => this.wake(), ms);
     this.#timer.unref();
+  }
+
+  /** A listener that throws is not ours to die of. */
+  #tell(error: unknown): void {
+    try {
+      this.#options.onProblem(error);
+    } catch {}
   }
 }
 
@@ -140,7 +168,8 @@ export class Outbox {
  * A cloud that is away comes back, so that is tried for ever; what it refuses for good is not.
  */
 function mayRetry(job: Job, error: unknown): boolean {
-  if (!(error instanceof StorageError)) return job.attempts < MAX_ATTEMPTS_AT_CORRUPT;
-  if (error.code === 'corrupt') return error.retryable && job.attempts < MAX_ATTEMPTS_AT_CORRUPT;
-  return error.retryable;
+  const limited =
+    !(error instanceof StorageError) || error.code === 'corrupt' || error.code === 'conflict';
+  if (limited && job.attempts + 1 >= MAX_ATTEMPTS) return false;
+  return error instanceof StorageError ? error.retryable : true;
 }

@@ -48,5 +48,11 @@ export function fromFileSystem(error: unknown, doing: string): unknown {
       cause: error,
     });
   }
+  if (code === 'ENOTDIR' || code === 'EEXIST' || code === 'EISDIR') {
+    const path = (error as NodeJS.ErrnoException).path ?? 'a path';
+    return new StorageError('invalid_input', `Cannot ${doing}: "${path}" is in the way (${code})`, {
+      cause: error,
+    });
+  }
   return error;
 }

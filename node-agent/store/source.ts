@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, lstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  realpathSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import {
   checkPaths,
@@ -112,7 +120,8 @@ type FileOnDisk = { path: string; file: string; mode: number };
 /** Lists the files of a folder. Links and devices are refused: what they name is not ours. */
 function walk(source: Omit<Extract<Source, { kind: 'folder' }>, 'kind'>): FileOnDisk[] {
   const skipNames = new Set(source.skipNames);
-  const skipPaths = new Set(source.skipPaths);
+  // By their real paths: the folder, or what is to be passed over, may be reached through a link.
+  const skipPaths = new Set(source.skipPaths.map(realPath));
   const found: FileOnDisk[] = [];
   const decoder = new TextDecoder('utf-8', { fatal: true });
   const visit = (folder: string, prefix: string) => {
@@ -132,8 +141,17 @@ function walk(source: Omit<Extract<Source, { kind: 'folder' }>, 'kind'>): FileOn
       }
     }
   };
-  visit(source.folder, '');
+  visit(realPath(source.folder), '');
   return found;
+}
+
+/** A path without links; as it is where nothing is there. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
 }
 
 function decodeName(decoder: TextDecoder, name: Uint8Array, prefix: string): string {

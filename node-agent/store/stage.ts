@@ -21,6 +21,7 @@ export type StageInput = Readonly<{
   ref: Ref;
   createdAt: string;
   metadata: Record<string, unknown>;
+  ownerId: string | null;
   source: Source;
   /** Whether it is to take the place of other content. */
   replacement: boolean;
@@ -92,6 +93,7 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
       total_size_bytes: files.totalBytes,
       files: files.entries.map((entry) => entry.path),
       metadata,
+      ...(input.ownerId === null ? {} : { owner_id: input.ownerId }),
       schema: 1,
       digest: sha256Hex(digestText(files.entries)),
       entries: files.entries,

@@ -7,6 +7,7 @@ import {
   readlinkSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
 } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -37,7 +38,11 @@ export type Tombstone = Readonly<{
 }>;
 
 /** What is kept with the files. */
-export type SaveDetails = Readonly<{ createdAt: string; metadata: Record<string, unknown> }>;
+export type SaveDetails = Readonly<{
+  createdAt: string;
+  metadata: Record<string, unknown>;
+  ownerId: string | null;
+}>;
 
 /** A replacement that is under way. Paths are absolute. */
 type Journal = Readonly<{ ref: Ref; staged: string; trash: string }>;
@@ -46,6 +51,8 @@ type Journal = Readonly<{ ref: Ref; staged: string; trash: string }>;
 export type StageWork = {
   stage(input: StageInput): Promise<Staged>;
   digest(source: Source, limits: Limits): Promise<string>;
+  sync(folder: string): Promise<void>;
+  repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean>;
 };
 
 /** Generations on disk: the truth. Nothing here knows of catalog or cloud. */
@@ -203,9 +210,27 @@ export class Store {
     }
   }
 
-  /** Tells whether a generation is on disk, whole. */
+  /** Tells whether a generation is in place. */
   has(ref: Ref): boolean {
-    return existsSync(inGeneration.manifest(this.layout.generation(ref)));
+    return existsSync(this.layout.generation(ref));
+  }
+
+  /** Makes the tree of a generation last, for which its archive vouched until then. */
+  syncTree(ref: Ref): Promise<void> {
+    return this.#work.sync(this.layout.generation(ref));
+  }
+
+  /**
+   * Makes a tree that a power loss damaged again from its archive.
+   *
+   * @throws StorageError `corrupt` where the archive cannot help either
+   */
+  repairTree(ref: Ref): Promise<boolean> {
+    return this.#work.repair({
+      folder: this.layout.generation(ref),
+      scratch: join(this.#staging, randomUUID()),
+      limits: this.#limits,
+    });
   }
 
   /**
@@ -262,8 +287,13 @@ export class Store {
 
   /** The owner that was named at a save; `null` where nobody was. */
   readOwner(projectId: string): string | null {
-    const text = readOrNull(this.layout.projectFile(projectId));
-    return text === null ? null : (JSON.parse(text) as { owner_id: string | null }).owner_id;
+    const text = readOrNull(this.layout.projectFile(projectId)) ?? '{}';
+    try {
+      return (JSON.parse(text) as { owner_id?: string }).owner_id ?? null;
+    } catch {
+      // Cut short by a power loss: as if nobody had been named.
+      return null;
+    }
   }
 
   /** Keeps the owner of a project, so that it is known even where the catalog is lost. */
@@ -292,8 +322,8 @@ export class Store {
         const parsed = parseFolderName(name.replace(/\.json$/, ''));
         if (parsed === null) continue;
         const ref = { projectId, ...parsed };
-        const tombstone = JSON.parse(readOrNull(this.layout.tombstone(ref)) ?? '{}') as Tombstone;
-        yield { ref, deletedAt: tombstone.deleted_at };
+        // That it is there says all; when it was made, its file knows too.
+        yield { ref, deletedAt: statSync(this.layout.tombstone(ref)).mtime.toISOString() };
       }
     }
   }

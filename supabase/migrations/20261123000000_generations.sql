@@ -116,7 +116,7 @@ create policy "owners read their archives" on storage.objects
 
 create function public.storage_generation_json(g public.storage_generations, active_version integer)
 returns jsonb
-language sql immutable
+language sql stable
 set search_path = ''
 as $$
   select jsonb_build_object(
@@ -328,7 +328,6 @@ begin
     if project.owner_id is not null then
       return jsonb_build_object('outcome', 'conflict', 'reason', 'the project has another owner');
     end if;
-    update public.storage_projects set owner_id = p_owner_id where id = p_project_id;
   end if;
 
   insert into public.storage_generations (
@@ -356,6 +355,9 @@ begin
   if existing.digest is distinct from p_digest then
     return jsonb_build_object('outcome', 'conflict',
       'reason', 'another host saved other content under the same name');
+  end if;
+  if project.owner_id is null and p_owner_id is not null then
+    update public.storage_projects set owner_id = p_owner_id where id = p_project_id;
   end if;
   -- The same content saved on two hosts makes archives that differ in their manifest. The last
   -- to reserve uploads; the other learns of it when it records.
@@ -501,6 +503,10 @@ comment on function public.storage_record_removal is
 do $$
 declare
   called record;
+  for_the_agent constant text[] := array[
+    'storage_bury_generation', 'storage_reserve_generation', 'storage_record_generation',
+    'storage_replace_generation', 'storage_record_deletion', 'storage_record_removal'
+  ];
   for_users constant text[] := array[
     'storage_generation_json', 'storage_list_projects', 'storage_list_generations',
     'storage_get_generation', 'storage_create_project', 'storage_activate_generation',
@@ -510,7 +516,8 @@ begin
   for called in
     select p.oid::regprocedure as signature, p.proname
     from pg_catalog.pg_proc p
-    where p.pronamespace = 'public'::regnamespace and p.proname like 'storage\_%'
+    where p.pronamespace = 'public'::regnamespace
+      and p.proname = any (for_users || for_the_agent)
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);
     execute format('grant execute on function %s to service_role', called.signature);
@@ -524,7 +531,10 @@ $$;
 -- Live updates, where the platform has them.
 do $$
 begin
-  if exists (select 1 from pg_catalog.pg_publication where pubname = 'supabase_realtime') then
+  if exists (
+    select 1 from pg_catalog.pg_publication
+    where pubname = 'supabase_realtime' and not puballtables
+  ) then
     alter publication supabase_realtime add table public.storage_generations;
   end if;
 end

@@ -10,7 +10,9 @@ describe('a command', () => {
     const { env, source } = await workplace();
     const cli = (...args: string[]) => runCli(args, env);
 
-    const saved = await cli('save', source, '--project', 'shop', '--generation', 'g1', '--json');
+    const saved = await cli(
+      ...['save', source, '--project', 'shop', '--version', '1', '--generation', 'g1', '--json'],
+    );
     expect(saved.code, saved.stderr).toBe(0);
     const receipt = JSON.parse(saved.stdout);
     expect(receipt).toMatchObject({
@@ -67,7 +69,7 @@ describe('a command', () => {
     );
     const url = (await runCli(['url', project, '1', '--expires-in', '60'], cloud)).stdout.trim();
     expect((await fetch(url)).status).toBe(200);
-    expect((await runCli(['url', project, '1'], env)).code).toBe(5);
+    expect((await runCli(['url', project, '1'], env)).code).toBe(1);
   });
 
   test.each([

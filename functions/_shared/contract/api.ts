@@ -37,28 +37,26 @@ export const DownloadBodySchema = v.object({
   ),
 });
 
-const nullable = <T extends v.GenericSchema>(schema: T) => v.nullable(schema);
-
 export const GenerationSchema = v.object({
   project_id: id,
   version: v.number(),
   generation_id: id,
   status: v.picklist(STATUSES),
   active: v.boolean(),
-  file_count: nullable(v.number()),
-  source_bytes: nullable(v.number()),
-  archive_bytes: nullable(v.number()),
-  digest: nullable(v.string()),
-  sha256: nullable(v.string()),
+  file_count: v.nullable(v.number()),
+  source_bytes: v.nullable(v.number()),
+  archive_bytes: v.nullable(v.number()),
+  digest: v.nullable(v.string()),
+  sha256: v.nullable(v.string()),
   created_at: v.string(),
-  uploaded_at: nullable(v.string()),
+  uploaded_at: v.nullable(v.string()),
 });
 export type Generation = v.InferOutput<typeof GenerationSchema>;
 
 export const ProjectSchema = v.object({
   id,
-  name: nullable(v.string()),
-  active_version: nullable(v.number()),
+  name: v.nullable(v.string()),
+  active_version: v.nullable(v.number()),
   versions: v.number(),
   archive_bytes: v.number(),
   created_at: v.string(),
@@ -68,8 +66,8 @@ export type Project = v.InferOutput<typeof ProjectSchema>;
 export const DownloadSchema = v.object({
   url: v.string(),
   expires_at: v.string(),
-  sha256: nullable(v.string()),
-  size: nullable(v.number()),
+  sha256: v.nullable(v.string()),
+  size: v.nullable(v.number()),
 });
 export type Download = v.InferOutput<typeof DownloadSchema>;
 

@@ -34,6 +34,8 @@ export const ManifestSchema = v.object({
   total_size_bytes: size,
   files: v.array(v.string()),
   metadata: v.optional(v.record(v.string(), v.unknown()), {}),
+  /** The user whose project it is, where one was named with the save. */
+  owner_id: v.optional(v.string()),
   schema: v.optional(v.literal(1)),
   digest: v.optional(sha256Hex),
   entries: v.optional(v.array(ManifestEntrySchema)),

@@ -1,0 +1,232 @@
+/** What is left after a power loss, a killed process or a race, and what comes of it. */
+import { createHash } from 'node:crypto';
+import { rmSync, truncateSync } from 'node:fs';
+import { readFile, rename, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, expect, inject, test } from 'vitest';
+import type { Receipt } from '../../node-agent/index.ts';
+import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
+import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { tempFolder, writeFiles } from '../support/temp.ts';
+import { readTree } from '../support/tree.ts';
+
+const FILES = { 'app/main.py': 'print(1)\n', 'e/f.txt': 'x'.repeat(5000), empty: '' };
+const EXPECTED = Object.fromEntries(
+  Object.entries(FILES).map(([path, text]) => [path, Buffer.from(text)]),
+);
+
+describe('after a power loss', () => {
+  test.each<[string, (receipt: Receipt, catalog: DatabaseSync) => void]>([
+    ['took the content of the tree', loseTree],
+    [
+      'took the tree and the row',
+      (receipt, catalog) => {
+        loseTree(receipt);
+        catalog.exec('delete from generations');
+      },
+    ],
+    [
+      'took the tree and left the row at "saving"',
+      (receipt, catalog) => {
+        loseTree(receipt);
+        catalog.exec(`update generations set state = 'saving', instance_id = 'gone'`);
+      },
+    ],
+    [
+      'took files away',
+      ({ path }) => {
+        rmSync(join(path, 'source/e'), { recursive: true });
+        rmSync(join(path, 'manifest.json'));
+      },
+    ],
+  ])('that %s, a generation with a receipt is whole and owed', async (_, lose) => {
+    const storePath = await tempFolder();
+    const first = await openTestStorage({ storePath, background: false });
+    const receipt = await first.save({ projectId: 'p', generationId: 'g', files: FILES });
+    await first.close();
+    onCatalog(storePath, (catalog) => {
+      lose(receipt, catalog);
+      catalog.exec(`update meta set value = 'another boot'`);
+    });
+
+    const problems: unknown[] = [];
+    const second = await openTestStorage({ storePath, onProblem: (error) => problems.push(error) });
+    expect(problems).toEqual([]);
+    expect(readTree((await second.get(receipt)).sourcePath)).toEqual(EXPECTED);
+    expect(await second.show(receipt)).toMatchObject({ digest: receipt.digest, fileCount: 3 });
+    const archive = await readFile(join(receipt.path, 'archive.tar.gz'));
+    expect(createHash('sha256').update(archive).digest('hex')).toBe(receipt.sha256);
+    // The version is taken, also where the catalog had lost it.
+    expect((await second.save({ projectId: 'p', files: { a: '1' } })).version).toBe(2);
+  });
+
+  test('that took a row, another generation under its version is told of and not mixed up', async () => {
+    const storePath = await tempFolder();
+    const first = await openTestStorage({ storePath });
+    const lost = await first.save({ projectId: 'p', generationId: 'lost', files: { a: 'lost' } });
+    await first.close();
+    onCatalog(storePath, (catalog) => catalog.exec('delete from generations; delete from jobs'));
+    await rename(lost.path, join(storePath, 'aside'));
+    const second = await openTestStorage({ storePath });
+    const kept = await second.save({ projectId: 'p', generationId: 'kept', files: { a: 'kept' } });
+    await second.close();
+    await rename(join(storePath, 'aside'), lost.path);
+    onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
+
+    const problems: { code?: string }[] = [];
+    const third = await openTestStorage({
+      storePath,
+      onProblem: (error) => problems.push(error as { code: string }),
+    });
+    expect(problems).toMatchObject([{ code: 'conflict' }]);
+    expect(await third.show(kept)).toMatchObject({ generationId: 'kept', digest: kept.digest });
+    expect(readTree(join(lost.path, 'source'))).toEqual({ a: Buffer.from('lost') });
+  });
+
+  test('a generation damaged beyond repair keeps no other from being served', async () => {
+    const storePath = await tempFolder();
+    const first = await openTestStorage({ storePath, background: false });
+    const bad = await first.save({ projectId: 'p', files: FILES });
+    const good = await first.save({ projectId: 'p', files: FILES });
+    await first.close();
+    loseTree(bad);
+    truncateSync(join(bad.path, 'archive.tar.gz'), 10);
+    onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
+    const problems: { code?: string }[] = [];
+    const second = await openTestStorage({
+      storePath,
+      onProblem: (error) => problems.push(error as { code: string }),
+    });
+    expect(problems).toMatchObject([{ code: 'corrupt' }]);
+    expect(readTree((await second.get(good)).sourcePath)).toEqual(EXPECTED);
+    await expect(second.get(bad)).rejects.toMatchObject({ code: 'corrupt' });
+  });
+});
+
+test('a generation that is deleted while it is uploaded is gone from the cloud in the end', async () => {
+  const bucket = uniqueId('bucket');
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const storage = await openTestStorage({ cloud: { ...testCloud(bucket), url: proxy.url } });
+  let deleting: Promise<unknown> | null = null;
+  let receipt: Receipt | null = null;
+  proxy.rule = (method, path) => {
+    if (method === 'POST' && path.startsWith(`/storage/v1/object/${bucket}/`)) {
+      deleting ??= storage.delete(receipt!);
+    }
+    return null;
+  };
+  receipt = await storage.save({ projectId: uniqueId(), generationId: 'g', files: FILES });
+  while (deleting === null) await storage.drain(100);
+  await deleting;
+  await storage.drain();
+  expect((await storage.status()).outbox).toMatchObject({ owed: 0, parked: 0 });
+  const key = `${receipt.projectId}/generations/v1__g.tar.gz`;
+  expect((await serviceClient().storage.from(bucket).exists(key)).data).toBe(false);
+  const rows = await serviceClient()
+    .from('storage_generations')
+    .select('status')
+    .eq('project_id', receipt.projectId);
+  expect(rows.data).toEqual([{ status: 'deleted' }]);
+});
+
+describe('an owner', () => {
+  test('other than the project’s parks the save, on the same host too', async () => {
+    const [ada, grace] = [await makeUser(), await makeUser()];
+    const storage = await openTestStorage({ cloud: testCloud(uniqueId('bucket')) });
+    const projectId = uniqueId();
+    const hers = await storage.save({ projectId, ownerId: ada.id, files: { a: '1' } });
+    await waitForStatus(storage, hers, 'verified');
+    const other = await storage.save({ projectId, ownerId: grace.id, files: { a: 'of grace' } });
+    await storage.drain();
+    expect(await storage.show(other)).toMatchObject({
+      status: 'failed',
+      failure: expect.stringContaining('another owner'),
+    });
+  });
+
+  test('is not set by a save that is refused', async () => {
+    const storage = await openTestStorage();
+    const [ada, grace] = [await makeUser(), await makeUser()];
+    const refused = storage.save({ projectId: 'p', ownerId: ada.id, files: { '../x': '1' } });
+    await expect(refused).rejects.toMatchObject({ code: 'invalid_input' });
+    await storage.save({ projectId: 'p', ownerId: grace.id, files: { a: '1' } });
+    expect((await storage.listProjects()).items).toMatchObject([{ ownerId: grace.id }]);
+  });
+});
+
+test('an eTag that is no MD5 is no conflict: the bytes are read back', async () => {
+  const bucket = uniqueId('bucket');
+  const storePath = await tempFolder();
+  const first = await openTestStorage({ storePath, cloud: testCloud(bucket) });
+  const receipt = await first.save({ projectId: uniqueId(), files: FILES });
+  await waitForStatus(first, receipt, 'verified');
+  await first.close();
+  // As after a crash between the upload and its record, on storage of another kind.
+  for (const table of ['storage_manifests', 'storage_generations']) {
+    const { error } = await serviceClient()
+      .from(table)
+      .delete()
+      .eq('project_id', receipt.projectId);
+    expect(error).toBeNull();
+  }
+  onCatalog(storePath, (catalog) => {
+    catalog.exec(`update generations set status = 'pending'`);
+    catalog.exec(
+      `insert into jobs (project_id, version, kind, due_at) values ('${receipt.projectId}', 1, 'reserve', 0)`,
+    );
+  });
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const body = {
+    size: receipt.archiveBytes,
+    etag: '"abc-2"',
+    metadata: { sha256: receipt.sha256 },
+  };
+  proxy.rule = (_, path) =>
+    path.includes('/object/info/') ? { kind: 'answer', status: 200, body } : null;
+  const second = await openTestStorage({
+    storePath,
+    cloud: { ...testCloud(bucket), url: proxy.url },
+  });
+  await waitForStatus(second, receipt, 'verified');
+  expect(proxy.seen.filter((line) => line.startsWith('POST /storage/v1/object/'))).toEqual([]);
+  expect(
+    proxy.seen.filter((line) => /^GET \/storage\/v1\/object\/bucket-/.test(line)),
+  ).toHaveLength(1);
+});
+
+test('a listener that throws does not end the process', async () => {
+  const storage = await openTestStorage({
+    cloud: { ...testCloud('b'), url: 'http://127.0.0.1:1' },
+    onProblem: () => {
+      throw new Error('mine');
+    },
+  });
+  await storage.save({ projectId: 'p', files: { a: '1' } });
+  await storage.drain();
+  expect((await storage.status()).outbox).toMatchObject({ owed: 1 });
+});
+
+test('the store is no part of a folder that is reached through a link', async () => {
+  const folder = await tempFolder();
+  const link = join(await tempFolder(), 'link');
+  await writeFiles(folder, { 'a.txt': 'a' });
+  await symlink(folder, link);
+  const storage = await openTestStorage({ storePath: join(folder, 'data') });
+  await storage.save({ projectId: 'other', files: { secret: 'x' } });
+  const receipt = await storage.saveFolder({ folder: link, projectId: 'p' });
+  expect((await storage.get(receipt)).manifest.files).toEqual(['a.txt']);
+});
+
+/** Every file of the tree is there and empty: what ext4 leaves of a file that was not synced. */
+function loseTree({ path }: Receipt): void {
+  for (const file of Object.keys(FILES)) truncateSync(join(path, 'source', file), 0);
+  truncateSync(join(path, 'manifest.json'), 0);
+}
+
+function onCatalog(storePath: string, change: (catalog: DatabaseSync) => void): void {
+  const catalog = new DatabaseSync(join(storePath, '.codebegen-storage/catalog.sqlite'));
+  change(catalog);
+  catalog.close();
+}
