@@ -1,17 +1,5 @@
 /** The library door of `codebegen-storage`. */
-export {
-  type DownloadUrl,
-  type ListPage,
-  type LocalGeneration,
-  openStorage,
-  type ProjectSummary,
-  type Receipt,
-  type RefInput,
-  type Storage,
-  type StorageOptions,
-  type StorageStatus,
-  type Summary,
-} from './agent.ts';
+export { openStorage, type Storage } from './agent.ts';
 export { type Config, readConfig } from './config.ts';
 export {
   type ErrorCode,
@@ -22,4 +10,15 @@ export {
   StorageError,
 } from './contract.ts';
 export type { FileContent, SaveDetails, SaveFolderInput, SaveInput } from './save-input.ts';
+export type {
+  DownloadUrl,
+  ListPage,
+  LocalGeneration,
+  ProjectSummary,
+  Receipt,
+  RefInput,
+  StorageOptions,
+  StorageStatus,
+  Summary,
+} from './types.ts';
 export type { GenerationWriter } from './writer.ts';

@@ -1,10 +1,10 @@
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Receipt } from './agent.ts';
 import { type Limits, PathSet, StorageError } from './contract.ts';
 import { type FileContent, parseFile } from './save-input.ts';
 import { fromFileSystem } from './store/durable.ts';
 import { inGeneration } from './store/layout.ts';
+import type { Receipt } from './types.ts';
 
 type Parts = Readonly<{
   /** A staging folder with an empty `source/`. */

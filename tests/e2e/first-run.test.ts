@@ -18,7 +18,7 @@ test('250 source files go the whole path; a second start finds the first one’s
     files[`src/module${i % 10}/file${i}.py`] = `value = ${i}\n`.repeat(i);
   await writeFiles(folder, files);
 
-  const { code, report, stderr } = await once_(folder, data);
+  const { code, report, stderr } = await runOnce(folder, data);
   expect(code, stderr).toBe(0);
   expect(report).toMatchObject({
     ok: true,
@@ -33,7 +33,7 @@ test('250 source files go the whole path; a second start finds the first one’s
   expect(report.download.sha256).toBe(report.saved.sha256);
   expect(report.uploaded.object_key).toMatch(/^my-shop\/generations\/v1__[\w-]+\.tar\.gz$/);
 
-  expect((await once_(folder, data)).report).toMatchObject({ ok: true, version: 2, listed: 2 });
+  expect((await runOnce(folder, data)).report).toMatchObject({ ok: true, version: 2, listed: 2 });
 });
 
 test('3 000 files with deep paths, binary, empty and non-ASCII ones go the whole path', async () => {
@@ -56,7 +56,7 @@ test('3 000 files with deep paths, binary, empty and non-ASCII ones go the whole
   files['e\u0301te\u0301-nfd'] = 'x';
   await writeFiles(folder, files);
 
-  const { code, report, stderr } = await once_(folder, await tempFolder());
+  const { code, report, stderr } = await runOnce(folder, await tempFolder());
   expect(code, stderr).toBe(0);
   expect(report).toMatchObject({
     ok: true,
@@ -69,7 +69,7 @@ test('3 000 files with deep paths, binary, empty and non-ASCII ones go the whole
 test('an empty folder is a clear error and exit 1', async () => {
   const folder = join(await tempFolder(), 'empty');
   await mkdir(folder);
-  const { code, report, stderr } = await once_(folder, await tempFolder());
+  const { code, report, stderr } = await runOnce(folder, await tempFolder());
   expect(code).toBe(1);
   expect(report).toMatchObject({
     ok: false,
@@ -118,11 +118,11 @@ test('without --once it keeps serving, and Ctrl-C leaves no process and no lock 
     FILE_STORAGE_PATH: env.FILE_STORAGE_PATH,
   });
   expect(again.code).toBe(0);
-  expect((await once_(folder, data)).report).toMatchObject({ ok: true, version: 2, listed: 2 });
+  expect((await runOnce(folder, data)).report).toMatchObject({ ok: true, version: 2, listed: 2 });
 });
 
 /** Runs it with `--once --json`. */
-async function once_(folder: string, data: string) {
+async function runOnce(folder: string, data: string) {
   const args = [MAIN, '--once', '--json', '--data', data, '--port', '0', folder];
   const ran = await run(process.execPath, args);
   return { code: ran.code, report: JSON.parse(ran.stdout), stderr: ran.stderr };

@@ -1,0 +1,96 @@
+/** What the library takes and gives. Sizes are bytes, times ISO 8601 UTC. */
+import type { Timeouts } from './cloud/connection.ts';
+import type { Config } from './config.ts';
+import type { Limits, Manifest, Ref, Status } from './contract.ts';
+
+/** What a save returns: from here on the generation cannot be lost. */
+export type Receipt = Readonly<
+  Ref & {
+    status: Status;
+    /** False where the same content was there already. */
+    created: boolean;
+    path: string;
+    fileCount: number;
+    /** Bytes of the files. */
+    bytes: number;
+    /** Bytes and hash of the archive. */
+    archiveBytes: number;
+    sha256: string;
+    digest: string;
+  }
+>;
+
+/** What is known of a generation without reading its files. */
+export type Summary = Readonly<
+  Ref & {
+    status: Status;
+    /** Why the upload is parked. */
+    failure: string | null;
+    fileCount: number | null;
+    bytes: number | null;
+    archiveBytes: number | null;
+    digest: string | null;
+    sha256: string | null;
+    objectKey: string;
+    createdAt: string;
+    uploadedAt: string | null;
+  }
+>;
+
+/** A generation that can be read. */
+export type LocalGeneration = Readonly<
+  Ref & {
+    /** The folder with `manifest.json` and `source/`. */
+    path: string;
+    sourcePath: string;
+    manifest: Manifest;
+    from: 'store' | 'cache' | 'cloud';
+    /** Whether it may be out of date: past its time, and the cloud could not be asked. */
+    stale: boolean;
+  }
+>;
+
+export type ProjectSummary = Readonly<{
+  projectId: string;
+  ownerId: string | null;
+  versions: number;
+  latestVersion: number;
+  bytes: number;
+}>;
+
+export type DownloadUrl = Readonly<{
+  url: string;
+  expiresAt: string;
+  sha256: string | null;
+  size: number | null;
+}>;
+
+export type StorageStatus = Readonly<{
+  storePath: string;
+  cloud: { enabled: boolean; url: string | null; bucket: string | null };
+  /** Generations by status. */
+  generations: Readonly<Partial<Record<Status, number>>>;
+  /** `paused` while the cloud is away: one job at a time tries whether it is back. */
+  outbox: { owed: number; parked: number; nextDueAt: string | null; paused: boolean };
+}>;
+
+/** Names a generation; its generation id, where given, must match. */
+export type RefInput = Readonly<{ projectId: string; version: number; generationId?: string }>;
+
+export type ListPage<T, C> = Readonly<{ items: T[]; nextCursor: C | null }>;
+
+export type StorageOptions = Config & {
+  limits?: Limits;
+  /** The longest waits for the cloud. */
+  timeouts?: Timeouts;
+  /**
+   * Whether to work off what is owed to the cloud.
+   *
+   * @default true; a command that only reads leaves it to others
+   */
+  background?: boolean;
+  /** Told of what went wrong in the background: it is tried again, parked or passed over. */
+  onProblem?: (error: unknown) => void;
+  now?: () => number;
+  random?: () => number;
+};
