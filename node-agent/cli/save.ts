@@ -1,6 +1,4 @@
-import { statSync } from 'node:fs';
 import type { Command } from 'commander';
-import { StorageError } from '../contract.ts';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
 import { type CommandContext, formatBytes } from './context.ts';
 
@@ -28,7 +26,6 @@ Examples:
   $ codebegen-storage save ./out --project shop --version 3 --generation gen-456 --json`,
     )
     .action(async (folder: string, options: SaveOptions) => {
-      checkFolder(folder);
       await context.withStorage(
         async (storage) => {
           const receipt = await storage.saveFolder({
@@ -47,11 +44,4 @@ Examples:
         { changes: true },
       );
     });
-}
-
-function checkFolder(folder: string): void {
-  const stat = statSync(folder, { throwIfNoEntry: false });
-  if (stat?.isDirectory()) return;
-  const state = stat === undefined ? 'there is no such folder' : 'it is no folder';
-  throw new StorageError('invalid_input', `Cannot save "${folder}": ${state}`);
 }

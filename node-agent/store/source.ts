@@ -7,6 +7,7 @@ import {
   readdirSync,
   readSync,
   realpathSync,
+  statSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -141,8 +142,16 @@ function walk(source: Omit<Extract<Source, { kind: 'folder' }>, 'kind'>): FileOn
       }
     }
   };
+  checkFolder(source.folder);
   visit(realPath(source.folder), '');
   return found;
+}
+
+function checkFolder(folder: string): void {
+  const stat = statSync(folder, { throwIfNoEntry: false });
+  if (stat?.isDirectory()) return;
+  const state = stat === undefined ? 'there is no such folder' : 'it is no folder';
+  throw new StorageError('invalid_input', `Cannot save "${folder}": ${state}`);
 }
 
 /** A path without links; as it is where nothing is there. */

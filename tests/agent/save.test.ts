@@ -245,6 +245,22 @@ describe('saveFolder', () => {
     });
   });
 
+  test('of what is no folder is refused, naming it', async () => {
+    const folder = await tempFolder();
+    await writeFiles(folder, { file: '1' });
+    const storage = await openTestStorage();
+    for (const [name, state] of [
+      ['missing', 'there is no such folder'],
+      ['file', 'it is no folder'],
+    ] as const) {
+      const path = join(folder, name);
+      await expect(storage.saveFolder({ folder: path, projectId: 'p' })).rejects.toMatchObject({
+        code: 'invalid_input',
+        message: `Cannot save "${path}": ${state}`,
+      });
+    }
+  });
+
   test('of an empty folder is refused, naming it', async () => {
     const folder = await tempFolder();
     await mkdir(join(folder, 'only/folders'), { recursive: true });
