@@ -135,13 +135,19 @@ export class Store {
   #swap({ ref, staged, trash }: Journal): void {
     const place = this.layout.generation(ref);
     if (existsSync(place)) renameSync(place, trash);
-    renameSync(staged, place);
+    try {
+      renameSync(staged, place);
+    } catch (error) {
+      // What cannot be replaced stays: it must not go with the staging folder.
+      if (existsSync(trash)) renameSync(trash, place);
+      throw error;
+    }
     syncFolder(dirname(place));
   }
 
   /**
    * Finishes the replacements of instances that ended in the middle: forward where the old content
-   * was already moved away, back where it was not.
+   * was already moved away, back where the new is not there.
    *
    * @returns the generations whose content may be another than the catalog says
    */
@@ -151,7 +157,13 @@ export class Store {
       const file = join(this.layout.replacing, name);
       const journal = JSON.parse(readOrNull(file) ?? 'null') as Journal | null;
       if (journal === null || !isGone(basename(dirname(journal.staged)))) continue;
-      if (!this.has(journal.ref) && existsSync(journal.staged)) this.#swap(journal);
+      if (!this.has(journal.ref)) {
+        if (existsSync(journal.staged)) this.#swap(journal);
+        else if (existsSync(journal.trash)) {
+          renameSync(journal.trash, this.layout.generation(journal.ref));
+          syncFolder(this.layout.generations(journal.ref.projectId));
+        }
+      }
       rmSync(file, { force: true });
       recovered.push(journal.ref);
     }

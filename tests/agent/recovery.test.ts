@@ -1,6 +1,6 @@
 /** What is left after a power loss, a killed process or a race, and what comes of it. */
 import { createHash } from 'node:crypto';
-import { rmSync, truncateSync } from 'node:fs';
+import { mkdirSync, rmSync, truncateSync } from 'node:fs';
 import { readFile, rename, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -103,6 +103,29 @@ describe('after a power loss', () => {
     expect(readTree((await second.get(good)).sourcePath)).toEqual(EXPECTED);
     await expect(second.get(bad)).rejects.toMatchObject({ code: 'corrupt' });
   });
+});
+
+test.each([
+  ['forward', 'new', true],
+  ['back', 'old', false],
+])('a replacement that ended between its renames is finished %s', async (_, left, keepsNew) => {
+  const storePath = await tempFolder();
+  const first = await openTestStorage({ storePath });
+  const ref = { projectId: 'p', version: 1, generationId: 'g' };
+  const old = await first.save({ ...ref, files: { a: 'old' } });
+  const other = await first.save({ ...ref, version: 2, files: { a: 'new' } });
+  await first.close();
+  const staging = join(storePath, '.codebegen-storage/staging/gone');
+  const [staged, trash] = [join(staging, 'staged'), join(staging, 'trash')];
+  mkdirSync(staging, { recursive: true });
+  await rename(old.path, trash);
+  if (keepsNew) await rename(other.path, staged);
+  await writeFiles(join(storePath, '.codebegen-storage/replacing'), {
+    'p__v1__g.json': JSON.stringify({ ref, staged, trash }),
+  });
+  const second = await openTestStorage({ storePath });
+  expect(readTree(join(old.path, 'source'))).toEqual({ a: Buffer.from(left) });
+  expect((await second.get(ref)).sourcePath).toBe(join(old.path, 'source'));
 });
 
 test('a generation that is deleted while it is uploaded is gone from the cloud in the end', async () => {
