@@ -1,17 +1,11 @@
-import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Cache } from './cache/cache.ts';
+import type { Cache } from './cache/cache.ts';
 import { connect } from './cloud/connection.ts';
 import { CloudObjects } from './cloud/objects.ts';
 import { CloudRecords } from './cloud/records.ts';
 import {
-  DEFAULT_LIMITS,
   formatRef,
   isInCloud,
   MAX_VERSION,
-  type Manifest,
   PAGE,
   parseId,
   parseVersion,
@@ -20,15 +14,16 @@ import {
   StorageError,
   URL_EXPIRY,
 } from './contract.ts';
-import { Catalog, type GenerationRow, keyOf, refOf, type StoredFacts } from './outbox/catalog.ts';
-import { Instance } from './outbox/instance.ts';
+import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
+import type { Instance } from './outbox/instance.ts';
 import { Jobs } from './outbox/jobs.ts';
 import { Outbox } from './outbox/outbox.ts';
-import { reconcile, settleSave } from './reconcile.ts';
+import { takeUp } from './reconcile.ts';
+import { Repeated } from './repeated.ts';
 import { Retriever } from './retrieve.ts';
+import { Saver } from './save.ts';
 import {
   parseDetails,
-  parseOwner,
   parseSave,
   parseSaveFolder,
   type SaveDetails,
@@ -36,13 +31,14 @@ import {
   type SaveInput,
   type SaveRequest,
 } from './save-input.ts';
-import { fromFileSystem } from './store/durable.ts';
-import { inGeneration, Layout } from './store/layout.ts';
-import type { Staged } from './store/stage.ts';
-import { readManifest, Store } from './store/store.ts';
+import { PathSigner } from './signed-path.ts';
+import { inGeneration, type Layout } from './store/layout.ts';
+import { readManifest, type Store } from './store/store.ts';
 import { createWork } from './sync.ts';
 import { writeTar } from './tar-input.ts';
+import { learnDeletions } from './tombstones.ts';
 import type {
+  ArchiveOnDisk,
   DownloadUrl,
   ListPage,
   LocalGeneration,
@@ -53,85 +49,43 @@ import type {
   StorageStatus,
   Summary,
 } from './types.ts';
-import { Workers } from './workers.ts';
+import { Upkeep } from './upkeep.ts';
+import type { Workers } from './workers.ts';
 import { GenerationWriter } from './writer.ts';
 
 /** How long {@link Storage.close} lets uploads that are due run, in milliseconds. */
 const DRAIN_MS = 10_000;
-/** How long a save waits for another save of the same generation, in milliseconds. */
-const SAVE_WAIT_MS = 30_000;
-const SAVE_POLL_MS = 20;
+/** How often deletions in the cloud are looked for, in milliseconds. */
+const TOMBSTONES_MS = 60_000;
 
-/** Opens the storage of a generator host. Several processes may have the same one open. */
-export async function openStorage(given: StorageOptions): Promise<Storage> {
-  if (process.platform === 'win32') {
-    throw new StorageError('invalid_input', 'Cannot open the storage: Windows is not supported');
-  }
-  const options = { ...given, storePath: resolve(given.storePath) };
-  const layout = new Layout(options.storePath);
-  try {
-    mkdirSync(layout.staging, { recursive: true });
-  } catch (error) {
-    throw fromFileSystem(error, `open the store "${options.storePath}"`);
-  }
-  const opened: (() => unknown)[] = [];
-  try {
-    return await openParts(options, layout, opened);
-  } catch (error) {
-    for (const close of opened.reverse()) await close();
-    throw error;
-  }
-}
+/** The options with every default filled in. */
+export type Settled = StorageOptions &
+  Required<Pick<StorageOptions, 'onProblem' | 'limits' | 'now'>>;
 
-async function openParts(
-  options: StorageOptions,
-  layout: Layout,
-  opened: (() => unknown)[],
-): Promise<Storage> {
-  const instance = new Instance(layout.instances);
-  opened.push(() => instance.close());
-  const catalog = new Catalog(layout.catalog);
-  opened.push(() => catalog.close());
-  const limits = options.limits ?? DEFAULT_LIMITS;
-  const now = options.now ?? Date.now;
-  const workers = new Workers();
-  opened.push(() => workers.close());
-  const store = new Store(layout, limits, instance.id, workers);
-  const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
-  await reconcile({
-    store,
-    catalog,
-    instance,
-    now,
-    onProblem: options.onProblem ?? (() => {}),
-  });
-  await cache.sweepStaging((id) => instance.isGone(id));
-  return new Storage(options, { instance, catalog, store, cache, workers });
-}
-
-export type { Storage };
-
-class Storage {
-  readonly #options: StorageOptions;
+/** Generations on this host: saved, got, listed, deleted, and brought to the cloud in the background. */
+export class Storage {
+  readonly #options: Settled;
+  readonly #layout: Layout;
   readonly #instance: Instance;
   readonly #catalog: Catalog;
   readonly #jobs: Jobs;
   readonly #store: Store;
   readonly #cache: Cache;
   readonly #workers: Workers;
+  readonly #saver: Saver;
+  readonly #upkeep: Upkeep;
   readonly #retriever: Retriever;
-  readonly #now: () => number;
   readonly #stopped = new AbortController();
   readonly #objects: CloudObjects | null = null;
+  readonly #records: CloudRecords | null = null;
   readonly #outbox: Outbox | null = null;
+  readonly #repeated: Repeated[] = [];
   readonly #saves = new Set<Promise<Receipt>>();
-  /** The saves and replacements that this process works on. */
-  readonly #underWay = new Map<string, SaveRequest>();
-  #syncing: Promise<void> | null = null;
   #closed: Promise<void> | null = null;
 
   constructor(
-    options: StorageOptions,
+    options: Settled,
+    layout: Layout,
     parts: {
       instance: Instance;
       catalog: Catalog;
@@ -140,44 +94,75 @@ class Storage {
       workers: Workers;
     },
   ) {
+    const { now, onProblem } = options;
     this.#options = options;
+    this.#layout = layout;
     this.#instance = parts.instance;
     this.#catalog = parts.catalog;
     this.#store = parts.store;
     this.#cache = parts.cache;
     this.#workers = parts.workers;
     this.#jobs = new Jobs(parts.catalog);
-    this.#now = options.now ?? Date.now;
-    if (options.cloud === null) {
-      this.#retriever = new Retriever({ cache: parts.cache, cloud: null });
-      this.#syncTrees();
-      return;
+    this.#saver = new Saver({ ...parts, now });
+    this.#upkeep = new Upkeep({ ...parts, onProblem });
+    if (options.cloud !== null) {
+      const connection = connect(options.cloud, this.#stopped.signal, options.timeouts);
+      this.#records = new CloudRecords(connection);
+      this.#objects = new CloudObjects(connection);
+      this.#outbox = this.#makeOutbox(this.#objects, this.#records);
     }
-    const connection = connect(options.cloud, this.#stopped.signal, options.timeouts);
-    const records = new CloudRecords(connection);
-    this.#objects = new CloudObjects(connection);
     this.#retriever = new Retriever({
       cache: parts.cache,
-      cloud: { objects: this.#objects, records },
+      cloud:
+        this.#objects === null || this.#records === null
+          ? null
+          : { objects: this.#objects, records: this.#records },
     });
-    this.#outbox = new Outbox({
+    if (options.background !== false) this.#startBackground();
+  }
+
+  #makeOutbox(objects: CloudObjects, records: CloudRecords): Outbox {
+    const { now, onProblem, uploadConcurrency, random = Math.random } = this.#options;
+    return new Outbox({
       jobs: this.#jobs,
-      instance: parts.instance,
+      instance: this.#instance,
       work: createWork({
-        store: parts.store,
-        catalog: parts.catalog,
+        store: this.#store,
+        catalog: this.#catalog,
         jobs: this.#jobs,
-        objects: this.#objects,
+        objects,
         records,
-        now: this.#now,
+        now,
+        onVerified: () => this.#wake(),
       }),
-      concurrency: options.uploadConcurrency,
-      now: this.#now,
-      random: options.random ?? Math.random,
-      onProblem: options.onProblem ?? (() => {}),
+      concurrency: uploadConcurrency,
+      now,
+      random,
+      onProblem,
     });
-    if (options.background !== false) this.#outbox.wake();
-    this.#syncTrees();
+  }
+
+  #startBackground(): void {
+    const { cleanupEveryMs, onProblem } = this.#options;
+    this.#wake();
+    if (this.#records !== null) {
+      // The cloud that is away is the outbox's to tell of, once.
+      const tell = (error: unknown) => {
+        if (!(error instanceof StorageError && error.retryable)) onProblem(error);
+      };
+      this.#repeated.push(new Repeated(() => this.learnDeletions(), TOMBSTONES_MS, tell));
+    }
+    if (cleanupEveryMs !== null) {
+      this.#repeated.push(new Repeated(() => this.cleanupCache(), cleanupEveryMs, onProblem));
+    }
+    for (const repeated of this.#repeated) repeated.start();
+  }
+
+  /** Looks for work in the background, after something was added. */
+  #wake(): void {
+    if (this.#options.background === false) return;
+    this.#outbox?.wake();
+    this.#upkeep.wake();
   }
 
   /**
@@ -188,12 +173,12 @@ class Storage {
    *   version holds something else, `disk_full`; nothing of it is left then
    */
   async save(input: SaveInput): Promise<Receipt> {
-    return this.#track(() => this.#save(parseSave(input)));
+    return this.#save(() => parseSave(input));
   }
 
   /** Saves the files of a folder, all but `.git`, `node_modules` and the store itself. */
   async saveFolder(input: SaveFolderInput): Promise<Receipt> {
-    return this.#track(() => this.#save(parseSaveFolder(input, this.#ownPaths)));
+    return this.#save(() => parseSaveFolder(input, this.#ownPaths));
   }
 
   /**
@@ -206,9 +191,8 @@ class Storage {
     const request = parseDetails(details);
     return new GenerationWriter({
       folder: this.#store.openStaging(),
-      limits: this.#options.limits ?? DEFAULT_LIMITS,
-      commit: (folder) =>
-        this.#track(() => this.#save({ ...request, source: { kind: 'staged', folder } })),
+      limits: this.#options.limits,
+      commit: (folder) => this.#save(() => ({ ...request, source: { kind: 'staged', folder } })),
       drop: (folder) => this.#store.dropStaging(folder),
     });
   }
@@ -236,7 +220,7 @@ class Storage {
    * @throws StorageError `not_found` where it is not in the store
    */
   async activate(input: RefInput): Promise<Ref> {
-    const ref = refOf(this.#find(input));
+    const ref = refOf(await this.#find(input));
     if (!this.#store.has(ref)) throw notFound(ref);
     this.#store.activate(ref);
     return ref;
@@ -252,159 +236,19 @@ class Storage {
     return [this.#options.storePath, this.#options.cache.path];
   }
 
-  /** Lets {@link close} wait for the save. */
-  async #track(start: () => Promise<Receipt>): Promise<Receipt> {
+  async #save(parse: () => SaveRequest): Promise<Receipt> {
     if (this.#closed !== null) {
       throw new StorageError('unavailable', 'Cannot save: the storage is closed');
     }
-    const save = start();
+    const save = this.#saver.save(parse()).then(({ row, created }) => this.#receipt(row, created));
+    // So that close can wait for it.
     this.#saves.add(save);
     try {
       return await save;
     } finally {
       this.#saves.delete(save);
+      this.#wake();
     }
-  }
-
-  async #save(request: SaveRequest): Promise<Receipt> {
-    const createdAt = this.#isoNow();
-    const place = await this.#takePlace(request, createdAt);
-    if (place.kind === 'stored') return this.#compare(place.row, request);
-    const { ref } = place;
-    try {
-      const { metadata, source, ownerId } = request;
-      const staged = await this.#store.commit(ref, source, { createdAt, metadata, ownerId });
-      const facts = factsOf(staged, ownerId);
-      this.#catalog.finishSave(ref, facts, createdAt, this.#now());
-      if (ownerId !== null) this.#noteOwner(ref.projectId, ownerId);
-    } catch (error) {
-      // Once it is in place it stays, whatever the catalog says: the next save or start notes it.
-      if (!this.#store.has(ref)) this.#catalog.abortSave(ref);
-      throw error;
-    } finally {
-      this.#endWork(ref, request);
-    }
-    this.#outbox?.wake();
-    this.#syncTrees();
-    return this.#receipt(this.#catalog.find(ref.projectId, ref.version)!, true);
-  }
-
-  /** Takes the place of a save, after another save of the same generation where there is one. */
-  async #takePlace(request: SaveRequest, createdAt: string) {
-    const deadline = performance.now() + SAVE_WAIT_MS;
-    for (;;) {
-      const place = this.#catalog.beginSave(request, this.#instance.id, randomUUID, createdAt);
-      // Noted in the same breath: a place of ours that nobody works on would be cleared away.
-      if (place.kind === 'new') this.#underWay.set(formatRef(place.ref), request);
-      if (place.kind !== 'saving') return place;
-      await this.#settle(place.row);
-      if (performance.now() > deadline) {
-        throw new StorageError(
-          'unavailable',
-          `Cannot save ${formatRef(refOf(place.row))}: another save of it is under way`,
-        );
-      }
-      await sleep(SAVE_POLL_MS);
-    }
-  }
-
-  /** The next one to work on it may have begun already. */
-  #endWork(ref: Ref, request: SaveRequest): void {
-    const name = formatRef(ref);
-    if (this.#underWay.get(name) === request) this.#underWay.delete(name);
-  }
-
-  /** Clears away a save or replacement that nobody works on any more. */
-  async #settle(row: GenerationRow): Promise<void> {
-    const ref = refOf(row);
-    const mine = row.instance_id === this.#instance.id;
-    if (mine && this.#underWay.has(formatRef(ref))) return;
-    if (!mine && row.instance_id !== null && !this.#instance.isGone(row.instance_id)) return;
-    const parts = {
-      store: this.#store,
-      catalog: this.#catalog,
-      instance: this.#instance,
-      now: this.#now,
-      onProblem: (error: unknown) => {
-        throw error;
-      },
-    };
-    if (row.state === 'saving') await settleSave(parts, ref);
-    else if (mine) this.#catalog.abortReplace(ref);
-    else await reconcile(parts);
-  }
-
-  /**
-   * Makes trees last that so far only their archives vouch for, one after another and after the
-   * answers: each costs as many fsyncs as it has files.
-   */
-  #syncTrees(): void {
-    if (this.#syncing !== null || this.#options.background === false) return;
-    this.#syncing = this.#syncAll()
-      .catch((error: unknown) => this.#options.onProblem?.(error))
-      .finally(() => {
-        this.#syncing = null;
-      });
-  }
-
-  async #syncAll(): Promise<void> {
-    for (let rows = this.#catalog.unsynced(); rows.length > 0; rows = this.#catalog.unsynced()) {
-      for (const row of rows) {
-        if (this.#stopped.signal.aborted) return;
-        const ref = refOf(row);
-        if (this.#store.has(ref)) await this.#store.syncTree(ref);
-        this.#catalog.setTreeSynced(ref, row.digest);
-      }
-    }
-  }
-
-  /** Saving again what is there is no error; anything else under its name is, or replaces it. */
-  async #compare(row: GenerationRow, request: SaveRequest): Promise<Receipt> {
-    const { source } = request;
-    const digest = await this.#store.digest(source);
-    if (digest === row.digest) {
-      if (source.kind === 'staged') await this.#store.dropStaging(source.folder);
-      if (request.ownerId !== null) this.#noteOwner(row.project_id, request.ownerId);
-      return this.#receipt(row, false);
-    }
-    if (request.replace) return this.#replace(refOf(row), request);
-    throw new StorageError(
-      'conflict',
-      `Cannot save ${formatRef(refOf(row))}: it holds other content`,
-    );
-  }
-
-  async #replace(ref: Ref, request: SaveRequest): Promise<Receipt> {
-    // Somebody else replaces it now: what they leave is compared anew.
-    if (!this.#catalog.beginReplace(ref, this.#instance.id)) return this.#save(request);
-    this.#underWay.set(formatRef(ref), request);
-    const createdAt = this.#isoNow();
-    let swapped = false;
-    try {
-      const { metadata, source, ownerId } = request;
-      await this.#store.replace(ref, source, { createdAt, metadata, ownerId }, (staged) => {
-        swapped = true;
-        const facts = factsOf(staged, ownerId);
-        this.#catalog.finishReplace(ref, facts, createdAt, this.#now());
-      });
-      if (ownerId !== null) this.#noteOwner(ref.projectId, ownerId);
-    } catch (error) {
-      // Once it is swapped it stays, whatever the catalog says: the next start notes it.
-      if (!swapped) this.#catalog.abortReplace(ref);
-      throw error;
-    } finally {
-      this.#endWork(ref, request);
-    }
-    this.#outbox?.wake();
-    this.#syncTrees();
-    return this.#receipt(this.#catalog.find(ref.projectId, ref.version)!, true);
-  }
-
-  /** Sets a project's owner where it has none. Another one goes with its save, and is refused. */
-  #noteOwner(projectId: string, ownerId: string): void {
-    if (this.#catalog.ownerOf(projectId) !== null) return;
-    this.#store.writeOwner(projectId, parseOwner(ownerId));
-    this.#catalog.setOwner(projectId, ownerId);
   }
 
   #receipt(row: GenerationRow, created: boolean): Receipt {
@@ -431,22 +275,28 @@ class Storage {
    */
   async get(input: RefInput): Promise<LocalGeneration> {
     const want = parseRefInput(input);
-    const row = this.#catalog.find(want.projectId, want.version);
+    const row = await this.#findKnown(want);
     if (row !== null) {
-      const matches = [undefined, row.generation_id].includes(want.generationId);
-      if (!matches || row.state !== 'stored') throw notFound(want);
       const ref = refOf(row);
-      const path = this.#store.layout.generation(ref);
-      const manifest = this.#store.findManifest(ref);
-      if (manifest !== null) return describe(ref, path, manifest, 'store', false);
+      if (!matches(ref, want) || row.state !== 'stored') throw notFound(want);
+      const found = this.#store.find(ref);
+      if (found !== null) return { ...ref, ...found, from: 'store', stale: false };
     }
     const { entry, from, stale } = await this.#retriever.get({ ...want, row });
-    return describe(entry.ref, entry.path, readManifest(entry.path), from, stale);
+    const { ref, path } = entry;
+    return {
+      ...ref,
+      path,
+      sourcePath: inGeneration.source(path),
+      manifest: readManifest(path),
+      from,
+      stale,
+    };
   }
 
   /** @throws StorageError `not_found` */
   async show(input: RefInput): Promise<Summary> {
-    return this.#summary(this.#find(input));
+    return this.#summary(await this.#find(input));
   }
 
   /** The generations of a project, newest version first. A project that is not there has none. */
@@ -478,7 +328,8 @@ class Storage {
   }
 
   /**
-   * A signed URL for the archive; `null` while it is not in the bucket.
+   * A signed URL for the archive: the cloud's once it is in the bucket, else this host's own where
+   * a daemon runs on the store that serves it; else `null`.
    *
    * @param options.expiresIn seconds, at most 30 days. Default an hour
    * @throws StorageError `not_found`, `unavailable`
@@ -488,15 +339,63 @@ class Storage {
     options: { expiresIn?: number } = {},
   ): Promise<DownloadUrl | null> {
     const expiresIn = parseExpiry(options.expiresIn);
-    const row = this.#find(input);
-    const ref = refOf(row);
-    if (this.#objects === null || !isInCloud(row.status)) return null;
-    const expiresAt = new Date(this.#now() + expiresIn * 1000).toISOString();
-    const filename = `${ref.projectId}-v${ref.version}.tar.gz`;
-    const url = await this.#objects.sign(keyOf(row), expiresIn, filename);
+    const row = await this.#find(input);
+    if (this.#objects !== null && isInCloud(row.status)) {
+      return this.#cloudUrl(this.#objects, row, expiresIn);
+    }
+    return this.#ownUrl(row, expiresIn);
+  }
+
+  async #cloudUrl(
+    objects: CloudObjects,
+    row: GenerationRow,
+    expiresIn: number,
+  ): Promise<DownloadUrl> {
+    const expiresAt = new Date(this.#options.now() + expiresIn * 1000).toISOString();
+    const filename = archiveName(refOf(row));
+    const url = await objects.sign(keyOf(row), expiresIn, filename);
     // Of what is there: another host may have uploaded the same content, packed at another time.
-    const info = await this.#objects.info(keyOf(row));
+    const info = await objects.info(keyOf(row));
     return { url, expiresAt, sha256: info?.sha256 ?? row.sha256, size: info?.bytes ?? null };
+  }
+
+  #ownUrl(row: GenerationRow, expiresIn: number): DownloadUrl | null {
+    const base = this.#instance.announced();
+    if (base === null || row.digest === null) return null;
+    const expires = Math.floor(this.#options.now() / 1000) + expiresIn;
+    return {
+      url: base + new PathSigner(this.#layout.urlKey).sign(refOf(row), expires),
+      expiresAt: new Date(expires * 1000).toISOString(),
+      sha256: row.sha256,
+      size: row.archive_bytes,
+    };
+  }
+
+  /**
+   * Lets every process on the store give out download URLs that this one serves, until it closes.
+   *
+   * @param url what stands before the path: `http://127.0.0.1:8787`
+   */
+  announce(url: string): void {
+    this.#instance.announce(url.replace(/\/+$/, ''));
+  }
+
+  /** What tells whether a download URL of this host is genuine. */
+  get signer(): PathSigner {
+    return new PathSigner(this.#layout.urlKey);
+  }
+
+  /**
+   * The archive of a generation in the store, as a file to read at once.
+   *
+   * @throws StorageError `not_found`, `corrupt`
+   */
+  async archive(input: RefInput): Promise<ArchiveOnDisk> {
+    const row = await this.#find(input);
+    const ref = refOf(row);
+    if (!this.#store.has(ref) || row.digest === null) throw notFound(ref);
+    const { path, bytes, sha256 } = await this.#store.archive(ref);
+    return { ...ref, path, bytes, sha256, filename: archiveName(ref) };
   }
 
   /**
@@ -506,21 +405,41 @@ class Storage {
    * @throws StorageError `not_found` where it never was
    */
   async delete(input: RefInput): Promise<{ ref: Ref; deleted: boolean }> {
-    const row = this.#findAny(input);
+    const row = await this.#findAny(input);
     const ref = refOf(row);
     if (row.state === 'saving') throw notFound(ref);
     const deleted = row.state === 'stored';
     // Also where it is deleted already: what a crash left of it goes now.
-    await this.#store.bury(ref, this.#isoNow());
-    if (deleted) this.#catalog.bury(ref, this.#isoNow(), this.#now());
-    this.#outbox?.wake();
+    const at = new Date(this.#options.now()).toISOString();
+    await this.#store.bury(ref, at);
+    if (deleted) this.#catalog.bury(ref, at, this.#options.now());
+    this.#wake();
     return { ref, deleted };
+  }
+
+  /**
+   * Removes here what the web app or another host deleted. Happens by itself every minute.
+   *
+   * @returns how many generations or cached copies that were; none while the cloud is off
+   * @throws StorageError `unavailable`
+   */
+  async learnDeletions(): Promise<number> {
+    if (this.#records === null) return 0;
+    const removed = await learnDeletions({
+      store: this.#store,
+      cache: this.#cache,
+      catalog: this.#catalog,
+      records: this.#records,
+      now: this.#options.now,
+    });
+    if (removed > 0) this.#wake();
+    return removed;
   }
 
   /** Takes up again what was parked. Returns how many uploads and deletions that were. */
   async retryParked(): Promise<number> {
-    const count = this.#jobs.unpark(this.#now());
-    this.#outbox?.wake();
+    const count = this.#jobs.unpark(this.#options.now());
+    this.#wake();
     return count;
   }
 
@@ -531,7 +450,7 @@ class Storage {
 
   async status(): Promise<StorageStatus> {
     const { cloud, storePath } = this.#options;
-    const { pending = 0, ...others } = this.#catalog.countByStatus();
+    const { pending = 0, local = 0, ...others } = this.#catalog.countByStatus();
     const { nextDueAt, ...counts } = this.#jobs.counts();
     return {
       storePath,
@@ -540,7 +459,8 @@ class Storage {
         url: cloud?.url ?? null,
         bucket: cloud?.bucket ?? null,
       },
-      generations: { ...others, [cloud === null ? 'local' : 'pending']: pending },
+      generations:
+        cloud === null ? { ...others, local: local + pending } : { ...others, local, pending },
       outbox: {
         ...counts,
         nextDueAt: nextDueAt === null ? null : new Date(nextDueAt).toISOString(),
@@ -568,37 +488,52 @@ class Storage {
     try {
       await Promise.allSettled(this.#saves);
       if (drainMs > 0) await this.drain(drainMs);
-      const outboxStopped = this.#outbox?.stop();
+      const ending = [
+        this.#outbox?.stop(),
+        this.#upkeep.stop(),
+        ...this.#repeated.map((repeated) => repeated.stop()),
+      ];
       this.#stopped.abort(new StorageError('unavailable', 'The agent is shutting down'));
-      await outboxStopped;
-      await this.#syncing;
+      await Promise.all(ending);
       await this.#workers.close();
       await this.#store.close();
       await this.#cache.close();
     } finally {
       this.#catalog.close();
-      this.#instance.close();
+      this.#instance.close(!this.#catalog.isDamaged);
     }
   }
 
-  #find(input: RefInput): GenerationRow {
-    const row = this.#findAny(input);
+  /** What the catalog knows, or the disk where the catalog does not. */
+  async #findKnown({ projectId, version }: RefInput): Promise<GenerationRow | null> {
+    const row = this.#catalog.find(projectId, version);
+    if (row !== null) return row;
+    const found = this.#store.locate(projectId, version);
+    if (found === null) return null;
+    const { now } = this.#options;
+    await takeUp({ store: this.#store, catalog: this.#catalog, now }, found);
+    this.#wake();
+    return this.#catalog.find(projectId, version);
+  }
+
+  async #find(input: RefInput): Promise<GenerationRow> {
+    const row = await this.#findAny(input);
     if (row.state !== 'stored') throw notFound(refOf(row));
     return row;
   }
 
-  #findAny(input: RefInput): GenerationRow {
-    const { projectId, version, generationId } = parseRefInput(input);
-    const row = this.#catalog.find(projectId, version);
-    if (row === null || (generationId !== undefined && row.generation_id !== generationId)) {
-      throw notFound({ projectId, version });
-    }
+  async #findAny(input: RefInput): Promise<GenerationRow> {
+    const want = parseRefInput(input);
+    const row = await this.#findKnown(want);
+    if (row === null || !matches(refOf(row), want)) throw notFound(want);
     return row;
   }
 
   #statusOf(row: GenerationRow): Status {
     if (row.state === 'deleted') return 'deleted';
-    return row.status === 'pending' && this.#options.cloud === null ? 'local' : row.status;
+    // Of the Python system, and not migrated: nothing is owed for it.
+    const stays = this.#options.cloud === null || row.digest === null;
+    return row.status === 'pending' && stays ? 'local' : row.status;
   }
 
   #summary(row: GenerationRow): Summary {
@@ -617,32 +552,10 @@ class Storage {
       uploadedAt: row.uploaded_at,
     };
   }
-
-  #isoNow(): string {
-    return new Date(this.#now()).toISOString();
-  }
 }
 
-function factsOf(staged: Staged, ownerId: string | null): StoredFacts {
-  return {
-    digest: staged.digest,
-    sha256: staged.archive.sha256,
-    md5: staged.archive.md5,
-    archiveBytes: staged.archive.bytes,
-    sourceBytes: staged.sourceBytes,
-    fileCount: staged.fileCount,
-    ownerId,
-  };
-}
-
-function describe(
-  ref: Ref,
-  path: string,
-  manifest: Manifest,
-  from: LocalGeneration['from'],
-  stale: boolean,
-): LocalGeneration {
-  return { ...ref, path, sourcePath: inGeneration.source(path), manifest, from, stale };
+function matches(ref: Ref, want: RefInput): boolean {
+  return want.generationId === undefined || want.generationId === ref.generationId;
 }
 
 function parseRefInput(input: RefInput): RefInput {
@@ -653,6 +566,11 @@ function parseRefInput(input: RefInput): RefInput {
       ? {}
       : { generationId: parseId(input.generationId, 'generation id') }),
   };
+}
+
+/** What a browser saves an archive as. */
+function archiveName({ projectId, version }: Ref): string {
+  return `${projectId}-v${version}.tar.gz`;
 }
 
 function parseExpiry(expiresIn: number | undefined): number {

@@ -15,6 +15,19 @@ export type Config = Readonly<{
   uploadConcurrency: number;
   /** Copies from the cloud. */
   cache: CacheOptions;
+  /** How often the cache is cleaned up by itself, in milliseconds; `null`: never. */
+  cleanupEveryMs: number | null;
+  /** For `codebegen-storage start` alone. */
+  daemon: DaemonConfig;
+}>;
+
+/** Where the daemon listens. */
+export type DaemonConfig = Readonly<{
+  host: string;
+  /** 0: any that is free. */
+  port: number;
+  /** What stands before the paths in its URLs; `null`: the address it listens on. */
+  publicUrl: string | null;
 }>;
 
 const TRUE = new Set(['true', '1', 'yes', 'on']);
@@ -22,7 +35,10 @@ const FALSE = new Set(['false', '0', 'no', 'off']);
 const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const DEFAULT_CONCURRENCY = 4;
 const HOUR_MS = 3_600_000;
-const DEFAULT_CACHE = { ttlHours: 24, maxAgeHours: 48, maxBytes: 10 * 1024 ** 3 };
+const DEFAULT_CACHE = { ttlHours: 24, maxAgeHours: 48, cleanupHours: 6, maxBytes: 10 * 1024 ** 3 };
+const DEFAULT_DAEMON = { host: '127.0.0.1', port: 8787 };
+/** A timer of Node waits no longer: about 24 days. */
+const MAX_HOURS = 596;
 
 /**
  * Reads the configuration from environment variables. A secret may also be in a file that
@@ -71,6 +87,21 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       'must be a whole number of bytes',
     ),
   };
+  const autoCleanup = check('AUTO_CLEANUP_ENABLED', false, parseBoolean, 'must be true or false');
+  const cleanupMs = Math.min(
+    hours('CLEANUP_INTERVAL_HOURS', DEFAULT_CACHE.cleanupHours),
+    MAX_HOURS * HOUR_MS,
+  );
+  const daemon: DaemonConfig = {
+    host: env.AGENT_HOST?.trim() || DEFAULT_DAEMON.host,
+    port: check(
+      'AGENT_PORT',
+      DEFAULT_DAEMON.port,
+      (text) => parseWhole(text, 0, 65_535),
+      'must be a port: a whole number from 0 to 65535',
+    ),
+    publicUrl: check('AGENT_PUBLIC_URL', null, parseUrl, 'must be an http or https URL'),
+  };
   if (enabled && url === '' && !env.SUPABASE_URL?.trim()) {
     problems.push('SUPABASE_URL is needed while USE_CLOUD_STORAGE is true');
   }
@@ -85,7 +116,14 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   if (problems.length > 0) {
     throw new StorageError('invalid_input', `Cannot use the configuration: ${problems.join('; ')}`);
   }
-  return { storePath, cloud: enabled ? { url, key, bucket } : null, uploadConcurrency, cache };
+  return {
+    storePath,
+    cloud: enabled ? { url, key, bucket } : null,
+    uploadConcurrency,
+    cache,
+    cleanupEveryMs: autoCleanup ? cleanupMs : null,
+    daemon,
+  };
 }
 
 function readSecret(

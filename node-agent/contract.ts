@@ -24,6 +24,7 @@ export {
 export {
   type CompleteManifest,
   DEFAULT_MODE,
+  isComplete,
   type Manifest,
   type ManifestEntry,
   parseManifest,

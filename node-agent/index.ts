@@ -1,5 +1,5 @@
 /** The library door of `codebegen-storage`. */
-export { openStorage, type Storage } from './agent.ts';
+export type { Storage } from './agent.ts';
 export { type Config, readConfig } from './config.ts';
 export {
   type ErrorCode,
@@ -9,8 +9,10 @@ export {
   type Status,
   StorageError,
 } from './contract.ts';
+export { openStorage } from './open.ts';
 export type { FileContent, SaveDetails, SaveFolderInput, SaveInput } from './save-input.ts';
 export type {
+  ArchiveOnDisk,
   DownloadUrl,
   ListPage,
   LocalGeneration,

@@ -1,4 +1,4 @@
-import { type Manifest, type Ref, StorageError } from './contract.ts';
+import { objectKey, type Ref, StorageError } from './contract.ts';
 import { type Catalog, refOf, type StoredFacts } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
 import { readBootId } from './store/boot.ts';
@@ -28,12 +28,12 @@ export async function reconcile(parts: Parts): Promise<void> {
   for (const ref of store.recoverReplacements(isGone)) {
     await attempt(parts, async () => {
       if (rebooted) await store.repairTree(ref);
-      const manifest = store.readManifest(ref);
-      catalog.finishReplace(ref, factsOf(manifest), manifest.created_at, now());
+      const { facts, createdAt } = readFacts(store, ref);
+      catalog.finishReplace(ref, facts, createdAt, now());
     });
   }
   for (const row of catalog.heldGenerations()) {
-    if (row.instance_id !== null && isGone(row.instance_id)) catalog.abortReplace(refOf(row));
+    if (row.instance_id !== null && isGone(row.instance_id)) catalog.release(refOf(row));
   }
   for (const row of catalog.unfinishedSaves()) {
     if (row.instance_id === null || isGone(row.instance_id)) await settleSave(parts, refOf(row));
@@ -47,10 +47,11 @@ export async function reconcile(parts: Parts): Promise<void> {
         const row = catalog.find(ref.projectId, ref.version);
         const known = row?.generation_id === ref.generationId;
         if (deletedAt !== null) {
+          // Also where it is known: a crash may have left files.
+          await store.bury(ref, deletedAt);
           if (!known || row.state !== 'deleted') catalog.bury(ref, deletedAt, now());
         } else if (!known || row.state !== 'stored') {
-          await store.repairTree(ref);
-          noteStored(parts, ref);
+          await takeUp(parts, ref);
         }
       });
     }
@@ -65,15 +66,21 @@ export async function settleSave(parts: Parts, ref: Ref): Promise<void> {
     parts.catalog.abortSave(ref);
     return;
   }
-  await attempt(parts, async () => {
-    await parts.store.repairTree(ref);
-    noteStored(parts, ref);
-  });
+  await attempt(parts, () => takeUp(parts, ref));
 }
 
-function noteStored({ store, catalog, now }: Parts, ref: Ref): void {
-  const manifest = store.readManifest(ref);
-  catalog.finishSave(ref, factsOf(manifest), manifest.created_at, now());
+/**
+ * Takes what lies on disk into the catalog.
+ *
+ * @throws StorageError `corrupt` where it is damaged beyond repair, `conflict`
+ */
+export async function takeUp(
+  { store, catalog, now }: Pick<Parts, 'store' | 'catalog' | 'now'>,
+  ref: Ref,
+): Promise<void> {
+  if (store.has(ref)) await store.repairTree(ref);
+  const { facts, createdAt } = readFacts(store, ref);
+  catalog.finishSave(ref, facts, createdAt, now());
   const owner = store.readOwner(ref.projectId);
   if (owner !== null) catalog.setOwner(ref.projectId, owner);
 }
@@ -88,15 +95,23 @@ async function attempt({ onProblem }: Parts, work: () => Promise<unknown>): Prom
   }
 }
 
-/** What the manifest says. Hashes of the archive are left out: whoever uploads it makes them. */
-function factsOf(manifest: Manifest): StoredFacts {
-  return {
+/**
+ * What the disk says of a generation. Of one of the Python system nothing is known but its files:
+ * it is not owed to the cloud.
+ */
+function readFacts(store: Store, ref: Ref): { facts: StoredFacts; createdAt: string } {
+  const manifest = store.readManifest(ref);
+  const archive = store.readArchiveFacts(ref);
+  const isReplacement = archive !== null && store.isReplacement(ref);
+  const facts = {
     digest: manifest.digest ?? null,
-    sha256: null,
-    md5: null,
-    archiveBytes: null,
+    sha256: archive?.sha256 ?? null,
+    md5: archive?.md5 ?? null,
+    archiveBytes: archive?.bytes ?? null,
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
     ownerId: manifest.owner_id ?? null,
+    objectKey: isReplacement ? objectKey(ref, archive.sha256) : null,
   };
+  return { facts, createdAt: manifest.created_at };
 }

@@ -5,8 +5,7 @@ import { formatRef, isInCloud, objectKey, type Ref, StorageError } from './contr
 import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
 import type { Job, JobKind, Jobs } from './outbox/jobs.ts';
 import type { Work } from './outbox/outbox.ts';
-import { hashFile } from './store/hash.ts';
-import { inGeneration } from './store/layout.ts';
+import type { ArchiveFacts } from './store/hash.ts';
 import type { Store } from './store/store.ts';
 
 type Parts = {
@@ -16,6 +15,8 @@ type Parts = {
   objects: CloudObjects;
   records: CloudRecords;
   now: () => number;
+  /** Told when the bytes of a generation are proven to be in the cloud. */
+  onVerified: () => void;
 };
 
 type HashedRow = GenerationRow & { sha256: string; md5: string; archive_bytes: number };
@@ -77,12 +78,18 @@ export function createWork(parts: Parts): Work {
   async function upload(given: GenerationRow, job: Job): Promise<JobKind | null> {
     const ref = refOf(given);
     const row = await withHashes(given);
+    const archive = await store.archive(ref);
+    if (archive.sha256 !== row.sha256) {
+      // Retired, and packed again by another version of Node: its hash is another.
+      noteHashes(row, archive);
+      return 'reserve';
+    }
     const resume = {
       url: job.upload_url,
       save: (url: string | null) => jobs.setUploadUrl(job, url),
     };
     try {
-      await objects.put(keyOf(row), archiveOf(row), resume);
+      await objects.put(keyOf(row), archive, resume);
     } catch (error) {
       if (error instanceof StorageError && error.code === 'conflict') return yieldTo(row, error);
       throw error;
@@ -115,12 +122,14 @@ export function createWork(parts: Parts): Work {
   async function verify(given: GenerationRow): Promise<JobKind | null> {
     const ref = refOf(given);
     const row = await withHashes(given);
-    const archive = archiveOf(row);
     const key = keyOf(row);
     // An earlier attempt may have removed what was wrong.
-    if ((await objects.info(key)) === null) await objects.put(key, archive, NO_RESUME);
+    if ((await objects.info(key)) === null) {
+      await objects.put(key, await store.archive(ref), NO_RESUME);
+    }
+    const { sha256, md5, archive_bytes: bytes } = row;
     try {
-      await objects.verify(key, archive);
+      await objects.verify(key, { sha256, md5, bytes });
     } catch (error) {
       if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
       // Other bytes than were sent: they go, and the next attempt sends them again.
@@ -134,6 +143,7 @@ export function createWork(parts: Parts): Work {
     const { outcome } = await records.record(ref, row.sha256, 'verified');
     if (outcome === 'recorded' || outcome === 'no_database') {
       catalog.setStatus(ref, row.sha256, 'verified', isoNow());
+      parts.onVerified();
     }
     return outcome === 'recorded' ? null : 'reserve';
   }
@@ -150,18 +160,20 @@ export function createWork(parts: Parts): Work {
     return null;
   }
 
-  /** The row with its hashes, which a rebuilt catalog does not have. */
-  async function withHashes(row: GenerationRow) {
-    const ref = refOf(row);
+  /** The row with its hashes, which a rebuilt catalog may not have. */
+  async function withHashes(row: GenerationRow): Promise<HashedRow> {
     const { sha256, md5, archive_bytes } = row;
     if (sha256 !== null && md5 !== null && archive_bytes !== null) {
       return { ...row, sha256, md5, archive_bytes };
     }
-    const hashed = await hashFile(inGeneration.archive(store.layout.generation(ref)));
-    const object_key = store.isReplacement(ref) ? objectKey(ref, hashed.sha256) : keyOf(row);
-    catalog.setHashes(ref, hashed, object_key);
-    const { sha256: sha, md5: md, bytes } = hashed;
-    return { ...row, sha256: sha, md5: md, archive_bytes: bytes, object_key };
+    return noteHashes(row, await store.archive(refOf(row)));
+  }
+
+  function noteHashes(row: GenerationRow, { sha256, md5, bytes }: ArchiveFacts): HashedRow {
+    const ref = refOf(row);
+    const object_key = store.isReplacement(ref) ? objectKey(ref, sha256) : keyOf(row);
+    catalog.setHashes(ref, { sha256, md5, bytes }, object_key);
+    return { ...row, sha256, md5, archive_bytes: bytes, object_key };
   }
 
   function reservationOf(row: HashedRow): Reservation {
@@ -179,15 +191,6 @@ export function createWork(parts: Parts): Work {
       // refuses it then.
       ownerId: row.owner_id ?? catalog.ownerOf(ref.projectId),
       replace: isReplacement(row),
-    };
-  }
-
-  function archiveOf(row: HashedRow) {
-    return {
-      path: inGeneration.archive(store.layout.generation(refOf(row))),
-      bytes: row.archive_bytes,
-      sha256: row.sha256,
-      md5: row.md5,
     };
   }
 }

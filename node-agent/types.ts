@@ -65,6 +65,17 @@ export type DownloadUrl = Readonly<{
   size: number | null;
 }>;
 
+/** An archive in the store. */
+export type ArchiveOnDisk = Readonly<
+  Ref & {
+    path: string;
+    bytes: number;
+    sha256: string;
+    /** What a browser is to save it as. */
+    filename: string;
+  }
+>;
+
 export type StorageStatus = Readonly<{
   storePath: string;
   cloud: { enabled: boolean; url: string | null; bucket: string | null };
@@ -79,7 +90,7 @@ export type RefInput = Readonly<{ projectId: string; version: number; generation
 
 export type ListPage<T, C> = Readonly<{ items: T[]; nextCursor: C | null }>;
 
-export type StorageOptions = Config & {
+export type StorageOptions = Omit<Config, 'daemon'> & {
   limits?: Limits;
   /** The longest waits for the cloud. */
   timeouts?: Timeouts;

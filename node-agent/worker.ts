@@ -2,9 +2,10 @@
 import { type Unpacked, type UnpackInput, unpackArchive } from './archive/unpack.ts';
 import { type ErrorCode, type Limits, StorageError } from './contract.ts';
 import { fromFileSystem } from './store/durable.ts';
+import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
 import { digestSource, type Staged, type StageInput, stageGeneration } from './store/stage.ts';
-import { repairTree, syncTree } from './store/tree.ts';
+import { repackTree, repairTree, syncTree } from './store/tree.ts';
 
 /** An outcome that crosses threads: an Error would lose its code. */
 export type Outcome<T> =
@@ -33,6 +34,10 @@ export function repair(input: {
   limits: Limits;
 }): Promise<Outcome<boolean>> {
   return settle(() => repairTree(input), `repair "${input.folder}"`);
+}
+
+export function repack(input: { folder: string; scratch: string }): Promise<Outcome<ArchiveFacts>> {
+  return settle(async () => repackTree(input), `pack "${input.folder}"`);
 }
 
 async function settle<T>(work: () => Promise<T>, doing: string): Promise<Outcome<T>> {

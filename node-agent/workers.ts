@@ -3,6 +3,7 @@ import { extname } from 'node:path';
 import { Tinypool } from 'tinypool';
 import type { Unpacked, UnpackInput } from './archive/unpack.ts';
 import { type Limits, StorageError } from './contract.ts';
+import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
 import type { Staged, StageInput } from './store/stage.ts';
 import type { Outcome } from './worker.ts';
@@ -43,6 +44,10 @@ export class Workers {
 
   repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean> {
     return this.#run('repair', input);
+  }
+
+  repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts> {
+    return this.#run('repack', input);
   }
 
   async close(): Promise<void> {

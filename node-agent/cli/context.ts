@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
-import { openStorage, type Storage } from '../agent.ts';
-import { readConfig } from '../config.ts';
+import type { Storage } from '../agent.ts';
+import { type Config, readConfig } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
+import { openStorage } from '../open.ts';
 import { toWire } from '../wire.ts';
 
 /** What the commands share: the streams, and the storage that the environment describes. */
@@ -30,6 +31,11 @@ export class CommandContext {
     else for (const line of lines()) this.print(line);
   }
 
+  /** Tells of what went wrong in the background. */
+  readonly onProblem = (error: unknown): void => {
+    this.say(error instanceof Error ? error.message : String(error));
+  };
+
   fail(error: unknown): void {
     const problem = toProblem(error);
     if (this.json) this.print(JSON.stringify(problem));
@@ -43,17 +49,18 @@ export class CommandContext {
    * @param options.changes whether something may be owed to the cloud then: it gets a while to go
    */
   async withStorage<T>(
-    work: (storage: Storage) => Promise<T>,
+    work: (storage: Storage, config: Config) => Promise<T>,
     options: { changes?: boolean } = {},
   ): Promise<T> {
     if (existsSync('.env')) process.loadEnvFile('.env');
+    const config = readConfig(process.env);
     const storage = await openStorage({
-      ...readConfig(process.env),
+      ...config,
       background: options.changes === true,
-      onProblem: (error) => this.say(error instanceof Error ? error.message : String(error)),
+      onProblem: this.onProblem,
     });
     try {
-      return await work(storage);
+      return await work(storage, config);
     } finally {
       await storage.close(options.changes === true ? {} : { drainMs: 0 });
     }

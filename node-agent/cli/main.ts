@@ -6,6 +6,7 @@ import { addGet } from './get.ts';
 import { addList } from './list.ts';
 import { addSave } from './save.ts';
 import { addShow } from './show.ts';
+import { addStart } from './start.ts';
 import { addStatus } from './status.ts';
 import { addUrl } from './url.ts';
 import { readVersion } from './version.ts';
@@ -30,7 +31,8 @@ export async function main(args: string[]): Promise<number> {
     .hook('preAction', (_, action) => {
       context.json = Boolean(action.optsWithGlobals().json);
     });
-  for (const add of [addSave, addGet, addUrl, addList, addShow, addDelete, addStatus]) {
+  const commands = [addStart, addSave, addGet, addUrl, addList, addShow, addDelete, addStatus];
+  for (const add of commands) {
     add(program, context);
   }
   // `codebegen-storage save DIR --json` and `codebegen-storage --json save DIR` are the same.

@@ -31,7 +31,7 @@ Example:
             const { status } = await storage.show(ref);
             throw new StorageError(
               'conflict',
-              `Cannot sign "${projectId} v${version}": it is ${status}, not in the cloud`,
+              `Cannot sign "${projectId} v${version}": it is ${status}, not in the cloud, and no daemon serves it (codebegen-storage start)`,
             );
           }
           context.show(download, () => [download.url]);

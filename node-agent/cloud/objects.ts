@@ -87,7 +87,7 @@ export class CloudObjects {
    *
    * @throws StorageError `not_found`, `corrupt`
    */
-  async verify(key: string, archive: ArchiveFile): Promise<void> {
+  async verify(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<void> {
     const info = await this.info(key);
     if (info === null) {
       throw new StorageError('not_found', `Cannot verify "${key}": it is not in the bucket`);
@@ -201,7 +201,7 @@ export class CloudObjects {
 }
 
 /** As far as storage says; the eTag is not everywhere the MD5. Verification proves it. */
-function isSame(info: ObjectInfo, archive: ArchiveFile): boolean {
+function isSame(info: ObjectInfo, archive: Omit<ArchiveFile, 'path'>): boolean {
   return (
     info.bytes === archive.bytes && (info.etag === archive.md5 || info.sha256 === archive.sha256)
   );

@@ -49,6 +49,16 @@ export type CloudRow = Readonly<{
   archive_bytes: number | null;
 }>;
 
+/** Where in the order of deletions one is. `deleted_at` is the database's text, to the microsecond. */
+export type TombstonePosition = Readonly<{
+  deleted_at: string;
+  project_id: string;
+  version: number;
+}>;
+
+/** What the web app or another host deleted. */
+export type CloudTombstone = TombstonePosition & Readonly<{ generation_id: string }>;
+
 /** How PostgREST says that a table is not there. */
 const NO_SUCH_TABLE = new Set(['PGRST205', '42P01']);
 
@@ -171,6 +181,25 @@ export class CloudRecords {
       { p_project_id: ref.projectId, p_version: ref.version },
       `record the removal of ${formatRef(ref)}`,
     );
+  }
+
+  /**
+   * A page of what was deleted in the cloud, oldest first; none where no database is there.
+   *
+   * @param after the last one that is known
+   */
+  async listTombstones(after: TombstonePosition | null, limit: number): Promise<CloudTombstone[]> {
+    const page = await this.#call<CloudTombstone[] | { outcome: 'no_database' }>(
+      'storage_list_tombstones',
+      {
+        p_limit: limit,
+        p_after_deleted_at: after?.deleted_at ?? null,
+        p_after_project_id: after?.project_id ?? null,
+        p_after_version: after?.version ?? null,
+      },
+      'list what was deleted',
+    );
+    return Array.isArray(page) ? page : [];
   }
 
   async #call<T>(name: string, args: Record<string, unknown>, doing: string): Promise<T> {

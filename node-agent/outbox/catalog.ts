@@ -18,7 +18,7 @@ const SCHEMA = `
     generation_id text not null,
     -- saving: promised, not yet in place; stored: in place; deleted: a tombstone is left
     state text not null check (state in ('saving', 'stored', 'deleted')),
-    -- which instance is saving it, or replacing it where it is stored
+    -- which instance is saving it, or changing it where it is stored
     instance_id text,
     -- how far it is on its way to the cloud
     status text not null default 'pending'
@@ -34,6 +34,8 @@ const SCHEMA = `
     uploaded_at text,
     -- whether the tree lasts by itself; until then the archive vouches for it
     tree_synced integer not null default 0,
+    -- whether the archive is still there; it goes once the tree lasts and the cloud has its bytes
+    archive_kept integer not null default 1,
     -- the owner that was named with the save
     owner_id text,
     -- of a replacement, which has a key of its own; else the key follows from the ref
@@ -46,6 +48,8 @@ const SCHEMA = `
   create index generations_by_state on generations (state, status);
   create index generations_unsynced on generations (project_id, version)
     where tree_synced = 0 and state = 'stored';
+  create index generations_retirable on generations (project_id, version)
+    where archive_kept = 1 and tree_synced = 1 and status = 'verified' and state = 'stored';
 
   create table meta (key text primary key, value text not null) strict, without rowid;
 
@@ -67,7 +71,7 @@ const SCHEMA = `
   create index jobs_due on jobs (parked, leased_by, due_at);
 `;
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 /** How long a statement waits for another process, in milliseconds. */
 const BUSY_MS = 10_000;
@@ -102,6 +106,8 @@ export type StoredFacts = Readonly<{
   sourceBytes: number;
   fileCount: number;
   ownerId: string | null;
+  /** Of a replacement; `null` where the key follows from the ref, or the hash is not known yet. */
+  objectKey: string | null;
 }>;
 
 export type SavePlace =
@@ -110,25 +116,44 @@ export type SavePlace =
   | Readonly<{ kind: 'saving'; row: GenerationRow }>;
 
 export class Catalog {
+  /** Set once SQLite found damage: the next start has to look for it. */
+  isDamaged = false;
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
 
+  /** @throws StorageError `corrupt` where it is damaged, or of an older version of ours */
   constructor(path: string) {
     this.#db = new DatabaseSync(path);
-    this.#db.exec(
-      `pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = normal`,
-    );
-    this.transaction(() => {
-      const version = this.#get<{ user_version: number }>('pragma user_version')?.user_version;
-      if (version === SCHEMA_VERSION) return;
-      if (version !== 0) {
-        throw new StorageError(
-          'internal',
-          `Cannot open "${path}": it is of schema ${version}, this version of codebegen-storage knows ${SCHEMA_VERSION}`,
-        );
-      }
+    try {
+      this.#db.exec(
+        `pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = normal`,
+      );
+      this.transaction(() => this.#makeSchema(path));
+    } catch (error) {
+      this.#db.close();
+      throw fromSqlite(error);
+    }
+  }
+
+  #makeSchema(path: string): void {
+    const version = this.#get<{ user_version: number }>('pragma user_version')?.user_version ?? 0;
+    if (version === SCHEMA_VERSION) return;
+    if (version === 0) {
       this.#db.exec(`${SCHEMA} pragma user_version = ${SCHEMA_VERSION};`);
-    });
+      return;
+    }
+    // What an older version of ours knew is on disk too.
+    const code = version < SCHEMA_VERSION ? 'corrupt' : 'internal';
+    throw new StorageError(
+      code,
+      `Cannot open "${path}": it is of schema ${version}, this version of codebegen-storage knows ${SCHEMA_VERSION}`,
+    );
+  }
+
+  /** Looks at every page. @throws StorageError `corrupt` */
+  check(): void {
+    const found = this.#get<{ quick_check: string }>('pragma quick_check(1)')?.quick_check;
+    if (found !== 'ok') throw new StorageError('corrupt', `The catalog is damaged: ${found}`);
   }
 
   close(): void {
@@ -145,8 +170,22 @@ export class Catalog {
     } catch (error) {
       // A full disk rolls back by itself.
       if (this.#db.isTransaction) this.#db.exec('rollback');
-      throw fromSqlite(error);
+      throw this.#translate(error);
     }
+  }
+
+  #translated<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      throw this.#translate(error);
+    }
+  }
+
+  #translate(error: unknown): unknown {
+    const known = fromSqlite(error);
+    this.isDamaged ||= known instanceof StorageError && known.code === 'corrupt';
+    return known;
   }
 
   // Saving --------------------------------------------------------------------------------------
@@ -211,20 +250,24 @@ export class Catalog {
     return next;
   }
 
-  /** Notes that a generation is in place, and what is owed for it. May be repeated. */
+  /**
+   * Notes that a generation is in place, and what is owed for it: nothing for one of the Python
+   * system, which has no digest, until it is migrated. May be repeated.
+   */
   finishSave(ref: Ref, facts: StoredFacts, createdAt: string, now: number): void {
     this.transaction(() => {
       this.#checkHolder(ref);
       this.ensureProject(ref.projectId);
       this.#run(
         `insert into generations (project_id, version, generation_id, state, created_at, digest,
-           sha256, md5, archive_bytes, source_bytes, file_count, owner_id)
-         values (?, ?, ?, 'stored', ?, ?, ?, ?, ?, ?, ?, ?)
+           sha256, md5, archive_bytes, source_bytes, file_count, owner_id, object_key)
+         values (?, ?, ?, 'stored', ?, ?, ?, ?, ?, ?, ?, ?, ?)
          on conflict (project_id, version) do update set state = 'stored', instance_id = null,
            digest = excluded.digest, sha256 = excluded.sha256, md5 = excluded.md5,
            archive_bytes = excluded.archive_bytes, source_bytes = excluded.source_bytes,
            file_count = excluded.file_count, created_at = excluded.created_at,
-           owner_id = excluded.owner_id, tree_synced = 0`,
+           owner_id = excluded.owner_id, object_key = excluded.object_key, tree_synced = 0,
+           archive_kept = 1`,
         ref.projectId,
         ref.version,
         ref.generationId,
@@ -236,8 +279,9 @@ export class Catalog {
         facts.sourceBytes,
         facts.fileCount,
         facts.ownerId,
+        facts.objectKey,
       );
-      this.#owe(ref, 'reserve', now);
+      if (facts.digest !== null) this.#owe(ref, 'reserve', now);
     });
   }
 
@@ -252,8 +296,8 @@ export class Catalog {
     }
   }
 
-  /** Holds a stored generation for its replacement; false where another instance does. */
-  beginReplace(ref: Ref, instanceId: string): boolean {
+  /** Holds a stored generation, to change what is on disk; false where another instance does. */
+  hold(ref: Ref, instanceId: string): boolean {
     return this.transaction(() => {
       const row = this.find(ref.projectId, ref.version);
       if (row?.state !== 'stored' || row.instance_id !== null) return false;
@@ -267,8 +311,8 @@ export class Catalog {
     });
   }
 
-  /** Gives a generation back whose replacement did not come to be. */
-  abortReplace(ref: Ref): void {
+  /** Gives a generation back that was held. */
+  release(ref: Ref): void {
     this.#run(
       'update generations set instance_id = null where project_id = ? and version = ?',
       ref.projectId,
@@ -283,7 +327,7 @@ export class Catalog {
         `update generations set instance_id = null, status = 'pending', failure = null,
            digest = ?, sha256 = ?, md5 = ?, archive_bytes = ?, source_bytes = ?, file_count = ?,
            created_at = ?, uploaded_at = null, object_key = ?, owner_id = coalesce(?, owner_id),
-           tree_synced = 0
+           tree_synced = 0, archive_kept = 1
          where project_id = ? and version = ?`,
         facts.digest,
         facts.sha256,
@@ -292,7 +336,7 @@ export class Catalog {
         facts.sourceBytes,
         facts.fileCount,
         createdAt,
-        facts.sha256 === null ? null : objectKey(ref, facts.sha256),
+        facts.objectKey,
         facts.ownerId,
         ref.projectId,
         ref.version,
@@ -339,7 +383,7 @@ export class Catalog {
     return this.#all<GenerationRow>(`select * from generations where state = 'saving'`);
   }
 
-  /** Stored generations that an instance holds to replace them. */
+  /** Stored generations that an instance holds. */
   heldGenerations(): GenerationRow[] {
     return this.#all<GenerationRow>(
       `select * from generations where state = 'stored' and instance_id is not null`,
@@ -379,21 +423,34 @@ export class Catalog {
 
   /** In which run of the machine the whole disk was read into the catalog; `null`: in none. */
   get scannedBoot(): string | null {
-    return (
-      this.#get<{ value: string }>(`select value from meta where key = 'scanned_boot'`)?.value ??
-      null
-    );
+    return this.#meta('scanned_boot');
   }
 
   setScannedBoot(bootId: string): void {
-    this.#run(`insert or replace into meta (key, value) values ('scanned_boot', ?)`, bootId);
+    this.#setMeta('scanned_boot', bootId);
+  }
+
+  /** Up to where deletions in the cloud are known; `null` at first. */
+  get tombstonesSeen(): string | null {
+    return this.#meta('tombstones_seen');
+  }
+
+  setTombstonesSeen(deletedAt: string): void {
+    this.#setMeta('tombstones_seen', deletedAt);
+  }
+
+  #meta(key: string): string | null {
+    const row = this.#get<{ value: string }>('select value from meta where key = ?', key);
+    return row?.value ?? null;
+  }
+
+  #setMeta(key: string, value: string): void {
+    this.#run('insert or replace into meta (key, value) values (?, ?)', key, value);
   }
 
   /** Generations whose tree does not last by itself yet. */
-  unsynced(): GenerationRow[] {
-    return this.#all<GenerationRow>(
-      `select * from generations where tree_synced = 0 and state = 'stored'`,
-    );
+  unsynced(limit = Number.MAX_SAFE_INTEGER, skip?: ReadonlySet<string>): GenerationRow[] {
+    return this.#page(`tree_synced = 0 and state = 'stored'`, limit, skip);
   }
 
   /** @param digest of the content that was synced: another may have taken its place */
@@ -405,6 +462,32 @@ export class Catalog {
       ref.version,
       digest,
     );
+  }
+
+  /** Generations whose archive is needed no more: the tree lasts, and the cloud has its bytes. */
+  retirable(limit: number, skip: ReadonlySet<string>): GenerationRow[] {
+    return this.#page(
+      `archive_kept = 1 and tree_synced = 1 and status = 'verified' and state = 'stored'`,
+      limit,
+      skip,
+    );
+  }
+
+  setArchiveKept(ref: Ref, kept: boolean): void {
+    this.#run(
+      'update generations set archive_kept = ? where project_id = ? and version = ?',
+      kept ? 1 : 0,
+      ref.projectId,
+      ref.version,
+    );
+  }
+
+  #page(condition: string, limit: number, skip: ReadonlySet<string> = new Set()) {
+    const rows = this.#all<GenerationRow>(
+      `select * from generations where ${condition} order by project_id, version limit ?`,
+      Math.min(limit + skip.size, Number.MAX_SAFE_INTEGER),
+    );
+    return rows.filter((row) => !skip.has(contentName(row))).slice(0, limit);
   }
 
   // Reading -------------------------------------------------------------------------------------
@@ -448,7 +531,8 @@ export class Catalog {
 
   countByStatus(): Record<string, number> {
     const rows = this.#all<{ status: string; count: number }>(
-      `select status, count(*) as count from generations where state = 'stored' group by status`,
+      `select case when digest is null then 'local' else status end as status, count(*) as count
+       from generations where state = 'stored' group by 1`,
     );
     return Object.fromEntries(rows.map((row) => [row.status, row.count]));
   }
@@ -528,19 +612,15 @@ export class Catalog {
   }
 
   #get<T>(sql: string, ...values: SQLInputValue[]): T | null {
-    return (this.#prepare(sql).get(...values) as T | undefined) ?? null;
+    return this.#translated(() => (this.#prepare(sql).get(...values) as T | undefined) ?? null);
   }
 
   #all<T>(sql: string, ...values: SQLInputValue[]): T[] {
-    return this.#prepare(sql).all(...values) as T[];
+    return this.#translated(() => this.#prepare(sql).all(...values) as T[]);
   }
 
   #run(sql: string, ...values: SQLInputValue[]): void {
-    try {
-      this.#prepare(sql).run(...values);
-    } catch (error) {
-      throw fromSqlite(error);
-    }
+    this.#translated(() => this.#prepare(sql).run(...values));
   }
 
   #prepare(sql: string): StatementSync {
@@ -559,6 +639,11 @@ export type Sql = {
   run(sql: string, ...values: SQLInputValue[]): void;
 };
 
+/** Names a generation and what it holds: a replacement is another. */
+export function contentName(row: GenerationRow): string {
+  return `${formatRef(refOf(row))} ${row.digest}`;
+}
+
 /** The key of a row's archive in the bucket. */
 export function keyOf(row: GenerationRow): string {
   return row.object_key ?? objectKey(refOf(row));
@@ -570,11 +655,22 @@ export function refOf(row: GenerationRow): Ref {
 }
 
 const SQLITE_BUSY = 5;
+const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
+const SQLITE_NOTADB = 26;
 
 /** Translates what SQLite says, once, where it enters. */
 function fromSqlite(error: unknown): unknown {
-  const code = (error as { errcode?: number }).errcode;
+  if (error instanceof StorageError) return error;
+  // The low byte is the code, the rest says more.
+  const code = ((error as { errcode?: number }).errcode ?? 0) & 0xff;
+  if (code === SQLITE_CORRUPT || code === SQLITE_NOTADB) {
+    return new StorageError(
+      'corrupt',
+      'Cannot use the catalog: it is damaged. The next start makes it again from the disk',
+      { cause: error },
+    );
+  }
   if (code === SQLITE_FULL) {
     return new StorageError('disk_full', 'Cannot write the catalog: the disk is full', {
       cause: error,

@@ -1,7 +1,20 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+
+/** How long a lock is waited for that somebody looks at, in milliseconds. */
+const BUSY_MS = 10_000;
+const SUFFIX = '.lock';
+const URL_SUFFIX = '.url';
 
 /**
  * This process among others on one store. It holds a lock of the kernel on a file of its own
@@ -17,7 +30,9 @@ export class Instance {
     this.#folder = folder;
     mkdirSync(folder, { recursive: true });
     this.#lock = new DatabaseSync(this.#file(this.id));
-    this.#lock.exec('pragma locking_mode = exclusive; begin exclusive');
+    this.#lock.exec(
+      `pragma busy_timeout = ${BUSY_MS}; pragma locking_mode = exclusive; begin exclusive`,
+    );
   }
 
   /** Tells whether an instance no longer runs. */
@@ -28,7 +43,8 @@ export class Instance {
     let lock: DatabaseSync | null = null;
     try {
       lock = new DatabaseSync(file);
-      lock.exec('pragma busy_timeout = 0; begin exclusive');
+      // Reading: two that look at the same time must not take each other for the instance.
+      lock.exec('pragma busy_timeout = 0; select count(*) from sqlite_master');
       return true;
     } catch {
       return false;
@@ -37,18 +53,55 @@ export class Instance {
     }
   }
 
-  /** Forgets an instance that is gone, once nothing refers to it. */
+  /** The other instances: those that run, and those that ended without closing. */
+  others(): { running: string[]; gone: string[] } {
+    const ids = readdirSync(this.#folder)
+      .filter((name) => name.endsWith(SUFFIX))
+      .map((name) => name.slice(0, -SUFFIX.length))
+      .filter((id) => id !== this.id);
+    const { running = [], gone = [] } = Object.groupBy(ids, (id) =>
+      this.isGone(id) ? 'gone' : 'running',
+    );
+    return { running, gone };
+  }
+
+  /** Lets other instances know under which URL this one serves. */
+  announce(url: string): void {
+    const temporary = `${this.#urlFile(this.id)}.new`;
+    writeFileSync(temporary, url);
+    renameSync(temporary, this.#urlFile(this.id));
+  }
+
+  /** The URL under which a running instance serves; `null` where none does. */
+  announced(): string | null {
+    const serving = readdirSync(this.#folder)
+      .filter((name) => name.endsWith(URL_SUFFIX))
+      .map((name) => name.slice(0, -URL_SUFFIX.length));
+    for (const id of serving) {
+      if (!this.isGone(id)) return readFileSync(this.#urlFile(id), 'utf8');
+    }
+    return null;
+  }
+
+  /** Forgets an instance that is gone, once what it left is settled. */
   forget(id: string): void {
     rmSync(this.#file(id), { force: true });
     rmSync(`${this.#file(id)}-journal`, { force: true });
+    rmSync(this.#urlFile(id), { force: true });
   }
 
-  close(): void {
+  /** @param clean whether all is in order; else the next start looks at everything */
+  close(clean = true): void {
     this.#lock.close();
-    this.forget(this.id);
+    if (clean) this.forget(this.id);
+    else rmSync(this.#urlFile(this.id), { force: true });
   }
 
   #file(id: string): string {
-    return join(this.#folder, `${id}.lock`);
+    return join(this.#folder, `${id}${SUFFIX}`);
+  }
+
+  #urlFile(id: string): string {
+    return join(this.#folder, `${id}${URL_SUFFIX}`);
   }
 }

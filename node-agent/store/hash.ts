@@ -5,10 +5,11 @@ export function sha256Hex(content: string | Uint8Array): string {
   return createHash('sha256').update(content).digest('hex');
 }
 
-/** Hashes a file in pieces: sha256 for what is recorded, MD5 for what the eTag says. */
-export async function hashFile(
-  path: string,
-): Promise<{ bytes: number; sha256: string; md5: string }> {
+/** What an archive is: sha256 for what is recorded, MD5 for what the eTag says. */
+export type ArchiveFacts = Readonly<{ bytes: number; sha256: string; md5: string }>;
+
+/** Hashes a file in pieces. */
+export async function hashFile(path: string): Promise<ArchiveFacts> {
   const sha256 = createHash('sha256');
   const md5 = createHash('md5');
   let bytes = 0;

@@ -23,6 +23,10 @@ export class Layout {
   get staging(): string {
     return join(this.own, 'staging');
   }
+  /** Held by the one process that is just opening the catalog. */
+  get openLock(): string {
+    return join(this.own, 'open.lock');
+  }
   /** One locked file for each running instance. */
   get instances(): string {
     return join(this.own, 'instances');
@@ -31,6 +35,11 @@ export class Layout {
   /** Journals of replacements that are under way. */
   get replacing(): string {
     return join(this.own, 'replacing');
+  }
+
+  /** Signs this host's own download URLs. */
+  get urlKey(): string {
+    return join(this.own, 'url-key');
   }
 
   project(projectId: string): string {
@@ -64,6 +73,8 @@ export class Layout {
 export const inGeneration = {
   manifest: (folder: string) => join(folder, 'manifest.json'),
   archive: (folder: string) => join(folder, 'archive.tar.gz'),
+  /** What the archive is, also where it is gone. */
+  archiveFacts: (folder: string) => join(folder, 'archive.json'),
   blockIndex: (folder: string) => join(folder, 'archive.index.json'),
   /** Marks a generation that took the place of another: its archive has a key of its own. */
   replacement: (folder: string) => join(folder, 'replacement'),

@@ -177,7 +177,8 @@ function keptMode(mode: number | undefined): number {
   return ((mode ?? DEFAULT_MODE) & 0o777) | 0o600;
 }
 
-function* readChecked(file: string, entry: ManifestEntry): Iterable<Uint8Array> {
+/** Reads a file in pieces; throws at its end where it is not what was hashed. */
+export function* readChecked(file: string, entry: ManifestEntry): Iterable<Uint8Array> {
   const hash = createHash('sha256');
   for (const piece of readPieces(file)) {
     hash.update(piece);

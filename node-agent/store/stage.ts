@@ -1,7 +1,7 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type BlockIndex, formatManifest, packArchive } from '../archive/pack.ts';
+import { formatManifest, type Packed, packArchive, type ReadFile } from '../archive/pack.ts';
 import {
   type CompleteManifest,
   digestText,
@@ -10,7 +10,7 @@ import {
   type Ref,
 } from '../contract.ts';
 import { syncFolder } from './durable.ts';
-import { sha256Hex } from './hash.ts';
+import { type ArchiveFacts, sha256Hex } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { type Inventory, type Source, takeInventory } from './source.ts';
 
@@ -33,7 +33,7 @@ export type Staged = Readonly<{
   digest: string;
   sourceBytes: number;
   fileCount: number;
-  archive: { bytes: number; sha256: string; md5: string };
+  archive: ArchiveFacts;
 }>;
 
 /**
@@ -49,10 +49,8 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
   const inPlace = input.source.kind === 'staged';
   if (!inPlace) mkdirSync(folder);
   if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', { flag: 'wx' });
-  const archive = inGeneration.archive(folder);
-  const packed = writeArchive(archive, manifest, inventory);
-  if (packed.blockIndex !== null) writeIndex(folder, packed.blockIndex);
-  const synced = syncFile(archive).then(() => syncFolder(folder));
+  const archive = writeArchive(folder, manifest, (_, path) => inventory.read(path));
+  const synced = syncFile(inGeneration.archive(folder)).then(() => syncFolder(folder));
   try {
     if (!inPlace) writeTree(inGeneration.source(folder), inventory.entries, inventory);
     writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), { flag: 'wx' });
@@ -63,25 +61,8 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
     digest: manifest.digest,
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
-    archive: { bytes: packed.bytes, sha256: packed.sha256, md5: packed.md5 },
+    archive,
   };
-
-  function writeArchive(path: string, content: CompleteManifest, files: Inventory) {
-    const fd = openSync(path, 'wx');
-    try {
-      return packArchive(
-        content,
-        (_, file) => files.read(file),
-        (bytes) => writeAll(fd, bytes),
-      );
-    } finally {
-      closeSync(fd);
-    }
-  }
-
-  function writeIndex(into: string, index: BlockIndex) {
-    writeFileSync(inGeneration.blockIndex(into), JSON.stringify(index), { flag: 'wx' });
-  }
 
   function makeManifest({ createdAt, metadata }: StageInput, files: Inventory): CompleteManifest {
     return {
@@ -100,6 +81,32 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
       artifacts: [],
     };
   }
+}
+
+/**
+ * Writes the archive into the folder of a generation, and beside it what it is and where its
+ * blocks are. Nothing is synced.
+ */
+export function writeArchive(
+  folder: string,
+  manifest: CompleteManifest,
+  read: ReadFile,
+): ArchiveFacts {
+  const fd = openSync(inGeneration.archive(folder), 'wx');
+  let packed: Packed;
+  try {
+    packed = packArchive(manifest, read, (bytes) => writeAll(fd, bytes));
+  } finally {
+    closeSync(fd);
+  }
+  const { bytes, sha256, md5, blockIndex } = packed;
+  writeJson(inGeneration.archiveFacts(folder), { bytes, sha256, md5 });
+  if (blockIndex !== null) writeJson(inGeneration.blockIndex(folder), blockIndex);
+  return { bytes, sha256, md5 };
+}
+
+function writeJson(path: string, value: unknown): void {
+  writeFileSync(path, JSON.stringify(value), { flag: 'wx' });
 }
 
 /** The digest that a source would have, with nothing written. */

@@ -25,6 +25,8 @@ import {
   StorageError,
 } from '../contract.ts';
 import { fromFileSystem, makeFolder, syncFolder, writeFileDurably } from './durable.ts';
+import { describeFlat, flatRef, flatSource, listFlat, mayBeFlat } from './flat.ts';
+import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import type { Source } from './source.ts';
 import type { Staged, StageInput } from './stage.ts';
@@ -44,6 +46,9 @@ export type SaveDetails = Readonly<{
   ownerId: string | null;
 }>;
 
+/** A generation that can be read where it lies. Paths are absolute. */
+export type StoredGeneration = Readonly<{ path: string; sourcePath: string; manifest: Manifest }>;
+
 /** A replacement that is under way. Paths are absolute. */
 type Journal = Readonly<{ ref: Ref; staged: string; trash: string }>;
 
@@ -53,6 +58,7 @@ export type StageWork = {
   digest(source: Source, limits: Limits): Promise<string>;
   sync(folder: string): Promise<void>;
   repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean>;
+  repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;
 };
 
 /** Generations on disk: the truth. Nothing here knows of catalog or cloud. */
@@ -246,19 +252,71 @@ export class Store {
   }
 
   /**
-   * The manifest of a generation; `null` where it is not on disk.
+   * What is on disk of a generation, also of a flat project; `null` where nothing is.
    *
    * @throws StorageError `corrupt`
    */
-  findManifest(ref: Ref): Manifest | null {
-    const path = inGeneration.manifest(this.layout.generation(ref));
-    const text = readOrNull(path);
-    return text === null ? null : parseManifest(text, path);
+  find(ref: Ref): StoredGeneration | null {
+    const path = this.layout.generation(ref);
+    const file = inGeneration.manifest(path);
+    const text = readOrNull(file);
+    if (text !== null) {
+      return { path, sourcePath: inGeneration.source(path), manifest: parseManifest(text, file) };
+    }
+    if (!mayBeFlat(ref) || listFlat(this.layout, ref.projectId).length === 0) return null;
+    return {
+      path: this.layout.project(ref.projectId),
+      sourcePath: flatSource(this.layout, ref.projectId),
+      manifest: describeFlat(this.layout, ref.projectId),
+    };
   }
 
   /** @throws StorageError `not_found`, `corrupt` */
   readManifest(ref: Ref): Manifest {
-    return this.findManifest(ref) ?? notHere(ref);
+    return (this.find(ref) ?? notHere(ref)).manifest;
+  }
+
+  /** Which generation lies on disk under a version; `null` where none does. */
+  locate(projectId: string, version: number): Ref | null {
+    for (const name of listFolder(this.layout.generations(projectId))) {
+      const parsed = parseFolderName(name);
+      if (parsed?.version === version) return { projectId, ...parsed };
+    }
+    const flat = flatRef(projectId);
+    const isFlat = version === flat.version && listFlat(this.layout, projectId).length > 0;
+    return isFlat && !existsSync(this.layout.tombstone(flat)) ? flat : null;
+  }
+
+  /** What the archive of a generation is; `null` where that is not written down. */
+  readArchiveFacts(ref: Ref): ArchiveFacts | null {
+    const text = readOrNull(inGeneration.archiveFacts(this.layout.generation(ref)));
+    try {
+      return text === null ? null : (JSON.parse(text) as ArchiveFacts);
+    } catch {
+      // Emptied or zeroed by a power loss; the archive itself was synced.
+      return null;
+    }
+  }
+
+  /**
+   * The archive of a generation; packed again from the tree where it was retired.
+   *
+   * @throws StorageError `corrupt` where the tree is not what its manifest says
+   */
+  async archive(ref: Ref): Promise<ArchiveFacts & { path: string }> {
+    const folder = this.layout.generation(ref);
+    const path = inGeneration.archive(folder);
+    if (existsSync(path)) {
+      return { path, ...(this.readArchiveFacts(ref) ?? (await hashFile(path))) };
+    }
+    const scratch = join(this.#staging, randomUUID());
+    return { path, ...(await this.#work.repack({ folder, scratch })) };
+  }
+
+  /** Removes an archive that is needed no more. What it is stays known. */
+  retireArchive(ref: Ref): void {
+    if (this.readArchiveFacts(ref) === null) return;
+    rmSync(inGeneration.archive(this.layout.generation(ref)), { force: true });
   }
 
   /** Where blocks are in the archive; `null` for small ones, which are read whole. */
@@ -290,10 +348,17 @@ export class Store {
       }
       if (existsSync(this.layout.generation(ref))) {
         renameSync(this.layout.generation(ref), trash);
-        await rm(trash, { recursive: true, force: true });
-      }
+      } else if (mayBeFlat(ref)) this.#moveFlat(ref.projectId, trash);
+      await rm(trash, { recursive: true, force: true });
     } catch (error) {
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
+    }
+  }
+
+  #moveFlat(projectId: string, to: string): void {
+    mkdirSync(to);
+    for (const name of listFlat(this.layout, projectId)) {
+      renameSync(join(this.layout.project(projectId), name), join(to, name));
     }
   }
 
@@ -320,15 +385,18 @@ export class Store {
     }
   }
 
-  /** Walks all that is on disk: generations in place, and tombstones. */
+  /** Walks all that is on disk: generations in place, flat projects, and tombstones. */
   *scan(): Iterable<{ ref: Ref; deletedAt: string | null }> {
     for (const projectId of listFolder(this.layout.root).filter(isId)) {
-      for (const name of listFolder(this.layout.generations(projectId))) {
+      const found = listFolder(this.layout.generations(projectId)).flatMap((name) => {
         const parsed = parseFolderName(name);
-        if (parsed === null) continue;
-        const ref = { projectId, ...parsed };
-        if (this.has(ref) && !existsSync(this.layout.tombstone(ref)))
-          yield { ref, deletedAt: null };
+        return parsed === null ? [] : [{ projectId, ...parsed }];
+      });
+      const flat = flatRef(projectId);
+      const versionIsTaken = found.some(({ version }) => version === flat.version);
+      if (!versionIsTaken && listFlat(this.layout, projectId).length > 0) found.push(flat);
+      for (const ref of found) {
+        if (!existsSync(this.layout.tombstone(ref))) yield { ref, deletedAt: null };
       }
       for (const name of listFolder(this.layout.tombstones(projectId))) {
         const parsed = parseFolderName(name.replace(/\.json$/, ''));

@@ -2,18 +2,30 @@ import { createHash } from 'node:crypto';
 import {
   closeSync,
   createReadStream,
+  existsSync,
   fsyncSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { unpackArchive } from '../archive/unpack.ts';
-import { type Limits, type ManifestEntry, parseManifest, StorageError } from '../contract.ts';
+import {
+  isComplete,
+  type Limits,
+  type ManifestEntry,
+  parseManifest,
+  StorageError,
+} from '../contract.ts';
 import { syncFolder } from './durable.ts';
+import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration } from './layout.ts';
+import { readChecked } from './source.ts';
+import { writeArchive } from './stage.ts';
 
 /** Makes everything in the folder of a generation last. Until then the archive vouches for it. */
 export function syncTree(folder: string): void {
@@ -54,6 +66,8 @@ export async function repairTree(input: {
     rmSync(inGeneration.source(folder), { recursive: true, force: true });
     renameSync(inGeneration.source(scratch), inGeneration.source(folder));
     renameSync(inGeneration.manifest(scratch), inGeneration.manifest(folder));
+    const facts = await hashFile(inGeneration.archive(folder));
+    writeFileSync(inGeneration.archiveFacts(folder), JSON.stringify(facts));
     syncTree(folder);
     return true;
   } catch (error) {
@@ -66,6 +80,51 @@ export async function repairTree(input: {
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/**
+ * Makes the archive of a generation again from its tree. What it is is written before it is in
+ * place: it may be packed a little differently by another version of Node.
+ *
+ * @param scratch a folder to make and remove, on the same file system
+ * @throws StorageError `corrupt` where the tree is not what the manifest says
+ */
+export function repackTree(input: { folder: string; scratch: string }): ArchiveFacts {
+  const { folder, scratch } = input;
+  const path = inGeneration.manifest(folder);
+  const manifest = parseManifest(readFileSync(path, 'utf8'), path);
+  if (!isComplete(manifest)) {
+    throw new StorageError('corrupt', `Cannot pack "${folder}": its manifest has no hashes`);
+  }
+  const entries = {
+    source: byPath(manifest.entries),
+    artifacts: byPath(manifest.artifacts),
+  };
+  mkdirSync(scratch);
+  try {
+    const facts = writeArchive(scratch, manifest, (kind, name) =>
+      readChecked(join(folder, kind, name), entries[kind].get(name)!),
+    );
+    syncTree(scratch);
+    for (const part of ['archiveFacts', 'blockIndex', 'archive'] as const) {
+      const made = inGeneration[part](scratch);
+      if (existsSync(made)) renameSync(made, inGeneration[part](folder));
+      syncFolder(folder);
+    }
+    return facts;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code !== 'ENOENT' && code !== 'conflict') throw error;
+    throw new StorageError('corrupt', `Cannot pack "${folder}": ${(error as Error).message}`, {
+      cause: error,
+    });
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+function byPath(entries: readonly ManifestEntry[]): Map<string, ManifestEntry> {
+  return new Map(entries.map((entry) => [entry.path, entry]));
 }
 
 async function isWhole(folder: string): Promise<boolean> {

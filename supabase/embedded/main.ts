@@ -1,6 +1,6 @@
 /** `npm run stack`: the embedded stack alone, for development. */
 import { parseArgs } from 'node:util';
-import { onStop } from './signals.ts';
+import { onStop } from '../../node-agent/cli/signals.ts';
 import { startStack } from './stack.ts';
 
 const { values } = parseArgs({

@@ -46,7 +46,7 @@ comment on table public.storage_generations is
 create index storage_generations_listed
   on public.storage_generations (project_id, version desc) where deleted_at is null;
 create index storage_generations_tombstones
-  on public.storage_generations (deleted_at) where deleted_at is not null;
+  on public.storage_generations (deleted_at, project_id, version) where deleted_at is not null;
 
 create table public.storage_manifests (
   project_id text not null,
@@ -497,6 +497,32 @@ $$;
 comment on function public.storage_record_removal is
   'Notes that the object of a deleted generation is out of the bucket.';
 
+create function public.storage_list_tombstones(
+  p_limit integer,
+  p_after_deleted_at timestamptz default null,
+  p_after_project_id text default null,
+  p_after_version integer default null
+)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(page) order by page.deleted_at, page.project_id, page.version), '[]')
+  from (
+    select project_id, version, generation_id, deleted_at
+    from public.storage_generations
+    where deleted_at is not null
+      and (deleted_at, project_id, version) > (
+        coalesce(p_after_deleted_at, '-infinity'), coalesce(p_after_project_id, ''),
+        coalesce(p_after_version, 0)
+      )
+    order by deleted_at, project_id, version
+    limit p_limit
+  ) page
+$$;
+comment on function public.storage_list_tombstones is
+  'A page of what was deleted, oldest first, after the given position: hosts remove it.';
+
 -- Who may call -------------------------------------------------------------------------------
 -- PostgreSQL lets everybody execute a new function, and hosted Supabase grants it to anon too.
 
@@ -505,7 +531,8 @@ declare
   called record;
   for_the_agent constant text[] := array[
     'storage_bury_generation', 'storage_reserve_generation', 'storage_record_generation',
-    'storage_replace_generation', 'storage_record_deletion', 'storage_record_removal'
+    'storage_replace_generation', 'storage_record_deletion', 'storage_record_removal',
+    'storage_list_tombstones'
   ];
   for_users constant text[] := array[
     'storage_generation_json', 'storage_list_projects', 'storage_list_generations',

@@ -8,6 +8,8 @@ test('an empty environment keeps everything on this host', () => {
   expect(readConfig({})).toEqual({
     storePath: join(process.cwd(), 'storage/projects'),
     cloud: null,
+    cleanupEveryMs: null,
+    daemon: { host: '127.0.0.1', port: 8787, publicUrl: null },
     uploadConcurrency: 4,
     cache: {
       path: join(process.cwd(), 'storage/cache'),

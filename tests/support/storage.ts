@@ -16,6 +16,7 @@ export async function openTestStorage(options: Partial<StorageOptions> = {}): Pr
     cloud: null,
     uploadConcurrency: 4,
     cache: await testCache(),
+    cleanupEveryMs: null,
     ...options,
   });
   onTestFinished(() => storage.close({ drainMs: 0 }));

@@ -48,6 +48,12 @@ export type Manifest = v.InferOutput<typeof ManifestSchema>;
 export type CompleteManifest = Manifest &
   Required<Pick<Manifest, 'schema' | 'digest' | 'entries' | 'artifacts'>>;
 
+/** Whether this system wrote it. */
+export function isComplete(manifest: Manifest): manifest is CompleteManifest {
+  const { schema, digest, entries, artifacts } = manifest;
+  return [schema, digest, entries, artifacts].every((field) => field !== undefined);
+}
+
 /**
  * Reads the text of a `manifest.json`.
  *

@@ -5,8 +5,8 @@
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { onStop } from '../../../node-agent/cli/signals.ts';
 import { StorageError, toProblem } from '../../../node-agent/contract.ts';
-import { onStop } from '../signals.ts';
 import { startHouse } from './house.ts';
 import { runPath } from './path.ts';
 import { printGuide, printReport } from './report.ts';

@@ -4,13 +4,13 @@
  *
  * @param close ends what runs; resolves to the exit code
  */
-export function onStop(close: () => Promise<number>): void {
+export function onStop(close: (signal: 'SIGINT' | 'SIGTERM') => Promise<number>): void {
   let stopping = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
       if (stopping) process.exit(130);
       stopping = true;
-      close().then(
+      close(signal).then(
         (code) => process.exit(code),
         () => process.exit(1),
       );

@@ -1,0 +1,63 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import type { Storage } from '../agent.ts';
+import type { DaemonConfig } from '../config.ts';
+import { StorageError } from '../contract.ts';
+import { createApp } from './app.ts';
+
+export type Daemon = {
+  /** The address it listens on. */
+  url: string;
+  /** Takes no more requests and lets those that run finish for a bounded time. */
+  close(): Promise<void>;
+};
+
+/** How long requests that run may take to finish at the end, in milliseconds. */
+const FINISH_MS = 5000;
+
+/**
+ * Serves a storage over HTTP.
+ *
+ * @throws StorageError `conflict` where the port is taken, `invalid_input` where the address is not ours
+ */
+export async function serve(
+  storage: Storage,
+  config: DaemonConfig,
+  onProblem: (error: unknown) => void,
+): Promise<Daemon> {
+  const server = createAdaptorServer({ fetch: createApp({ storage, onProblem }).fetch });
+  server.listen(config.port, config.host);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    throw cannotListen(error, config);
+  }
+  const { port } = server.address() as AddressInfo;
+  const host = config.host.includes(':') ? `[${config.host}]` : config.host;
+  const url = `http://${host}:${port}`;
+  storage.announce(config.publicUrl ?? url);
+  return {
+    url,
+    async close() {
+      const closed = once(server, 'close');
+      server.close();
+      const timer = setTimeout(
+        () => 'closeAllConnections' in server && server.closeAllConnections(),
+        FINISH_MS,
+      );
+      if ('closeIdleConnections' in server) server.closeIdleConnections();
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+function cannotListen(error: unknown, { host, port }: DaemonConfig): StorageError {
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  const [kind, why] =
+    code === 'EADDRINUSE'
+      ? (['conflict', 'another process listens there. Set AGENT_PORT to another port'] as const)
+      : (['invalid_input', `${code}. AGENT_HOST must be an address of this host`] as const);
+  return new StorageError(kind, `Cannot listen on ${host}:${port}: ${why}`, { cause: error });
+}

@@ -1,0 +1,65 @@
+import { mkdirSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Storage } from './agent.ts';
+import { Cache } from './cache/cache.ts';
+import { DEFAULT_LIMITS, StorageError } from './contract.ts';
+import { openCatalog } from './outbox/open-catalog.ts';
+import { reconcile } from './reconcile.ts';
+import { fromFileSystem } from './store/durable.ts';
+import { Layout } from './store/layout.ts';
+import { Store } from './store/store.ts';
+import type { StorageOptions } from './types.ts';
+import { Workers } from './workers.ts';
+
+/** Opens the storage of a generator host. Several processes may have the same one open. */
+export async function openStorage(given: StorageOptions): Promise<Storage> {
+  if (process.platform === 'win32') {
+    throw new StorageError('invalid_input', 'Cannot open the storage: Windows is not supported');
+  }
+  const options = { ...given, storePath: resolve(given.storePath) };
+  const layout = new Layout(options.storePath);
+  try {
+    mkdirSync(layout.staging, { recursive: true });
+  } catch (error) {
+    throw fromFileSystem(error, `open the store "${options.storePath}"`);
+  }
+  const opened: (() => unknown)[] = [];
+  try {
+    return await openParts(options, layout, opened);
+  } catch (error) {
+    for (const close of opened.reverse()) await close();
+    throw error;
+  }
+}
+
+async function openParts(
+  options: StorageOptions,
+  layout: Layout,
+  opened: (() => unknown)[],
+): Promise<Storage> {
+  const onProblem = options.onProblem ?? (() => {});
+  const { instance, catalog, gone } = openCatalog({
+    catalog: layout.catalog,
+    instances: layout.instances,
+    openLock: layout.openLock,
+    onProblem,
+  });
+  opened.push(() => instance.close(false));
+  opened.push(() => catalog.close());
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  const now = options.now ?? Date.now;
+  const workers = new Workers();
+  opened.push(() => workers.close());
+  const store = new Store(layout, limits, instance.id, workers);
+  const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
+  await reconcile({ store, catalog, instance, now, onProblem });
+  await cache.sweepStaging((id) => instance.isGone(id));
+  for (const id of gone) instance.forget(id);
+  return new Storage({ ...options, onProblem, limits, now }, layout, {
+    instance,
+    catalog,
+    store,
+    cache,
+    workers,
+  });
+}

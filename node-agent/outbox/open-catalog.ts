@@ -1,0 +1,96 @@
+import { existsSync, renameSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { StorageError } from '../contract.ts';
+import { Catalog } from './catalog.ts';
+import { Instance } from './instance.ts';
+
+/** How long an opening waits for that of another process, in milliseconds. */
+const WAIT_MS = 30_000;
+
+export type Opened = Readonly<{
+  instance: Instance;
+  catalog: Catalog;
+  /** Instances that ended without closing. */
+  gone: readonly string[];
+}>;
+
+/**
+ * Joins the instances on a store and opens its catalog. One that is damaged is set aside, and an
+ * empty one takes its place: it is an index of the disk. One process at a time does this, so that
+ * whoever is found running has the catalog open already.
+ *
+ * @throws StorageError `corrupt` where the catalog is damaged and others have it open
+ */
+export function openCatalog(paths: {
+  catalog: string;
+  instances: string;
+  openLock: string;
+  /** Told where a damaged catalog was set aside. */
+  onProblem: (error: unknown) => void;
+}): Opened {
+  const lock = new DatabaseSync(paths.openLock);
+  try {
+    lock.exec(`pragma busy_timeout = ${WAIT_MS}; begin exclusive`);
+    const instance = new Instance(paths.instances);
+    try {
+      const { running, gone } = instance.others();
+      const catalog = open(paths.catalog, { running, gone }, paths.onProblem);
+      return { instance, catalog, gone };
+    } catch (error) {
+      instance.close();
+      throw error;
+    }
+  } finally {
+    lock.close();
+  }
+}
+
+function open(
+  path: string,
+  others: { running: string[]; gone: string[] },
+  onProblem: (error: unknown) => void,
+): Catalog {
+  try {
+    return openChecked(path, others.gone.length > 0);
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
+    if (others.running.length > 0) {
+      throw new StorageError(
+        'corrupt',
+        `Cannot open "${path}": it is damaged, and other processes have it open. Stop them, then start again`,
+        { cause: error },
+      );
+    }
+    const aside = setAside(path);
+    const catalog = new Catalog(path);
+    onProblem(
+      new StorageError(
+        'corrupt',
+        `Cannot use the catalog "${path}": it is damaged. It was set aside as "${aside}" and is made again from the disk`,
+        { cause: error },
+      ),
+    );
+    return catalog;
+  }
+}
+
+/** After an unclean stop every page is looked at: damage is found now, not in a month. */
+function openChecked(path: string, afterUncleanStop: boolean): Catalog {
+  const catalog = new Catalog(path);
+  try {
+    if (afterUncleanStop) catalog.check();
+    return catalog;
+  } catch (error) {
+    catalog.close();
+    throw error;
+  }
+}
+
+function setAside(path: string): string {
+  let aside = `${path}.damaged`;
+  for (let n = 2; existsSync(aside); n++) aside = `${path}.damaged-${n}`;
+  for (const suffix of ['', '-wal', '-shm']) {
+    if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+  }
+  return aside;
+}

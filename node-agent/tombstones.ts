@@ -1,0 +1,59 @@
+import type { Cache } from './cache/cache.ts';
+import type { CloudRecords, CloudTombstone, TombstonePosition } from './cloud/records.ts';
+import type { Catalog } from './outbox/catalog.ts';
+import type { Store } from './store/store.ts';
+
+type Parts = Readonly<{
+  store: Store;
+  cache: Cache;
+  catalog: Catalog;
+  records: CloudRecords;
+  now: () => number;
+}>;
+
+const PAGE = 500;
+
+/**
+ * A tombstone bears the time at which its transaction began and is seen when that ends: so far
+ * back each poll looks again.
+ */
+const OVERLAP_MS = 10 * 60_000;
+
+/**
+ * Learns from the tombstones in the database what the web app or another host deleted, and removes
+ * it here.
+ *
+ * @returns how many generations or cached copies went
+ */
+export async function learnDeletions(parts: Parts): Promise<number> {
+  const { catalog, records } = parts;
+  let removed = 0;
+  let position = startFrom(catalog.tombstonesSeen);
+  for (;;) {
+    const page = await records.listTombstones(position, PAGE);
+    for (const tombstone of page) if (await remove(parts, tombstone)) removed++;
+    position = page.at(-1) ?? position;
+    if (page.length > 0) catalog.setTombstonesSeen(page.at(-1)!.deleted_at);
+    if (page.length < PAGE) return removed;
+  }
+}
+
+function startFrom(seen: string | null): TombstonePosition | null {
+  if (seen === null) return null;
+  const deletedAt = new Date(Date.parse(seen) - OVERLAP_MS).toISOString();
+  return { deleted_at: deletedAt, project_id: '', version: 0 };
+}
+
+async function remove(parts: Parts, tombstone: CloudTombstone): Promise<boolean> {
+  const { store, cache, catalog, now } = parts;
+  const { project_id: projectId, version, generation_id: generationId } = tombstone;
+  const ref = { projectId, version, generationId };
+  const cached = cache.find(projectId, version, generationId);
+  if (cached !== null) await cache.evict(cached);
+  const row = catalog.find(projectId, version);
+  // Another generation may have the version here: its own reservation settles that.
+  if (row?.generation_id !== generationId || row.state !== 'stored') return cached !== null;
+  await store.bury(ref, new Date(tombstone.deleted_at).toISOString());
+  catalog.bury(ref, tombstone.deleted_at, now());
+  return true;
+}

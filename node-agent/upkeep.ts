@@ -1,0 +1,108 @@
+import { type Catalog, contentName, type GenerationRow, refOf } from './outbox/catalog.ts';
+import type { Instance } from './outbox/instance.ts';
+import type { Store } from './store/store.ts';
+
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  instance: Instance;
+  onProblem: (error: unknown) => void;
+}>;
+
+/** Rows that are looked at at once. */
+const PAGE = 100;
+
+/**
+ * What is done for generations after the answer: trees that so far only their archives vouch for
+ * are made to last, one after another since each costs as many fsyncs as it has files; then
+ * archives go whose bytes are proven to be in the cloud.
+ */
+export class Upkeep {
+  readonly #parts: Parts;
+  /** What failed is left to the next start: it must not keep the rest waiting. */
+  readonly #failed = new Set<string>();
+  #running: Promise<void> | null = null;
+  #again = false;
+  #stopped = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Looks for work now. */
+  wake(): void {
+    this.#again = true;
+    if (this.#stopped || this.#running !== null) return;
+    this.#running = this.#run()
+      .catch((error: unknown) => this.#tell(error))
+      .finally(() => {
+        this.#running = null;
+      });
+  }
+
+  /** Ends after the generation that is worked on. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { store, catalog } = this.#parts;
+    while (this.#again) {
+      this.#again = false;
+      await this.#each(
+        (skip) => catalog.unsynced(PAGE, skip),
+        async (row) => {
+          const ref = refOf(row);
+          if (store.has(ref)) await store.syncTree(ref);
+          catalog.setTreeSynced(ref, row.digest);
+        },
+      );
+      await this.#each(
+        (skip) => catalog.retirable(PAGE, skip),
+        async (row) => this.#retire(row),
+      );
+    }
+  }
+
+  async #each(
+    next: (skip: ReadonlySet<string>) => GenerationRow[],
+    work: (row: GenerationRow) => Promise<void>,
+  ): Promise<void> {
+    for (let rows = next(this.#failed); rows.length > 0; rows = next(this.#failed)) {
+      for (const row of rows) {
+        if (this.#stopped) return;
+        try {
+          await work(row);
+        } catch (error) {
+          this.#failed.add(contentName(row));
+          this.#tell(error);
+        }
+      }
+    }
+  }
+
+  /** In one breath: nobody of this process comes between, and the hold keeps others away. */
+  #retire(seen: GenerationRow): void {
+    const { store, catalog, instance } = this.#parts;
+    const ref = refOf(seen);
+    if (!catalog.hold(ref, instance.id)) {
+      this.#failed.add(contentName(seen));
+      return;
+    }
+    try {
+      const row = catalog.find(ref.projectId, ref.version);
+      if (row?.status !== 'verified' || row.digest !== seen.digest) return;
+      store.retireArchive(ref);
+      catalog.setArchiveKept(ref, false);
+    } finally {
+      catalog.release(ref);
+    }
+  }
+
+  #tell(error: unknown): void {
+    try {
+      this.#parts.onProblem(error);
+    } catch {}
+  }
+}

@@ -1,0 +1,174 @@
+/** The catalog is an index of the disk: lost, damaged or old, it is made again. */
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { expect, test } from 'vitest';
+import type { Storage } from '../../node-agent/index.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
+import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+import { readTree } from '../support/tree.ts';
+
+const FILES = { 'a/b.txt': 'b', c: 'c'.repeat(3000) };
+const OWNER = 'c0ffee00-0000-4000-8000-000000000001';
+
+test.each<[string, (catalog: string) => void]>([
+  ['lost', (catalog) => rmSync(catalog)],
+  ['empty', (catalog) => truncateSync(catalog, 0)],
+  ['cut short', (catalog) => truncateSync(catalog, 5000)],
+  ['something else', (catalog) => writeFileSync(catalog, 'no database at all'.repeat(500))],
+  [
+    'damaged in the middle, found after an unclean stop',
+    (catalog) => {
+      overwrite(catalog, 4096, statSync(catalog).size - 4096);
+      // What a killed process leaves.
+      writeFileSync(join(catalog, '../instances/gone.lock'), '');
+    },
+  ],
+  [
+    'of an older version of ours',
+    (catalog) => {
+      const db = new DatabaseSync(catalog);
+      db.exec('drop table jobs; pragma user_version = 1');
+      db.close();
+    },
+  ],
+])('a catalog that is %s is made again: nothing is lost, nothing comes back', async (_, damage) => {
+  const storePath = await tempFolder();
+  const first = await openTestStorage({ storePath });
+  const kept = await first.save({ projectId: 'p', ownerId: OWNER, files: FILES });
+  const replaced = await first.save({ projectId: 'p', generationId: 'r', files: { a: 'old' } });
+  await first.save({ ...replaced, files: { a: 'new' }, replace: true });
+  const deleted = await first.save({ projectId: 'p', files: { a: 'deleted' } });
+  await first.delete(deleted);
+  const before = await describe(first);
+  await first.close();
+  damage(join(storePath, '.codebegen-storage/catalog.sqlite'));
+
+  const second = await openTestStorage({ storePath });
+  expect(await describe(second)).toEqual(before);
+  expect(readTree((await second.get(kept)).sourcePath)).toEqual({
+    'a/b.txt': Buffer.from('b'),
+    c: Buffer.from('c'.repeat(3000)),
+  });
+  await expect(second.get(deleted)).rejects.toMatchObject({ code: 'not_found' });
+  expect((await second.save({ projectId: 'p', files: { a: '4' } })).version).toBe(4);
+  await second.close();
+  expect(readdirSync(join(storePath, '.codebegen-storage/instances'))).toEqual([]);
+});
+
+test('a damaged catalog is kept aside and told of, and not touched while others have it open', async () => {
+  const storePath = await tempFolder();
+  const running = await openTestStorage({ storePath });
+  await running.save({ projectId: 'p', files: FILES });
+  const folder = join(storePath, '.codebegen-storage');
+  const db = new DatabaseSync(join(folder, 'catalog.sqlite'));
+  db.exec('pragma wal_checkpoint(truncate)');
+  db.close();
+  writeFileSync(join(folder, 'catalog.sqlite'), 'damaged'.repeat(1000));
+  await expect(openTestStorage({ storePath })).rejects.toMatchObject({
+    code: 'corrupt',
+    message: expect.stringMatching(/catalog\.sqlite".*damaged.*Stop them, then start again/),
+  });
+  await running.close().catch(() => {});
+
+  const problems: { code?: string; message?: string }[] = [];
+  const onProblem = (error: unknown) => problems.push(error as { code: string });
+  const second = await openTestStorage({ storePath, onProblem });
+  expect(problems).toMatchObject([
+    { code: 'corrupt', message: expect.stringContaining('catalog.sqlite.damaged') },
+  ]);
+  expect(readdirSync(folder)).toContain('catalog.sqlite.damaged');
+  expect((await second.list('p')).items).toHaveLength(1);
+});
+
+test('a catalog of a newer version is refused and left alone', async () => {
+  const storePath = await tempFolder();
+  await (await openTestStorage({ storePath })).close();
+  const path = join(storePath, '.codebegen-storage/catalog.sqlite');
+  const db = new DatabaseSync(path);
+  db.exec('pragma user_version = 99');
+  db.close();
+  await expect(openTestStorage({ storePath })).rejects.toMatchObject({
+    code: 'internal',
+    message: expect.stringContaining('schema 99'),
+  });
+  expect(readdirSync(join(storePath, '.codebegen-storage'))).not.toContain(
+    'catalog.sqlite.damaged',
+  );
+});
+
+test('with a catalog made again nothing is uploaded twice, and what was deleted stays so', async () => {
+  const storePath = await tempFolder();
+  const bucket = uniqueId('bucket');
+  const first = await openTestStorage({ storePath, cloud: testCloud(bucket) });
+  const projectId = uniqueId();
+  const kept = await first.save({ projectId, files: FILES });
+  const deleted = await first.save({ projectId, files: { a: '1' } });
+  await waitForStatus(first, kept, 'verified');
+  await waitForStatus(first, deleted, 'verified');
+  await first.delete(deleted);
+  await first.drain();
+  await first.close();
+  rmSync(join(storePath, '.codebegen-storage/catalog.sqlite'));
+
+  const proxy = await startFaultProxy(testCloud(bucket).url);
+  const cloud = { ...testCloud(bucket), url: proxy.url };
+  const second = await openTestStorage({ storePath, cloud });
+  await waitForStatus(second, kept, 'verified');
+  await second.drain();
+  expect(proxy.seen.filter((line) => line.startsWith('POST /storage/v1/object/bucket'))).toEqual(
+    [],
+  );
+  const rows = await serviceClient()
+    .from('storage_generations')
+    .select('version, status')
+    .eq('project_id', projectId)
+    .order('version');
+  expect(rows.data).toEqual([
+    { version: 1, status: 'verified' },
+    { version: 2, status: 'deleted' },
+  ]);
+});
+
+test('what lies on disk and is not in the catalog is found, and its version is not given again', async () => {
+  const storePath = await tempFolder();
+  const storage = await openTestStorage({ storePath });
+  const receipt = await storage.save({ projectId: 'p', generationId: 'g', files: FILES });
+  const db = new DatabaseSync(join(storePath, '.codebegen-storage/catalog.sqlite'));
+  const forget = () => db.exec('delete from generations; delete from jobs');
+  forget();
+  expect(await storage.get(receipt)).toMatchObject({ generationId: 'g', from: 'store' });
+  forget();
+  expect((await storage.save({ projectId: 'p', files: { a: '1' } })).version).toBe(2);
+  forget();
+  await expect(
+    storage.save({ projectId: 'p', version: 1, generationId: 'other', files: { a: '1' } }),
+  ).rejects.toMatchObject({ code: 'conflict' });
+  forget();
+  await storage.delete(receipt);
+  await expect(storage.get(receipt)).rejects.toMatchObject({ code: 'not_found' });
+  db.close();
+});
+
+async function describe(storage: Storage) {
+  const { items } = await storage.list('p');
+  const projects = (await storage.listProjects()).items;
+  return { items, projects, status: (await storage.status()).generations };
+}
+
+function overwrite(path: string, offset: number, length: number): void {
+  const fd = openSync(path, 'r+');
+  writeSync(fd, Buffer.alloc(length, 0xa5), 0, length, offset);
+  closeSync(fd);
+}

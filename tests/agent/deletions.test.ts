@@ -1,0 +1,125 @@
+/** What the web app or another host deleted is learnt, and removed here. */
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, inject, test } from 'vitest';
+import { makeUser, serviceClient, type TestUser, uniqueId } from '../support/cloud.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
+import { putGeneration } from '../support/generation.ts';
+import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+
+const BUCKET = 'codebegen-projects';
+
+test('a deletion through the function is learnt: gone here, and never uploaded again', async () => {
+  const user = await makeUser();
+  const storePath = await tempFolder();
+  const options = { storePath, cloud: testCloud(BUCKET) };
+  const storage = await openTestStorage({ ...options, background: true });
+  const projectId = uniqueId();
+  const first = await storage.save({ projectId, ownerId: user.id, files: { a: '1' } });
+  const second = await storage.save({ projectId, files: { a: '2' } });
+  await waitForStatus(storage, first, 'verified');
+  await waitForStatus(storage, second, 'verified');
+  await deleteAsUser(user, projectId, 1);
+
+  expect(await storage.learnDeletions()).toBe(1);
+  await expect(storage.get(first)).rejects.toMatchObject({ code: 'not_found' });
+  expect(existsSync(first.path)).toBe(false);
+  expect(await storage.get(second)).toMatchObject({ from: 'store' });
+  expect(await storage.learnDeletions()).toBe(0);
+  await storage.drain();
+  await storage.close();
+
+  rmSync(join(storePath, '.codebegen-storage/catalog.sqlite'));
+  const again = await openTestStorage(options);
+  await expect(again.get(first)).rejects.toMatchObject({ code: 'not_found' });
+  await waitForStatus(again, second, 'verified');
+  await again.drain();
+  const rows = serviceClient().from('storage_generations').select('version, status');
+  expect((await rows.eq('project_id', projectId).order('version')).data).toEqual([
+    { version: 1, status: 'deleted' },
+    { version: 2, status: 'verified' },
+  ]);
+  // The version stays taken.
+  await expect(again.save({ ...first, files: { a: '1' } })).rejects.toMatchObject({
+    code: 'conflict',
+  });
+});
+
+test('a host that only has a cached copy gives it up too', async () => {
+  const user = await makeUser();
+  const saver = await openTestStorage({ cloud: testCloud(BUCKET) });
+  const receipt = await saver.save({ projectId: uniqueId(), ownerId: user.id, files: { a: '1' } });
+  await waitForStatus(saver, receipt, 'verified');
+  const cache = await testCache();
+  const reader = await openTestStorage({ cloud: testCloud(BUCKET), cache });
+  const { path } = await reader.get(receipt);
+  await deleteAsUser(user, receipt.projectId, receipt.version);
+  expect(await reader.learnDeletions()).toBe(1);
+  expect(existsSync(path)).toBe(false);
+  await expect(reader.get(receipt)).rejects.toMatchObject({ code: 'not_found' });
+});
+
+test('more deletions than fit a page, all at the same time, are learnt; those of others are passed over', async () => {
+  const storage = await openTestStorage({ cloud: testCloud(BUCKET), background: false });
+  const projectId = uniqueId();
+  const count = 620;
+  await putGeneration({ projectId, version: 1, ownerId: null, object: false });
+  const rows = Array.from({ length: count }, (_, i) => ({
+    project_id: projectId,
+    version: i + 2,
+    generation_id: `g-${i + 2}`,
+    bucket: BUCKET,
+    object_key: `${projectId}/generations/v${i + 2}__g-${i + 2}.tar.gz`,
+    status: 'deleted',
+    deleted_at: '2026-01-01T00:00:00.123456Z',
+  }));
+  const { error } = await serviceClient().from('storage_generations').insert(rows);
+  expect(error).toBeNull();
+  const kept = await storage.save({
+    projectId,
+    version: 1,
+    generationId: 'mine',
+    files: { a: '1' },
+  });
+  const last = await storage.save({
+    projectId,
+    version: count + 1,
+    generationId: `g-${count + 1}`,
+    files: { a: '1' },
+  });
+  const other = await storage.save({
+    projectId,
+    version: 5,
+    generationId: 'other',
+    files: { a: '1' },
+  });
+  expect(await storage.learnDeletions()).toBe(1);
+  await expect(storage.get(last)).rejects.toMatchObject({ code: 'not_found' });
+  for (const receipt of [kept, other]) {
+    expect(await storage.get(receipt)).toMatchObject({ from: 'store' });
+  }
+  expect(readdirSync(join(kept.path, '../.deleted'))).toEqual([
+    `v${count + 1}__g-${count + 1}.json`,
+  ]);
+});
+
+test('without the migrations, or without a cloud, there is nothing to learn', async () => {
+  const local = await openTestStorage();
+  expect(await local.learnDeletions()).toBe(0);
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const body = { code: 'PGRST202', message: 'no such function' };
+  proxy.rule = (_, path) =>
+    path.startsWith('/rest/') ? { kind: 'answer', status: 404, body } : null;
+  const without = await openTestStorage({ cloud: { ...testCloud(BUCKET), url: proxy.url } });
+  expect(await without.learnDeletions()).toBe(0);
+});
+
+async function deleteAsUser(user: TestUser, projectId: string, version: number): Promise<void> {
+  const url = `${inject('stack').SUPABASE_URL}/functions/v1/generations/projects/${projectId}/${version}`;
+  const response = await fetch(url, {
+    method: 'DELETE',
+    headers: { authorization: `Bearer ${user.token}` },
+  });
+  expect(response.ok, await response.text()).toBe(true);
+}
