@@ -1,3 +1,4 @@
+import { bury } from './bury.ts';
 import type { Cache } from './cache/cache.ts';
 import { connect } from './cloud/connection.ts';
 import { CloudObjects } from './cloud/objects.ts';
@@ -14,6 +15,7 @@ import {
   StorageError,
   URL_EXPIRY,
 } from './contract.ts';
+import { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
 import { Jobs } from './outbox/jobs.ts';
@@ -72,6 +74,7 @@ export class Storage {
   readonly #store: Store;
   readonly #cache: Cache;
   readonly #workers: Workers;
+  readonly #holds: Holds;
   readonly #saver: Saver;
   readonly #upkeep: Upkeep;
   readonly #retriever: Retriever;
@@ -103,7 +106,8 @@ export class Storage {
     this.#cache = parts.cache;
     this.#workers = parts.workers;
     this.#jobs = new Jobs(parts.catalog);
-    this.#saver = new Saver({ ...parts, now });
+    this.#holds = new Holds({ ...parts, now });
+    this.#saver = new Saver({ ...parts, holds: this.#holds, now });
     this.#upkeep = new Upkeep({ ...parts, onProblem });
     if (options.cloud !== null) {
       const connection = connect(options.cloud, this.#stopped.signal, options.timeouts);
@@ -127,12 +131,10 @@ export class Storage {
       jobs: this.#jobs,
       instance: this.#instance,
       work: createWork({
-        store: this.#store,
-        catalog: this.#catalog,
+        ...this.#parts,
         jobs: this.#jobs,
         objects,
         records,
-        now,
         onVerified: () => this.#wake(),
       }),
       concurrency: uploadConcurrency,
@@ -140,6 +142,16 @@ export class Storage {
       random,
       onProblem,
     });
+  }
+
+  /** What changes of generations need. */
+  get #parts() {
+    return {
+      store: this.#store,
+      catalog: this.#catalog,
+      holds: this.#holds,
+      now: this.#options.now,
+    };
   }
 
   #startBackground(): void {
@@ -408,11 +420,7 @@ export class Storage {
     const row = await this.#findAny(input);
     const ref = refOf(row);
     if (row.state === 'saving') throw notFound(ref);
-    const deleted = row.state === 'stored';
-    // Also where it is deleted already: what a crash left of it goes now.
-    const at = new Date(this.#options.now()).toISOString();
-    await this.#store.bury(ref, at);
-    if (deleted) this.#catalog.bury(ref, at, this.#options.now());
+    const deleted = await bury(this.#parts, ref);
     this.#wake();
     return { ref, deleted };
   }
@@ -426,11 +434,9 @@ export class Storage {
   async learnDeletions(): Promise<number> {
     if (this.#records === null) return 0;
     const removed = await learnDeletions({
-      store: this.#store,
+      ...this.#parts,
       cache: this.#cache,
-      catalog: this.#catalog,
       records: this.#records,
-      now: this.#options.now,
     });
     if (removed > 0) this.#wake();
     return removed;
@@ -510,8 +516,7 @@ export class Storage {
     if (row !== null) return row;
     const found = this.#store.locate(projectId, version);
     if (found === null) return null;
-    const { now } = this.#options;
-    await takeUp({ store: this.#store, catalog: this.#catalog, now }, found);
+    await takeUp(this.#parts, found);
     this.#wake();
     return this.#catalog.find(projectId, version);
   }

@@ -1,11 +1,10 @@
-import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Storage } from './agent.ts';
 import { Cache } from './cache/cache.ts';
 import { DEFAULT_LIMITS, StorageError } from './contract.ts';
 import { openCatalog } from './outbox/open-catalog.ts';
 import { reconcile } from './reconcile.ts';
-import { fromFileSystem } from './store/durable.ts';
+import { fromFileSystem, makeFolder } from './store/durable.ts';
 import { Layout } from './store/layout.ts';
 import { Store } from './store/store.ts';
 import type { StorageOptions } from './types.ts';
@@ -19,7 +18,7 @@ export async function openStorage(given: StorageOptions): Promise<Storage> {
   const options = { ...given, storePath: resolve(given.storePath) };
   const layout = new Layout(options.storePath);
   try {
-    mkdirSync(layout.staging, { recursive: true });
+    makeFolder(layout.staging);
   } catch (error) {
     throw fromFileSystem(error, `open the store "${options.storePath}"`);
   }

@@ -4,14 +4,14 @@ import type { Instance } from './outbox/instance.ts';
 import { readBootId } from './store/boot.ts';
 import type { Store } from './store/store.ts';
 
-type Parts = {
+export type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
   instance: Instance;
   now: () => number;
   /** Told of what on disk cannot be taken into the catalog; it stays where it is. */
   onProblem: (error: unknown) => void;
-};
+}>;
 
 /**
  * Brings catalog and disk together at a start. Always: what instances left that ended in the
@@ -33,7 +33,7 @@ export async function reconcile(parts: Parts): Promise<void> {
     });
   }
   for (const row of catalog.heldGenerations()) {
-    if (row.instance_id !== null && isGone(row.instance_id)) catalog.release(refOf(row));
+    if (row.instance_id !== null && isGone(row.instance_id)) await settleHeld(parts, refOf(row));
   }
   for (const row of catalog.unfinishedSaves()) {
     if (row.instance_id === null || isGone(row.instance_id)) await settleSave(parts, refOf(row));
@@ -58,6 +58,17 @@ export async function reconcile(parts: Parts): Promise<void> {
     catalog.setScannedBoot(bootId);
   }
   await store.sweepStaging(isGone);
+}
+
+/** Finishes a deletion whose process ended in the middle; else nothing was changed. */
+async function settleHeld({ store, catalog, now }: Parts, ref: Ref): Promise<void> {
+  const deletedAt = store.buriedAt(ref);
+  if (deletedAt === null) {
+    catalog.release(ref);
+    return;
+  }
+  await store.bury(ref, deletedAt);
+  catalog.bury(ref, deletedAt, now());
 }
 
 /** Finishes a save whose process ended in the middle, or takes it back. */

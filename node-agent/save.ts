@@ -1,21 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { formatRef, objectKey, type Ref, StorageError } from './contract.ts';
+import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, refOf, type StoredFacts } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
-import { reconcile, settleSave, takeUp } from './reconcile.ts';
+import { takeUp } from './reconcile.ts';
 import type { SaveRequest } from './save-input.ts';
 import type { Staged } from './store/stage.ts';
 import type { Store } from './store/store.ts';
-
-/** How long a save waits for another save of the same generation, in milliseconds. */
-const WAIT_MS = 30_000;
-const POLL_MS = 20;
 
 type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
   instance: Instance;
+  holds: Holds;
   now: () => number;
 }>;
 
@@ -28,8 +25,6 @@ export type Saved = Readonly<{ row: GenerationRow; created: boolean }>;
  */
 export class Saver {
   readonly #parts: Parts;
-  /** The saves and replacements that this process works on. */
-  readonly #underWay = new Map<string, SaveRequest>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -43,8 +38,8 @@ export class Saver {
     const { store, catalog, now } = this.#parts;
     const createdAt = this.#isoNow();
     const place = await this.#takePlace(request, createdAt);
-    if (place.kind === 'stored') return this.#compare(place.row, request);
-    const { ref } = place;
+    if (place.row !== undefined) return this.#compare(place.row, request);
+    const { ref, end } = place;
     try {
       const { metadata, source, ownerId } = request;
       const staged = await store.commit(ref, source, { createdAt, metadata, ownerId });
@@ -55,32 +50,26 @@ export class Saver {
       if (!store.has(ref)) catalog.abortSave(ref);
       throw error;
     } finally {
-      this.#endWork(ref, request);
+      end();
     }
     return { row: catalog.find(ref.projectId, ref.version)!, created: true };
   }
 
-  /** Takes the place of a save, after another save of the same generation where there is one. */
+  /** Takes the place of a save, after other work on the same generation where there is some. */
   async #takePlace(request: SaveRequest, createdAt: string) {
-    const { catalog, instance } = this.#parts;
-    const deadline = performance.now() + WAIT_MS;
+    const { catalog, instance, holds } = this.#parts;
+    const wait = holds.waiter('save');
     for (;;) {
       const place = catalog.beginSave(request, instance.id, randomUUID, createdAt);
-      // Noted in the same breath: a place of ours that nobody works on would be cleared away.
-      if (place.kind === 'new') this.#underWay.set(formatRef(place.ref), request);
-      if (place.kind === 'stored') return place;
-      if (place.kind === 'new') {
-        if (await this.#isFree(place.ref)) return place;
+      if (place.kind === 'stored') return { row: place.row };
+      if (place.kind === 'saving') {
+        await wait(place.row);
         continue;
       }
-      await this.#settle(place.row);
-      if (performance.now() > deadline) {
-        throw new StorageError(
-          'unavailable',
-          `Cannot save ${formatRef(refOf(place.row))}: another save of it is under way`,
-        );
-      }
-      await sleep(POLL_MS);
+      // Noted in the same breath: a place of ours that nobody works on would be cleared away.
+      const end = holds.begin(place.ref);
+      if (await this.#isFree(place.ref)) return { ref: place.ref, end };
+      end();
     }
   }
 
@@ -89,34 +78,9 @@ export class Saver {
     const { store, catalog } = this.#parts;
     const found = store.locate(ref.projectId, ref.version);
     if (found === null) return true;
-    this.#underWay.delete(formatRef(ref));
     catalog.abortSave(ref);
     await takeUp(this.#parts, found);
     return false;
-  }
-
-  /** The next one to work on it may have begun already. */
-  #endWork(ref: Ref, request: SaveRequest): void {
-    const name = formatRef(ref);
-    if (this.#underWay.get(name) === request) this.#underWay.delete(name);
-  }
-
-  /** Clears away a save or replacement that nobody works on any more. */
-  async #settle(row: GenerationRow): Promise<void> {
-    const { catalog, instance } = this.#parts;
-    const ref = refOf(row);
-    const mine = row.instance_id === instance.id;
-    if (mine && this.#underWay.has(formatRef(ref))) return;
-    if (!mine && row.instance_id !== null && !instance.isGone(row.instance_id)) return;
-    const parts = {
-      ...this.#parts,
-      onProblem: (error: unknown) => {
-        throw error;
-      },
-    };
-    if (row.state === 'saving') await settleSave(parts, ref);
-    else if (mine) catalog.release(ref);
-    else await reconcile(parts);
   }
 
   /** Saving again what is there is no error; anything else under its name is, or replaces it. */
@@ -137,10 +101,10 @@ export class Saver {
   }
 
   async #replace(ref: Ref, request: SaveRequest): Promise<Saved> {
-    const { store, catalog, instance, now } = this.#parts;
+    const { store, catalog, instance, holds, now } = this.#parts;
     // Somebody else works on it now: what they leave is compared anew.
     if (!catalog.hold(ref, instance.id)) return this.save(request);
-    this.#underWay.set(formatRef(ref), request);
+    const end = holds.begin(ref);
     const createdAt = this.#isoNow();
     let swapped = false;
     try {
@@ -156,7 +120,7 @@ export class Saver {
       if (!swapped) catalog.release(ref);
       throw error;
     } finally {
-      this.#endWork(ref, request);
+      end();
     }
     return { row: catalog.find(ref.projectId, ref.version)!, created: true };
   }

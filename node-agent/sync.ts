@@ -1,7 +1,9 @@
+import { bury } from './bury.ts';
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords, Reservation } from './cloud/records.ts';
 import { withRetryAfter } from './cloud/retry-after.ts';
 import { formatRef, isInCloud, objectKey, type Ref, StorageError } from './contract.ts';
+import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
 import type { Job, JobKind, Jobs } from './outbox/jobs.ts';
 import type { Work } from './outbox/outbox.ts';
@@ -14,6 +16,7 @@ type Parts = {
   jobs: Jobs;
   objects: CloudObjects;
   records: CloudRecords;
+  holds: Holds;
   now: () => number;
   /** Told when the bytes of a generation are proven to be in the cloud. */
   onVerified: () => void;
@@ -56,8 +59,7 @@ export function createWork(parts: Parts): Work {
       case 'conflict':
         throw new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${reserved.reason}`);
       case 'deleted':
-        await store.bury(ref, isoNow());
-        catalog.bury(ref, isoNow(), parts.now());
+        await bury(parts, ref);
         return null;
       case 'no_database':
         // Uploaded before there was a database: the row is still owed.

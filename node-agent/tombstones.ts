@@ -1,5 +1,7 @@
+import { bury } from './bury.ts';
 import type { Cache } from './cache/cache.ts';
 import type { CloudRecords, CloudTombstone, TombstonePosition } from './cloud/records.ts';
+import type { Holds } from './holds.ts';
 import type { Catalog } from './outbox/catalog.ts';
 import type { Store } from './store/store.ts';
 
@@ -8,6 +10,7 @@ type Parts = Readonly<{
   cache: Cache;
   catalog: Catalog;
   records: CloudRecords;
+  holds: Holds;
   now: () => number;
 }>;
 
@@ -45,7 +48,7 @@ function startFrom(seen: string | null): TombstonePosition | null {
 }
 
 async function remove(parts: Parts, tombstone: CloudTombstone): Promise<boolean> {
-  const { store, cache, catalog, now } = parts;
+  const { cache, catalog } = parts;
   const { project_id: projectId, version, generation_id: generationId } = tombstone;
   const ref = { projectId, version, generationId };
   const cached = cache.find(projectId, version, generationId);
@@ -53,7 +56,5 @@ async function remove(parts: Parts, tombstone: CloudTombstone): Promise<boolean>
   const row = catalog.find(projectId, version);
   // Another generation may have the version here: its own reservation settles that.
   if (row?.generation_id !== generationId || row.state !== 'stored') return cached !== null;
-  await store.bury(ref, new Date(tombstone.deleted_at).toISOString());
-  catalog.bury(ref, tombstone.deleted_at, now());
-  return true;
+  return bury(parts, ref);
 }

@@ -11,7 +11,7 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { BlockIndex } from '../archive/pack.ts';
 import {
   folderName,
@@ -49,7 +49,7 @@ export type SaveDetails = Readonly<{
 /** A generation that can be read where it lies. Paths are absolute. */
 export type StoredGeneration = Readonly<{ path: string; sourcePath: string; manifest: Manifest }>;
 
-/** A replacement that is under way. Paths are absolute. */
+/** A replacement that is under way. Paths are relative to staging: a store may be moved. */
 type Journal = Readonly<{ ref: Ref; staged: string; trash: string }>;
 
 /** The heavy work of a save, done elsewhere than on the event loop. */
@@ -122,19 +122,21 @@ export class Store {
     details: SaveDetails,
     swapped: (staged: Staged) => void,
   ): Promise<Staged> {
-    const journal: Journal = { ref, staged: '', trash: join(this.#staging, randomUUID()) };
+    const trash = join(this.#staging, randomUUID());
     const result = await this.#withStaged(ref, source, details, true, (staged) => {
       makeFolder(this.layout.replacing);
+      const inStaging = (path: string) => relative(this.layout.staging, path);
+      const kept = { ref, staged: inStaging(staged), trash: inStaging(trash) };
       writeFileDurably(
         this.layout.journal(ref),
-        JSON.stringify({ ...journal, staged }),
+        JSON.stringify(kept satisfies Journal),
         join(this.#staging, randomUUID()),
       );
-      this.#swap({ ...journal, staged });
+      this.#swap({ ref, staged, trash });
     });
     swapped(result);
     rmSync(this.layout.journal(ref), { force: true });
-    await rm(journal.trash, { recursive: true, force: true });
+    await rm(trash, { recursive: true, force: true });
     return result;
   }
 
@@ -161,7 +163,7 @@ export class Store {
     const recovered: Ref[] = [];
     for (const name of listFolder(this.layout.replacing)) {
       const file = join(this.layout.replacing, name);
-      const journal = JSON.parse(readOrNull(file) ?? 'null') as Journal | null;
+      const journal = readJournal(file, this.layout.staging);
       if (journal === null || !isGone(basename(dirname(journal.staged)))) continue;
       if (!this.has(journal.ref)) {
         if (existsSync(journal.staged)) this.#swap(journal);
@@ -326,6 +328,15 @@ export class Store {
   }
 
   /**
+   * When a generation was deleted; `null` where it was not. That its tombstone is there says all,
+   * and when it was made its file knows too.
+   */
+  buriedAt(ref: Ref): string | null {
+    const stat = statSync(this.layout.tombstone(ref), { throwIfNoEntry: false });
+    return stat?.mtime.toISOString() ?? null;
+  }
+
+  /**
    * Deletes a generation: first the tombstone, which is the commit, then the folder. May be
    * repeated, and finishes what an earlier call left.
    */
@@ -402,8 +413,7 @@ export class Store {
         const parsed = parseFolderName(name.replace(/\.json$/, ''));
         if (parsed === null) continue;
         const ref = { projectId, ...parsed };
-        // That it is there says all; when it was made, its file knows too.
-        yield { ref, deletedAt: statSync(this.layout.tombstone(ref)).mtime.toISOString() };
+        yield { ref, deletedAt: this.buriedAt(ref) };
       }
     }
   }
@@ -433,6 +443,14 @@ export function readManifest(folder: string): Manifest {
 
 function notHere(ref: Ref): never {
   throw new StorageError('not_found', `Cannot find ${formatRef(ref)} in the store`);
+}
+
+/** With absolute paths; `null` where another process removed it just now. */
+function readJournal(file: string, staging: string): Journal | null {
+  const text = readOrNull(file);
+  if (text === null) return null;
+  const { ref, staged, trash } = JSON.parse(text) as Journal;
+  return { ref, staged: resolve(staging, staged), trash: resolve(staging, trash) };
 }
 
 function readOrNull(path: string): string | null {

@@ -1,0 +1,28 @@
+import type { Ref } from './contract.ts';
+import type { Holds } from './holds.ts';
+import type { Catalog } from './outbox/catalog.ts';
+import type { Store } from './store/store.ts';
+
+/**
+ * Deletes a generation here: a tombstone, then its files, then the catalog, which owes the
+ * deletion to the cloud. It is held meanwhile, so that a start after a crash finishes it.
+ *
+ * @returns whether there was something to delete
+ * @throws StorageError `unavailable`, `disk_full`, `forbidden`
+ */
+export async function bury(
+  parts: Readonly<{ store: Store; catalog: Catalog; holds: Holds; now: () => number }>,
+  ref: Ref,
+): Promise<boolean> {
+  const { store, catalog, holds, now } = parts;
+  const at = new Date(now()).toISOString();
+  const giveBack = await holds.hold(ref);
+  try {
+    // Also where it is deleted already: what a crash left of it goes now.
+    await store.bury(ref, at);
+    if (giveBack !== null) catalog.bury(ref, at, now());
+  } finally {
+    giveBack?.();
+  }
+  return giveBack !== null;
+}

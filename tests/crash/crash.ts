@@ -1,0 +1,72 @@
+import { cpSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Receipt } from '../../node-agent/index.ts';
+import { ROOT, run } from '../support/run.ts';
+import { readUnsynced, type Unsynced } from './power-loss.ts';
+import type { Scenario } from './scenarios.ts';
+
+/** A process that was killed, and what it left. */
+export type Crash = Readonly<{
+  storePath: string;
+  /** What it had answered. */
+  receipt: Receipt | null;
+  /** Where it lived to tell: how many steps there are. */
+  steps: number | null;
+  unsynced: Unsynced;
+}>;
+
+/**
+ * Runs a scenario in a process of its own and kills it before a step of I/O.
+ *
+ * @param at the step; 0: it is not killed
+ */
+export async function crash(options: {
+  scenario: Scenario;
+  projectId: string;
+  at: number;
+  /** An empty folder for all of it. */
+  folder: string;
+  /** The store it begins with. */
+  template: string | null;
+  env: Record<string, string>;
+}): Promise<Crash> {
+  const { scenario, projectId, at, folder, template, env } = options;
+  const storePath = join(folder, 'store');
+  const log = join(folder, 'log');
+  const backups = join(folder, 'backups');
+  mkdirSync(backups);
+  if (template !== null) cpSync(template, storePath, { recursive: true, verbatimSymlinks: true });
+  const { stdout, stderr } = await run(
+    process.execPath,
+    [
+      '--import',
+      `${ROOT}/tests/crash/steps.ts`,
+      `${ROOT}/tests/crash/program.ts`,
+      scenario,
+      projectId,
+    ],
+    {
+      env: {
+        FILE_STORAGE_PATH: storePath,
+        CACHE_PATH: join(folder, 'cache'),
+        CRASH_AT: String(at),
+        CRASH_ROOT: folder,
+        CRASH_LOG: log,
+        CRASH_BACKUPS: backups,
+        ...env,
+      },
+    },
+  );
+  if (stderr !== '') throw new Error(stderr);
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+  return {
+    storePath,
+    receipt: lines.find((line) => !('steps' in line)) ?? null,
+    steps: lines.find((line) => 'steps' in line)?.steps ?? null,
+    unsynced: readUnsynced(folder, log),
+  };
+}

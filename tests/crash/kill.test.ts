@@ -1,0 +1,130 @@
+/**
+ * The agent is killed before every step of I/O, a run for each; and what it left loses, besides,
+ * what was not fsynced. A new start has to find all that had a receipt, and nothing torn.
+ */
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { Storage } from '../../node-agent/index.ts';
+import { openTestStorage, testCache } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+import { readTree } from '../support/tree.ts';
+import { type Crash, crash } from './crash.ts';
+import { inPairs } from './in-pairs.ts';
+import { type Loss, losePower } from './power-loss.ts';
+import {
+  allowed,
+  CONTENTS,
+  type Content,
+  earlierIn,
+  prepare,
+  refIn,
+  type Scenario,
+} from './scenarios.ts';
+
+/** Besides the kill alone: each step has its turn with one of them; `CRASH_LOSSES=all` is the long form. */
+const LOSSES: Loss[] = [
+  { content: 'empty', entries: false, catalog: false },
+  { content: 'zeros', entries: false, catalog: true },
+  { content: 'empty', entries: true, catalog: false },
+  { content: 'zeros', entries: true, catalog: true },
+];
+const allLosses = process.env.CRASH_LOSSES === 'all';
+
+const PROJECT = 'shop';
+const REF = refIn(PROJECT);
+
+test.each<Scenario>(['first save', 'save', 'write', 'replace', 'delete'])(
+  '%s: killed before every step, nothing with a receipt is lost and nothing is torn',
+  async (scenario) => {
+    const template = await makeTemplate(scenario);
+    const env = { NODE_COMPILE_CACHE: await tempFolder() };
+    const start = async (at: number) => {
+      const folder = await tempFolder();
+      return crash({ scenario, projectId: PROJECT, at, folder, template, env });
+    };
+    const { steps } = await start(0);
+    expect(steps).toBeGreaterThan(20);
+    await inPairs(steps!, async (at) => {
+      const crashed = await start(at);
+      const turn = at % LOSSES.length;
+      const losses = [null, ...(allLosses ? LOSSES : LOSSES.slice(turn, turn + 1))];
+      for (const loss of losses) {
+        await check(crashed, scenario, loss).catch((error: Error) => {
+          error.message = `killed at step ${at} of ${steps}, then ${JSON.stringify(loss)}: ${error.message}`;
+          throw error;
+        });
+      }
+    });
+  },
+);
+
+async function makeTemplate(scenario: Scenario): Promise<string | null> {
+  if (scenario === 'first save') return null;
+  const storePath = await tempFolder();
+  const storage = await openTestStorage({ storePath });
+  await prepare(storage, scenario, PROJECT);
+  await storage.close();
+  return storePath;
+}
+
+async function check(crashed: Crash, scenario: Scenario, loss: Loss | null): Promise<void> {
+  const folder = await tempFolder();
+  cpSync(join(crashed.storePath, '..'), folder, { recursive: true, verbatimSymlinks: true });
+  if (loss !== null) losePower(folder, join(crashed.storePath, '..'), crashed.unsynced, loss);
+  const storePath = join(folder, 'store');
+  const problems: unknown[] = [];
+  const storage = await openTestStorage({
+    storePath,
+    cache: await testCache(),
+    background: false,
+    onProblem: (error) => problems.push(error),
+  });
+  expect(problems).toEqual([]);
+  const { receipt } = crashed;
+  const found = await contentOf(storage, REF);
+  expect(allowed(scenario, receipt !== null)).toContain(found);
+  const versions = (await storage.list(PROJECT)).items.map((item) => item.version);
+  const earlier = scenario === 'first save' ? [] : [1];
+  expect(versions).toEqual(found === null ? earlier : [2, ...earlier]);
+  if (earlier.length > 0) expect(await contentOf(storage, earlierIn(PROJECT))).toBe('old');
+  if (receipt !== null && scenario !== 'delete') {
+    const { path, sha256 } = await storage.archive(REF);
+    expect(sha256).toBe(receipt.sha256);
+    expect(createHash('sha256').update(readFileSync(path)).digest('hex')).toBe(sha256);
+  }
+  // Nothing is left of what was not finished, and all goes on as if nothing had been.
+  expect(leftovers(storePath)).toEqual([]);
+  if (scenario !== 'delete') {
+    await storage.save({ ...REF, files: CONTENTS.new, replace: true });
+    expect(await contentOf(storage, REF)).toBe('new');
+  }
+  await storage.close();
+}
+
+function leftovers(storePath: string): string[] {
+  const own = join(storePath, '.codebegen-storage');
+  const staging = join(own, 'staging');
+  return [
+    ...readdirSync(staging).flatMap((name) => readdirSync(join(staging, name))),
+    ...(existsSync(join(own, 'replacing')) ? readdirSync(join(own, 'replacing')) : []),
+    ...readdirSync(own).filter((name) => name.includes('damaged')),
+  ];
+}
+
+/** Which of the contents a generation has; `null` where it is not there. Any other is an error. */
+async function contentOf(storage: Storage, ref: typeof REF): Promise<Content | null> {
+  const found = await storage.get(ref).catch((error: { code: string }) => {
+    if (error.code === 'not_found') return null;
+    throw error;
+  });
+  if (found === null) return null;
+  const tree = Object.fromEntries(
+    Object.entries(readTree(found.sourcePath)).map(([path, bytes]) => [path, bytes.toString()]),
+  );
+  const name = tree['a.txt'] as Content;
+  expect(tree).toEqual(CONTENTS[name]);
+  expect(found.manifest.files).toEqual(Object.keys(tree).sort());
+  return name;
+}

@@ -1,0 +1,45 @@
+/** What the agent is doing when it is killed, and what may be found then. */
+import type { Storage } from '../../node-agent/index.ts';
+
+export type Scenario = 'first save' | 'save' | 'write' | 'replace' | 'delete' | 'upload';
+
+export const CONTENTS = {
+  old: { 'a.txt': 'old', 'only/old.txt': 'o'.repeat(100) },
+  new: { 'a.txt': 'new', 'b/c.txt': 'c'.repeat(3000), 'b/empty': '' },
+};
+
+export type Content = keyof typeof CONTENTS;
+
+/** What the scenario is about. */
+export const refIn = (projectId: string) => ({ projectId, version: 2, generationId: 'gen-2' });
+
+/** What was there before, and must stay whatever happens. */
+export const earlierIn = (projectId: string) => ({ projectId, version: 1, generationId: 'gen-1' });
+
+/** Puts on disk what is there before the scenario begins. */
+export async function prepare(
+  storage: Storage,
+  scenario: Scenario,
+  projectId: string,
+): Promise<void> {
+  await storage.save({ ...earlierIn(projectId), files: CONTENTS.old });
+  if (scenario === 'replace' || scenario === 'delete') {
+    await storage.save({ ...refIn(projectId), files: CONTENTS.old });
+  }
+}
+
+/** What may be found: all of one content, or nothing at all. */
+export function allowed(scenario: Scenario, receipt: boolean): (Content | null)[] {
+  switch (scenario) {
+    case 'first save':
+    case 'save':
+    case 'write':
+      return receipt ? ['new'] : ['new', null];
+    case 'replace':
+      return receipt ? ['new'] : ['new', 'old'];
+    case 'delete':
+      return receipt ? [null] : ['old', null];
+    case 'upload':
+      return [];
+  }
+}

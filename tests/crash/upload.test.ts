@@ -1,0 +1,88 @@
+/**
+ * The agent is killed before every step of an upload, a run for each. The next start brings what is
+ * owed to the cloud: verified, recorded once, whatever the first one had done already.
+ */
+import { createCipheriv, createHash } from 'node:crypto';
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, inject, test } from 'vitest';
+import type { Receipt } from '../../node-agent/index.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+import { crash } from './crash.ts';
+import { inPairs } from './in-pairs.ts';
+import { losePower } from './power-loss.ts';
+import { CONTENTS, refIn } from './scenarios.ts';
+
+/** Content that does not get smaller: above 6 MB in all, so that it goes in chunks. */
+const BIG = {
+  'big.bin': createCipheriv('aes-128-ctr', Buffer.alloc(16), Buffer.alloc(16)).update(
+    Buffer.alloc(7_000_000),
+  ),
+};
+
+test.each([
+  ['in one request', CONTENTS.new],
+  ['in chunks', BIG],
+])(
+  'an upload %s: killed before every step, it is in the cloud once in the end',
+  async (_, files) => {
+    const bucket = uniqueId('bucket');
+    const stack = inject('stack');
+    const env = {
+      NODE_COMPILE_CACHE: await tempFolder(),
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_URL: stack.SUPABASE_URL,
+      SUPABASE_SERVICE_KEY: stack.SUPABASE_SERVICE_KEY,
+      SUPABASE_BUCKET: bucket,
+    };
+    const start = async (at: number) => {
+      const projectId = uniqueId();
+      const template = await tempFolder();
+      const local = await openTestStorage({ storePath: template });
+      const receipt = await local.save({ ...refIn(projectId), files });
+      await local.close();
+      const folder = await tempFolder();
+      const crashed = await crash({ scenario: 'upload', projectId, at, folder, template, env });
+      return { crashed, receipt };
+    };
+    const { steps } = (await start(0)).crashed;
+    expect(steps).toBeGreaterThan(20);
+    await inPairs(steps!, async (at) => {
+      const { receipt, crashed } = await start(at);
+      const { storePath, unsynced } = crashed;
+      // A machine that went down and one that lost power, in turns.
+      const folder = join(storePath, '..');
+      const copy = await tempFolder();
+      cpSync(folder, copy, { recursive: true, verbatimSymlinks: true });
+      if (at % 2 === 0) {
+        losePower(copy, folder, unsynced, { content: 'zeros', entries: true, catalog: true });
+      }
+      await expectInCloudOnce(join(copy, 'store'), bucket, receipt).catch((error: Error) => {
+        error.message = `killed at step ${at} of ${steps}: ${error.message}`;
+        throw error;
+      });
+    });
+  },
+);
+
+async function expectInCloudOnce(storePath: string, bucket: string, receipt: Receipt) {
+  const { projectId } = receipt;
+  const storage = await openTestStorage({ storePath, cloud: testCloud(bucket) });
+  await waitForStatus(storage, receipt, 'verified');
+  await storage.drain();
+  expect((await storage.status()).outbox).toMatchObject({ owed: 0, parked: 0 });
+  const service = serviceClient();
+  const rows = await service
+    .from('storage_generations')
+    .select('version, status, sha256, object_key')
+    .eq('project_id', projectId);
+  expect(rows.data).toMatchObject([{ version: 2, status: 'verified', sha256: receipt.sha256 }]);
+  const listed = await service.storage.from(bucket).list(`${projectId}/generations`);
+  expect(listed.data).toHaveLength(1);
+  const object = await service.storage.from(bucket).download(rows.data![0]!.object_key);
+  const bytes = Buffer.from(await object.data!.arrayBuffer());
+  expect(createHash('sha256').update(bytes).digest('hex')).toBe(receipt.sha256);
+  await storage.close({ drainMs: 0 });
+}
