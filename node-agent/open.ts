@@ -17,17 +17,13 @@ export async function openStorage(given: StorageOptions): Promise<Storage> {
   }
   const options = { ...given, storePath: resolve(given.storePath) };
   const layout = new Layout(options.storePath);
-  try {
-    makeFolder(layout.staging);
-  } catch (error) {
-    throw fromFileSystem(error, `open the store "${options.storePath}"`);
-  }
   const opened: (() => unknown)[] = [];
   try {
+    makeFolder(layout.staging);
     return await openParts(options, layout, opened);
   } catch (error) {
     for (const close of opened.reverse()) await close();
-    throw error;
+    throw fromFileSystem(error, `open the store "${options.storePath}"`);
   }
 }
 

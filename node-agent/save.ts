@@ -46,8 +46,7 @@ export class Saver {
       catalog.finishSave(ref, factsOf(staged, ownerId), createdAt, now());
       if (ownerId !== null) this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
-      // Once it is in place it stays, whatever the catalog says: the next save or start notes it.
-      if (!store.has(ref)) catalog.abortSave(ref);
+      await this.#takeBack(ref);
       throw error;
     } finally {
       end();
@@ -71,6 +70,15 @@ export class Saver {
       if (await this.#isFree(place.ref)) return { ref: place.ref, end };
       end();
     }
+  }
+
+  /** Leaves nothing of a save that failed, unless all but its owner was noted. */
+  async #takeBack(ref: Ref): Promise<void> {
+    const { store, catalog, instance } = this.#parts;
+    const row = catalog.find(ref.projectId, ref.version);
+    if (row?.state !== 'saving' || row.instance_id !== instance.id) return;
+    await store.discard(ref);
+    catalog.abortSave(ref);
   }
 
   /** The disk is the truth: what lies there and is not in the catalog has the version. */
@@ -106,18 +114,15 @@ export class Saver {
     if (!catalog.hold(ref, instance.id)) return this.save(request);
     const end = holds.begin(ref);
     const createdAt = this.#isoNow();
-    let swapped = false;
     try {
       const { metadata, source, ownerId } = request;
       await store.replace(ref, source, { createdAt, metadata, ownerId }, (staged) => {
-        swapped = true;
         const key = objectKey(ref, staged.archive.sha256);
         catalog.finishReplace(ref, factsOf(staged, ownerId, key), createdAt, now());
       });
       if (ownerId !== null) this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
-      // Once it is swapped it stays, whatever the catalog says: the next start notes it.
-      if (!swapped) catalog.release(ref);
+      catalog.release(ref);
       throw error;
     } finally {
       end();

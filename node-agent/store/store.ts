@@ -84,7 +84,11 @@ export class Store {
   /** A staging folder of this process with an empty `source/`, for files that come one by one. */
   openStaging(): string {
     const folder = join(this.#staging, randomUUID());
-    mkdirSync(inGeneration.source(folder), { recursive: true });
+    try {
+      mkdirSync(inGeneration.source(folder), { recursive: true });
+    } catch (error) {
+      throw fromFileSystem(error, 'save a generation');
+    }
     return folder;
   }
 
@@ -114,7 +118,8 @@ export class Store {
    * Puts other content in the place of a generation. Two renames cannot be one, so a journal is
    * written before them: a crash in between is finished by {@link recoverReplacements}.
    *
-   * @param swapped called once the new content is in place for good
+   * @param swapped called once the new content is in place for good; where it throws, the old one
+   *   is put back
    */
   async replace(
     ref: Ref,
@@ -134,7 +139,12 @@ export class Store {
       );
       this.#swap({ ref, staged, trash });
     });
-    swapped(result);
+    try {
+      swapped(result);
+    } catch (error) {
+      await this.#swapBack(ref, trash);
+      throw fromFileSystem(error, `save ${formatRef(ref)}`);
+    }
     rmSync(this.layout.journal(ref), { force: true });
     await rm(trash, { recursive: true, force: true });
     return result;
@@ -151,6 +161,16 @@ export class Store {
       throw error;
     }
     syncFolder(dirname(place));
+  }
+
+  async #swapBack(ref: Ref, old: string): Promise<void> {
+    const place = this.layout.generation(ref);
+    const dropped = join(this.#staging, randomUUID());
+    renameSync(place, dropped);
+    renameSync(old, place);
+    syncFolder(dirname(place));
+    rmSync(this.layout.journal(ref), { force: true });
+    await rm(dropped, { recursive: true, force: true });
   }
 
   /**
@@ -364,6 +384,14 @@ export class Store {
     } catch (error) {
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
     }
+  }
+
+  /** Takes a generation away that nobody was told of. */
+  async discard(ref: Ref): Promise<void> {
+    if (!this.has(ref)) return;
+    const trash = join(this.#staging, randomUUID());
+    renameSync(this.layout.generation(ref), trash);
+    await rm(trash, { recursive: true, force: true });
   }
 
   #moveFlat(projectId: string, to: string): void {

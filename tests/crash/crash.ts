@@ -13,6 +13,8 @@ export type Crash = Readonly<{
   /** Where it lived to tell: how many steps there are. */
   steps: number | null;
   unsynced: Unsynced;
+  /** What came of it where the disk was full. */
+  full: { code: string; message: string; left: string[] } | null;
 }>;
 
 /**
@@ -65,7 +67,8 @@ export async function crash(options: {
     .map((line) => JSON.parse(line));
   return {
     storePath,
-    receipt: lines.find((line) => !('steps' in line)) ?? null,
+    receipt: lines.find((line) => 'projectId' in line || 'ref' in line) ?? null,
+    full: lines.find((line) => 'full' in line)?.full ?? null,
     steps: lines.find((line) => 'steps' in line)?.steps ?? null,
     unsynced: readUnsynced(folder, log),
   };

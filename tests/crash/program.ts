@@ -1,36 +1,68 @@
 /**
- * What is killed: does one thing with a storage, as its arguments say, and prints the receipt the
- * moment it has it, then how many steps of I/O all took.
+ * What is killed, or finds the disk full: does one thing with a storage, as its arguments say, and
+ * prints the receipt the moment it has it, then how many steps of I/O all took.
  */
-import { writeSync } from 'node:fs';
-import { openStorage, readConfig } from '../../node-agent/index.ts';
+import { existsSync, readdirSync, writeSync } from 'node:fs';
+import {
+  openStorage,
+  readConfig,
+  type Storage,
+  type StorageError,
+} from '../../node-agent/index.ts';
 import { CONTENTS, refIn, type Scenario } from './scenarios.ts';
+import type { CrashSteps } from './steps.ts';
 
 const scenario = process.argv[2] as Scenario;
 const ref = refIn(process.argv[3]!);
+const { crashSteps: steps } = globalThis as unknown as { crashSteps: CrashSteps };
 const print = (value: unknown) => writeSync(1, `${JSON.stringify(value)}\n`);
 
-const storage = await openStorage({ ...readConfig(process.env), random: () => 0 });
-switch (scenario) {
-  case 'first save':
-  case 'save':
-    print(await storage.save({ ...ref, files: CONTENTS.new }));
-    break;
-  case 'write': {
-    const writer = storage.writer(ref);
-    for (const [path, text] of Object.entries(CONTENTS.new)) await writer.write(path, text);
-    print(await writer.commit());
-    break;
-  }
-  case 'replace':
-    print(await storage.save({ ...ref, files: CONTENTS.new, replace: true }));
-    break;
-  case 'delete':
-    print(await storage.delete(ref));
-    break;
-  case 'upload':
-    while ((await storage.status()).outbox.owed > 0) await storage.drain(100);
-    break;
-}
+const open = () => openStorage({ ...readConfig(process.env), random: () => 0 });
+
+const storage = await withRoom(open);
+const receipt = await withRoom(() => act(storage));
+if (receipt !== null) print(receipt);
 await storage.close();
-print({ steps: (globalThis as unknown as { crashSteps(): number }).crashSteps() });
+print({ steps: steps.count() });
+
+async function act(to: Storage): Promise<unknown> {
+  switch (scenario) {
+    case 'first save':
+    case 'save':
+      return to.save({ ...ref, files: CONTENTS.new });
+    case 'write': {
+      const writer = to.writer(ref);
+      try {
+        for (const [path, text] of Object.entries(CONTENTS.new)) await writer.write(path, text);
+        return await writer.commit();
+      } catch (error) {
+        await writer.abort();
+        throw error;
+      }
+    }
+    case 'replace':
+      return to.save({ ...ref, files: CONTENTS.new, replace: true });
+    case 'delete':
+      return to.delete(ref);
+    case 'upload':
+      while ((await to.status()).outbox.owed > 0) await to.drain(100);
+      return null;
+  }
+}
+
+/** Where the disk is full says what it came to, then makes room and does it again. */
+async function withRoom<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (process.env.CRASH_HOW !== 'full') throw error;
+    const { code, message } = error as StorageError;
+    print({ full: { code, message, left: filesOf(process.env.FILE_STORAGE_PATH!) } });
+    steps.makeRoom();
+    return work();
+  }
+}
+
+function filesOf(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder, { recursive: true }).map(String) : [];
+}

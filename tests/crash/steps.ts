@@ -1,6 +1,7 @@
 /**
  * Loaded into a process with `--import`, and by it into its worker threads: counts the steps of
- * I/O in all of them, ends the process with SIGKILL at the one that `CRASH_AT` names, and writes
+ * I/O in all of them, and at the one that `CRASH_AT` names ends the process with SIGKILL or, with
+ * `CRASH_HOW=full`, lets the disk be full from there on, until `crashSteps.makeRoom()`. It writes
  * down in `CRASH_LOG` what a power loss could undo. A write is two steps, so that it may be torn.
  */
 import fs, { type PathLike } from 'node:fs';
@@ -16,24 +17,49 @@ const root = process.env.CRASH_ROOT ?? '/nowhere';
 const logFile = process.env.CRASH_LOG;
 const backups = process.env.CRASH_BACKUPS;
 
+const fills = process.env.CRASH_HOW === 'full';
+
+/** How many steps there were, and whether room was made. */
 const counter = new Int32Array(
   threads.isMainThread
-    ? new SharedArrayBuffer(4)
+    ? new SharedArrayBuffer(8)
     : (threads.getEnvironmentData(SHARED) as SharedArrayBuffer),
 );
 if (threads.isMainThread) threads.setEnvironmentData(SHARED, counter.buffer);
-Object.assign(globalThis, { crashSteps: () => Atomics.load(counter, 0) });
+const crashSteps: CrashSteps = {
+  count: () => Atomics.load(counter, 0),
+  makeRoom: () => Atomics.store(counter, 1, 1),
+};
+Object.assign(globalThis, { crashSteps });
+
+export type CrashSteps = { count(): number; makeRoom(): void };
 
 const real = { ...fs };
 const realAsync = { ...fs.promises };
 const logFd = logFile === undefined ? null : real.openSync(logFile, 'a');
 
-function step(): void {
-  if (Atomics.add(counter, 0, 1) + 1 !== killAt) return;
+/** @param needsRoom what a full disk answers where the step needs room; `null` where it needs none */
+function step(needsRoom: (() => Error) | null = null): void {
+  const count = Atomics.add(counter, 0, 1) + 1;
+  if (fills) {
+    const isFull = count >= killAt && Atomics.load(counter, 1) === 0;
+    if (killAt > 0 && isFull && needsRoom !== null) throw needsRoom();
+    return;
+  }
+  if (count !== killAt) return;
   process.kill(process.pid, 'SIGKILL');
   // Nothing more is done, by this thread at least, until the signal arrives.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }
+
+const noSpace = () =>
+  Object.assign(new Error('ENOSPC: no space left on device, write'), {
+    code: 'ENOSPC',
+    errno: -28,
+    syscall: 'write',
+  });
+const databaseFull = () =>
+  Object.assign(new Error('database or disk is full'), { code: 'ERR_SQLITE_ERROR', errcode: 13 });
 
 function log(entry: LogEntry): void {
   if (logFd !== null) real.writeSync(logFd, `${JSON.stringify(entry)}\n`);
@@ -67,7 +93,7 @@ function backUp(path: PathLike): string | null {
 const patched = {
   openSync(path: PathLike, flags: fs.OpenMode = 'r', mode?: fs.Mode): number {
     if (flags === 'r' || !isOurs(path)) return real.openSync(path, flags, mode);
-    step();
+    step(noSpace);
     const isNew = inode(path) === 0;
     const fd = real.openSync(path, flags, mode);
     if (isNew) log({ op: 'create', path: String(path), file: inode(path), folder: folderOf(path) });
@@ -77,10 +103,10 @@ const patched = {
     if (fd <= 2) return real.writeSync(fd, data as string);
     const [offset = 0] = rest;
     const bytes = Buffer.from(data as Uint8Array).subarray(offset);
-    step();
+    step(noSpace);
     log({ op: 'write', file: real.fstatSync(fd).ino });
     const half = real.writeSync(fd, bytes, 0, bytes.length >> 1);
-    step();
+    step(noSpace);
     return half + real.writeSync(fd, bytes, half);
   },
   writeFileSync(
@@ -93,9 +119,12 @@ const patched = {
       return;
     }
     const fd = patched.openSync(path, options?.flag ?? 'w', options?.mode);
-    patched.writeSync(fd, typeof data === 'string' ? Buffer.from(data) : data);
-    if (options?.flush) patched.fsyncSync(fd);
-    real.closeSync(fd);
+    try {
+      patched.writeSync(fd, typeof data === 'string' ? Buffer.from(data) : data);
+      if (options?.flush) patched.fsyncSync(fd);
+    } finally {
+      real.closeSync(fd);
+    }
   },
   fsyncSync(fd: number): void {
     step();
@@ -111,7 +140,7 @@ const patched = {
     log({ op: 'rename', path: String(to), from: String(from), kept, folder, fromFolder });
   },
   mkdirSync(path: PathLike, options?: fs.MakeDirectoryOptions): string | undefined {
-    step();
+    step(inode(path) === 0 ? noSpace : null);
     const first = real.mkdirSync(path, options);
     const made = options?.recursive ? first : String(path);
     if (made === undefined) return first;
@@ -141,7 +170,7 @@ Object.assign(fs, patched);
 const patchedAsync = {
   async open(path: PathLike, flags: string | number = 'r', mode?: fs.Mode) {
     if (flags === 'r' || !isOurs(path)) return realAsync.open(path, flags, mode);
-    step();
+    step(noSpace);
     const isNew = inode(path) === 0;
     const handle = await realAsync.open(path, flags, mode);
     if (isNew) log({ op: 'create', path: String(path), file: inode(path), folder: folderOf(path) });
@@ -187,7 +216,7 @@ function pick(from: typeof prototype, name: keyof typeof prototype) {
 const { exec } = DatabaseSync.prototype;
 const durable = new WeakSet<DatabaseSync>();
 DatabaseSync.prototype.exec = function (sql: string) {
-  step();
+  step(sql === 'commit' || sql.includes('create table') ? databaseFull : null);
   exec.call(this, sql);
   if (/^pragma synchronous = /.test(sql)) durable[sql.endsWith('full') ? 'add' : 'delete'](this);
   if (sql === 'commit' && durable.has(this)) {
@@ -197,7 +226,7 @@ DatabaseSync.prototype.exec = function (sql: string) {
 };
 const { run } = StatementSync.prototype;
 StatementSync.prototype.run = function (this: StatementSync, ...values: Parameters<typeof run>) {
-  step();
+  step(databaseFull);
   return run.apply(this, values);
 } as typeof run;
 

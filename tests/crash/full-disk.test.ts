@@ -1,0 +1,59 @@
+/** The disk is full from a step on, a run for each step: told of, nothing half there, and over once there is room. */
+import { expect, test } from 'vitest';
+import { openTestStorage } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+import { readTree } from '../support/tree.ts';
+import { crash } from './crash.ts';
+import { inPairs } from './in-pairs.ts';
+import { CONTENTS, earlierIn, prepare, refIn, type Scenario } from './scenarios.ts';
+
+const PROJECT = 'shop';
+const REF = refIn(PROJECT);
+
+test.each<Scenario>(['first save', 'save', 'write', 'replace'])(
+  '%s: on a full disk it fails with disk_full, and works again once there is room',
+  async (scenario) => {
+    const template = scenario === 'first save' ? null : await tempFolder();
+    if (template !== null) {
+      const storage = await openTestStorage({ storePath: template });
+      await prepare(storage, scenario, PROJECT);
+      await storage.close();
+    }
+    const env = { NODE_COMPILE_CACHE: await tempFolder(), CRASH_HOW: 'full' };
+    const start = async (at: number) => {
+      const folder = await tempFolder();
+      return crash({ scenario, projectId: PROJECT, at, folder, template, env });
+    };
+    const { steps } = await start(0);
+    let failures = 0;
+    await inPairs(steps!, async (at) => {
+      const { full, receipt, storePath } = await start(at);
+      if (full !== null) {
+        failures++;
+        expect(full, `full from step ${at}`).toMatchObject({
+          code: 'disk_full',
+          message: expect.stringMatching(/^Cannot .*: the disk is full$/),
+        });
+        // Nothing of it is to be seen, in place or in staging; of what was replaced all is.
+        const names = full.left.filter((name) => name.includes('gen-2/'));
+        if (scenario !== 'replace') expect(names).toEqual([]);
+        expect(full.left.filter((name) => /staging\/[^/]+\/./.test(name))).toEqual([]);
+      }
+      expect(receipt).toMatchObject(REF);
+      const storage = await openTestStorage({ storePath });
+      const { sourcePath } = await storage.get(REF);
+      expect(textOf(sourcePath), `full from step ${at}`).toEqual(CONTENTS.new);
+      if (template !== null) {
+        expect(textOf((await storage.get(earlierIn(PROJECT))).sourcePath)).toEqual(CONTENTS.old);
+      }
+      await storage.close();
+    });
+    expect(failures).toBeGreaterThan(10);
+  },
+);
+
+function textOf(folder: string): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(readTree(folder)).map(([path, bytes]) => [path, bytes.toString()]),
+  );
+}
