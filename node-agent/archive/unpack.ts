@@ -9,9 +9,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
-import { createTarDecoder, type TarHeader } from 'modern-tar';
+import type { TarHeader } from 'modern-tar';
 import {
   type Limits,
   type Manifest,
@@ -21,6 +19,7 @@ import {
   parseManifest,
   StorageError,
 } from '../contract.ts';
+import { readTar } from './read-tar.ts';
 
 export type UnpackInput = Readonly<{
   archive: string;
@@ -60,40 +59,21 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
 
   mkdirSync(folder);
   mkdirSync(join(folder, 'source'));
-  const tar = Readable.toWeb(createReadStream(archive).compose(createGunzip()));
-  const entries = (tar as ReadableStream<Uint8Array>).pipeThrough(
-    createTarDecoder({ strict: true }),
-  );
-  try {
-    for await (const { header, body } of entries) {
-      if (header.type === 'directory') {
-        await body.cancel();
-        continue;
-      }
-      checkType(header);
-      wrapper ??= wrapperOf(header.name);
-      const name = unwrap(header.name, wrapper);
-      if (name === 'manifest.json') {
-        if (manifest !== null) throw refuse(header.name, 'it is there twice');
-        manifest = parseManifest(await readText(header, body), 'manifest.json');
-        continue;
-      }
-      const kind = name.startsWith('source/') ? 'source' : 'artifacts';
-      if (!name.startsWith(`${kind}/`))
-        throw refuse(header.name, 'it belongs to no part of a generation');
-      const path = name.slice(kind.length + 1);
-      names[kind].add(path);
-      const entry = await writeEntry(join(folder, kind, path), header, body, budget);
-      found[kind].set(path, { ...entry, path });
+  for await (const { header, body } of readTar(createReadStream(archive))) {
+    wrapper ??= wrapperOf(header.name);
+    const name = unwrap(header.name, wrapper);
+    if (name === 'manifest.json') {
+      if (manifest !== null) throw refuse(header.name, 'it is there twice');
+      manifest = parseManifest(await readText(header, body), 'manifest.json');
+      continue;
     }
-  } catch (error) {
-    if (error instanceof StorageError) throw error;
-    const code = (error as NodeJS.ErrnoException).code ?? '';
-    // What the disk says is not the archive's fault.
-    if (/^E[A-Z]+$/.test(code)) throw error;
-    throw new StorageError('corrupt', `Cannot unpack the archive: ${(error as Error).message}`, {
-      cause: error,
-    });
+    const kind = name.startsWith('source/') ? 'source' : 'artifacts';
+    if (!name.startsWith(`${kind}/`))
+      throw refuse(header.name, 'it belongs to no part of a generation');
+    const path = name.slice(kind.length + 1);
+    names[kind].add(path);
+    const entry = await writeEntry(join(folder, kind, path), header, body, budget);
+    found[kind].set(path, { ...entry, path });
   }
   if (manifest === null) {
     throw new StorageError('corrupt', 'Cannot unpack the archive: it has no manifest.json');
@@ -131,11 +111,6 @@ class Budget {
   }
 }
 
-function checkType(header: TarHeader): void {
-  if (header.type === undefined || header.type === 'file') return;
-  throw refuse(header.name, `it is no file but a ${header.type}`);
-}
-
 /** The folder that the old system put around everything; `null` where there is none. */
 function wrapperOf(name: string): string | null {
   const first = name.split('/')[0] ?? '';
@@ -148,15 +123,17 @@ function unwrap(name: string, wrapper: string | null): string {
   return name.slice(wrapper.length);
 }
 
-async function readText(header: TarHeader, body: ReadableStream<Uint8Array>): Promise<string> {
+async function readText(header: TarHeader, body: AsyncIterable<Uint8Array>): Promise<string> {
   if (header.size > MANIFEST_BYTES) throw refuse(header.name, 'it is too large');
-  return new Response(body as BodyInit).text();
+  const pieces: Uint8Array[] = [];
+  for await (const piece of body) pieces.push(piece);
+  return Buffer.concat(pieces).toString();
 }
 
 async function writeEntry(
   path: string,
   header: TarHeader,
-  body: ReadableStream<Uint8Array>,
+  body: AsyncIterable<Uint8Array>,
   budget: Budget,
 ): Promise<Omit<ManifestEntry, 'path'>> {
   // Before anything is written: a header may promise more than there is room for.

@@ -1,0 +1,92 @@
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { createTarDecoder, type TarHeader } from 'modern-tar';
+import { StorageError } from '../contract.ts';
+
+/** A file in a tar. */
+export type TarFile = Readonly<{
+  header: TarHeader;
+  /** Its content, once; what is not read is passed over. */
+  body: AsyncIterable<Uint8Array>;
+}>;
+
+/**
+ * Reads the files of a tar, gzipped or not, as it streams in. Folders are passed over: they follow
+ * from the files.
+ *
+ * @throws StorageError `corrupt` where it is no whole tar, `invalid_input` that names an entry
+ *   which is no file; whatever the input throws
+ */
+export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncIterable<TarFile> {
+  const source = watch(input);
+  const plain = await unzipped(source.pieces);
+  const entries = (Readable.toWeb(plain) as ReadableStream<Uint8Array>).pipeThrough(
+    createTarDecoder({ strict: true }),
+  );
+  async function* translated<T>(from: AsyncIterable<T>): AsyncIterable<T> {
+    try {
+      yield* from;
+    } catch (error) {
+      // What the network or the disk says is not the tar's fault.
+      if (source.hasFailed()) throw source.error();
+      throw new StorageError('corrupt', `Cannot read the tar: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+  for await (const { header, body } of translated(entries)) {
+    const { type, name } = header;
+    if (type !== undefined && type !== 'file' && type !== 'directory') {
+      throw new StorageError(
+        'invalid_input',
+        `Cannot use path ${JSON.stringify(name)}: it is no file but a ${type}`,
+      );
+    }
+    if (type !== 'directory') yield { header, body: translated(body) };
+    if (!body.locked) await body.cancel();
+  }
+}
+
+/** Passes the input on, and knows whether it was that which failed. */
+function watch(input: AsyncIterable<Uint8Array>) {
+  let failure: { error: unknown } | null = null;
+  async function* pieces() {
+    try {
+      yield* input;
+    } catch (error) {
+      failure = { error };
+      throw error;
+    }
+  }
+  return {
+    pieces: pieces(),
+    hasFailed: () => failure !== null,
+    error: () => (failure as { error: unknown } | null)?.error,
+  };
+}
+
+/** The first two bytes tell a gzip. */
+async function unzipped(input: AsyncIterable<Uint8Array>): Promise<Readable> {
+  const pieces = input[Symbol.asyncIterator]();
+  let head = Buffer.alloc(0);
+  while (head.length < 2) {
+    const { done, value } = await pieces.next();
+    if (done) break;
+    head = Buffer.concat([head, value]);
+  }
+  async function* all() {
+    try {
+      if (head.length > 0) yield head;
+      yield* { [Symbol.asyncIterator]: () => pieces };
+    } finally {
+      await pieces.return?.();
+    }
+  }
+  const stream = Readable.from(all(), { objectMode: false });
+  if (head[0] !== 0x1f || head[1] !== 0x8b) return stream;
+  const gunzip = createGunzip();
+  // Whoever reads `gunzip` is told of every error.
+  pipeline(stream, gunzip).catch(() => {});
+  return gunzip;
+}

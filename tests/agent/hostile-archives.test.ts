@@ -1,0 +1,189 @@
+/** Archives that somebody made to do harm, or that are broken: from the cloud, and handed to a save. */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { expect, test } from 'vitest';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { openTestStorage, testCache, testCloud } from '../support/storage.ts';
+import { makeTar, makeTarGz, paxPath, type TarEntry } from '../support/tar.ts';
+import { tempFolder } from '../support/temp.ts';
+import { listTree } from '../support/tree.ts';
+
+const PROJECT = 'hostile';
+
+const manifest = (files: string[]): TarEntry => ({
+  name: 'manifest.json',
+  content: JSON.stringify({
+    generation_id: 'g',
+    project_id: PROJECT,
+    version: 1,
+    created_at: '2026-01-01T00:00:00Z',
+    file_count: files.length,
+    total_size_bytes: 1,
+    files,
+  }),
+});
+const file = (name: string, content: string | Buffer = 'x'): TarEntry => ({ name, content });
+
+/** What is wrong with entries, each hostile in one way. `source/` goes before the names. */
+const HOSTILE: [string, (under: string) => TarEntry[]][] = [
+  ['climbs out', (under) => [file(`${under}../../../escaped`)]],
+  ['climbs out in the middle', (under) => [file(`${under}a/../../../../escaped`)]],
+  ['is absolute', () => [file('/tmp/escaped')]],
+  ['has a drive', (under) => [file(`${under}C:/escaped`)]],
+  ['has a backslash', (under) => [file(`${under}..\\..\\escaped`)]],
+  ['has a control character', (under) => [file(`${under}a\u0001b`)]],
+  ['climbs out by a pax header', (under) => [paxPath(`${under}../../escaped`), file('harmless')]],
+  [
+    'climbs out by a GNU long name',
+    (under) => [
+      { name: '././@LongLink', type: 'L', content: `${under}../../escaped\0` },
+      file('harmless'),
+    ],
+  ],
+  [
+    'is a symbolic link out, and a file through it',
+    (under) => [
+      { name: `${under}link`, type: '2', linkName: '../../..' },
+      file(`${under}link/escaped`),
+    ],
+  ],
+  ['is a hard link', (under) => [{ name: `${under}link`, type: '1', linkName: '/etc/passwd' }]],
+  ['is a character device', (under) => [{ name: `${under}null`, type: '3' }]],
+  ['is a block device', (under) => [{ name: `${under}sda`, type: '4' }]],
+  ['is a pipe', (under) => [{ name: `${under}pipe`, type: '6' }]],
+  ['is there twice', (under) => [file(`${under}a`), file(`${under}a`, 'other')]],
+  ['differs only in case', (under) => [file(`${under}readme`), file(`${under}README`)]],
+  [
+    'differs only in Unicode form',
+    (under) => [file(`${under}caf\u00e9`), file(`${under}cafe\u0301`)],
+  ],
+  ['is a file and a folder', (under) => [file(`${under}a`), file(`${under}a/b`)]],
+  ['is a folder and a file', (under) => [file(`${under}a/b`), file(`${under}a`)]],
+  ['has a part that is too long', (under) => [paxPath(`${under}${'n'.repeat(256)}`), file('n')]],
+];
+
+/** Bytes that are no archive, or no whole one. */
+const BROKEN: [string, (whole: Buffer) => Buffer][] = [
+  ['garbage', () => randomBytes(5000)],
+  [
+    'garbage with the head of a gzip',
+    () => Buffer.concat([Buffer.from('1f8b0800', 'hex'), randomBytes(5000)]),
+  ],
+  ['empty', () => Buffer.alloc(0)],
+  ['cut off in the middle', (whole) => whole.subarray(0, whole.length >> 1)],
+  ['cut off at the end', (whole) => whole.subarray(0, -4)],
+  ['a gzip of garbage', () => gzipSync(randomBytes(5000))],
+  ['a tar that is cut off', (whole) => gzipSync(gunzipSync(whole).subarray(0, 900))],
+  ['with another checksum', (whole) => withFlippedByte(whole, whole.length - 6)],
+  [
+    'with a header that promises more than there is',
+    () => makeTarGz([manifest(['a']), { name: 'source/a', content: 'x', size: 1e6 }]),
+  ],
+];
+
+test.each(HOSTILE)('an archive in the cloud with an entry that %s is refused', async (_, make) => {
+  const names = make('source/').map(({ name }) => name.replace(/^source\//, ''));
+  await expectRefused(makeTarGz([manifest(names), ...make('source/')]), [
+    'corrupt',
+    'invalid_input',
+  ]);
+});
+
+test.each(BROKEN)('an archive in the cloud that is %s is refused', async (_, spoil) => {
+  const whole = makeTarGz([manifest(['a']), file('source/a', randomBytes(3000))]);
+  await expectRefused(spoil(whole), ['corrupt']);
+});
+
+test.each<[string, TarEntry[], string]>([
+  ['has no manifest', [file('source/a')], 'manifest.json'],
+  ['has two manifests', [manifest(['a']), manifest(['a']), file('source/a')], 'manifest.json'],
+  ['has a manifest that is none', [file('manifest.json', '{'), file('source/a')], 'manifest.json'],
+  ['lacks a file of the manifest', [manifest(['a', 'b']), file('source/a')], '"b"'],
+  ['holds what belongs to no generation', [manifest(['a']), file('source/a'), file('x')], '"x"'],
+  [
+    'has a folder beside its wrapper',
+    [{ ...manifest(['a']), name: 'v1__g/manifest.json' }, file('else/a')],
+    'else/a',
+  ],
+])('an archive in the cloud that %s is refused', async (_, entries, named) => {
+  const error = await expectRefused(makeTarGz(entries), ['corrupt', 'invalid_input']);
+  expect(error.message).toContain(named);
+});
+
+test('a bomb is refused before it goes off', async () => {
+  const bomb = makeTarGz([manifest(['zeros']), file('source/zeros', Buffer.alloc(150_000_000))]);
+  expect(bomb.length).toBeLessThan(300_000);
+  const error = await expectRefused(bomb, ['corrupt']);
+  expect(error.message).toContain('times its size');
+});
+
+test.each(HOSTILE)('a tar that is saved with an entry that %s is refused', async (_, make) => {
+  await expectNotSaved(makeTar(make('')), 'invalid_input');
+});
+
+test.each(BROKEN.filter(([name]) => name !== 'empty'))(
+  'a tar that is saved and is %s is refused',
+  async (_, spoil) => {
+    const whole = makeTarGz([file('source/a', randomBytes(3000))]);
+    await expectNotSaved(spoil(whole), 'corrupt');
+  },
+);
+
+/** Gets it from the cloud: an error of ours, nothing outside, nothing left in the cache. */
+async function expectRefused(archive: Buffer, codes: string[]) {
+  const around = await tempFolder();
+  const cachePath = join(around, 'a/b/c/cache');
+  mkdirSync(cachePath, { recursive: true });
+  const bucket = uniqueId('bucket');
+  const service = serviceClient();
+  await service.storage.createBucket(bucket, { public: false });
+  await service.storage.from(bucket).upload(`${PROJECT}/generations/v1__g.tar.gz`, archive);
+  const storage = await openTestStorage({
+    cloud: testCloud(bucket),
+    cache: await testCache({ path: cachePath }),
+  });
+  const error = await rejection(storage.get({ projectId: PROJECT, version: 1 }));
+  expect(codes, error.message).toContain(error.code);
+  await storage.close();
+  expect(
+    listTree(around).filter(
+      (path) => !['a', 'a/b', 'a/b/c', 'a/b/c/cache', 'a/b/c/cache/.staging'].includes(path),
+    ),
+  ).toEqual([]);
+  expect(readdirSync('/tmp')).not.toContain('escaped');
+  return error;
+}
+
+async function expectNotSaved(tar: Buffer, code: string) {
+  const around = await tempFolder();
+  const storage = await openTestStorage({ storePath: join(around, 'a/b/store') });
+  const before = listTree(around);
+  const error = await rejection(
+    storage.saveTar({
+      projectId: PROJECT,
+      tar: (async function* () {
+        yield tar;
+      })(),
+    }),
+  );
+  expect(error.code, error.message).toBe(code);
+  expect(listTree(around)).toEqual(before);
+  expect((await storage.list(PROJECT)).items).toEqual([]);
+}
+
+async function rejection(promise: Promise<unknown>): Promise<{ code: string; message: string }> {
+  return promise.then(
+    () => {
+      throw new Error('It was taken');
+    },
+    (error: { code: string; message: string }) => error,
+  );
+}
+
+function withFlippedByte(bytes: Buffer, at: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[at]! ^= 0xff;
+  return copy;
+}
