@@ -17,18 +17,30 @@ export type StackSettings = {
 declare module 'vitest' {
   interface ProvidedContext {
     stack: StackSettings;
+    /** What the conformance suite runs against. */
+    conformance: { url: string; key: string };
   }
 }
 
 const MAIN = fileURLToPath(new URL('../../supabase/embedded/main.ts', import.meta.url));
 
-/** Starts one embedded stack for all tests: each makes its own users, projects and buckets. */
-export async function setup(project: TestProject): Promise<() => Promise<void>> {
+/**
+ * Starts one embedded stack for all tests: each makes its own users, projects and buckets. For the
+ * conformance suite alone, against a real Supabase, nothing is started.
+ */
+export async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  const { CONFORMANCE_URL, CONFORMANCE_SERVICE_KEY } = process.env;
+  if (CONFORMANCE_URL && CONFORMANCE_SERVICE_KEY) {
+    project.provide('conformance', { url: CONFORMANCE_URL, key: CONFORMANCE_SERVICE_KEY });
+    return undefined;
+  }
   const child = spawn(process.execPath, [MAIN, '--memory', '--port', '0', '--json'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  project.provide('stack', JSON.parse(line) as StackSettings);
+  const stack = JSON.parse(line) as StackSettings;
+  project.provide('stack', stack);
+  project.provide('conformance', { url: stack.SUPABASE_URL, key: stack.SUPABASE_SERVICE_KEY });
   return async () => {
     child.kill('SIGTERM');
     await once(child, 'exit');
