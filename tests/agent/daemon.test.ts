@@ -1,14 +1,13 @@
 /** `codebegen-storage start`, as a process: download URLs of this host, clean-up, shutdown. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
-import { expect, inject, onTestFinished, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import { uniqueId } from '../support/cloud.ts';
-import { collect, ROOT, runCli } from '../support/run.ts';
+import { startDaemon as start } from '../support/daemon.ts';
+import { runCli } from '../support/run.ts';
 import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
@@ -164,30 +163,3 @@ test('the cache is cleaned up by itself where that is wanted', async () => {
   await start({ ...settings, AUTO_CLEANUP_ENABLED: 'true', CLEANUP_INTERVAL_HOURS: '1' });
   while (existsSync(path)) await sleep(10);
 });
-
-type Running = { child: ChildProcess; url: string; output: ReturnType<typeof collect> };
-
-/** Starts a daemon on a store of its own, on a free port. It goes with the test. */
-async function start(
-  env: Record<string, string> = {},
-): Promise<{ storePath: string; daemon: Running }> {
-  const storePath = env.FILE_STORAGE_PATH ?? (await tempFolder());
-  const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'start'], {
-    env: {
-      ...process.env,
-      FILE_STORAGE_PATH: storePath,
-      CACHE_PATH: await tempFolder(),
-      AGENT_PORT: '0',
-      ...env,
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  onTestFinished(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-  });
-  const output = collect(child);
-  const [line] = (await once(createInterface(child.stdout!), 'line')) as [string];
-  return { storePath, daemon: { child, url: line.replace('Listening on ', ''), output } };
-}

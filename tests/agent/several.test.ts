@@ -1,0 +1,81 @@
+/** Two daemons and many commands on one store at once. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, inject, test } from 'vitest';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { startDaemon } from '../support/daemon.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
+import { runCli } from '../support/run.ts';
+import { openTestStorage } from '../support/storage.ts';
+import { tempFolder, writeFiles } from '../support/temp.ts';
+
+/** Of each command, at once. */
+const COUNT = 8;
+
+test('every job is done once, every version given once, and no lock is heard of', async () => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const storePath = await tempFolder();
+  const bucket = uniqueId('bucket');
+  // Whoever finds it missing sends twice.
+  await serviceClient().storage.createBucket(bucket, { public: false });
+  const env = {
+    FILE_STORAGE_PATH: storePath,
+    CACHE_PATH: await tempFolder(),
+    NODE_COMPILE_CACHE: await tempFolder(),
+    USE_CLOUD_STORAGE: 'true',
+    SUPABASE_URL: proxy.url,
+    SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
+    SUPABASE_BUCKET: bucket,
+  };
+  const daemons = [(await startDaemon(env)).daemon, (await startDaemon(env)).daemon];
+  const folder = await tempFolder();
+  await writeFiles(folder, { 'a.txt': 'the same for all', 'b/c.txt': 'c' });
+  const [shared, repeated] = [uniqueId('shared'), uniqueId('repeated')];
+
+  const commands = Array.from({ length: COUNT }, () => [
+    // Each gets a version of its own; all the others save the same one.
+    runCli(['save', folder, '--project', shared, '--json'], env),
+    runCli(
+      ['save', folder, '--project', repeated, '--version', '1', '--generation', 'g', '--json'],
+      env,
+    ),
+    runCli(['list', shared], env),
+    runCli(['status'], env),
+  ]).flat();
+  const results = await Promise.all(commands);
+  for (const { code, stdout, stderr } of results) {
+    expect(code, stdout + stderr).toBe(0);
+    expect(stderr).toBe('');
+  }
+  const saved = results
+    .filter(({ stdout }) => stdout.startsWith('{"project_id"'))
+    .map(
+      ({ stdout }) =>
+        JSON.parse(stdout) as { project_id: string; version: number; created: boolean },
+    );
+  const versions = saved.filter((each) => each.project_id === shared).map((each) => each.version);
+  expect(versions.sort((a, b) => a - b)).toEqual(Array.from({ length: COUNT }, (_, i) => i + 1));
+  const made = saved.filter((each) => each.project_id === repeated && each.created);
+  expect(made).toHaveLength(1);
+
+  const storage = await openTestStorage({ storePath, cloud: null });
+  const all = [
+    ...versions.map((version) => ({ projectId: shared, version })),
+    { projectId: repeated, version: 1 },
+  ];
+  for (;;) {
+    const summaries = await Promise.all(all.map((ref) => storage.show(ref)));
+    if (summaries.every(({ status }) => status === 'verified')) break;
+    expect(summaries.filter(({ status }) => status === 'failed')).toEqual([]);
+    await sleep(20);
+  }
+  const count = (match: RegExp) => {
+    const lines = proxy.seen.filter((line) => match.test(line));
+    return { requests: lines.length, different: new Set(lines).size };
+  };
+  expect(count(/^POST \/storage\/v1\/object\/bucket-/)).toEqual({
+    requests: COUNT + 1,
+    different: COUNT + 1,
+  });
+  expect(count(/rpc\/storage_reserve_generation/).requests).toBe(COUNT + 1);
+  for (const daemon of daemons) expect(daemon.output().stderr).toBe('');
+});
