@@ -234,7 +234,7 @@ export class Storage {
   async activate(input: RefInput): Promise<Ref> {
     const ref = refOf(await this.#find(input));
     if (!this.#store.has(ref)) throw notFound(ref);
-    this.#store.activate(ref);
+    await this.#store.activate(ref);
     return ref;
   }
 

@@ -19,7 +19,7 @@ export async function openStorage(given: StorageOptions): Promise<Storage> {
   const layout = new Layout(options.storePath);
   const opened: (() => unknown)[] = [];
   try {
-    makeFolder(layout.staging);
+    await makeFolder(layout.staging, layout.root);
     return await openParts(options, layout, opened);
   } catch (error) {
     for (const close of opened.reverse()) await close();

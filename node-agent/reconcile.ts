@@ -25,7 +25,7 @@ export async function reconcile(parts: Parts): Promise<void> {
   const bootId = readBootId();
   const rebooted = catalog.scannedBoot !== bootId;
 
-  for (const ref of store.recoverReplacements(isGone)) {
+  for (const ref of await store.recoverReplacements(isGone)) {
     await attempt(parts, async () => {
       if (rebooted) await store.repairTree(ref);
       const { facts, createdAt } = readFacts(store, ref);

@@ -4,6 +4,7 @@ import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords } from './cloud/records.ts';
 import { formatRef, isInCloud, type Ref, StorageError } from './contract.ts';
 import { type GenerationRow, keyOf } from './outbox/catalog.ts';
+import { fromFileSystem } from './store/durable.ts';
 
 /** A copy from the cloud; `stale` where it is past its time and the cloud could not be asked. */
 export type Retrieved = Readonly<{ entry: CacheEntry; from: 'cache' | 'cloud'; stale: boolean }>;
@@ -104,6 +105,8 @@ export class Retriever {
         );
       }
       return { entry: await cache.install(ref, archive, arrived), from: 'cloud', stale: false };
+    } catch (error) {
+      throw fromFileSystem(error, `get ${formatRef(ref)}`);
     } finally {
       await rm(archive, { force: true });
     }

@@ -44,7 +44,7 @@ export class Saver {
       const { metadata, source, ownerId } = request;
       const staged = await store.commit(ref, source, { createdAt, metadata, ownerId });
       catalog.finishSave(ref, factsOf(staged, ownerId), createdAt, now());
-      if (ownerId !== null) this.#noteOwner(ref.projectId, ownerId);
+      if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
       await this.#takeBack(ref);
       throw error;
@@ -98,7 +98,7 @@ export class Saver {
     const digest = await store.digest(source);
     if (digest === row.digest) {
       if (source.kind === 'staged') await store.dropStaging(source.folder);
-      if (request.ownerId !== null) this.#noteOwner(row.project_id, request.ownerId);
+      if (request.ownerId !== null) await this.#noteOwner(row.project_id, request.ownerId);
       return { row, created: false };
     }
     if (request.replace) return this.#replace(refOf(row), request);
@@ -120,7 +120,7 @@ export class Saver {
         const key = objectKey(ref, staged.archive.sha256);
         catalog.finishReplace(ref, factsOf(staged, ownerId, key), createdAt, now());
       });
-      if (ownerId !== null) this.#noteOwner(ref.projectId, ownerId);
+      if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
       catalog.release(ref);
       throw error;
@@ -131,10 +131,10 @@ export class Saver {
   }
 
   /** Sets a project's owner where it has none. Another one goes with its save, and is refused. */
-  #noteOwner(projectId: string, ownerId: string): void {
+  async #noteOwner(projectId: string, ownerId: string): Promise<void> {
     const { store, catalog } = this.#parts;
     if (catalog.ownerOf(projectId) !== null) return;
-    store.writeOwner(projectId, ownerId);
+    await store.writeOwner(projectId, ownerId);
     catalog.setOwner(projectId, ownerId);
   }
 

@@ -10,6 +10,8 @@ export const BLOCK_BYTES = 128 * 1024;
 
 /** Level 9 costs 2 to 5 times as much for about one percent. */
 const LEVEL = 6;
+/** Holds a block that does not get smaller, in one piece: never a part of a shared buffer. */
+const OUTPUT_BYTES = BLOCK_BYTES + 16 * 1024;
 const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
 /** An empty block that is marked as the last one. */
 const FINAL_BLOCK = Buffer.from([3, 0]);
@@ -23,7 +25,7 @@ export class BlockGzip {
   #outputBytes = 0;
   readonly #offsets: number[] = [];
 
-  /** @param write takes the output piece by piece */
+  /** @param write takes the output piece by piece; each is good until it returns */
   constructor(write: (bytes: Buffer) => void) {
     this.#write = write;
     this.#emit(HEADER);
@@ -64,7 +66,14 @@ export class BlockGzip {
     const block = this.#block.subarray(0, this.#filled);
     this.#crc = crc32(block, this.#crc);
     this.#offsets.push(this.#outputBytes);
-    this.#emit(deflateRawSync(block, { level: LEVEL, finishFlush: constants.Z_FULL_FLUSH }));
+    const deflated = deflateRawSync(block, {
+      level: LEVEL,
+      finishFlush: constants.Z_FULL_FLUSH,
+      chunkSize: OUTPUT_BYTES,
+    });
+    this.#emit(deflated);
+    // Given back at once: the garbage collector lets 64 MB of such memory pile up.
+    (deflated.buffer as ArrayBuffer).transfer(0);
     this.#filled = 0;
   }
 

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { ReadableStream } from 'node:stream/web';
 import { createGunzip } from 'node:zlib';
 import { createTarDecoder, type TarHeader } from 'modern-tar';
 import { StorageError } from '../contract.ts';
@@ -21,9 +22,9 @@ export type TarFile = Readonly<{
 export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncIterable<TarFile> {
   const source = watch(input);
   const plain = await unzipped(source.pieces);
-  const entries = (Readable.toWeb(plain) as ReadableStream<Uint8Array>).pipeThrough(
-    createTarDecoder({ strict: true }),
-  );
+  // One piece at a time: Readable.toWeb would read far ahead.
+  const pieces = ReadableStream.from<Uint8Array>(plain) as globalThis.ReadableStream<Uint8Array>;
+  const entries = pieces.pipeThrough(createTarDecoder({ strict: true }));
   async function* translated<T>(from: AsyncIterable<T>): AsyncIterable<T> {
     try {
       yield* from;

@@ -1,5 +1,6 @@
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import { noteRetryAfter } from './retry-after.ts';
+import { Transfers } from './transfers.ts';
 
 /** Where the cloud is and who we are there. */
 export type CloudSettings = Readonly<{
@@ -31,8 +32,9 @@ export type Connection = Readonly<{
   settings: CloudSettings;
   client: SupabaseClient;
   fetch: typeof fetch;
-  /** As `fetch`, for an answer that may take long: what is limited is its silence. */
-  stream(path: string): Promise<{ response: Response; body: AsyncIterable<Uint8Array> }>;
+  /** For archives above what one request takes, and for every download. */
+  transfers: Transfers;
+  timeouts: Timeouts;
 }>;
 
 /** @param signal ends every request when the agent stops */
@@ -46,38 +48,18 @@ export function connect(
     const timeout = AbortSignal.timeout(carries ? timeouts.transferMs : timeouts.requestMs);
     const signals = [signal, timeout, ...(init?.signal ? [init.signal] : [])];
     const response = await fetch(input, { ...init, signal: AbortSignal.any(signals) });
-    noteRetryAfter(response);
+    noteRetryAfter(response.headers.get('retry-after'));
     return response;
   };
   const client = createClient(settings.url, settings.key, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
     global: { fetch: fetchWithTimeout },
   });
-  return { settings, client, fetch: fetchWithTimeout, stream };
-
-  async function stream(path: string) {
-    const idle = new AbortController();
-    const abort = () => idle.abort(new DOMException('The server fell silent', 'TimeoutError'));
-    let timer = setTimeout(abort, timeouts.silenceMs);
-    const response = await fetch(`${settings.url}${path}`, {
-      headers: { authorization: `Bearer ${settings.key}`, apikey: settings.key },
-      signal: AbortSignal.any([signal, idle.signal]),
-    }).catch((error: unknown) => {
-      clearTimeout(timer);
-      throw error;
-    });
-    noteRetryAfter(response);
-    async function* read() {
-      try {
-        for await (const piece of response.body ?? []) {
-          clearTimeout(timer);
-          timer = setTimeout(abort, timeouts.silenceMs);
-          yield piece;
-        }
-      } finally {
-        clearTimeout(timer);
-      }
-    }
-    return { response, body: read() };
-  }
+  return {
+    settings,
+    client,
+    fetch: fetchWithTimeout,
+    transfers: new Transfers(signal),
+    timeouts,
+  };
 }

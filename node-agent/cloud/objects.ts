@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { open, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { ARCHIVE_TYPE, parseFolderName, type Ref, StorageError } from '../contract.ts';
 import type { Connection } from './connection.ts';
 import { type ResumePoint, uploadInChunks } from './resumable.ts';
@@ -100,51 +99,36 @@ export class CloudObjects {
   }
 
   async #readBack(key: string): Promise<string> {
-    const hash = createHash('sha256');
-    const { body } = await this.#read(key);
-    await translated(`read back "${key}"`, async () => {
-      for await (const piece of body) hash.update(piece);
-    });
-    return hash.digest('hex');
+    return (await this.#receive(key, null, 'read back')).sha256;
   }
 
   /**
    * Downloads an object into a new file.
    *
    * @returns the sha256 of the bytes that arrived, and the eTag that storage said
-   * @throws StorageError `not_found`, `unavailable`
+   * @throws StorageError `not_found`, `unavailable`; what the disk says
    */
   async download(key: string, file: string): Promise<{ sha256: string; etag: string }> {
-    const { body, etag } = await this.#read(key);
-    const hash = createHash('sha256');
-    const handle = await open(file, 'wx');
-    try {
-      await translated(`download "${key}"`, async () => {
-        for await (const piece of body) {
-          hash.update(piece);
-          await handle.write(piece);
-        }
-      });
-    } finally {
-      await handle.close();
-    }
-    return { sha256: hash.digest('hex'), etag };
+    return this.#receive(key, file, 'download');
   }
 
-  async #read(key: string): Promise<{ body: AsyncIterable<Uint8Array>; etag: string }> {
-    const { bucket } = this.#connection.settings;
-    const doing = `download "${key}"`;
-    const path = `/storage/v1/object/${bucket}/${key}`;
-    const { response, body } = await translated(doing, () => this.#connection.stream(path));
-    if (response.ok)
-      return { body, etag: (response.headers.get('etag') ?? '').replaceAll('"', '') };
-    const pieces: Uint8Array[] = [];
-    for await (const piece of body) pieces.push(piece);
-    throw fromPlatform(
-      fromResponse(response.status, Buffer.concat(pieces).toString()),
-      doing,
-      'storage',
+  async #receive(
+    key: string,
+    file: string | null,
+    verb: string,
+  ): Promise<{ sha256: string; etag: string }> {
+    const { settings, transfers, timeouts } = this.#connection;
+    const doing = `${verb} "${key}"`;
+    const { status, headers, text, sha256 } = await translated(doing, () =>
+      transfers.receive({
+        url: `${settings.url}/storage/v1/object/${settings.bucket}/${key}`,
+        headers: { authorization: `Bearer ${settings.key}`, apikey: settings.key },
+        file,
+        silenceMs: timeouts.silenceMs,
+      }),
     );
+    if (status >= 400) throw fromPlatform(fromResponse(status, text), doing, 'storage');
+    return { sha256, etag: (headers.etag ?? '').replaceAll('"', '') };
   }
 
   /** Looks in the bucket for the archive of a version, where no database knows it. */

@@ -1,5 +1,5 @@
 /** Upload in chunks: TUS 1.0.0 as Supabase Storage speaks it (chunks of 6 MiB, no others). */
-import { open } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { ARCHIVE_TYPE, StorageError } from '../contract.ts';
 import type { Connection } from './connection.ts';
 import type { ArchiveFile } from './objects.ts';
@@ -23,6 +23,9 @@ export async function uploadInChunks(
   archive: ArchiveFile,
   resume: ResumePoint,
 ): Promise<void> {
+  if ((await stat(archive.path)).size !== archive.bytes) {
+    throw new StorageError('corrupt', `Cannot upload "${key}": "${archive.path}" is too short`);
+  }
   const tus = new TusUpload(connection, key);
   let url = resume.url;
   let offset = url === null ? null : await tus.offset(url);
@@ -31,15 +34,9 @@ export async function uploadInChunks(
     resume.save(url);
     offset = 0;
   }
-  const handle = await open(archive.path);
   try {
-    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
     while (offset < archive.bytes) {
-      const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, offset);
-      if (bytesRead === 0) {
-        throw new StorageError('corrupt', `Cannot upload "${key}": "${archive.path}" is too short`);
-      }
-      const next = await tus.append(url, offset, chunk.subarray(0, bytesRead));
+      const next = await tus.append(url, offset, archive);
       if (next <= offset) throw fromPlatform({ status: 502 }, `upload "${key}"`, 'storage');
       offset = next;
     }
@@ -47,8 +44,6 @@ export async function uploadInChunks(
     // What is refused for good leads nowhere any more.
     if (error instanceof StorageError && !error.retryable) resume.save(null);
     throw error;
-  } finally {
-    await handle.close();
   }
   resume.save(null);
 }
@@ -86,57 +81,79 @@ class TusUpload {
 
   /** How much the server has; `null` where it knows the upload no more. */
   async offset(url: string): Promise<number | null> {
-    const response = await this.#request('HEAD', url, {}, undefined, [403, 404, 410]);
-    return response.ok ? this.#readOffset(response) : null;
+    const response = await this.#request('HEAD', url, {}, [403, 404, 410]);
+    return response.ok ? this.#parseOffset(response.headers.get('upload-offset')) : null;
   }
 
-  async append(url: string, offset: number, chunk: Uint8Array<ArrayBuffer>): Promise<number> {
-    const headers = {
-      'upload-offset': String(offset),
-      'content-type': 'application/offset+octet-stream',
-    };
-    const response = await this.#request('PATCH', url, headers, chunk, ASK_AGAIN);
-    if (response.ok) return this.#readOffset(response);
+  /** Sends the next chunk of a file. Returns how much the server has then. */
+  async append(url: string, offset: number, file: ArchiveFile): Promise<number> {
+    const { transfers, timeouts } = this.#connection;
+    const bytes = Math.min(CHUNK_BYTES, file.bytes - offset);
+    const { status, headers, text } = await this.#translated(() =>
+      transfers.send({
+        url: this.#url(url),
+        method: 'PATCH',
+        headers: {
+          ...this.#headers,
+          'upload-offset': String(offset),
+          'content-type': 'application/offset+octet-stream',
+        },
+        file: file.path,
+        offset,
+        bytes,
+        timeoutMs: timeouts.transferMs,
+      }),
+    );
+    if (status < 300) return this.#parseOffset(headers['upload-offset']);
+    if (!ASK_AGAIN.includes(status)) throw this.#fail(status, text);
     throw new StorageError(
       'unavailable',
-      `Cannot upload "${this.#key}": storage lost count of it (${response.status})`,
+      `Cannot upload "${this.#key}": storage lost count of it (${status})`,
     );
   }
 
-  #readOffset(response: Response): number {
-    const offset = Number(response.headers.get('upload-offset') ?? Number.NaN);
+  #parseOffset(header: string | null | undefined): number {
+    const offset = Number(header ?? Number.NaN);
     if (!Number.isSafeInteger(offset)) throw this.#fail(502);
     return offset;
+  }
+
+  get #headers(): Record<string, string> {
+    const { key } = this.#connection.settings;
+    return { authorization: `Bearer ${key}`, apikey: key, 'tus-resumable': '1.0.0' };
+  }
+
+  #url(path: string): string {
+    return `${this.#connection.settings.url}/storage/v1${path}`;
   }
 
   async #request(
     method: string,
     path: string,
     headers: Record<string, string>,
-    body?: Uint8Array<ArrayBuffer>,
     expected: readonly number[] = [],
   ): Promise<Response> {
-    const { settings, fetch } = this.#connection;
-    let response: Response;
-    try {
-      response = await fetch(`${settings.url}/storage/v1${path}`, {
+    const response = await this.#translated(() =>
+      this.#connection.fetch(this.#url(path), {
         method,
-        headers: {
-          authorization: `Bearer ${settings.key}`,
-          apikey: settings.key,
-          'tus-resumable': '1.0.0',
-          ...headers,
-        },
-        ...(body === undefined ? {} : { body }),
-      });
-    } catch (error) {
-      throw fromPlatform(error, `upload "${this.#key}"`, 'storage');
-    }
+        headers: { ...this.#headers, ...headers },
+      }),
+    );
     if (response.ok || expected.includes(response.status)) {
       await response.body?.cancel();
       return response;
     }
     throw this.#fail(response.status, await response.text());
+  }
+
+  async #translated<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      // What the disk says has a code of its own and is not storage's.
+      if (typeof (error as NodeJS.ErrnoException).syscall === 'string') throw error;
+      throw fromPlatform(error, `upload "${this.#key}"`, 'storage');
+    }
   }
 
   #fail(status: number, message = ''): StorageError {

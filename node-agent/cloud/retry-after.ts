@@ -11,11 +11,14 @@ export function withRetryAfter<T>(work: () => Promise<T>): Promise<T> {
   return scope.run({ retryAfterMs: null }, work);
 }
 
-/** Notes what an answer says; to be called for every one. */
-export function noteRetryAfter(response: Response): void {
+/**
+ * Notes what an answer says; to be called for every one.
+ *
+ * @param header its `Retry-After`; `null` where it has none
+ */
+export function noteRetryAfter(header: string | null): void {
   const store = scope.getStore();
-  if (store !== undefined)
-    store.retryAfterMs = parseRetryAfter(response.headers.get('retry-after'));
+  if (store !== undefined) store.retryAfterMs = parseRetryAfter(header);
 }
 
 /** What the last answer said, in milliseconds; `null` where it said nothing. */

@@ -1,43 +1,59 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { StorageError } from '../contract.ts';
 
 /** Makes the entries of a folder last. */
-export function syncFolder(folder: string): void {
-  const fd = openSync(folder, 'r');
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
   try {
-    fsyncSync(fd);
+    await handle.sync();
   } finally {
-    closeSync(fd);
+    await handle.close();
   }
 }
 
-/** Makes a folder and those above it, and makes them last. */
-export function makeFolder(folder: string): void {
-  const first = mkdirSync(folder, { recursive: true });
-  if (first === undefined) return;
+/** Folders of which this process knows that they last; so many at most. */
+const lasting = new Set<string>();
+const MAX_LASTING = 10_000;
+
+/**
+ * Makes a folder and those above it, and makes them last. Also where they are there already:
+ * another process may have made them just now.
+ *
+ * @param outermost the folder, above or the same, from which on others take care of it
+ */
+export async function makeFolder(folder: string, outermost: string): Promise<void> {
+  const first = await mkdir(folder, { recursive: true });
+  if (first === undefined && lasting.has(folder)) return;
+  const upTo = Math.min(outermost.length, first?.length ?? Number.POSITIVE_INFINITY);
   for (let made = folder; ; made = dirname(made)) {
-    syncFolder(dirname(made));
-    if (made === first) return;
+    await syncFolder(dirname(made));
+    if (made.length <= upTo) break;
   }
+  if (lasting.size >= MAX_LASTING) lasting.clear();
+  lasting.add(folder);
 }
 
 /** Replaces a small file so that a reader, now or after a crash, sees the old or the new one. */
-export function writeFileDurably(path: string, text: string, temporary: string): void {
-  const fd = openSync(temporary, 'wx');
+export async function writeFileDurably(
+  path: string,
+  text: string,
+  temporary: string,
+): Promise<void> {
   try {
+    const handle = await open(temporary, 'wx');
     try {
-      writeSync(fd, text);
-      fsyncSync(fd);
+      await handle.writeFile(text);
+      await handle.sync();
     } finally {
-      closeSync(fd);
+      await handle.close();
     }
-    renameSync(temporary, path);
+    await rename(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    await rm(temporary, { force: true });
     throw error;
   }
-  syncFolder(dirname(path));
+  await syncFolder(dirname(path));
 }
 
 /** Translates what the file system says, once, where it enters. */

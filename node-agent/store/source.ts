@@ -39,8 +39,8 @@ export type Source =
     }>;
 
 /** Contents up to this size in all are kept from the first reading to the last. */
-const KEEP_BYTES = 16 * 1024 * 1024;
-const READ_BYTES = 1024 * 1024;
+const KEEP_BYTES = 8 * 1024 * 1024;
+const READ_BYTES = 256 * 1024;
 
 /** The checked and hashed files of a source. */
 export type Inventory = Readonly<{
@@ -86,7 +86,9 @@ export function takeInventory(source: Source, limits: Limits): Inventory {
       totalBytes += piece.length;
       checkSizes(file.path, size, totalBytes, limits);
       hash.update(piece);
-      if (totalBytes <= KEEP_BYTES || 'content' in file) pieces.push(piece);
+      if ('content' in file) pieces.push(piece);
+      // A piece of a file on disk is good until the next one is read.
+      else if (totalBytes <= KEEP_BYTES) pieces.push(Buffer.from(piece));
     }
     if (totalBytes <= KEEP_BYTES || 'content' in file) kept.set(file.path, pieces);
     return { path: file.path, size, sha256: hash.digest('hex'), mode: file.mode };
@@ -177,7 +179,7 @@ function keptMode(mode: number | undefined): number {
   return ((mode ?? DEFAULT_MODE) & 0o777) | 0o600;
 }
 
-/** Reads a file in pieces; throws at its end where it is not what was hashed. */
+/** Reads a file in pieces, each good until the next; throws at its end where it is not what was hashed. */
 export function* readChecked(file: string, entry: ManifestEntry): Iterable<Uint8Array> {
   const hash = createHash('sha256');
   for (const piece of readPieces(file)) {
@@ -189,15 +191,15 @@ export function* readChecked(file: string, entry: ManifestEntry): Iterable<Uint8
   }
 }
 
+/** Each piece is good until the next one: they share a buffer, for large files are many. */
 function* readPieces(file: string): Iterable<Uint8Array> {
   const fd = openSync(file, 'r');
   try {
-    const { size } = fstatSync(fd);
+    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, Math.max(fstatSync(fd).size, 1)));
     for (;;) {
-      const piece = Buffer.allocUnsafe(Math.min(READ_BYTES, Math.max(size, 1)));
-      const read = readSync(fd, piece);
+      const read = readSync(fd, buffer);
       if (read === 0) return;
-      yield piece.subarray(0, read);
+      yield buffer.subarray(0, read);
     }
   } finally {
     closeSync(fd);

@@ -103,14 +103,14 @@ export class Store {
    * @throws StorageError `conflict` where the folder is there already
    */
   commit(ref: Ref, source: Source, details: SaveDetails): Promise<Staged> {
-    return this.#withStaged(ref, source, details, false, (staged) => {
+    return this.#withStaged(ref, source, details, false, async (staged) => {
       const place = this.layout.generation(ref);
-      makeFolder(dirname(place));
+      await makeFolder(dirname(place), this.layout.project(ref.projectId));
       if (existsSync(place)) {
         throw new StorageError('conflict', `Cannot save ${formatRef(ref)}: its folder exists`);
       }
       renameSync(staged, place);
-      syncFolder(dirname(place));
+      await syncFolder(dirname(place));
     });
   }
 
@@ -128,16 +128,16 @@ export class Store {
     swapped: (staged: Staged) => void,
   ): Promise<Staged> {
     const trash = join(this.#staging, randomUUID());
-    const result = await this.#withStaged(ref, source, details, true, (staged) => {
-      makeFolder(this.layout.replacing);
+    const result = await this.#withStaged(ref, source, details, true, async (staged) => {
+      await makeFolder(this.layout.replacing, this.layout.own);
       const inStaging = (path: string) => relative(this.layout.staging, path);
       const kept = { ref, staged: inStaging(staged), trash: inStaging(trash) };
-      writeFileDurably(
+      await writeFileDurably(
         this.layout.journal(ref),
         JSON.stringify(kept satisfies Journal),
         join(this.#staging, randomUUID()),
       );
-      this.#swap({ ref, staged, trash });
+      await this.#swap({ ref, staged, trash });
     });
     try {
       swapped(result);
@@ -150,7 +150,7 @@ export class Store {
     return result;
   }
 
-  #swap({ ref, staged, trash }: Journal): void {
+  async #swap({ ref, staged, trash }: Journal): Promise<void> {
     const place = this.layout.generation(ref);
     if (existsSync(place)) renameSync(place, trash);
     try {
@@ -160,7 +160,7 @@ export class Store {
       if (existsSync(trash)) renameSync(trash, place);
       throw error;
     }
-    syncFolder(dirname(place));
+    await syncFolder(dirname(place));
   }
 
   async #swapBack(ref: Ref, old: string): Promise<void> {
@@ -168,7 +168,7 @@ export class Store {
     const dropped = join(this.#staging, randomUUID());
     renameSync(place, dropped);
     renameSync(old, place);
-    syncFolder(dirname(place));
+    await syncFolder(dirname(place));
     rmSync(this.layout.journal(ref), { force: true });
     await rm(dropped, { recursive: true, force: true });
   }
@@ -179,17 +179,17 @@ export class Store {
    *
    * @returns the generations whose content may be another than the catalog says
    */
-  recoverReplacements(isGone: (instanceId: string) => boolean): Ref[] {
+  async recoverReplacements(isGone: (instanceId: string) => boolean): Promise<Ref[]> {
     const recovered: Ref[] = [];
     for (const name of listFolder(this.layout.replacing)) {
       const file = join(this.layout.replacing, name);
       const journal = readJournal(file, this.layout.staging);
       if (journal === null || !isGone(basename(dirname(journal.staged)))) continue;
       if (!this.has(journal.ref)) {
-        if (existsSync(journal.staged)) this.#swap(journal);
+        if (existsSync(journal.staged)) await this.#swap(journal);
         else if (existsSync(journal.trash)) {
           renameSync(journal.trash, this.layout.generation(journal.ref));
-          syncFolder(this.layout.generations(journal.ref.projectId));
+          await syncFolder(this.layout.generations(journal.ref.projectId));
         }
       }
       rmSync(file, { force: true });
@@ -203,7 +203,7 @@ export class Store {
     source: Source,
     details: SaveDetails,
     replacement: boolean,
-    place: (staged: string) => void,
+    place: (staged: string) => Promise<void>,
   ): Promise<Staged> {
     const staged = source.kind === 'staged' ? source.folder : join(this.#staging, randomUUID());
     try {
@@ -215,7 +215,7 @@ export class Store {
         replacement,
         limits: this.#limits,
       });
-      place(staged);
+      await place(staged);
       return result;
     } catch (error) {
       await rm(staged, { recursive: true, force: true });
@@ -229,12 +229,12 @@ export class Store {
   }
 
   /** Makes a generation the active one of its project. Readers of the link see the old or the new. */
-  activate(ref: Ref): void {
+  async activate(ref: Ref): Promise<void> {
     const temporary = join(this.#staging, randomUUID());
     try {
       symlinkSync(folderName(ref), temporary);
       renameSync(temporary, this.layout.active(ref.projectId));
-      syncFolder(this.layout.generations(ref.projectId));
+      await syncFolder(this.layout.generations(ref.projectId));
     } catch (error) {
       throw fromFileSystem(error, `activate ${formatRef(ref)}`);
     }
@@ -370,9 +370,10 @@ export class Store {
     const trash = join(this.#staging, randomUUID());
     try {
       if (!existsSync(this.layout.tombstone(ref))) {
-        makeFolder(this.layout.tombstones(ref.projectId));
+        const project = this.layout.project(ref.projectId);
+        await makeFolder(this.layout.tombstones(ref.projectId), project);
         const text = `${JSON.stringify(tombstone, null, 2)}\n`;
-        writeFileDurably(this.layout.tombstone(ref), text, trash);
+        await writeFileDurably(this.layout.tombstone(ref), text, trash);
       }
       if (this.findActive(ref.projectId) === ref.version) {
         rmSync(this.layout.active(ref.projectId), { force: true });
@@ -413,12 +414,13 @@ export class Store {
   }
 
   /** Keeps the owner of a project, so that it is known even where the catalog is lost. */
-  writeOwner(projectId: string, ownerId: string): void {
+  async writeOwner(projectId: string, ownerId: string): Promise<void> {
     try {
-      makeFolder(this.layout.project(projectId));
+      const project = this.layout.project(projectId);
+      await makeFolder(project, project);
       const text = `${JSON.stringify({ id: projectId, owner_id: ownerId }, null, 2)}\n`;
       const temporary = join(this.#staging, randomUUID());
-      writeFileDurably(this.layout.projectFile(projectId), text, temporary);
+      await writeFileDurably(this.layout.projectFile(projectId), text, temporary);
     } catch (error) {
       throw fromFileSystem(error, `note the owner of "${projectId}"`);
     }

@@ -21,7 +21,6 @@ import {
   parseManifest,
   StorageError,
 } from '../contract.ts';
-import { syncFolder } from './durable.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { readChecked } from './source.ts';
@@ -31,13 +30,13 @@ import { writeArchive } from './stage.ts';
 export function syncTree(folder: string): void {
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
-    if (entry.isDirectory()) syncFolder(path);
-    else if (entry.isFile()) syncFile(path);
+    if (entry.isDirectory() || entry.isFile()) sync(path);
   }
-  syncFolder(folder);
+  sync(folder);
 }
 
-function syncFile(path: string): void {
+/** Makes a file, or the entries of a folder, last. In a worker thread nobody waits. */
+function sync(path: string): void {
   const fd = openSync(path, 'r');
   try {
     fsyncSync(fd);
@@ -109,7 +108,7 @@ export function repackTree(input: { folder: string; scratch: string }): ArchiveF
     for (const part of ['archiveFacts', 'blockIndex', 'archive'] as const) {
       const made = inGeneration[part](scratch);
       if (existsSync(made)) renameSync(made, inGeneration[part](folder));
-      syncFolder(folder);
+      sync(folder);
     }
     return facts;
   } catch (error) {

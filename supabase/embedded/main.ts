@@ -8,12 +8,16 @@ const { values } = parseArgs({
     folder: { type: 'string', default: 'storage/stack' },
     memory: { type: 'boolean', default: false },
     port: { type: 'string', default: '54321' },
+    'file-size-limit': { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
 
 const starting = startStack({
   port: Number(values.port),
+  ...(values['file-size-limit'] === undefined
+    ? {}
+    : { fileSizeLimit: Number(values['file-size-limit']) }),
   ...(values.memory ? {} : { folder: values.folder }),
 });
 onStop(async () => {

@@ -179,6 +179,9 @@ const patchedAsync = {
   async mkdir(path: PathLike, options?: fs.MakeDirectoryOptions) {
     return patched.mkdirSync(path, options);
   },
+  async rename(from: PathLike, to: PathLike) {
+    patched.renameSync(from, to);
+  },
   async rm(path: PathLike, options?: fs.RmOptions) {
     step();
     await realAsync.rm(path, options);

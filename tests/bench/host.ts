@@ -1,0 +1,67 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { ROOT } from '../support/run.ts';
+
+/** A stack and a folder for a benchmark. */
+export type Host = { env: Record<string, string>; folder: string; close(): Promise<void> };
+
+/** Starts an embedded stack in a process of its own, and makes an empty folder. */
+export async function startHost(): Promise<Host> {
+  const folder = mkdtempSync(join(tmpdir(), 'codebegen-bench-'));
+  const stack = spawn(
+    process.execPath,
+    [
+      `${ROOT}/supabase/embedded/main.ts`,
+      '--folder',
+      join(folder, 'stack'),
+      '--file-size-limit',
+      String(4 * 1024 ** 3),
+      '--port',
+      '0',
+      '--json',
+    ],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  const [line] = (await once(createInterface(stack.stdout), 'line')) as [string];
+  const settings = JSON.parse(line) as Record<string, string>;
+  return {
+    folder,
+    env: {
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_URL: settings.SUPABASE_URL!,
+      SUPABASE_SERVICE_KEY: settings.SUPABASE_SERVICE_KEY!,
+      FILE_STORAGE_PATH: join(folder, 'store'),
+      CACHE_PATH: join(folder, 'cache'),
+    },
+    async close() {
+      await end(stack);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Runs a program of a benchmark to its end; the last line it prints is its result. */
+export async function runProgram<T>(
+  file: string,
+  args: string[],
+  env: Record<string, string>,
+): Promise<T> {
+  const child = spawn(process.execPath, ['--expose-gc', file, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let last = '';
+  for await (const line of createInterface(child.stdout)) last = line;
+  const [code] = child.exitCode === null ? await once(child, 'exit') : [child.exitCode];
+  if (code !== 0) throw new Error(`${file} ended with ${code}`);
+  return JSON.parse(last) as T;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  child.kill('SIGTERM');
+  await once(child, 'exit');
+}

@@ -1,0 +1,37 @@
+/**
+ * `npm run bench [-- NAME…] [--json]`: the numbers that the design asks for, measured on this
+ * machine. Each benchmark runs in processes of its own.
+ */
+import { parseArgs } from 'node:util';
+import { eventLoop } from './event-loop.ts';
+import type { Benchmark, Measured } from './measure.ts';
+import { memory } from './memory.ts';
+
+const BENCHMARKS: Record<string, Benchmark> = { 'event-loop': eventLoop, memory };
+
+const { values, positionals } = parseArgs({
+  options: { json: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const unknown = positionals.filter((name) => !(name in BENCHMARKS));
+if (unknown.length > 0) {
+  console.error(`There is no benchmark "${unknown[0]}", but ${Object.keys(BENCHMARKS).join(', ')}`);
+  process.exit(2);
+}
+
+const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS);
+const results: Measured[] = [];
+for (const name of names) {
+  process.stderr.write(`${name} …\n`);
+  results.push(...(await BENCHMARKS[name]!()));
+}
+if (values.json) console.log(JSON.stringify(results));
+else {
+  for (const { what, value, unit, target, holds } of results) {
+    const verdict = holds ? 'holds' : 'MISSED';
+    console.log(
+      `${what.padEnd(60)} ${`${value} ${unit}`.padStart(12)}   ≤ ${target} ${unit}   ${verdict}`,
+    );
+  }
+}
+process.exitCode = results.every(({ holds }) => holds) ? 0 : 1;

@@ -1,0 +1,121 @@
+/** How much memory one large generation takes: saved, uploaded, fetched. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { tarEnd, tarHeader } from '../../node-agent/archive/tar.ts';
+import { openStorage, readConfig, type Storage } from '../../node-agent/index.ts';
+import { runProgram, startHost } from './host.ts';
+import { atMost, type Measured } from './measure.ts';
+
+const FILES = 500;
+const FILE_BYTES = 2 * 1024 * 1024;
+const TARGET_MB = 64;
+const MB = 1024 * 1024;
+const REF = { projectId: 'large', version: 1, generationId: 'g' };
+
+const STEPS = ['save with a writer', 'save from a tar', 'upload', 'fetch'] as const;
+type Step = (typeof STEPS)[number];
+
+/** Bytes that do not get smaller: deflate looks back no further than 32 KiB. */
+const block = randomBytes(64 * 1024);
+
+/** Each step in a process of its own: what one of them leaves is not the next one's. */
+export async function memory(): Promise<Measured[]> {
+  const host = await startHost();
+  const measured: Measured[] = [];
+  try {
+    for (const step of STEPS) {
+      const storePath = join(host.folder, step === 'fetch' ? 'empty' : 'store');
+      const isSave = step.startsWith('save');
+      const env = {
+        ...host.env,
+        FILE_STORAGE_PATH: storePath,
+        ...(isSave ? { USE_CLOUD_STORAGE: 'false' } : {}),
+      };
+      const { megabytes } = await runProgram<{ megabytes: number }>(
+        import.meta.filename,
+        [step],
+        env,
+      );
+      measured.push(atMost(`memory above idle, 1 GB, ${step}`, megabytes, 'MB', TARGET_MB));
+    }
+    return measured;
+  } finally {
+    await host.close();
+  }
+}
+
+if (import.meta.main) {
+  const step = process.argv[2] as Step;
+  const storage = await openStorage({ ...readConfig(process.env), background: step === 'upload' });
+  await warmUp(storage);
+  global.gc?.();
+  await sleep(200);
+  const idle = startPeak();
+  await run(storage, step);
+  const peak = readPeak();
+  await storage.close();
+  console.log(JSON.stringify({ megabytes: (peak - idle) / MB }));
+}
+
+/** What is loaded once and threads that are kept are no part of it. */
+async function warmUp(storage: Storage): Promise<void> {
+  const name = `warm-up-${process.argv[2]!.replaceAll(' ', '-')}`;
+  await Promise.all(
+    [1, 2, 3, 4].map((n) => storage.save({ projectId: name, files: { a: `${n}` } })),
+  );
+}
+
+async function run(storage: Storage, step: Step): Promise<void> {
+  switch (step) {
+    case 'save with a writer': {
+      const writer = storage.writer(REF);
+      for (let i = 0; i < FILES; i++) await writer.write(`f/${i}.bin`, pieces(i));
+      await writer.commit();
+      return;
+    }
+    case 'save from a tar':
+      await storage.saveTar({ ...REF, version: 2, generationId: 'tar', tar: tar() });
+      // The uploads that come are of one of them.
+      await storage.delete({ projectId: REF.projectId, version: 2 });
+      return;
+    case 'upload':
+      for (;;) {
+        const { status, failure } = await storage.show(REF);
+        if (status === 'verified') return;
+        if (status === 'failed') throw new Error(failure ?? status);
+        await storage.drain(60_000);
+      }
+    case 'fetch': {
+      const found = await storage.get(REF);
+      if (found.from !== 'cloud') throw new Error('It was not fetched');
+    }
+  }
+}
+
+async function* pieces(n: number): AsyncIterable<Uint8Array> {
+  for (let at = 0; at < FILE_BYTES; at += block.length) {
+    block.writeUInt32LE(n * FILE_BYTES + at);
+    yield block;
+  }
+}
+
+async function* tar(): AsyncIterable<Uint8Array> {
+  for (let i = 0; i < FILES; i++) {
+    yield tarHeader({ path: `f/${i}.bin`, size: FILE_BYTES, mode: 0o644 });
+    yield* pieces(i);
+  }
+  yield tarEnd();
+}
+
+/** From now on the kernel keeps the highest resident size. Returns what it is now, in bytes. */
+function startPeak(): number {
+  writeFileSync('/proc/self/clear_refs', '5');
+  return readPeak();
+}
+
+function readPeak(): number {
+  const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  return Number(kilobytes) * 1024;
+}
