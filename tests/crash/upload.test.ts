@@ -11,7 +11,7 @@ import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { crash } from './crash.ts';
-import { inPairs } from './in-pairs.ts';
+import { eachStep } from './each-step.ts';
 import { losePower } from './power-loss.ts';
 import { CONTENTS, refIn } from './scenarios.ts';
 
@@ -23,11 +23,11 @@ const BIG = {
 };
 
 test.each([
-  ['in one request', CONTENTS.new],
-  ['in chunks', BIG],
+  ['in one request', CONTENTS.new, 1],
+  ['in chunks', BIG, 3],
 ])(
   'an upload %s: killed before every step, it is in the cloud once in the end',
-  async (_, files) => {
+  async (_, files, every) => {
     const bucket = uniqueId('bucket');
     const stack = inject('stack');
     const env = {
@@ -49,7 +49,7 @@ test.each([
     };
     const { steps } = (await start(0)).crashed;
     expect(steps).toBeGreaterThan(20);
-    await inPairs(steps!, async (at) => {
+    await eachStep(steps!, every, async (at) => {
       const { receipt, crashed } = await start(at);
       const { storePath, unsynced } = crashed;
       // A machine that went down and one that lost power, in turns.

@@ -1,0 +1,25 @@
+/** In the short form some scenarios take every third step; `CRASH_LONG=1` takes every step of all. */
+export const isLong = process.env.CRASH_LONG === '1';
+
+/**
+ * Does the work for each step, two at once: while one process starts, what another left is looked
+ * at.
+ *
+ * @param every in the short form every step, or every so many
+ */
+export async function eachStep(
+  count: number,
+  every: number,
+  work: (step: number) => Promise<void>,
+): Promise<void> {
+  const stride = isLong ? 1 : every;
+  let next = stride;
+  const worker = async () => {
+    while (next <= count) {
+      const step = next;
+      next += stride;
+      await work(step);
+    }
+  };
+  await Promise.all([worker(), worker()]);
+}
