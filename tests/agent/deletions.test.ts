@@ -104,6 +104,31 @@ test('more deletions than fit a page, all at the same time, are learnt; those of
   ]);
 });
 
+test('a deletion whose transaction ended late is learnt too', async () => {
+  const user = await makeUser();
+  const storage = await openTestStorage({ cloud: testCloud(BUCKET), background: false });
+  const projectId = uniqueId();
+  const minutesAgo = (n: number) => new Date(Date.now() - n * 60_000).toISOString();
+  await putGeneration({ projectId, version: 1, ownerId: user.id });
+  await putGeneration({ projectId, version: 2, ownerId: user.id, object: false });
+  await deleteAsUser(user, projectId, 1);
+  const late = await storage.save({
+    projectId,
+    version: 2,
+    generationId: 'gen-2',
+    files: { a: '1' },
+  });
+  expect(await storage.learnDeletions()).toBe(0);
+  // It began before the one that is known, and is seen only now.
+  const { error } = await serviceClient()
+    .from('storage_generations')
+    .update({ status: 'deleted', deleted_at: minutesAgo(5) })
+    .match({ project_id: projectId, version: 2 });
+  expect(error).toBeNull();
+  expect(await storage.learnDeletions()).toBe(1);
+  await expect(storage.get(late)).rejects.toMatchObject({ code: 'not_found' });
+});
+
 test('without the migrations, or without a cloud, there is nothing to learn', async () => {
   const local = await openTestStorage();
   expect(await local.learnDeletions()).toBe(0);
