@@ -7,12 +7,15 @@ import { createAuthenticate } from '../_shared/auth.ts';
 import { createUserClient } from '../_shared/clients.ts';
 import { StorageError, toProblem } from '../_shared/contract/errors.ts';
 import type { Environment } from '../_shared/environment.ts';
+import { activateGeneration } from './activate-generation.ts';
 import type { UserVariables } from './context.ts';
+import { createProject } from './create-project.ts';
 import { deleteGeneration } from './delete-generation.ts';
 import { downloadGeneration } from './download-generation.ts';
 import { listGenerations } from './list-generations.ts';
 import { listProjects } from './list-projects.ts';
 import { showGeneration } from './show-generation.ts';
+import { showUsage } from './show-usage.ts';
 
 /** Bytes of a request body: every one is a small JSON object. */
 const BODY_LIMIT = 64 * 1024;
@@ -54,18 +57,24 @@ export function createApp(environment: Environment): Hono<{ Variables: UserVaria
 
   app.get('/health', (c) => c.json({ status: 'ok' }));
 
-  app.use('/projects/*', async (c, next) => {
-    const user = await authenticate(c.req.header('authorization'));
-    c.set('user', user);
-    c.set('database', createUserClient(environment, user.token));
-    c.header('cache-control', 'no-store');
-    await next();
-  });
+  for (const path of ['/projects/*', '/usage']) {
+    app.use(path, async (c, next) => {
+      const user = await authenticate(c.req.header('authorization'));
+      c.set('user', user);
+      c.set('database', createUserClient(environment, user.token));
+      c.header('cache-control', 'no-store');
+      await next();
+    });
+  }
   app.get('/projects', listProjects);
+  app.post('/projects', createProject);
   app.get('/projects/:project', listGenerations);
   app.get('/projects/:project/:version', showGeneration({ environment }));
   app.post('/projects/:project/:version/download', downloadGeneration({ environment }));
+  app.post('/projects/:project/:version/activate', activateGeneration);
   app.delete('/projects/:project/:version', deleteGeneration({ environment }));
+
+  app.get('/usage', showUsage);
 
   return app;
 }

@@ -201,6 +201,26 @@ $$;
 comment on function public.storage_get_generation is
   'One generation and where its archive is; null where the caller sees none.';
 
+create function public.storage_usage()
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'projects', (
+      select count(*) from public.storage_projects
+      where owner_id = (select auth.uid()) and deleted_at is null
+    ),
+    'generations', count(*),
+    'archive_bytes', coalesce(sum(g.archive_bytes), 0),
+    'source_bytes', coalesce(sum(g.source_bytes), 0)
+  )
+  from public.storage_generations g
+  join public.storage_projects p on p.id = g.project_id
+  where p.owner_id = (select auth.uid()) and p.deleted_at is null and g.deleted_at is null
+$$;
+comment on function public.storage_usage is 'How much the caller keeps, in all.';
+
 -- What a user may change ---------------------------------------------------------------------
 -- These run as the owner of the tables, so each checks auth.uid() itself.
 
@@ -225,7 +245,11 @@ begin
 end
 $$;
 
-create function public.storage_activate_generation(p_project_id text, p_version integer)
+create function public.storage_activate_generation(
+  p_project_id text,
+  p_version integer,
+  p_generation_id text default null
+)
 returns boolean
 language plpgsql security definer
 set search_path = ''
@@ -237,6 +261,7 @@ begin
     and exists (
       select 1 from public.storage_generations g
       where g.project_id = p.id and g.version = p_version and g.deleted_at is null
+        and (p_generation_id is null or g.generation_id = p_generation_id)
     );
   return found;
 end
@@ -536,7 +561,7 @@ declare
   ];
   for_users constant text[] := array[
     'storage_generation_json', 'storage_list_projects', 'storage_list_generations',
-    'storage_get_generation', 'storage_create_project', 'storage_activate_generation',
+    'storage_get_generation', 'storage_usage', 'storage_create_project', 'storage_activate_generation',
     'storage_delete_generation'
   ];
 begin

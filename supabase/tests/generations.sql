@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(46);
+select plan(50);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -65,6 +65,8 @@ select throws_ok($$ insert into storage.objects (bucket_id, name) values ('b', '
   'a user uploads no object');
 select throws_ok($$ select storage_record_removal('ada-1', 1) $$, '42501', null,
   'a user calls nothing that is for the agent');
+select throws_ok($$ select storage_list_tombstones(10) $$, '42501', null,
+  'nor sees what others deleted');
 
 select is(jsonb_array_length(storage_list_projects(10)), 1, 'the list has her projects alone');
 select is(storage_list_projects(10) #>> '{0,versions}', '2', 'and counts what is not deleted');
@@ -85,6 +87,8 @@ select ok(not storage_activate_generation('ada-1', 3), 'not a deleted one');
 select ok(not storage_activate_generation('grace-1', 1), 'not another''s');
 select is(storage_create_project('New') ->> 'name', 'New', 'a user creates a project');
 select is((select count(*) from storage_projects), 2::bigint, 'and owns it');
+select is(storage_usage(), '{"projects": 2, "generations": 2, "archive_bytes": 30, "source_bytes": 0}'::jsonb,
+  'and sees what she uses in all');
 select throws_ok($$ select storage_create_project('') $$, '23514', null, 'a project''s name is not empty');
 
 select is(storage_delete_generation('grace-1', 1), null, 'another''s generation cannot be deleted');
@@ -112,6 +116,10 @@ select is(storage_record_generation('ada-1', 1, 's1', 'uploaded') ->> 'outcome',
   'and cannot bring back what was deleted');
 select is(storage_reserve_generation('ada-1', 2, 'other', 'b', 'k', 'd', 's', 1, 1, 1, now()) ->> 'outcome',
   'conflict', 'nor take a version that is held');
+
+select is(jsonb_path_query_array(storage_list_tombstones(10), '$[*].version'), '[1, 3]'::jsonb,
+  'and learns what was deleted, oldest first');
+select is(storage_list_tombstones(10, 'infinity'), '[]'::jsonb, 'nothing after the last one');
 
 select * from finish();
 rollback;

@@ -114,6 +114,87 @@ describe.each(ways)('%s', (_, makeCall) => {
     expect(seen).toEqual(ids.reverse());
   });
 
+  test('a user creates a project, which is hers and empty', async () => {
+    const user = await makeUser();
+    const answer = await as(user, 'POST', '/projects', { name: '  Käse & Co  ' });
+    expect(answer.status).toBe(201);
+    const project = await answer.json();
+    expect(project).toEqual({
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      name: 'Käse & Co',
+      active_version: null,
+      versions: 0,
+      archive_bytes: 0,
+      created_at: expect.stringMatching(/Z$/),
+    });
+    expect((await (await as(user, 'GET', '/projects')).json()).items).toEqual([project]);
+    const empty = await (await as(user, 'GET', `/projects/${project.id}`)).json();
+    expect(empty).toEqual({ items: [], next_cursor: null });
+    expect((await as(stranger, 'GET', `/projects/${project.id}`)).status).toBe(404);
+  });
+
+  test.each([
+    ['no name', {}, 'name: '],
+    ['an empty name', { name: '  ' }, 'name: at least 1 character'],
+    ['a name that is too long', { name: 'n'.repeat(201) }, 'name: at most 200 characters'],
+    ['a name that is no text', { name: 7 }, 'name: a text'],
+    ['no object', [1], 'name: '],
+  ])('a project with %s is refused, and the field named', async (_case, body, detail) => {
+    const answer = await as(owner, 'POST', '/projects', body);
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({
+      code: 'invalid_input',
+      detail: expect.stringContaining(detail),
+    });
+  });
+
+  test('an owner activates a version; it is the one active', async () => {
+    const project = uniqueId();
+    for (const version of [1, 2]) {
+      await putGeneration({ projectId: project, version, ownerId: owner.id, object: false });
+    }
+    const activate = (user: TestUser, version: number, query = '') =>
+      as(user, 'POST', `/projects/${project}/${version}/activate${query}`);
+    expect(await (await activate(owner, 1)).json()).toEqual({
+      project_id: project,
+      active_version: 1,
+    });
+    expect((await activate(owner, 2, '?generation=gen-2')).status).toBe(200);
+    const { items } = await (await as(owner, 'GET', `/projects/${project}`)).json();
+    expect(items.map((item: { active: boolean }) => item.active)).toEqual([true, false]);
+    expect((await activate(owner, 3)).status).toBe(404);
+    expect((await activate(owner, 1, '?generation=gen-2')).status).toBe(404);
+    expect((await activate(stranger, 1)).status).toBe(404);
+    await as(owner, 'DELETE', `/projects/${project}/2`);
+    expect((await activate(owner, 2)).status).toBe(404);
+    const shown = await (await as(owner, 'GET', `/projects/${project}`)).json();
+    expect(shown.items.map((item: { active: boolean }) => item.active)).toEqual([false]);
+  });
+
+  test('usage counts what is hers and not deleted', async () => {
+    const user = await makeUser();
+    const usage = async () => (await as(user, 'GET', '/usage')).json();
+    const none = { projects: 0, generations: 0, archive_bytes: 0, source_bytes: 0 };
+    expect(await usage()).toEqual(none);
+    const project = uniqueId();
+    for (const version of [1, 2])
+      await putGeneration({ projectId: project, version, ownerId: user.id });
+    const size = 'archive of 1'.length;
+    expect(await usage()).toEqual({
+      projects: 1,
+      generations: 2,
+      archive_bytes: 2 * size,
+      source_bytes: 2,
+    });
+    await as(user, 'DELETE', `/projects/${project}/1`);
+    expect(await usage()).toEqual({
+      projects: 1,
+      generations: 1,
+      archive_bytes: size,
+      source_bytes: 1,
+    });
+  });
+
   test('an owner sees one version, with a URL once it is uploaded', async () => {
     const shown = await (await as(owner, 'GET', `/projects/${projectId}/2`)).json();
     expect(shown).toMatchObject({

@@ -37,6 +37,16 @@ export const DownloadBodySchema = v.object({
   ),
 });
 
+/** The name of a project, which people read. */
+export const CreateProjectBodySchema = v.object({
+  name: v.pipe(
+    v.string('a text'),
+    v.trim(),
+    v.minLength(1, 'at least 1 character'),
+    v.maxLength(200, 'at most 200 characters'),
+  ),
+});
+
 export const GenerationSchema = v.object({
   project_id: id,
   version: v.number(),
@@ -70,6 +80,14 @@ export const DownloadSchema = v.object({
   size: v.nullable(v.number()),
 });
 export type Download = v.InferOutput<typeof DownloadSchema>;
+
+export const UsageSchema = v.object({
+  projects: v.number(),
+  generations: v.number(),
+  archive_bytes: v.number(),
+  source_bytes: v.number(),
+});
+export type Usage = v.InferOutput<typeof UsageSchema>;
 
 /** One page of a list; `next_cursor` is null on the last. */
 export type Page<T> = Readonly<{ items: T[]; next_cursor: string | null }>;

@@ -1,0 +1,19 @@
+import { GenerationQuerySchema, VersionParamSchema } from '../_shared/contract/api.ts';
+import { callDatabase } from '../_shared/database.ts';
+import { validate } from '../_shared/validate.ts';
+import type { UserContext } from './context.ts';
+import { notFound } from './rows.ts';
+
+/** `POST /projects/:project/:version/activate`: makes a version the project's active one. */
+export async function activateGeneration(c: UserContext): Promise<Response> {
+  const { project, version } = validate(VersionParamSchema, c.req.param());
+  const { generation } = validate(GenerationQuerySchema, c.req.query());
+  const activated = await callDatabase<boolean>(
+    c.var.database,
+    'storage_activate_generation',
+    { p_project_id: project, p_version: version, p_generation_id: generation ?? null },
+    `activate "${project} v${version}"`,
+  );
+  if (!activated) throw notFound(project, version);
+  return c.json({ project_id: project, active_version: version });
+}

@@ -1,0 +1,18 @@
+import { readBody } from '../_shared/body.ts';
+import { CreateProjectBodySchema, type Project } from '../_shared/contract/api.ts';
+import { callDatabase } from '../_shared/database.ts';
+import { validate } from '../_shared/validate.ts';
+import type { UserContext } from './context.ts';
+import { toIso } from './rows.ts';
+
+/** `POST /projects`: a new project of the user. The server makes its id. */
+export async function createProject(c: UserContext): Promise<Response> {
+  const { name } = validate(CreateProjectBodySchema, await readBody(c.req));
+  const project = await callDatabase<Project>(
+    c.var.database,
+    'storage_create_project',
+    { p_name: name },
+    `create the project ${JSON.stringify(name)}`,
+  );
+  return c.json({ ...project, created_at: toIso(project.created_at) } satisfies Project, 201);
+}
