@@ -79,8 +79,7 @@ export class Storage {
   readonly #upkeep: Upkeep;
   readonly #retriever: Retriever;
   readonly #stopped = new AbortController();
-  readonly #objects: CloudObjects | null = null;
-  readonly #records: CloudRecords | null = null;
+  readonly #cloud: { objects: CloudObjects; records: CloudRecords } | null = null;
   readonly #outbox: Outbox | null = null;
   readonly #repeated: Repeated[] = [];
   readonly #saves = new Set<Promise<Receipt>>();
@@ -111,30 +110,25 @@ export class Storage {
     this.#upkeep = new Upkeep({ ...parts, onProblem });
     if (options.cloud !== null) {
       const connection = connect(options.cloud, this.#stopped.signal, options.timeouts);
-      this.#records = new CloudRecords(connection);
-      this.#objects = new CloudObjects(connection);
-      this.#outbox = this.#makeOutbox(this.#objects, this.#records);
+      this.#cloud = {
+        objects: new CloudObjects(connection),
+        records: new CloudRecords(connection),
+      };
+      this.#outbox = this.#makeOutbox(this.#cloud);
     }
-    this.#retriever = new Retriever({
-      cache: parts.cache,
-      cloud:
-        this.#objects === null || this.#records === null
-          ? null
-          : { objects: this.#objects, records: this.#records },
-    });
+    this.#retriever = new Retriever({ cache: parts.cache, cloud: this.#cloud });
     if (options.background !== false) this.#startBackground();
   }
 
-  #makeOutbox(objects: CloudObjects, records: CloudRecords): Outbox {
+  #makeOutbox(cloud: { objects: CloudObjects; records: CloudRecords }): Outbox {
     const { now, onProblem, uploadConcurrency, random = Math.random } = this.#options;
     return new Outbox({
       jobs: this.#jobs,
       instance: this.#instance,
       work: createWork({
         ...this.#parts,
+        ...cloud,
         jobs: this.#jobs,
-        objects,
-        records,
         onVerified: () => this.#wake(),
       }),
       concurrency: uploadConcurrency,
@@ -157,7 +151,7 @@ export class Storage {
   #startBackground(): void {
     const { cleanupEveryMs, onProblem } = this.#options;
     this.#wake();
-    if (this.#records !== null) {
+    if (this.#cloud !== null) {
       // The cloud that is away is the outbox's to tell of, once.
       const tell = (error: unknown) => {
         if (!(error instanceof StorageError && error.retryable)) onProblem(error);
@@ -352,8 +346,8 @@ export class Storage {
   ): Promise<DownloadUrl | null> {
     const expiresIn = parseExpiry(options.expiresIn);
     const row = await this.#find(input);
-    if (this.#objects !== null && isInCloud(row.status)) {
-      return this.#cloudUrl(this.#objects, row, expiresIn);
+    if (this.#cloud !== null && isInCloud(row.status)) {
+      return this.#cloudUrl(this.#cloud.objects, row, expiresIn);
     }
     return this.#ownUrl(row, expiresIn);
   }
@@ -432,11 +426,11 @@ export class Storage {
    * @throws StorageError `unavailable`
    */
   async learnDeletions(): Promise<number> {
-    if (this.#records === null) return 0;
+    if (this.#cloud === null) return 0;
     const removed = await learnDeletions({
       ...this.#parts,
       cache: this.#cache,
-      records: this.#records,
+      records: this.#cloud.records,
     });
     if (removed > 0) this.#wake();
     return removed;

@@ -32,7 +32,13 @@ async function openParts(
   layout: Layout,
   opened: (() => unknown)[],
 ): Promise<Storage> {
-  const onProblem = options.onProblem ?? (() => {});
+  const onProblem = (error: unknown) => {
+    try {
+      options.onProblem?.(error);
+    } catch {
+      // A listener that throws is not ours to die of.
+    }
+  };
   const { instance, catalog, gone } = openCatalog({
     catalog: layout.catalog,
     instances: layout.instances,

@@ -7,7 +7,7 @@ export class Repeated {
   #running: Promise<void> | null = null;
   #stopped = false;
 
-  /** @param onProblem told of a run that failed; the next one is due all the same */
+  /** @param onProblem told of a run that failed, the next one is due all the same; never throws */
   constructor(work: () => Promise<unknown>, everyMs: number, onProblem: (error: unknown) => void) {
     this.#work = work;
     this.#everyMs = everyMs;
@@ -19,7 +19,9 @@ export class Repeated {
     if (this.#stopped) return;
     this.#running = this.#work()
       .then(() => {})
-      .catch((error: unknown) => this.#tell(error))
+      .catch((error: unknown) => {
+        if (!this.#stopped) this.#onProblem(error);
+      })
       .finally(() => this.#schedule());
   }
 
@@ -33,12 +35,5 @@ export class Repeated {
     if (this.#stopped) return;
     this.#timer = setTimeout(() => this.start(), this.#everyMs);
     this.#timer.unref();
-  }
-
-  #tell(error: unknown): void {
-    if (this.#stopped) return;
-    try {
-      this.#onProblem(error);
-    } catch {}
   }
 }

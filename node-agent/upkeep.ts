@@ -6,6 +6,7 @@ type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
   instance: Instance;
+  /** Never throws. */
   onProblem: (error: unknown) => void;
 }>;
 
@@ -34,7 +35,7 @@ export class Upkeep {
     this.#again = true;
     if (this.#stopped || this.#running !== null) return;
     this.#running = this.#run()
-      .catch((error: unknown) => this.#tell(error))
+      .catch((error: unknown) => this.#parts.onProblem(error))
       .finally(() => {
         this.#running = null;
       });
@@ -76,7 +77,7 @@ export class Upkeep {
           await work(row);
         } catch (error) {
           this.#failed.add(contentName(row));
-          this.#tell(error);
+          this.#parts.onProblem(error);
         }
       }
     }
@@ -98,11 +99,5 @@ export class Upkeep {
     } finally {
       catalog.release(ref);
     }
-  }
-
-  #tell(error: unknown): void {
-    try {
-      this.#parts.onProblem(error);
-    } catch {}
   }
 }

@@ -1,29 +1,16 @@
 import { availableParallelism } from 'node:os';
-import { extname } from 'node:path';
-import { Tinypool } from 'tinypool';
 import type { Unpacked, UnpackInput } from './archive/unpack.ts';
 import { type Limits, StorageError } from './contract.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
 import type { Staged, StageInput } from './store/stage.ts';
+import { makeThreads } from './threads.ts';
 import type { Outcome } from './worker.ts';
-
-/** A source file when the source runs, a compiled one when the package does. */
-const WORKER = new URL(`./worker${extname(import.meta.url)}`, import.meta.url).href;
-
-/** How long an idle thread is kept. */
-const IDLE_MS = 30_000;
 
 /** The threads that do the heavy work. */
 export class Workers {
-  readonly #pool = new Tinypool({
-    filename: WORKER,
-    runtime: 'worker_threads',
-    minThreads: 0,
+  readonly #pool = makeThreads('worker', import.meta.url, {
     maxThreads: Math.max(2, availableParallelism()),
-    idleTimeout: IDLE_MS,
-    // Flags of the host process are not for threads: some, like --input-type, would break them.
-    execArgv: [],
   });
 
   stage(input: StageInput): Promise<Staged> {

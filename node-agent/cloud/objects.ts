@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { ARCHIVE_TYPE, parseFolderName, type Ref, StorageError } from '../contract.ts';
 import type { Connection } from './connection.ts';
 import { type ResumePoint, uploadInChunks } from './resumable.ts';
-import { fromPlatform, fromResponse, realStatus } from './translate.ts';
+import { fromPlatform, fromResponse, realStatus, translated } from './translate.ts';
 
 /** Above this size an archive is sent in chunks: what Supabase advises for one request. */
 export const SINGLE_REQUEST_BYTES = 6 * 1024 * 1024;
@@ -189,17 +189,6 @@ function isSame(info: ObjectInfo, archive: Omit<ArchiveFile, 'path'>): boolean {
   return (
     info.bytes === archive.bytes && (info.etag === archive.md5 || info.sha256 === archive.sha256)
   );
-}
-
-/** Runs what the network or the disk may end, and says which it was. */
-async function translated<T>(doing: string, run: () => Promise<T>): Promise<T> {
-  try {
-    return await run();
-  } catch (error) {
-    // What the disk says has a code of its own and is not storage's.
-    if (typeof (error as NodeJS.ErrnoException).syscall === 'string') throw error;
-    throw fromPlatform(error, doing, 'storage');
-  }
 }
 
 function isMissingBucket(error: unknown): boolean {

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { ARCHIVE_TYPE, StorageError } from '../contract.ts';
 import type { Connection } from './connection.ts';
 import type { ArchiveFile } from './objects.ts';
-import { fromPlatform, fromResponse } from './translate.ts';
+import { fromPlatform, fromResponse, translated } from './translate.ts';
 
 const CHUNK_BYTES = 6 * 1024 * 1024;
 
@@ -89,7 +89,7 @@ class TusUpload {
   async append(url: string, offset: number, file: ArchiveFile): Promise<number> {
     const { transfers, timeouts } = this.#connection;
     const bytes = Math.min(CHUNK_BYTES, file.bytes - offset);
-    const { status, headers, text } = await this.#translated(() =>
+    const { status, headers, text } = await translated(this.#doing, () =>
       transfers.send({
         url: this.#url(url),
         method: 'PATCH',
@@ -133,7 +133,7 @@ class TusUpload {
     headers: Record<string, string>,
     expected: readonly number[] = [],
   ): Promise<Response> {
-    const response = await this.#translated(() =>
+    const response = await translated(this.#doing, () =>
       this.#connection.fetch(this.#url(path), {
         method,
         headers: { ...this.#headers, ...headers },
@@ -146,17 +146,11 @@ class TusUpload {
     throw this.#fail(response.status, await response.text());
   }
 
-  async #translated<T>(run: () => Promise<T>): Promise<T> {
-    try {
-      return await run();
-    } catch (error) {
-      // What the disk says has a code of its own and is not storage's.
-      if (typeof (error as NodeJS.ErrnoException).syscall === 'string') throw error;
-      throw fromPlatform(error, `upload "${this.#key}"`, 'storage');
-    }
+  get #doing(): string {
+    return `upload "${this.#key}"`;
   }
 
   #fail(status: number, message = ''): StorageError {
-    return fromPlatform(fromResponse(status, message), `upload "${this.#key}"`, 'storage');
+    return fromPlatform(fromResponse(status, message), this.#doing, 'storage');
   }
 }

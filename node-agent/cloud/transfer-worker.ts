@@ -41,9 +41,7 @@ export type Transferred<T> =
   | { failure: { message: string; code?: string; syscall?: string; path?: string } };
 
 /** Downloads into a new file, and hashes on the way. */
-export function receive(
-  input: ReceiveInput,
-): Promise<Transferred<Answer & { sha256: string; bytes: number }>> {
+export function receive(input: ReceiveInput): Promise<Transferred<Answer & { sha256: string }>> {
   return settle(async () => {
     const idle = new AbortController();
     const abort = () => idle.abort(new DOMException('The server fell silent', 'TimeoutError'));
@@ -51,18 +49,16 @@ export function receive(
     let handle: FileHandle | null = null;
     try {
       const response = await fetch(input.url, { headers: input.headers, signal: idle.signal });
-      if (!response.ok) return { ...(await answerOf(response)), sha256: '', bytes: 0 };
+      if (!response.ok) return { ...(await answerOf(response)), sha256: '' };
       if (input.file !== null) handle = await open(input.file, 'wx');
       const hash = createHash('sha256');
-      let bytes = 0;
       for await (const piece of response.body ?? []) {
         clearTimeout(timer);
         timer = setTimeout(abort, input.silenceMs);
         hash.update(piece);
-        bytes += piece.length;
         await handle?.writeFile(piece);
       }
-      return { ...(await answerOf(response)), sha256: hash.digest('hex'), bytes };
+      return { ...(await answerOf(response)), sha256: hash.digest('hex') };
     } finally {
       clearTimeout(timer);
       await handle?.close();

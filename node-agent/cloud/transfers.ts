@@ -1,12 +1,7 @@
-import { extname } from 'node:path';
-import { Tinypool } from 'tinypool';
+import { makeThreads } from '../threads.ts';
 import { noteRetryAfter } from './retry-after.ts';
 import type { Answer, ReceiveInput, SendInput, Transferred } from './transfer-worker.ts';
 
-/** A source file when the source runs, a compiled one when the package does. */
-const WORKER = new URL(`./transfer-worker${extname(import.meta.url)}`, import.meta.url).href;
-
-const IDLE_MS = 30_000;
 /** Transfers wait for the network: a thread has room for many. */
 const AT_ONCE = 32;
 const THREADS = 2;
@@ -15,14 +10,9 @@ const HEAP_MB = 48;
 
 /** The threads that carry the bytes of archives. */
 export class Transfers {
-  readonly #pool = new Tinypool({
-    filename: WORKER,
-    runtime: 'worker_threads',
-    minThreads: 0,
+  readonly #pool = makeThreads('transfer-worker', import.meta.url, {
     maxThreads: THREADS,
     concurrentTasksPerWorker: AT_ONCE,
-    idleTimeout: IDLE_MS,
-    execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
   });
   readonly #signal: AbortSignal;
@@ -34,7 +24,7 @@ export class Transfers {
   }
 
   /** Downloads into a new file, or nowhere, and hashes on the way. */
-  receive(input: ReceiveInput): Promise<Answer & { sha256: string; bytes: number }> {
+  receive(input: ReceiveInput): Promise<Answer & { sha256: string }> {
     return this.#run('receive', input);
   }
 

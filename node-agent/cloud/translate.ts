@@ -60,3 +60,18 @@ export function fromPlatform(error: unknown, doing: string, who: string): Storag
     ...(retryAfterMs === null ? {} : { retryAfterMs }),
   });
 }
+
+/**
+ * Runs what the network or the disk may end, and says which it was.
+ *
+ * @param doing as for {@link fromPlatform}, of which storage is asked
+ */
+export async function translated<T>(doing: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    // What the disk says has a code of its own and is not storage's.
+    if (typeof (error as NodeJS.ErrnoException).syscall === 'string') throw error;
+    throw fromPlatform(error, doing, 'storage');
+  }
+}

@@ -15,7 +15,7 @@ export type OutboxOptions = {
   concurrency: number;
   now: () => number;
   random: () => number;
-  /** Told of every job that did not end well. */
+  /** Told of every job that did not end well. Never throws. */
   onProblem: (error: unknown) => void;
 };
 
@@ -54,7 +54,7 @@ export class Outbox {
     try {
       this.#wake();
     } catch (error) {
-      this.#tell(error);
+      this.#options.onProblem(error);
       this.#scheduleIn(POLL_MS);
     }
   }
@@ -73,7 +73,7 @@ export class Outbox {
       this.#breaker.started();
       this.#working.add(job.id);
       const run = this.#run(job)
-        .catch((error: unknown) => this.#tell(error))
+        .catch((error: unknown) => this.#options.onProblem(error))
         .finally(() => {
           this.#working.delete(job.id);
           this.#running.delete(run);
@@ -119,7 +119,7 @@ export class Outbox {
         return;
       }
       this.#tellBreaker(error);
-      this.#tell(error);
+      this.#options.onProblem(error);
       const failure = error instanceof StorageError ? error.message : `Unexpected: ${error}`;
       if (mayRetry(job, error)) {
         const wait = backoffMs(
@@ -154,13 +154,6 @@ export class Outbox {
     if (this.#stopping.signal.aborted) return;
     this.#timer = setTimeout(() => this.wake(), ms);
     this.#timer.unref();
-  }
-
-  /** A listener that throws is not ours to die of. */
-  #tell(error: unknown): void {
-    try {
-      this.#options.onProblem(error);
-    } catch {}
   }
 }
 

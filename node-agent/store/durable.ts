@@ -2,9 +2,9 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { StorageError } from '../contract.ts';
 
-/** Makes the entries of a folder last. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
+/** Makes a file, or the entries of a folder, last. */
+export async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, 'r');
   try {
     await handle.sync();
   } finally {
@@ -27,7 +27,7 @@ export async function makeFolder(folder: string, outermost: string): Promise<voi
   if (first === undefined && lasting.has(folder)) return;
   const upTo = Math.min(outermost.length, first?.length ?? Number.POSITIVE_INFINITY);
   for (let made = folder; ; made = dirname(made)) {
-    await syncFolder(dirname(made));
+    await syncPath(dirname(made));
     if (made.length <= upTo) break;
   }
   if (lasting.size >= MAX_LASTING) lasting.clear();
@@ -53,7 +53,7 @@ export async function writeFileDurably(
     await rm(temporary, { force: true });
     throw error;
   }
-  await syncFolder(dirname(path));
+  await syncPath(dirname(path));
 }
 
 /** Translates what the file system says, once, where it enters. */

@@ -1,5 +1,4 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { formatManifest, type Packed, packArchive, type ReadFile } from '../archive/pack.ts';
 import {
@@ -9,7 +8,7 @@ import {
   type ManifestEntry,
   type Ref,
 } from '../contract.ts';
-import { syncFolder } from './durable.ts';
+import { syncPath } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { type Inventory, type Source, takeInventory } from './source.ts';
@@ -50,7 +49,7 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
   if (!inPlace) mkdirSync(folder);
   if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', { flag: 'wx' });
   const archive = writeArchive(folder, manifest, (_, path) => inventory.read(path));
-  const synced = syncFile(inGeneration.archive(folder)).then(() => syncFolder(folder));
+  const synced = syncPath(inGeneration.archive(folder)).then(() => syncPath(folder));
   try {
     if (!inPlace) writeTree(inGeneration.source(folder), inventory.entries, inventory);
     writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), { flag: 'wx' });
@@ -137,14 +136,5 @@ function writeTree(root: string, entries: readonly ManifestEntry[], files: Inven
 function writeAll(fd: number, bytes: Uint8Array): void {
   for (let offset = 0; offset < bytes.length; ) {
     offset += writeSync(fd, bytes, offset);
-  }
-}
-
-async function syncFile(path: string): Promise<void> {
-  const handle = await open(path, 'r+');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

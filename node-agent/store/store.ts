@@ -24,7 +24,7 @@ import {
   type Ref,
   StorageError,
 } from '../contract.ts';
-import { fromFileSystem, makeFolder, syncFolder, writeFileDurably } from './durable.ts';
+import { fromFileSystem, makeFolder, syncPath, writeFileDurably } from './durable.ts';
 import { describeFlat, flatRef, flatSource, listFlat, mayBeFlat } from './flat.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration, type Layout } from './layout.ts';
@@ -110,7 +110,7 @@ export class Store {
         throw new StorageError('conflict', `Cannot save ${formatRef(ref)}: its folder exists`);
       }
       renameSync(staged, place);
-      await syncFolder(dirname(place));
+      await syncPath(dirname(place));
     });
   }
 
@@ -160,7 +160,7 @@ export class Store {
       if (existsSync(trash)) renameSync(trash, place);
       throw error;
     }
-    await syncFolder(dirname(place));
+    await syncPath(dirname(place));
   }
 
   async #swapBack(ref: Ref, old: string): Promise<void> {
@@ -168,7 +168,7 @@ export class Store {
     const dropped = join(this.#staging, randomUUID());
     renameSync(place, dropped);
     renameSync(old, place);
-    await syncFolder(dirname(place));
+    await syncPath(dirname(place));
     rmSync(this.layout.journal(ref), { force: true });
     await rm(dropped, { recursive: true, force: true });
   }
@@ -189,7 +189,7 @@ export class Store {
         if (existsSync(journal.staged)) await this.#swap(journal);
         else if (existsSync(journal.trash)) {
           renameSync(journal.trash, this.layout.generation(journal.ref));
-          await syncFolder(this.layout.generations(journal.ref.projectId));
+          await syncPath(this.layout.generations(journal.ref.projectId));
         }
       }
       rmSync(file, { force: true });
@@ -234,7 +234,7 @@ export class Store {
     try {
       symlinkSync(folderName(ref), temporary);
       renameSync(temporary, this.layout.active(ref.projectId));
-      await syncFolder(this.layout.generations(ref.projectId));
+      await syncPath(this.layout.generations(ref.projectId));
     } catch (error) {
       throw fromFileSystem(error, `activate ${formatRef(ref)}`);
     }

@@ -2,8 +2,10 @@ import { cpSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Receipt } from '../../node-agent/index.ts';
 import { ROOT, run } from '../support/run.ts';
+import { openTestStorage } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
 import { readUnsynced, type Unsynced } from './power-loss.ts';
-import type { Scenario } from './scenarios.ts';
+import { prepare, type Scenario } from './scenarios.ts';
 
 /** A process that was killed, and what it left. */
 export type Crash = Readonly<{
@@ -72,4 +74,14 @@ export async function crash(options: {
     steps: lines.find((line) => 'steps' in line)?.steps ?? null,
     unsynced: readUnsynced(folder, log),
   };
+}
+
+/** A store as the scenario finds it; `null` where it finds none. */
+export async function makeTemplate(scenario: Scenario, projectId: string): Promise<string | null> {
+  if (scenario === 'first save') return null;
+  const storePath = await tempFolder();
+  const storage = await openTestStorage({ storePath });
+  await prepare(storage, scenario, projectId);
+  await storage.close();
+  return storePath;
 }

@@ -2,10 +2,10 @@
 import { expect, test } from 'vitest';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
-import { readTree } from '../support/tree.ts';
-import { crash } from './crash.ts';
+import { readTexts } from '../support/tree.ts';
+import { crash, makeTemplate } from './crash.ts';
 import { eachStep } from './each-step.ts';
-import { CONTENTS, earlierIn, prepare, refIn, type Scenario } from './scenarios.ts';
+import { CONTENTS, earlierIn, refIn, type Scenario } from './scenarios.ts';
 
 const PROJECT = 'shop';
 const REF = refIn(PROJECT);
@@ -18,12 +18,7 @@ test.each<[Scenario, number]>([
 ])(
   '%s: on a full disk it fails with disk_full, and works again once there is room',
   async (scenario, every) => {
-    const template = scenario === 'first save' ? null : await tempFolder();
-    if (template !== null) {
-      const storage = await openTestStorage({ storePath: template });
-      await prepare(storage, scenario, PROJECT);
-      await storage.close();
-    }
+    const template = await makeTemplate(scenario, PROJECT);
     const env = { NODE_COMPILE_CACHE: await tempFolder(), CRASH_HOW: 'full' };
     const start = async (at: number) => {
       const folder = await tempFolder();
@@ -47,18 +42,12 @@ test.each<[Scenario, number]>([
       expect(receipt).toMatchObject(REF);
       const storage = await openTestStorage({ storePath });
       const { sourcePath } = await storage.get(REF);
-      expect(textOf(sourcePath), `full from step ${at}`).toEqual(CONTENTS.new);
+      expect(readTexts(sourcePath), `full from step ${at}`).toEqual(CONTENTS.new);
       if (template !== null) {
-        expect(textOf((await storage.get(earlierIn(PROJECT))).sourcePath)).toEqual(CONTENTS.old);
+        expect(readTexts((await storage.get(earlierIn(PROJECT))).sourcePath)).toEqual(CONTENTS.old);
       }
       await storage.close();
     });
     expect(failures).toBeGreaterThan(5);
   },
 );
-
-function textOf(folder: string): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(readTree(folder)).map(([path, bytes]) => [path, bytes.toString()]),
-  );
-}

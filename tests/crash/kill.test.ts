@@ -7,21 +7,13 @@ import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
-import { openTestStorage, testCache } from '../support/storage.ts';
+import { openTestStorage } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
-import { readTree } from '../support/tree.ts';
-import { type Crash, crash } from './crash.ts';
+import { readTexts } from '../support/tree.ts';
+import { type Crash, crash, makeTemplate } from './crash.ts';
 import { eachStep, isLong } from './each-step.ts';
 import { type Loss, losePower } from './power-loss.ts';
-import {
-  allowed,
-  CONTENTS,
-  type Content,
-  earlierIn,
-  prepare,
-  refIn,
-  type Scenario,
-} from './scenarios.ts';
+import { allowed, CONTENTS, type Content, earlierIn, refIn, type Scenario } from './scenarios.ts';
 
 /** Besides the kill alone: each step has its turn with one of them, in the long form with all. */
 const LOSSES: Loss[] = [
@@ -43,7 +35,7 @@ test.each<[Scenario, number]>([
 ])(
   '%s: killed before every step, nothing with a receipt is lost and nothing is torn',
   async (scenario, every) => {
-    const template = await makeTemplate(scenario);
+    const template = await makeTemplate(scenario, PROJECT);
     const env = { NODE_COMPILE_CACHE: await tempFolder() };
     const start = async (at: number) => {
       const folder = await tempFolder();
@@ -65,15 +57,6 @@ test.each<[Scenario, number]>([
   },
 );
 
-async function makeTemplate(scenario: Scenario): Promise<string | null> {
-  if (scenario === 'first save') return null;
-  const storePath = await tempFolder();
-  const storage = await openTestStorage({ storePath });
-  await prepare(storage, scenario, PROJECT);
-  await storage.close();
-  return storePath;
-}
-
 async function check(crashed: Crash, scenario: Scenario, loss: Loss | null): Promise<void> {
   const folder = await tempFolder();
   cpSync(join(crashed.storePath, '..'), folder, { recursive: true, verbatimSymlinks: true });
@@ -82,7 +65,6 @@ async function check(crashed: Crash, scenario: Scenario, loss: Loss | null): Pro
   const problems: unknown[] = [];
   const storage = await openTestStorage({
     storePath,
-    cache: await testCache(),
     background: false,
     onProblem: (error) => problems.push(error),
   });
@@ -125,9 +107,7 @@ async function contentOf(storage: Storage, ref: typeof REF): Promise<Content | n
     throw error;
   });
   if (found === null) return null;
-  const tree = Object.fromEntries(
-    Object.entries(readTree(found.sourcePath)).map(([path, bytes]) => [path, bytes.toString()]),
-  );
+  const tree = readTexts(found.sourcePath);
   const name = tree['a.txt'] as Content;
   expect(tree).toEqual(CONTENTS[name]);
   expect(found.manifest.files).toEqual(Object.keys(tree).sort());

@@ -9,7 +9,7 @@ import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { collect, ROOT } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
-import { readTree } from '../support/tree.ts';
+import { readTexts } from '../support/tree.ts';
 import { filesOf, type LoadLine } from './load.ts';
 import { makeRandom } from './random.ts';
 
@@ -98,8 +98,7 @@ async function contentOf(
     expect([...seeds], `v${version} is not there`).toContain(null);
     return null;
   }
-  const tree = readTree(found.sourcePath);
-  const text = Object.fromEntries(Object.entries(tree).map(([path, b]) => [path, b.toString()]));
+  const text = readTexts(found.sourcePath);
   const candidates = [...seeds].filter((seed) => seed !== null).map(filesOf);
   expect(candidates).toContainEqual(text);
   return found.manifest.digest!;

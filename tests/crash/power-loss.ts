@@ -40,7 +40,7 @@ export type LogEntry =
 /** What is lost beside the content of files: see {@link losePower}. */
 export type Loss = Readonly<{
   /** What unsynced files become. */
-  content: 'empty' | 'zeros' | 'kept';
+  content: 'empty' | 'zeros';
   /** Whether unsynced entries of folders are lost. */
   entries: boolean;
   /** Whether the catalog loses what was not fsynced. */
@@ -85,7 +85,7 @@ export function readUnsynced(folder: string, logFile: string): Unsynced {
  * @param original where the entries' paths point
  */
 export function losePower(copy: string, original: string, unsynced: Unsynced, loss: Loss): void {
-  for (const file of loss.content === 'kept' ? [] : unsynced.files) {
+  for (const file of unsynced.files) {
     const path = join(copy, file);
     if (loss.content === 'empty') truncateSync(path, 0);
     else writeFileSync(path, Buffer.alloc(statSync(path).size));

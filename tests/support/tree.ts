@@ -11,6 +11,13 @@ export function readTree(folder: string): Record<string, Buffer> {
   return files;
 }
 
+/** Every file below a folder, by its path, as text. */
+export function readTexts(folder: string): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(readTree(folder)).map(([path, bytes]) => [path, bytes.toString()]),
+  );
+}
+
 /** The names of everything below a folder, folders among them, sorted. */
 export function listTree(folder: string): string[] {
   if (statSync(folder, { throwIfNoEntry: false }) === undefined) return [];
