@@ -1,5 +1,6 @@
 /** The contract, for the agent: the one place from which it reaches into `functions/`. */
 
+export { ArchiveNames } from '../functions/_shared/contract/archive-names.ts';
 export { digestText } from '../functions/_shared/contract/digest.ts';
 export {
   ERROR_CODES,

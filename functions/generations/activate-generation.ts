@@ -1,13 +1,14 @@
-import { GenerationQuerySchema, VersionParamSchema } from '../_shared/contract/api.ts';
+import type { GenerationQuerySchema, VersionParamSchema } from '../_shared/contract/api.ts';
 import { callDatabase } from '../_shared/database.ts';
-import { validate } from '../_shared/validate.ts';
 import type { UserContext } from './context.ts';
 import { notFound } from './rows.ts';
 
+type Input = { param: typeof VersionParamSchema; query: typeof GenerationQuerySchema };
+
 /** `POST /projects/:project/:version/activate`: makes a version the project's active one. */
-export async function activateGeneration(c: UserContext): Promise<Response> {
-  const { project, version } = validate(VersionParamSchema, c.req.param());
-  const { generation } = validate(GenerationQuerySchema, c.req.query());
+export async function activateGeneration(c: UserContext<Input>) {
+  const { project, version } = c.req.valid('param');
+  const { generation } = c.req.valid('query');
   const activated = await callDatabase<boolean>(
     c.var.database,
     'storage_activate_generation',

@@ -3,42 +3,72 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
 import { requestId } from 'hono/request-id';
-import { createAuthenticate } from '../_shared/auth.ts';
-import { createUserClient } from '../_shared/clients.ts';
+import {
+  CreateProjectBodySchema,
+  DiffQuerySchema,
+  DownloadBodySchema,
+  FileParamSchema,
+  FileQuerySchema,
+  FilesQuerySchema,
+  GenerationQuerySchema,
+  PageQuerySchema,
+  ProjectParamSchema,
+  VersionParamSchema,
+  ZipQuerySchema,
+} from '../_shared/contract/api.ts';
 import { StorageError, toProblem } from '../_shared/contract/errors.ts';
+import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
 import type { Environment } from '../_shared/environment.ts';
+import { input } from '../_shared/input.ts';
 import { activateGeneration } from './activate-generation.ts';
+import { archiveZip } from './archive-zip.ts';
+import { createWaysIn } from './authenticate.ts';
 import type { UserVariables } from './context.ts';
 import { createProject } from './create-project.ts';
 import { deleteGeneration } from './delete-generation.ts';
+import { deleteProject } from './delete-project.ts';
+import { diffGenerations } from './diff-generations.ts';
 import { downloadGeneration } from './download-generation.ts';
+import { listFiles } from './list-files.ts';
 import { listGenerations } from './list-generations.ts';
 import { listProjects } from './list-projects.ts';
+import { showFile } from './show-file.ts';
 import { showGeneration } from './show-generation.ts';
 import { showUsage } from './show-usage.ts';
 
-/** Bytes of a request body: every one is a small JSON object. */
-const BODY_LIMIT = 64 * 1024;
+/** What a browser may read of an answer beside its body. */
+const EXPOSED_HEADERS = ['content-disposition', 'content-length', 'etag', 'x-request-id'];
+const ALLOWED_HEADERS = [
+  'authorization',
+  'apikey',
+  'content-type',
+  'if-none-match',
+  'x-client-info',
+  'x-request-id',
+];
 
+/** What the client's types are made from. */
+export type Api = ReturnType<typeof createRoutes>;
+
+/** Makes the function: what it serves is `createApp(…).fetch`. */
 export function createApp(environment: Environment): Hono<{ Variables: UserVariables }> {
-  const app = new Hono<{ Variables: UserVariables }>().basePath('/generations');
-  const authenticate = createAuthenticate(environment);
-
+  const app = new Hono<{ Variables: UserVariables }>();
   app.use(requestId());
   app.use(
     cors({
       origin: '*',
-      allowMethods: ['GET', 'POST', 'DELETE', 'OPTIONS'],
-      allowHeaders: ['authorization', 'apikey', 'content-type', 'x-client-info', 'x-request-id'],
-      exposeHeaders: ['x-request-id'],
+      allowMethods: ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'],
+      allowHeaders: ALLOWED_HEADERS,
+      exposeHeaders: EXPOSED_HEADERS,
       maxAge: 3600,
     }),
   );
   app.use(
     bodyLimit({
-      maxSize: BODY_LIMIT,
+      maxSize: EDGE_LIMITS.bodyBytes,
       onError: () => {
-        throw new StorageError('too_large', `Cannot read the request: over ${BODY_LIMIT} bytes`);
+        const message = `Cannot read the request: over ${EDGE_LIMITS.bodyBytes} bytes`;
+        throw new StorageError('too_large', message);
       },
     }),
   );
@@ -54,27 +84,44 @@ export function createApp(environment: Environment): Hono<{ Variables: UserVaria
   app.notFound((c) => {
     throw new StorageError('not_found', `Cannot find ${c.req.method} ${c.req.path}`);
   });
-
-  app.get('/health', (c) => c.json({ status: 'ok' }));
-
-  for (const path of ['/projects/*', '/usage']) {
-    app.use(path, async (c, next) => {
-      const user = await authenticate(c.req.header('authorization'));
-      c.set('user', user);
-      c.set('database', createUserClient(environment, user.token));
-      c.header('cache-control', 'no-store');
-      await next();
-    });
-  }
-  app.get('/projects', listProjects);
-  app.post('/projects', createProject);
-  app.get('/projects/:project', listGenerations);
-  app.get('/projects/:project/:version', showGeneration({ environment }));
-  app.post('/projects/:project/:version/download', downloadGeneration({ environment }));
-  app.post('/projects/:project/:version/activate', activateGeneration);
-  app.delete('/projects/:project/:version', deleteGeneration({ environment }));
-
-  app.get('/usage', showUsage);
-
+  app.route('/generations', createRoutes(environment));
   return app;
+}
+
+function createRoutes(environment: Environment) {
+  const { byToken, byTokenOrLink } = createWaysIn(environment);
+  const project = { param: ProjectParamSchema };
+  const generation = { param: VersionParamSchema, query: GenerationQuerySchema };
+  const archive = { param: VersionParamSchema, query: ZipQuerySchema };
+  const files = { param: VersionParamSchema, query: FilesQuerySchema };
+  const file = { param: FileParamSchema, query: FileQuerySchema };
+
+  return (
+    new Hono<{ Variables: UserVariables }>()
+      .get('/health', (c) => c.json({ status: 'ok' as const }))
+      .get('/projects/:project/:version/archive.zip', byTokenOrLink, input(archive), archiveZip)
+      // Below this line every route needs a user's token.
+      .use('/projects/*', byToken)
+      .use('/usage', byToken)
+      .get('/projects', input({ query: PageQuerySchema }), listProjects)
+      .post('/projects', input({ json: CreateProjectBodySchema }), createProject)
+      .get('/projects/:project', input({ ...project, query: PageQuerySchema }), listGenerations)
+      .delete('/projects/:project', input(project), deleteProject)
+      .get(
+        '/projects/:project/diff',
+        input({ ...project, query: DiffQuerySchema }),
+        diffGenerations,
+      )
+      .get('/projects/:project/:version', input(generation), showGeneration)
+      .delete('/projects/:project/:version', input(generation), deleteGeneration)
+      .post(
+        '/projects/:project/:version/download',
+        input({ ...generation, json: DownloadBodySchema }),
+        downloadGeneration,
+      )
+      .post('/projects/:project/:version/activate', input(generation), activateGeneration)
+      .get('/projects/:project/:version/files', input(files), listFiles)
+      .get('/projects/:project/:version/files/:path{.+}', input(file), showFile)
+      .get('/usage', showUsage)
+  );
 }

@@ -1,17 +1,29 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
 import type { Context } from 'hono';
-import type { User } from '../_shared/auth.ts';
+import type { ArchiveLinks } from '../_shared/archive-links.ts';
 import type { Environment } from '../_shared/environment.ts';
+import type { InputOf, InputSchemas } from '../_shared/input.ts';
+import type { ReadObject } from '../_shared/read-object.ts';
+import type { GenerationRow } from './rows.ts';
 
 /** What the middleware leaves for a route that a user calls. */
 export type UserVariables = {
   requestId: string;
-  user: User;
-  /** Asks as the user. */
+  environment: Environment;
+  archiveLinks: ArchiveLinks;
+  userId: string;
+  /** Asks as the user; as the service where a link was followed. */
   database: SupabaseClient;
+  /** Reads archives as the same. */
+  readObject: ReadObject;
+  /** Finds a generation of the user, with one query. */
+  findGeneration(projectId: string, version: number): Promise<GenerationRow | null>;
 };
 
-export type UserContext = Context<{ Variables: UserVariables }>;
-
-/** What a route is made with. */
-export type RouteOptions = Readonly<{ environment: Environment }>;
+/** The context of a route that takes what the schemas say. */
+// biome-ignore lint/complexity/noBannedTypes: no schemas is no input, and {} is how hono says it
+export type UserContext<S extends InputSchemas = {}> = Context<
+  { Variables: UserVariables },
+  string,
+  InputOf<S>
+>;

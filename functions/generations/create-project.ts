@@ -1,13 +1,13 @@
-import { readBody } from '../_shared/body.ts';
-import { CreateProjectBodySchema, type Project } from '../_shared/contract/api.ts';
+import type { CreateProjectBodySchema, Project } from '../_shared/contract/api.ts';
 import { callDatabase } from '../_shared/database.ts';
-import { validate } from '../_shared/validate.ts';
 import type { UserContext } from './context.ts';
 import { toIso } from './rows.ts';
 
+type Input = { json: typeof CreateProjectBodySchema };
+
 /** `POST /projects`: a new project of the user. The server makes its id. */
-export async function createProject(c: UserContext): Promise<Response> {
-  const { name } = validate(CreateProjectBodySchema, await readBody(c.req));
+export async function createProject(c: UserContext<Input>) {
+  const { name } = c.req.valid('json');
   const project = await callDatabase<Project>(
     c.var.database,
     'storage_create_project',

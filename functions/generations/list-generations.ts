@@ -1,20 +1,21 @@
-import {
-  type Generation,
-  type Page,
+import type {
+  Generation,
+  Page,
   PageQuerySchema,
   ProjectParamSchema,
 } from '../_shared/contract/api.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
 import { MAX_VERSION } from '../_shared/contract/ids.ts';
 import { callDatabase } from '../_shared/database.ts';
-import { validate } from '../_shared/validate.ts';
 import type { UserContext } from './context.ts';
 import { notFound, toGeneration } from './rows.ts';
 
+type Input = { param: typeof ProjectParamSchema; query: typeof PageQuerySchema };
+
 /** `GET /projects/:project`: a project's generations, newest version first. */
-export async function listGenerations(c: UserContext): Promise<Response> {
-  const { project } = validate(ProjectParamSchema, c.req.param());
-  const { limit, cursor } = validate(PageQuerySchema, c.req.query());
+export async function listGenerations(c: UserContext<Input>) {
+  const { project } = c.req.valid('param');
+  const { limit, cursor } = c.req.valid('query');
   const rows = await callDatabase<Generation[] | null>(
     c.var.database,
     'storage_list_generations',

@@ -1,14 +1,15 @@
-import { type Page, PageQuerySchema, type Project } from '../_shared/contract/api.ts';
+import type { Page, PageQuerySchema, Project } from '../_shared/contract/api.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
 import { isId } from '../_shared/contract/ids.ts';
 import { callDatabase } from '../_shared/database.ts';
-import { validate } from '../_shared/validate.ts';
 import type { UserContext } from './context.ts';
 import { toIso } from './rows.ts';
 
+type Input = { query: typeof PageQuerySchema };
+
 /** `GET /projects`: the user's projects, newest first. */
-export async function listProjects(c: UserContext): Promise<Response> {
-  const { limit, cursor } = validate(PageQuerySchema, c.req.query());
+export async function listProjects(c: UserContext<Input>) {
+  const { limit, cursor } = c.req.valid('query');
   const position = cursor === undefined ? null : parseCursor(cursor);
   const rows = await callDatabase<Project[]>(
     c.var.database,

@@ -1,10 +1,15 @@
+import type { SupabaseClient } from '@supabase/supabase-js';
 import type { Generation } from '../_shared/contract/api.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
+import { isInCloud } from '../_shared/contract/status.ts';
 import { callDatabase } from '../_shared/database.ts';
-import type { UserContext } from './context.ts';
+import type { UserVariables } from './context.ts';
 
 /** A generation as the database gives it to its owner. */
 export type GenerationRow = Generation & { bucket: string; object_key: string };
+
+/** What a route is asked for. `generationId`, where given, must match. */
+export type Asked = Readonly<{ project: string; version: number; generation?: string | undefined }>;
 
 /** Puts a row into the shape and the time format of the API. */
 export function toGeneration(row: Generation): Generation {
@@ -32,28 +37,60 @@ export function toIso(time: string): string {
 /**
  * Finds a generation of the user with one query.
  *
- * @param generationId where given it must match
  * @throws StorageError `not_found` for what is missing, deleted or another's: they look the same
  */
 export async function getGenerationRow(
-  c: UserContext,
-  projectId: string,
-  version: number,
-  generationId?: string,
+  c: { var: Pick<UserVariables, 'findGeneration'> },
+  asked: Asked,
 ): Promise<GenerationRow> {
-  const row = await callDatabase<GenerationRow | null>(
-    c.var.database,
-    'storage_get_generation',
-    { p_project_id: projectId, p_version: version },
-    `find "${projectId} v${version}"`,
+  return checkFound(await c.var.findGeneration(asked.project, asked.version), asked);
+}
+
+/** Calls an SQL function that answers with a generation, and with more of it; `null` for none. */
+export function queryGeneration<T extends GenerationRow = GenerationRow>(
+  database: SupabaseClient,
+  name: string,
+  { project, version }: Asked,
+  args: Record<string, unknown> = {},
+): Promise<T | null> {
+  return callDatabase<T | null>(
+    database,
+    name,
+    { p_project_id: project, p_version: version, ...args },
+    `find "${project} v${version}"`,
   );
-  if (row === null || (generationId !== undefined && row.generation_id !== generationId)) {
-    throw notFound(projectId, version);
+}
+
+/** @throws StorageError `not_found` where there is none, or not the one that was asked for */
+export function checkFound<T extends GenerationRow>(row: T | null, asked: Asked): T {
+  const { project, version, generation } = asked;
+  if (row === null || (generation !== undefined && row.generation_id !== generation)) {
+    throw notFound(project, version);
   }
   return row;
+}
+
+/**
+ * Checks that the archive is in the bucket.
+ *
+ * @param doing the verb of the message, for example `sign`
+ * @throws StorageError `conflict`
+ */
+export function checkInCloud(row: GenerationRow, doing: string): void {
+  if (isInCloud(row.status)) return;
+  throw new StorageError(
+    'conflict',
+    `Cannot ${doing} "${row.project_id} v${row.version}": it is ${row.status}, not uploaded yet`,
+  );
 }
 
 export function notFound(projectId: string, version?: number): StorageError {
   const what = version === undefined ? projectId : `${projectId} v${version}`;
   return new StorageError('not_found', `Cannot find "${what}"`);
+}
+
+/** For an archive that is listed and yet not in the bucket. */
+export function archiveNotFound(row: GenerationRow, cause?: unknown): StorageError {
+  const name = `"${row.project_id} v${row.version}"`;
+  return new StorageError('not_found', `Cannot find the archive of ${name}`, { cause });
 }

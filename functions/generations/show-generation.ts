@@ -1,27 +1,29 @@
-import { GenerationQuerySchema, VersionParamSchema } from '../_shared/contract/api.ts';
+import type {
+  GenerationDetails,
+  GenerationQuerySchema,
+  VersionParamSchema,
+} from '../_shared/contract/api.ts';
 import { URL_EXPIRY } from '../_shared/contract/limits.ts';
 import { isInCloud } from '../_shared/contract/status.ts';
-import { validate } from '../_shared/validate.ts';
-import type { RouteOptions, UserContext } from './context.ts';
+import type { UserContext } from './context.ts';
 import { getGenerationRow, toGeneration } from './rows.ts';
 import { signArchive } from './sign.ts';
 
+type Input = { param: typeof VersionParamSchema; query: typeof GenerationQuerySchema };
+
 /** `GET /projects/:project/:version`: one generation, with a URL once it is uploaded. */
-export function showGeneration({ environment }: RouteOptions) {
-  return async (c: UserContext): Promise<Response> => {
-    const { project, version } = validate(VersionParamSchema, c.req.param());
-    const { generation } = validate(GenerationQuerySchema, c.req.query());
-    const row = await getGenerationRow(c, project, version, generation);
-    const uploaded = isInCloud(row.status);
-    // What is known is shown, whether or not storage can sign right now.
-    const download = uploaded
-      ? await signArchive(c, environment, row, URL_EXPIRY.default).catch(() => null)
-      : null;
-    return c.json({
-      ...toGeneration(row),
-      storage: { cloud_enabled: true, uploaded },
-      download_url: download?.url ?? null,
-      expires_in: download === null ? null : URL_EXPIRY.default,
-    });
+export async function showGeneration(c: UserContext<Input>) {
+  const row = await getGenerationRow(c, { ...c.req.valid('param'), ...c.req.valid('query') });
+  const uploaded = isInCloud(row.status);
+  // What is known is shown, whether or not storage can sign right now.
+  const download = uploaded
+    ? await signArchive(c, row, URL_EXPIRY.default).catch(() => null)
+    : null;
+  const details: GenerationDetails = {
+    ...toGeneration(row),
+    storage: { cloud_enabled: true, uploaded },
+    download_url: download?.url ?? null,
+    expires_in: download === null ? null : URL_EXPIRY.default,
   };
+  return c.json(details);
 }

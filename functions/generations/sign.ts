@@ -1,9 +1,11 @@
 import type { Download } from '../_shared/contract/api.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
-import { isInCloud } from '../_shared/contract/status.ts';
+import { URL_EXPIRY } from '../_shared/contract/limits.ts';
 import type { Environment } from '../_shared/environment.ts';
-import type { UserContext } from './context.ts';
-import type { GenerationRow } from './rows.ts';
+import type { UserVariables } from './context.ts';
+import { archiveNotFound, checkInCloud, type GenerationRow } from './rows.ts';
+
+type Signing = Readonly<{ var: Pick<UserVariables, 'database' | 'environment'> }>;
 
 /**
  * Makes a URL for the archive of a generation, signed by storage for the user, so that the
@@ -13,18 +15,11 @@ import type { GenerationRow } from './rows.ts';
  * @throws StorageError `conflict` while the archive is not in the bucket
  */
 export async function signArchive(
-  c: UserContext,
-  environment: Environment,
+  c: Signing,
   row: GenerationRow,
   expiresIn: number,
 ): Promise<Download> {
-  const name = `"${row.project_id} v${row.version}"`;
-  if (!isInCloud(row.status)) {
-    throw new StorageError(
-      'conflict',
-      `Cannot sign ${name}: it is ${row.status}, not uploaded yet`,
-    );
-  }
+  checkInCloud(row, 'sign');
   const expiresAt = new Date(Date.now() + expiresIn * 1000);
   const { data, error } = await c.var.database.storage
     .from(row.bucket)
@@ -32,19 +27,32 @@ export async function signArchive(
       download: `${row.project_id}-v${row.version}.tar.gz`,
     });
   if (error !== null) {
-    const missing = (error as { statusCode?: string }).statusCode === '404';
-    throw missing
-      ? new StorageError('not_found', `Cannot find the archive of ${name}`, { cause: error })
-      : new StorageError('unavailable', `Cannot sign ${name}: storage did not answer`, {
-          cause: error,
-        });
+    if ((error as { statusCode?: string }).statusCode === '404') throw archiveNotFound(row, error);
+    const message = `Cannot sign "${row.project_id} v${row.version}": storage did not answer`;
+    throw new StorageError('unavailable', message, { cause: error });
   }
   return {
-    url: toPublic(data.signedUrl, environment),
+    url: toPublic(data.signedUrl, c.var.environment),
     expires_at: expiresAt.toISOString(),
     sha256: row.sha256,
     size: row.archive_bytes,
   };
+}
+
+/**
+ * Makes the error for what is more than one request may answer: it tells where the archive is.
+ *
+ * @param message what cannot be done, and the limit
+ */
+export async function tooLarge(
+  c: Signing,
+  row: GenerationRow,
+  message: string,
+): Promise<StorageError> {
+  const signed = await signArchive(c, row, URL_EXPIRY.default).catch(() => null);
+  return new StorageError('too_large', `${message}; the tar.gz has it`, {
+    ...(signed === null ? {} : { downloadUrl: signed.url }),
+  });
 }
 
 /** The function may know the project under an inner name that users cannot reach. */

@@ -8,7 +8,7 @@ import { StorageError } from '../contract.ts';
 /** A file in a tar. */
 export type TarFile = Readonly<{
   header: TarHeader;
-  /** Its content, once; what is not read is passed over. */
+  /** Its content, once: all of it, or none. */
   body: AsyncIterable<Uint8Array>;
 }>;
 
@@ -44,8 +44,10 @@ export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncIterable<
         `Cannot use path ${JSON.stringify(name)}: it is no file but a ${type}`,
       );
     }
-    if (type !== 'directory') yield { header, body: translated(body) };
-    if (!body.locked) await body.cancel();
+    if (type === 'directory') continue;
+    yield { header, body: translated(body) };
+    // Read to its end, not cancelled: modern-tar would take the next file's content with it.
+    if (!body.locked) for await (const _ of translated(body));
   }
 }
 

@@ -11,11 +11,10 @@ import {
 import { dirname, join } from 'node:path';
 import type { TarHeader } from 'modern-tar';
 import {
+  ArchiveNames,
   type Limits,
   type Manifest,
   type ManifestEntry,
-  PathSet,
-  parseFolderName,
   parseManifest,
   StorageError,
 } from '../contract.ts';
@@ -49,29 +48,21 @@ const RATIO_FROM_BYTES = 64 * 1024 * 1024;
 export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
   const { archive, folder, limits } = input;
   const budget = new Budget(limits, statSync(archive).size);
-  const names = { source: new PathSet(limits), artifacts: new PathSet(limits) };
+  const names = new ArchiveNames(limits);
   const found = {
     source: new Map<string, ManifestEntry>(),
     artifacts: new Map<string, ManifestEntry>(),
   };
   let manifest: Manifest | null = null;
-  let wrapper: string | null | undefined;
 
   mkdirSync(folder);
   mkdirSync(join(folder, 'source'));
   for await (const { header, body } of readTar(createReadStream(archive))) {
-    wrapper ??= wrapperOf(header.name);
-    const name = unwrap(header.name, wrapper);
-    if (name === 'manifest.json') {
-      if (manifest !== null) throw refuse(header.name, 'it is there twice');
+    const { folder: kind, path } = names.read(header.name);
+    if (kind === null) {
       manifest = parseManifest(await readText(header, body), 'manifest.json');
       continue;
     }
-    const kind = name.startsWith('source/') ? 'source' : 'artifacts';
-    if (!name.startsWith(`${kind}/`))
-      throw refuse(header.name, 'it belongs to no part of a generation');
-    const path = name.slice(kind.length + 1);
-    names[kind].add(path);
     const entry = await writeEntry(join(folder, kind, path), header, body, budget);
     found[kind].set(path, { ...entry, path });
   }
@@ -109,18 +100,6 @@ class Budget {
       );
     }
   }
-}
-
-/** The folder that the old system put around everything; `null` where there is none. */
-function wrapperOf(name: string): string | null {
-  const first = name.split('/')[0] ?? '';
-  return parseFolderName(first) === null ? null : `${first}/`;
-}
-
-function unwrap(name: string, wrapper: string | null): string {
-  if (wrapper === null) return name;
-  if (!name.startsWith(wrapper)) throw refuse(name, `it lies beside the folder "${wrapper}"`);
-  return name.slice(wrapper.length);
 }
 
 async function readText(header: TarHeader, body: AsyncIterable<Uint8Array>): Promise<string> {

@@ -177,8 +177,8 @@ export class CloudRecords {
   /** Notes that the object of a deleted generation is gone. */
   async recordRemoval(ref: Ref): Promise<void> {
     await this.#call(
-      'storage_record_removal',
-      { p_project_id: ref.projectId, p_version: ref.version },
+      'storage_record_removals',
+      { p_project_id: ref.projectId, p_versions: [ref.version] },
       `record the removal of ${formatRef(ref)}`,
     );
   }

@@ -201,6 +201,131 @@ $$;
 comment on function public.storage_get_generation is
   'One generation and where its archive is; null where the caller sees none.';
 
+create function public.storage_get_generation_of(
+  p_owner_id uuid,
+  p_project_id text,
+  p_version integer
+)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select public.storage_get_generation(p_project_id, p_version)
+  where exists (
+    select 1 from public.storage_projects where id = p_project_id and owner_id = p_owner_id
+  )
+$$;
+comment on function public.storage_get_generation_of is
+  'The same for a user who is not the caller: for the function, which a signed URL tells who asks.';
+
+create function public.storage_manifest_files(p_project_id text, p_version integer, p_folder text)
+returns table (path text, size bigint, sha256 text, mode integer, tar_offset bigint)
+language sql stable
+set search_path = ''
+as $$
+  select listed.entry ->> 'path', (listed.entry ->> 'size')::bigint, listed.entry ->> 'sha256',
+    (listed.entry ->> 'mode')::integer, listed.tar_offset::bigint
+  from public.storage_manifests m
+  cross join lateral (
+    select case p_folder when 'source' then 'entries' else 'artifacts' end as name
+  ) list
+  cross join lateral rows from (
+    jsonb_array_elements(m.manifest -> list.name),
+    jsonb_array_elements_text(m.block_index -> list.name)
+  ) as listed(entry, tar_offset)
+  where m.project_id = p_project_id and m.version = p_version and m.manifest ? 'entries'
+$$;
+comment on function public.storage_manifest_files is
+  'The files of a generation, and where in the tar their content begins where the archive has an index; p_folder is source or artifacts.';
+
+create function public.storage_has_files(p_project_id text, p_version integer)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (
+    select 1 from public.storage_manifests
+    where project_id = p_project_id and version = p_version and manifest ? 'entries'
+  )
+$$;
+comment on function public.storage_has_files is
+  'Whether the manifest has sizes and hashes: that of the Python system has none.';
+
+create function public.storage_list_files(
+  p_project_id text,
+  p_version integer,
+  p_folder text,
+  p_limit integer,
+  p_after text default null
+)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select public.storage_get_generation(p_project_id, p_version) || jsonb_build_object(
+    'files', case when public.storage_has_files(p_project_id, p_version) then (
+      select coalesce(jsonb_agg(to_jsonb(page) order by page.path collate "C"), '[]')
+      from (
+        select f.path, f.size, f.sha256, f.mode
+        from public.storage_manifest_files(p_project_id, p_version, p_folder) f
+        where f.path collate "C" > coalesce(p_after, '')
+        order by f.path collate "C"
+        limit p_limit
+      ) page
+    ) end
+  )
+$$;
+comment on function public.storage_list_files is
+  'A generation and a page of its files by path; files is null where only the archive knows them.';
+
+create function public.storage_find_files(
+  p_project_id text,
+  p_version integer,
+  p_folder text,
+  p_paths text[]
+)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  with generation as (
+    select public.storage_get_generation(p_project_id, p_version) as json
+  ), archive as materialized (
+    select (m.block_index ->> 'block_bytes')::bigint as block_bytes, array(
+      select o.value::bigint
+      from jsonb_array_elements_text(m.block_index -> 'blocks') with ordinality as o(value, n)
+      order by o.n
+    ) as blocks
+    from public.storage_manifests m
+    where m.project_id = p_project_id and m.version = p_version
+  )
+  select generation.json || jsonb_build_object(
+    'files', case when public.storage_has_files(p_project_id, p_version) then (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'path', f.path, 'size', f.size, 'sha256', f.sha256, 'mode', f.mode,
+        'span', case when f.tar_offset is not null then jsonb_build_object(
+          'begin', archive.blocks[1 + f.tar_offset / archive.block_bytes],
+          -- The last block ends where the empty final block and the trailer of gzip begin.
+          'end', coalesce(
+            archive.blocks[2 + (f.tar_offset + greatest(f.size, 1) - 1) / archive.block_bytes],
+            (generation.json ->> 'archive_bytes')::bigint - 10
+          ),
+          'skip', f.tar_offset % archive.block_bytes,
+          'inflated_bytes', archive.block_bytes * (1
+            + (f.tar_offset + greatest(f.size, 1) - 1) / archive.block_bytes
+            - f.tar_offset / archive.block_bytes)
+        ) end
+      )), '[]')
+      from public.storage_manifest_files(p_project_id, p_version, p_folder) f
+      cross join archive
+      where f.path = any (p_paths)
+    ) end
+  )
+  from generation
+$$;
+comment on function public.storage_find_files is
+  'A generation and those of the given files that it has, each with the span of the archive that holds it where there is an index: bytes from begin to before end, of whose inflated content, inflated_bytes at most, skip are passed over.';
+
 create function public.storage_usage()
 returns jsonb
 language sql stable
@@ -298,6 +423,43 @@ end
 $$;
 comment on function public.storage_delete_generation is
   'Leaves a tombstone and tells which object to remove; null where there is nothing of the caller''s left to delete.';
+
+create function public.storage_delete_project(p_project_id text, p_limit integer)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+  target public.storage_projects;
+  objects jsonb;
+begin
+  select * into target from public.storage_projects
+  where id = p_project_id and owner_id = auth.uid() for update;
+  if not found then
+    return null;
+  end if;
+  update public.storage_generations
+  set status = 'deleted', deleted_at = now()
+  where project_id = p_project_id and deleted_at is null;
+  delete from public.storage_manifests where project_id = p_project_id;
+  update public.storage_projects
+  set deleted_at = coalesce(deleted_at, now()), active_version = null
+  where id = p_project_id;
+  select coalesce(jsonb_agg(to_jsonb(owed)), '[]') into objects
+  from (
+    select version, bucket, object_key from public.storage_generations
+    where project_id = p_project_id and object_removed_at is null
+    order by version
+    limit p_limit
+  ) owed;
+  if target.deleted_at is not null and objects = '[]' then
+    return null;
+  end if;
+  return objects;
+end
+$$;
+comment on function public.storage_delete_project is
+  'Leaves tombstones of a project and of all in it, and tells which objects to remove, so many at a time; null where there is nothing of the caller''s left to delete.';
 
 create function public.storage_bury_generation(p_project_id text, p_version integer)
 returns void
@@ -510,17 +672,17 @@ $$;
 comment on function public.storage_record_deletion is
   'Leaves a tombstone for what a host deleted and tells which object to remove.';
 
-create function public.storage_record_removal(p_project_id text, p_version integer)
+create function public.storage_record_removals(p_project_id text, p_versions integer[])
 returns void
 language sql
 set search_path = ''
 as $$
   update public.storage_generations
   set object_removed_at = coalesce(object_removed_at, now())
-  where project_id = p_project_id and version = p_version and deleted_at is not null;
+  where project_id = p_project_id and version = any (p_versions) and deleted_at is not null;
 $$;
-comment on function public.storage_record_removal is
-  'Notes that the object of a deleted generation is out of the bucket.';
+comment on function public.storage_record_removals is
+  'Notes that the objects of deleted generations are out of the bucket.';
 
 create function public.storage_list_tombstones(
   p_limit integer,
@@ -554,22 +716,23 @@ comment on function public.storage_list_tombstones is
 do $$
 declare
   called record;
-  for_the_agent constant text[] := array[
+  for_the_service constant text[] := array[
     'storage_bury_generation', 'storage_reserve_generation', 'storage_record_generation',
-    'storage_replace_generation', 'storage_record_deletion', 'storage_record_removal',
-    'storage_list_tombstones'
+    'storage_replace_generation', 'storage_record_deletion', 'storage_record_removals',
+    'storage_list_tombstones', 'storage_get_generation_of'
   ];
   for_users constant text[] := array[
     'storage_generation_json', 'storage_list_projects', 'storage_list_generations',
-    'storage_get_generation', 'storage_usage', 'storage_create_project', 'storage_activate_generation',
-    'storage_delete_generation'
+    'storage_get_generation', 'storage_manifest_files', 'storage_has_files', 'storage_list_files',
+    'storage_find_files', 'storage_usage', 'storage_create_project', 'storage_activate_generation',
+    'storage_delete_generation', 'storage_delete_project'
   ];
 begin
   for called in
     select p.oid::regprocedure as signature, p.proname
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace
-      and p.proname = any (for_users || for_the_agent)
+      and p.proname = any (for_users || for_the_service)
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);
     execute format('grant execute on function %s to service_role', called.signature);

@@ -63,7 +63,7 @@ select throws_ok($$ update storage_generations set status = 'verified' $$, '4250
 select throws_ok($$ delete from storage_generations $$, '42501', null, 'a user deletes no generation');
 select throws_ok($$ insert into storage.objects (bucket_id, name) values ('b', 'ada-1/9') $$, '42501', null,
   'a user uploads no object');
-select throws_ok($$ select storage_record_removal('ada-1', 1) $$, '42501', null,
+select throws_ok($$ select storage_record_removals('ada-1', array[1]) $$, '42501', null,
   'a user calls nothing that is for the agent');
 select throws_ok($$ select storage_list_tombstones(10) $$, '42501', null,
   'nor sees what others deleted');
@@ -111,7 +111,7 @@ select throws_ok($$ select storage_list_projects(1) $$, '42501', null, 'nor to c
 -- The agent ---------------------------------------------------------------------------------------
 reset role;
 set local role service_role;
-select lives_ok($$ select storage_record_removal('ada-1', 1) $$, 'the agent notes that the object is gone');
+select lives_ok($$ select storage_record_removals('ada-1', array[1]) $$, 'the agent notes that the object is gone');
 select is(storage_record_generation('ada-1', 1, 's1', 'uploaded') ->> 'outcome', 'deleted',
   'and cannot bring back what was deleted');
 select is(storage_reserve_generation('ada-1', 2, 'other', 'b', 'k', 'd', 's', 1, 1, 1, now()) ->> 'outcome',

@@ -12,37 +12,17 @@ import {
   uniqueId,
   userClient,
 } from '../support/cloud.ts';
+import { asUser, type Call, WAYS } from '../support/edge.ts';
 import { putGeneration } from '../support/generation.ts';
 
-type Call = (method: string, path: string, init?: RequestInit) => Promise<Response>;
-
-const ways: [string, () => Call][] = [
-  [
-    'in process',
-    () => {
-      const app = createApp(readEnvironment(functionEnvironment()));
-      return async (method, path, init) =>
-        app.request(`http://x/generations${path}`, { method, ...init });
-    },
-  ],
-  [
-    'in Deno, through the gateway',
-    () => (method, path, init) =>
-      fetch(`${inject('stack').SUPABASE_URL}/functions/v1/generations${path}`, { method, ...init }),
-  ],
-];
-
-describe.each(ways)('%s', (_, makeCall) => {
+describe.each(WAYS)('%s', (_, makeCall) => {
   let call: Call;
   let owner: TestUser;
   let stranger: TestUser;
   let projectId: string;
 
   const as = (user: TestUser, method: string, path: string, body?: unknown) =>
-    call(method, path, {
-      headers: { authorization: `Bearer ${user.token}` },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
+    asUser(call, user)(method, path, body);
 
   beforeAll(async () => {
     call = makeCall();

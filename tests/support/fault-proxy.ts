@@ -27,15 +27,17 @@ export type FaultProxy = {
   rule: Rule;
   /** Every request that arrived: `PUT /storage/v1/…`. */
   seen: string[];
+  /** Bytes of bodies that were answered. */
+  answeredBytes: number;
 };
 
 /** Starts it. It goes with the test. */
 export async function startFaultProxy(target: string): Promise<FaultProxy> {
-  const proxy: FaultProxy = { url: '', rule: () => null, seen: [] };
+  const proxy: FaultProxy = { url: '', rule: () => null, seen: [], answeredBytes: 0 };
   const server = createServer((incoming, outgoing) => {
     const { method = '', url: path = '' } = incoming;
     proxy.seen.push(`${method} ${path}`);
-    handle(new URL(target), incoming, outgoing, proxy.rule(method, path));
+    handle(proxy, new URL(target), incoming, outgoing);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => {
@@ -68,11 +70,12 @@ export function any(...rules: Rule[]): Rule {
 }
 
 function handle(
+  proxy: FaultProxy,
   target: URL,
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  fault: Fault | null,
 ): void {
+  const fault = proxy.rule(incoming.method ?? '', incoming.url ?? '');
   switch (fault?.kind) {
     case 'down':
       incoming.socket.destroy();
@@ -123,6 +126,7 @@ function handle(
           return;
         }
         bytes += chunk.length;
+        proxy.answeredBytes += chunk.length;
         outgoing.write(chunk);
       });
       answer.on('end', () => outgoing.end());

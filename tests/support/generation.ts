@@ -1,11 +1,36 @@
 import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connect } from '../../node-agent/cloud/connection.ts';
 import { CloudRecords } from '../../node-agent/cloud/records.ts';
 import { objectKey } from '../../node-agent/contract.ts';
+import { openStorage, type Receipt, type SaveInput } from '../../node-agent/index.ts';
 import { serviceClient } from './cloud.ts';
-import { testCloud } from './storage.ts';
+import { testCloud, waitForStatus } from './storage.ts';
 
 const BUCKET = 'codebegen-projects';
+
+/** Saves a generation with an agent of its own, and waits until it is in the cloud. */
+export async function saveToCloud(input: SaveInput): Promise<Receipt> {
+  const folder = await mkdtemp(join(tmpdir(), 'codebegen-test-'));
+  const hour = 3_600_000;
+  const storage = await openStorage({
+    storePath: join(folder, 'store'),
+    cloud: testCloud(BUCKET),
+    uploadConcurrency: 4,
+    cache: { path: join(folder, 'cache'), ttlMs: hour, maxAgeMs: hour, maxBytes: 1e9 },
+    cleanupEveryMs: null,
+  });
+  try {
+    const receipt = await storage.save(input);
+    await waitForStatus(storage, receipt, 'verified');
+    return receipt;
+  } finally {
+    await storage.close({ drainMs: 0 });
+    await rm(folder, { recursive: true });
+  }
+}
 
 /** Puts a generation into the cloud as an agent does: its row, and a small object as its archive. */
 export async function putGeneration(options: {
@@ -15,11 +40,15 @@ export async function putGeneration(options: {
   status?: 'pending' | 'uploaded' | 'verified';
   /** Whether to store an object. @default true */
   object?: boolean;
+  /** @default a text that is no archive */
+  archive?: Buffer;
+  /** What the row says of it. @default 1 */
+  sourceBytes?: number;
 }): Promise<{ bucket: string; key: string }> {
   const { projectId, version, status = 'uploaded' } = options;
   const ref = { projectId, version, generationId: `gen-${version}` };
   const key = objectKey(ref);
-  const archive = Buffer.from(`archive of ${version}`);
+  const archive = options.archive ?? Buffer.from(`archive of ${version}`);
   const sha256 = createHash('sha256').update(archive).digest('hex');
   const records = new CloudRecords(connect(testCloud(BUCKET), new AbortController().signal));
   const reserved = await records.reserve({
@@ -28,7 +57,7 @@ export async function putGeneration(options: {
     digest: sha256,
     sha256,
     archiveBytes: archive.length,
-    sourceBytes: 1,
+    sourceBytes: options.sourceBytes ?? 1,
     fileCount: 1,
     createdAt: new Date().toISOString(),
     ownerId: options.ownerId,

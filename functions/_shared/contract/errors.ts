@@ -30,6 +30,8 @@ export type Problem = Readonly<{
   detail: string;
   code: ErrorCode;
   request_id?: string;
+  /** Where what was too large to be answered can be had whole. */
+  download_url?: string;
 }>;
 
 type StorageErrorOptions = {
@@ -38,6 +40,10 @@ type StorageErrorOptions = {
   retryable?: boolean;
   /** How long the other side asked us to wait, in milliseconds. */
   retryAfterMs?: number;
+  /** Where what is too large can be had whole. */
+  downloadUrl?: string;
+  /** Under which the other side has logged it. */
+  requestId?: string;
 };
 
 /**
@@ -49,12 +55,16 @@ export class StorageError extends Error {
   readonly code: ErrorCode;
   readonly retryable: boolean;
   readonly retryAfterMs: number | null;
+  readonly downloadUrl: string | null;
+  readonly requestId: string | null;
 
   constructor(code: ErrorCode, message: string, options: StorageErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable ?? ERROR_CODES[code].retryable;
     this.retryAfterMs = options.retryAfterMs ?? null;
+    this.downloadUrl = options.downloadUrl ?? null;
+    this.requestId = options.requestId ?? null;
   }
 }
 
@@ -76,5 +86,6 @@ export function toProblem(error: unknown, requestId?: string): Problem {
     detail: known.message,
     code: known.code,
     ...(requestId === undefined ? {} : { request_id: requestId }),
+    ...(known.downloadUrl === null ? {} : { download_url: known.downloadUrl }),
   };
 }

@@ -24,5 +24,28 @@ export const DEFAULT_LIMITS: Limits = {
 /** Rows in one page of a list. */
 export const PAGE = { default: 50, max: 200 } as const;
 
+/** Files in one page of a tree: most generations fit in one. */
+export const FILES_PAGE = { default: 1000, max: 5000 } as const;
+
+const MIB = 1024 ** 2;
+
+/** What one request to the Edge API may cost. The platform gives it 256 MB and 2 s of CPU. */
+export const EDGE_LIMITS = {
+  /** Bytes of a request's body: every one is a small JSON object. */
+  bodyBytes: 64 * 1024,
+  /** Bytes of one file that is shown. */
+  fileBytes: 8 * MIB,
+  /** Bytes of an archive that is read whole, having no block index, ... */
+  archiveBytes: 16 * MIB,
+  /** ... and of what is in it. */
+  contentBytes: 64 * MIB,
+  /** Bytes of content that is put into a zip: fflate makes 24 MB of them a second. */
+  zipBytes: 16 * MIB,
+  /** Files with a unified diff in one answer, ... */
+  diffFiles: 200,
+  /** ... and bytes of both sides of them. */
+  diffBytes: 2 * MIB,
+} as const;
+
 /** Seconds that a signed URL is good for: 30 days at most, an hour where nothing is said. */
 export const URL_EXPIRY = { default: 3600, max: 30 * 24 * 3600 } as const;

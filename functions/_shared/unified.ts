@@ -1,0 +1,77 @@
+import { formatPatch, type StructuredPatch, structuredPatch } from 'diff';
+
+/** One side of a change: permission bits, and the whole text. */
+export type Text = Readonly<{ mode: number; text: string }>;
+
+/** A file that changed; `null` is where it is not there. */
+export type TextChange = Readonly<{ path: string; from: Text | null; to: Text | null }>;
+
+/**
+ * Finding the shortest difference takes time with the square of its lines. This many pairs of
+ * lines are looked at in all; what differs by more is shown as replaced whole.
+ */
+const EFFORT = 4_000_000;
+
+/**
+ * Writes what changed as `git diff` does, so that `git apply` and `patch -p1` take it.
+ *
+ * @returns an empty text where nothing changed
+ */
+export function formatUnified(changes: readonly TextChange[]): string {
+  let effort = EFFORT;
+  return changes
+    .map((change) => {
+      const patch = findPatch(change, Math.floor(Math.sqrt(effort)));
+      effort -= Math.min(effort, patch.edits ** 2);
+      return formatPatch(patch);
+    })
+    .join('');
+}
+
+function findPatch({ path, from, to }: TextChange, maxEditLength: number) {
+  const names = [`a/${path}`, `b/${path}`] as const;
+  const texts = [from?.text ?? '', to?.text ?? ''] as const;
+  const whole = from === null || to === null;
+  const found = structuredPatch(
+    ...([from === null ? '/dev/null' : names[0], to === null ? '/dev/null' : names[1]] as const),
+    ...texts,
+    undefined,
+    undefined,
+    { context: 3, ...(whole ? {} : { maxEditLength }) },
+  );
+  const patch = found ?? replaceWhole(names, texts);
+  const modes = { oldMode: gitMode(from), newMode: gitMode(to) };
+  return {
+    ...patch,
+    isGit: true as const,
+    ...(from === null ? { isCreate: true, newMode: modes.newMode } : {}),
+    ...(to === null ? { isDelete: true, oldMode: modes.oldMode } : {}),
+    ...(whole || modes.oldMode === modes.newMode ? {} : modes),
+    edits: whole ? 0 : found === undefined ? maxEditLength : countEdits(patch),
+  };
+}
+
+function replaceWhole(
+  names: readonly [string, string],
+  [before, after]: readonly [string, string],
+): StructuredPatch {
+  const removed = structuredPatch(...names, before, '').hunks[0];
+  const added = structuredPatch(...names, '', after).hunks[0];
+  const hunk = {
+    oldStart: 1,
+    oldLines: removed?.oldLines ?? 0,
+    newStart: 1,
+    newLines: added?.newLines ?? 0,
+    lines: [...(removed?.lines ?? []), ...(added?.lines ?? [])],
+  };
+  return { ...structuredPatch(...names, '', ''), hunks: [hunk] };
+}
+
+function countEdits(patch: StructuredPatch): number {
+  return patch.hunks.flatMap((hunk) => hunk.lines).filter((line) => /^[-+]/.test(line)).length;
+}
+
+/** Git knows two kinds of files. */
+function gitMode(file: Text | null): string {
+  return file !== null && (file.mode & 0o100) !== 0 ? '100755' : '100644';
+}

@@ -1,0 +1,37 @@
+import { createServiceClient } from '../_shared/clients.ts';
+import type { ProjectParamSchema } from '../_shared/contract/api.ts';
+import { callDatabase } from '../_shared/database.ts';
+import type { ObjectPlace } from '../_shared/read-object.ts';
+import type { UserContext } from './context.ts';
+import { REMOVE_AT_ONCE, removeObjects } from './remove-objects.ts';
+import { notFound } from './rows.ts';
+
+type Input = { param: typeof ProjectParamSchema };
+type Owed = ObjectPlace & { version: number };
+
+/**
+ * `DELETE /projects/:project`: leaves tombstones of the project and of all in it, then removes the
+ * archives. Where it ends in the middle, a repeat finishes it.
+ */
+export async function deleteProject(c: UserContext<Input>) {
+  const { project } = c.req.valid('param');
+  const doing = `delete "${project}"`;
+  const service = createServiceClient(c.var.environment);
+  let owed = await bury();
+  if (owed === null) throw notFound(project);
+  while (owed !== null && owed.length > 0) {
+    await removeObjects(service, project, owed, doing);
+    owed = await bury();
+  }
+  return c.json({ project_id: project, status: 'deleted' as const });
+
+  /** Answers with what is still in the bucket, so many at a time; nothing is new the second time. */
+  function bury() {
+    return callDatabase<Owed[] | null>(
+      c.var.database,
+      'storage_delete_project',
+      { p_project_id: project, p_limit: REMOVE_AT_ONCE },
+      doing,
+    );
+  }
+}

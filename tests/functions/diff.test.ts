@@ -1,0 +1,217 @@
+/** What changed between two versions. */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { EDGE_LIMITS } from '../../functions/_shared/contract/limits.ts';
+import { formatUnified } from '../../functions/_shared/unified.ts';
+import { makeUser, type TestUser, uniqueId } from '../support/cloud.ts';
+import { asUser, callInProcess, WAYS } from '../support/edge.ts';
+import { putGeneration, saveToCloud } from '../support/generation.ts';
+import { run } from '../support/run.ts';
+import { makeTarGz } from '../support/tar.ts';
+import { tempFolder, writeFiles } from '../support/temp.ts';
+import { readTexts } from '../support/tree.ts';
+
+const FROM = {
+  'app/main.py': 'import os\n\n\ndef main():\n    print("hello")\n\n\nmain()\n',
+  'app/gone.py': 'gone = True\n',
+  'app/same.py': 'same\n',
+  'Käse "x".txt': 'eins\nzwei',
+  'mode.sh': '#!/bin/sh\n',
+  'logo.png': Buffer.from([0, 1, 2]),
+  'crlf.txt': 'a\r\nb\r\n',
+};
+const TO = {
+  'app/main.py': 'import os\n\n\ndef main():\n    print("hello, world")\n\n\nmain()\n',
+  'app/new.py': 'new = True\n',
+  'app/empty.py': '',
+  'app/same.py': 'same\n',
+  'Käse "x".txt': 'eins\nzwei\ndrei',
+  'mode.sh': { content: '#!/bin/sh\n', mode: 0o755 },
+  'logo.png': Buffer.from([0, 1, 3]),
+  'crlf.txt': 'a\r\nc\r\n',
+};
+const textOf = (files: Record<string, unknown>) =>
+  Object.fromEntries(
+    Object.entries(files)
+      .filter(([path]) => path !== 'logo.png')
+      .map(([path, file]) => [
+        path,
+        typeof file === 'string' ? file : (file as { content: string }).content,
+      ]),
+  );
+
+let owner: TestUser;
+let project: string;
+
+beforeAll(async () => {
+  owner = await makeUser();
+  project = uniqueId();
+  await saveToCloud({ projectId: project, version: 1, ownerId: owner.id, files: FROM });
+  await saveToCloud({ projectId: project, version: 2, ownerId: owner.id, files: TO });
+});
+
+describe.each(WAYS)('%s', (_, makeCall) => {
+  let get: (path: string) => Promise<Response>;
+  beforeAll(() => {
+    const as = asUser(makeCall(), owner);
+    get = (path) => as('GET', path);
+  });
+  const diff = async (query: string) => (await get(`/projects/${project}/diff?${query}`)).json();
+
+  test('says what was added, removed, modified and what was not', async () => {
+    const answer = await diff('from=1&to=2');
+    const paths = (list: { path: string }[]) => list.map((file) => file.path);
+    expect(answer).toMatchObject({ from: 1, to: 2, unified: null });
+    expect(paths(answer.added)).toEqual(['app/empty.py', 'app/new.py']);
+    expect(paths(answer.removed)).toEqual(['app/gone.py']);
+    expect(paths(answer.unchanged)).toEqual(['app/same.py']);
+    expect(paths(answer.modified)).toEqual([
+      'Käse "x".txt',
+      'app/main.py',
+      'crlf.txt',
+      'logo.png',
+      'mode.sh',
+    ]);
+    const mode = answer.modified.at(-1);
+    expect(mode).toMatchObject({ from: { mode: 0o644 }, to: { mode: 0o755 } });
+    expect(mode.from.sha256).toBe(mode.to.sha256);
+  });
+
+  test('backwards it is the other way round, with itself nothing', async () => {
+    const back = await diff('from=2&to=1');
+    expect(back.added.map((file: { path: string }) => file.path)).toEqual(['app/gone.py']);
+    const same = await diff('from=1&to=1&unified=true');
+    expect(same).toMatchObject({ added: [], removed: [], modified: [], unified: '' });
+    expect(same.unchanged).toHaveLength(Object.keys(FROM).length);
+  });
+
+  test('the unified diff turns the one into the other by git apply', async () => {
+    const { unified } = await diff('from=1&to=2&unified=true');
+    expect(unified).toContain('-    print("hello")\n+    print("hello, world")\n');
+    expect(unified).not.toContain('logo.png');
+    const folder = await tempFolder();
+    await writeFiles(folder, textOf(FROM));
+    const applied = await run('git', ['apply', '--whitespace=nowarn', '-'], {
+      cwd: folder,
+      input: Buffer.from(unified),
+      env: { GIT_CEILING_DIRECTORIES: folder, GIT_DIR: join(folder, '.none') },
+    });
+    expect(applied.code, applied.stderr).toBe(0);
+    expect(readTexts(folder)).toEqual(textOf(TO));
+  });
+
+  test('one file alone', async () => {
+    const answer = await diff('from=1&to=2&unified=true&path=app%2Fmain.py');
+    expect(answer.modified).toMatchObject([{ path: 'app/main.py' }]);
+    expect([answer.added, answer.removed, answer.unchanged]).toEqual([[], [], []]);
+    expect(answer.unified.match(/^diff --git/gm)).toHaveLength(1);
+    expect((await get(`/projects/${project}/diff?from=1&to=2&path=nothing`)).status).toBe(404);
+  });
+
+  test.each([
+    ['to=2', 400, 'from'],
+    ['from=1', 400, 'to'],
+    ['from=0&to=1', 400, 'from'],
+    ['from=1&to=x', 400, 'to'],
+    ['from=1&to=2&unified=yes', 400, 'unified'],
+    ['from=1&to=2&path=..%2Fx', 400, 'path'],
+    ['from=1&to=9', 404, 'v9'],
+    ['from=9&to=1', 404, 'v9'],
+  ])('?%s is %i and names %s', async (query, status, named) => {
+    const answer = await get(`/projects/${project}/diff?${query}`);
+    expect(answer.status).toBe(status);
+    expect((await answer.json()).detail).toContain(named);
+  });
+});
+
+test('an archive of the Python system is compared too', async () => {
+  const projectId = uniqueId();
+  const archive = makeTarGz([{ name: 'v1__gen-1/source/a', content: 'one\n' }]);
+  await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
+  await saveToCloud({ projectId, version: 2, ownerId: owner.id, files: { a: 'two\n' } });
+  const get = asUser(callInProcess(), owner);
+  const answer = await get('GET', `/projects/${projectId}/diff?from=1&to=2&unified=true`);
+  const diff = await answer.json();
+  expect(diff.modified).toMatchObject([{ path: 'a' }]);
+  expect(diff.unified).toContain('-one\n+two\n');
+});
+
+test.each<[string, Record<string, string>]>([
+  [
+    'too many files',
+    Object.fromEntries(Array.from({ length: EDGE_LIMITS.diffFiles + 1 }, (_, i) => [`f${i}`, 'x'])),
+  ],
+  ['too many bytes', { large: randomBytes(EDGE_LIMITS.diffBytes).toString('hex') }],
+])('%s have no unified diff, and still a list', async (_, files) => {
+  const projectId = uniqueId();
+  await saveToCloud({ projectId, version: 1, ownerId: owner.id, files: { keep: 'x' } });
+  await saveToCloud({ projectId, version: 2, ownerId: owner.id, files: { keep: 'x', ...files } });
+  const get = asUser(callInProcess(), owner);
+  const path = `/projects/${projectId}/diff?from=1&to=2`;
+  const answer = await get('GET', `${path}&unified=true`);
+  const problem = await answer.json();
+  expect([answer.status, problem.code]).toEqual([413, 'too_large']);
+  expect(problem.detail).toContain('path');
+  expect((await (await get('GET', path)).json()).added).toHaveLength(Object.keys(files).length);
+});
+
+describe('a unified diff', () => {
+  test('of texts that have nothing in common is a replacement, found in little time', async () => {
+    const lines = (prefix: string) =>
+      Array.from({ length: 20_000 }, (_, i) => `${prefix}${i}\n`).join('');
+    const folder = await tempFolder();
+    await writeFiles(folder, { a: lines('a'), b: lines('c') });
+    const change = (path: string, from: string, to: string) => ({
+      path,
+      from: { mode: 0o644, text: from },
+      to: { mode: 0o644, text: to },
+    });
+    const patch = formatUnified([
+      change('a', lines('a'), lines('b')),
+      change('b', lines('c'), lines('d')),
+    ]);
+    expect(patch.match(/^@@/gm)).toHaveLength(2);
+    const applied = await applyPatch(folder, patch);
+    expect(applied.code, applied.stderr).toBe(0);
+    expect(readTexts(folder)).toEqual({ a: lines('b'), b: lines('d') });
+  });
+
+  test('always turns the one text into the other', async () => {
+    const text = fc
+      .array(fc.constantFrom('a', 'b', '', ' ', '\\ No newline', '-x', '+x', '@@', 'ä\r'), {
+        maxLength: 12,
+      })
+      .chain((lines) => fc.boolean().map((end) => lines.join('\n') + (end ? '\n' : '')));
+    const side = fc.option(fc.record({ mode: fc.constantFrom(0o644, 0o755), text }));
+    const changes = fc
+      .array(fc.tuple(side, side), { minLength: 1, maxLength: 6 })
+      .map((pairs) => pairs.map(([from, to], i) => ({ path: `d/${i} ä"`, from, to })));
+    await fc.assert(
+      fc.asyncProperty(changes, async (changed) => {
+        const folder = await tempFolder();
+        mkdirSync(join(folder, 'd'));
+        const side = (name: 'from' | 'to') =>
+          Object.fromEntries(changed.flatMap((c) => (c[name] ? [[c.path, c[name].text]] : [])));
+        await writeFiles(folder, side('from'));
+        const patch = formatUnified(changed.filter((c) => c.from !== null || c.to !== null));
+        if (patch !== '') {
+          const applied = await applyPatch(folder, patch);
+          expect(applied.code, `${applied.stderr}\n${patch}`).toBe(0);
+        }
+        expect(readTexts(folder)).toEqual(side('to'));
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+function applyPatch(folder: string, patch: string) {
+  return run('git', ['apply', '--whitespace=nowarn', '-'], {
+    cwd: folder,
+    input: Buffer.from(patch),
+    env: { GIT_DIR: join(folder, '.none') },
+  });
+}
