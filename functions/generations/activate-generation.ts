@@ -1,4 +1,8 @@
-import type { GenerationQuerySchema, VersionParamSchema } from '../_shared/contract/api.ts';
+import type {
+  Activation,
+  GenerationQuerySchema,
+  VersionParamSchema,
+} from '../_shared/contract/api.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserContext } from './context.ts';
 import { notFound } from './rows.ts';
@@ -16,5 +20,6 @@ export async function activateGeneration(c: UserContext<Input>) {
     `activate "${project} v${version}"`,
   );
   if (!activated) throw notFound(project, version);
-  return c.json({ project_id: project, active_version: version });
+  const activation: Activation = { project_id: project, active_version: version };
+  return c.json(activation);
 }

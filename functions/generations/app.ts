@@ -32,6 +32,7 @@ import { downloadGeneration } from './download-generation.ts';
 import { listFiles } from './list-files.ts';
 import { listGenerations } from './list-generations.ts';
 import { listProjects } from './list-projects.ts';
+import { createOpenApi } from './openapi.ts';
 import { showFile } from './show-file.ts';
 import { showGeneration } from './show-generation.ts';
 import { showUsage } from './show-usage.ts';
@@ -96,32 +97,33 @@ function createRoutes(environment: Environment) {
   const files = { param: VersionParamSchema, query: FilesQuerySchema };
   const file = { param: FileParamSchema, query: FileQuerySchema };
 
-  return (
-    new Hono<{ Variables: UserVariables }>()
-      .get('/health', (c) => c.json({ status: 'ok' as const }))
-      .get('/projects/:project/:version/archive.zip', byTokenOrLink, input(archive), archiveZip)
-      // Below this line every route needs a user's token.
-      .use('/projects/*', byToken)
-      .use('/usage', byToken)
-      .get('/projects', input({ query: PageQuerySchema }), listProjects)
-      .post('/projects', input({ json: CreateProjectBodySchema }), createProject)
-      .get('/projects/:project', input({ ...project, query: PageQuerySchema }), listGenerations)
-      .delete('/projects/:project', input(project), deleteProject)
-      .get(
-        '/projects/:project/diff',
-        input({ ...project, query: DiffQuerySchema }),
-        diffGenerations,
-      )
-      .get('/projects/:project/:version', input(generation), showGeneration)
-      .delete('/projects/:project/:version', input(generation), deleteGeneration)
-      .post(
-        '/projects/:project/:version/download',
-        input({ ...generation, json: DownloadBodySchema }),
-        downloadGeneration,
-      )
-      .post('/projects/:project/:version/activate', input(generation), activateGeneration)
-      .get('/projects/:project/:version/files', input(files), listFiles)
-      .get('/projects/:project/:version/files/:path{.+}', input(file), showFile)
-      .get('/usage', showUsage)
-  );
+  let openApi: Record<string, unknown> | null = null;
+
+  const routes = new Hono<{ Variables: UserVariables }>()
+    .get('/health', (c) => c.json({ status: 'ok' as const }))
+    .get('/openapi.json', (c) => {
+      openApi ??= createOpenApi(routes.routes, `${environment.publicUrl}/functions/v1/generations`);
+      return c.json(openApi);
+    })
+    .get('/projects/:project/:version/archive.zip', byTokenOrLink, input(archive), archiveZip)
+    // Below this line every route needs a user's token.
+    .use('/projects/*', byToken)
+    .use('/usage', byToken)
+    .get('/projects', input({ query: PageQuerySchema }), listProjects)
+    .post('/projects', input({ json: CreateProjectBodySchema }), createProject)
+    .get('/projects/:project', input({ ...project, query: PageQuerySchema }), listGenerations)
+    .delete('/projects/:project', input(project), deleteProject)
+    .get('/projects/:project/diff', input({ ...project, query: DiffQuerySchema }), diffGenerations)
+    .get('/projects/:project/:version', input(generation), showGeneration)
+    .delete('/projects/:project/:version', input(generation), deleteGeneration)
+    .post(
+      '/projects/:project/:version/download',
+      input({ ...generation, json: DownloadBodySchema }),
+      downloadGeneration,
+    )
+    .post('/projects/:project/:version/activate', input(generation), activateGeneration)
+    .get('/projects/:project/:version/files', input(files), listFiles)
+    .get('/projects/:project/:version/files/:path{.+}', input(file), showFile)
+    .get('/usage', showUsage);
+  return routes;
 }

@@ -1,5 +1,9 @@
 import { createServiceClient } from '../_shared/clients.ts';
-import type { GenerationQuerySchema, VersionParamSchema } from '../_shared/contract/api.ts';
+import type {
+  DeletedGeneration,
+  GenerationQuerySchema,
+  VersionParamSchema,
+} from '../_shared/contract/api.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { ObjectPlace } from '../_shared/read-object.ts';
 import type { UserContext } from './context.ts';
@@ -26,10 +30,12 @@ export async function deleteGeneration(c: UserContext<Input>) {
   if (buried === null) throw notFound(project, version);
   const service = createServiceClient(c.var.environment);
   await removeObjects(service, project, [{ ...buried, version }], doing);
-  return c.json({
+  const { generation_id } = buried;
+  const deleted: DeletedGeneration = {
     project_id: project,
     version,
-    generation_id: buried.generation_id,
-    status: 'deleted' as const,
-  });
+    generation_id,
+    status: 'deleted',
+  };
+  return c.json(deleted);
 }

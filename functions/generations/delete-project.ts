@@ -1,5 +1,5 @@
 import { createServiceClient } from '../_shared/clients.ts';
-import type { ProjectParamSchema } from '../_shared/contract/api.ts';
+import type { DeletedProject, ProjectParamSchema } from '../_shared/contract/api.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { ObjectPlace } from '../_shared/read-object.ts';
 import type { UserContext } from './context.ts';
@@ -23,7 +23,8 @@ export async function deleteProject(c: UserContext<Input>) {
     await removeObjects(service, project, owed, doing);
     owed = await bury();
   }
-  return c.json({ project_id: project, status: 'deleted' as const });
+  const deleted: DeletedProject = { project_id: project, status: 'deleted' };
+  return c.json(deleted);
 
   /** Answers with what is still in the bucket, so many at a time; nothing is new the second time. */
   function bury() {

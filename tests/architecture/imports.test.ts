@@ -17,6 +17,7 @@ const LAYERS: string[][] = [
   ['node-agent/archive'],
   ['node-agent/threads.ts'],
   ['node-agent/contract.ts'],
+  ['functions/client'],
   ['functions/generations'],
   ['functions/_shared'],
   ['functions/_shared/contract'],
@@ -44,6 +45,12 @@ describe('imports go one way', () => {
         expect(reached, file).toEqual([]);
       }
     }
+  });
+
+  test('the client takes nothing along but the contract', () => {
+    const { runtime, packages } = imports.get('functions/client/index.ts')!;
+    for (const target of runtime) expect(target).toMatch(/^functions\/_shared\/contract\//);
+    expect(packages).toEqual(['hono/client']);
   });
 
   test('functions know nothing of the agent or the embedded stack', () => {

@@ -12,7 +12,8 @@ import {
   uniqueId,
   userClient,
 } from '../support/cloud.ts';
-import { asUser, type Call, WAYS } from '../support/edge.ts';
+import { asUser, type Call, callInProcess, WAYS } from '../support/edge.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration } from '../support/generation.ts';
 
 describe.each(WAYS)('%s', (_, makeCall) => {
@@ -242,6 +243,55 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     ).toMatchObject({ statusCode: '404' });
   });
 
+  test('an owner deletes a project: nothing of it is left, a repeat 404', async () => {
+    const project = uniqueId();
+    const put = (version: number) =>
+      putGeneration({ projectId: project, version, ownerId: owner.id });
+    const keys = [await put(1), await put(2)].map(({ key }) => key);
+    await as(owner, 'POST', `/projects/${project}/2/activate`);
+    await as(owner, 'DELETE', `/projects/${project}/1`);
+    const { download_url } = await (await as(owner, 'GET', `/projects/${project}/2`)).json();
+    expect((await as(stranger, 'DELETE', `/projects/${project}`)).status).toBe(404);
+    const answer = await as(owner, 'DELETE', `/projects/${project}`);
+    expect([answer.status, await answer.json()]).toEqual([
+      200,
+      { project_id: project, status: 'deleted' },
+    ]);
+    const bucket = serviceClient().storage.from('codebegen-projects');
+    for (const key of keys) expect((await bucket.exists(key)).data).toBe(false);
+    expect((await fetch(download_url)).status).toBe(400);
+    for (const [method, path] of [
+      ['GET', ''],
+      ['DELETE', ''],
+      ['GET', '/2'],
+      ['DELETE', '/2'],
+      ['POST', '/2/activate'],
+      ['GET', '/diff?from=1&to=2'],
+    ]) {
+      const status = (await as(owner, method!, `/projects/${project}${path}`)).status;
+      expect(status, `${method} ${path}`).toBe(404);
+    }
+    const projects = await (await as(owner, 'GET', '/projects?limit=200')).json();
+    expect(projects.items.map((item: { id: string }) => item.id)).not.toContain(project);
+    // Agents learn of each version, and the id is not given again.
+    const tombstones = await serviceClient()
+      .from('storage_generations')
+      .select('version, status, object_removed_at')
+      .eq('project_id', project)
+      .order('version');
+    expect(tombstones.data).toEqual([
+      { version: 1, status: 'deleted', object_removed_at: expect.any(String) },
+      { version: 2, status: 'deleted', object_removed_at: expect.any(String) },
+    ]);
+    await expect(put(3)).rejects.toThrow('deleted');
+  });
+
+  test('an empty project is deleted once', async () => {
+    const { id } = await (await as(owner, 'POST', '/projects', { name: 'empty' })).json();
+    expect((await as(owner, 'DELETE', `/projects/${id}`)).status).toBe(200);
+    expect((await as(owner, 'DELETE', `/projects/${id}`)).status).toBe(404);
+  });
+
   describe('the tenancy matrix', () => {
     const routes: [string, (project: string, version: number | string) => string][] = [
       ['GET', (project) => `/projects/${project}`],
@@ -369,6 +419,49 @@ test('a deletion that ends before the object is gone is finished by a repeat', a
   expect((await app.request(path, init)).status).toBe(200);
   expect((await serviceClient().storage.from(bucket).exists(key)).data).toBe(false);
   expect((await app.request(path, init)).status).toBe(404);
+});
+
+test('the deletion of a project of many versions is finished by a repeat', async () => {
+  const owner = await makeUser();
+  const projectId = uniqueId();
+  const versions = 2100;
+  const { bucket, key } = await putGeneration({ projectId, version: 1, ownerId: owner.id });
+  const rows = Array.from({ length: versions - 1 }, (_, i) => ({
+    project_id: projectId,
+    version: i + 2,
+    generation_id: `g${i}`,
+    bucket,
+    object_key: `${projectId}/generations/v${i + 2}__g.tar.gz`,
+    status: 'uploaded',
+  }));
+  expect((await serviceClient().from('storage_generations').insert(rows)).error).toBeNull();
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const as = asUser(callInProcess({ SUPABASE_URL: proxy.url }), owner);
+  const owed = async () => {
+    const counted = await serviceClient()
+      .from('storage_generations')
+      .select('*', { count: 'exact', head: true })
+      .eq('project_id', projectId)
+      .is('object_removed_at', null);
+    return counted.count;
+  };
+  // Storage fails at the second thousand.
+  let removals = 0;
+  proxy.rule = (method, path) =>
+    method === 'DELETE' && path.includes('/storage/') && ++removals === 2
+      ? { kind: 'answer', status: 500 }
+      : null;
+  const failed = await as('DELETE', `/projects/${projectId}`);
+  expect([failed.status, (await failed.json()).detail]).toEqual([
+    503,
+    expect.stringContaining('try again'),
+  ]);
+  expect(await owed()).toBe(versions - 1000);
+  expect((await as('GET', `/projects/${projectId}`)).status).toBe(404);
+  expect((await userClient(owner).storage.from(bucket).download(key)).error).not.toBeNull();
+  expect((await as('DELETE', `/projects/${projectId}`)).status).toBe(200);
+  expect(await owed()).toBe(0);
+  expect((await as('DELETE', `/projects/${projectId}`)).status).toBe(404);
 });
 
 test('past the function, REST and Storage show another user nothing either', async () => {

@@ -1,72 +1,92 @@
 /** The shapes of the Edge API's JSON. Names are snake_case, sizes bytes, times ISO 8601 UTC. */
 import * as v from 'valibot';
+import { ERROR_CODES, type ErrorCode } from './errors.ts';
 import { ID_PATTERN, MAX_VERSION } from './ids.ts';
 import { FILES_PAGE, PAGE, URL_EXPIRY } from './limits.ts';
 import { pathProblem } from './paths.ts';
 import { STATUSES } from './status.ts';
 
+// What goes in --------------------------------------------------------------------------------
+// `metadata` says to the OpenAPI document what is checked in a way of our own.
+
 const id = v.pipe(v.string(), v.regex(ID_PATTERN, 'an id has 1 to 128 letters, digits, "_", "-"'));
 const digits = (max: number) =>
   v.pipe(
     v.string(),
-    v.regex(/^[1-9]\d{0,9}$/, 'a whole number from 1'),
+    v.metadata({ type: 'integer', minimum: 1, maximum: max }),
+    v.check((text) => /^[1-9]\d{0,9}$/.test(text), 'a whole number from 1'),
     v.transform(Number),
     v.maxValue(max, `at most ${max}`),
   );
-
-export const ProjectParamSchema = v.object({ project: id });
-export const VersionParamSchema = v.object({ project: id, version: digits(MAX_VERSION) });
-
-export const PageQuerySchema = v.object({
-  limit: v.optional(digits(PAGE.max), String(PAGE.default)),
-  cursor: v.optional(v.pipe(v.string(), v.maxLength(512, 'at most 512 characters'))),
-});
-
-/** `?generation=ID`: where given, it must match, else `not_found`. */
-export const GenerationQuerySchema = v.object({ generation: v.optional(id) });
-
-/** The path of a file, relative to its folder. */
+const version = digits(MAX_VERSION);
 const path = v.pipe(
   v.string(),
+  v.metadata({ minLength: 1, maxLength: 1024 }),
   v.rawCheck(({ dataset, addIssue }) => {
     const problem = dataset.typed ? pathProblem(dataset.value) : null;
     if (problem !== null) addIssue({ message: problem });
   }),
 );
 const folder = v.optional(
-  v.picklist(['source', 'artifacts'], 'must be "source" or "artifacts"'),
+  v.pipe(
+    v.picklist(['source', 'artifacts'], 'must be "source" or "artifacts"'),
+    v.description('What the generator wrote, or what was built from it.'),
+  ),
   'source',
 );
+const generation = v.optional(
+  v.pipe(id, v.description('The generation id: where given, it must match, else 404.')),
+);
+const cursor = <T extends v.GenericSchema<string, string>>(schema: T) =>
+  v.optional(v.pipe(schema, v.description('The `next_cursor` of the page before.')));
 
-export const FileParamSchema = v.object({ ...VersionParamSchema.entries, path });
-export const FileQuerySchema = v.object({ ...GenerationQuerySchema.entries, folder });
-
-/** The cursor of a tree is the last path of the page before. */
-export const FilesQuerySchema = v.object({
-  ...FileQuerySchema.entries,
-  limit: v.optional(digits(FILES_PAGE.max), String(FILES_PAGE.default)),
-  cursor: v.optional(path),
+export const ProjectParamSchema = v.object({ project: id });
+export const VersionParamSchema = v.object({ project: id, version });
+export const FileParamSchema = v.object({
+  ...VersionParamSchema.entries,
+  path: v.pipe(path, v.description('The path of the file, its slashes as they are.')),
 });
 
-const flag = v.pipe(
-  v.optional(v.picklist(['true', 'false'], 'must be "true" or "false"'), 'false'),
-  v.transform((text) => text === 'true'),
-);
+export const PageQuerySchema = v.object({
+  limit: v.optional(digits(PAGE.max), String(PAGE.default)),
+  cursor: cursor(v.pipe(v.string(), v.maxLength(512, 'at most 512 characters'))),
+});
+
+export const GenerationQuerySchema = v.object({ generation });
+export const FileQuerySchema = v.object({ generation, folder });
+export const FilesQuerySchema = v.object({
+  generation,
+  folder,
+  limit: v.optional(digits(FILES_PAGE.max), String(FILES_PAGE.default)),
+  cursor: cursor(path),
+});
 
 export const DiffQuerySchema = v.object({
-  from: digits(MAX_VERSION),
-  to: digits(MAX_VERSION),
+  from: version,
+  to: version,
   folder,
-  /** Whether to say what changed inside the files. */
-  unified: flag,
-  /** Only this file. */
-  path: v.optional(path),
+  unified: v.optional(
+    v.pipe(
+      v.string(),
+      v.metadata({ type: 'boolean' }),
+      v.description('Whether to say what changed inside the files.'),
+      v.check((text) => text === 'true' || text === 'false', 'must be "true" or "false"'),
+      v.transform((text) => text === 'true'),
+    ),
+    'false',
+  ),
+  path: v.optional(v.pipe(path, v.description('This file alone.'))),
 });
 
-/** `?token=`: of the link to a zip, which a plain link can use. */
 export const ZipQuerySchema = v.object({
-  ...GenerationQuerySchema.entries,
-  token: v.optional(v.pipe(v.string(), v.maxLength(4096, 'at most 4096 characters'))),
+  generation,
+  token: v.optional(
+    v.pipe(
+      v.string(),
+      v.maxLength(4096, 'at most 4096 characters'),
+      v.description('Of a link that `download` made; takes the place of the bearer token.'),
+    ),
+  ),
 });
 
 export const DownloadBodySchema = v.object({
@@ -77,34 +97,44 @@ export const DownloadBodySchema = v.object({
       v.integer('a whole number of seconds'),
       v.minValue(1, 'at least 1 second'),
       v.maxValue(URL_EXPIRY.max, `at most ${URL_EXPIRY.max} seconds`),
+      v.description('Seconds.'),
     ),
     URL_EXPIRY.default,
   ),
 });
 
-/** The name of a project, which people read. */
 export const CreateProjectBodySchema = v.object({
   name: v.pipe(
     v.string('a text'),
     v.trim(),
     v.minLength(1, 'at least 1 character'),
     v.maxLength(200, 'at most 200 characters'),
+    v.description('For people.'),
   ),
 });
 
+// What comes out ------------------------------------------------------------------------------
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const bytes = v.pipe(count, v.description('Bytes.'));
+const time = v.pipe(v.string(), v.isoTimestamp());
+const hash = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+
 export const GenerationSchema = v.object({
   project_id: id,
-  version: v.number(),
+  version: count,
   generation_id: id,
   status: v.picklist(STATUSES),
   active: v.boolean(),
-  file_count: v.nullable(v.number()),
-  source_bytes: v.nullable(v.number()),
-  archive_bytes: v.nullable(v.number()),
-  digest: v.nullable(v.string()),
-  sha256: v.nullable(v.string()),
-  created_at: v.string(),
-  uploaded_at: v.nullable(v.string()),
+  file_count: v.nullable(count),
+  source_bytes: v.nullable(bytes),
+  archive_bytes: v.nullable(bytes),
+  digest: v.nullable(
+    v.pipe(v.string(), v.description('Of the files alone: the same where they are the same.')),
+  ),
+  sha256: v.nullable(v.pipe(v.string(), v.description('Of the archive.'))),
+  created_at: time,
+  uploaded_at: v.nullable(time),
 });
 export type Generation = v.InferOutput<typeof GenerationSchema>;
 
@@ -113,58 +143,91 @@ export const GenerationDetailsSchema = v.object({
   ...GenerationSchema.entries,
   storage: v.object({ cloud_enabled: v.boolean(), uploaded: v.boolean() }),
   download_url: v.nullable(v.string()),
-  /** Seconds. */
-  expires_in: v.nullable(v.number()),
+  expires_in: v.nullable(v.pipe(count, v.description('Seconds.'))),
 });
 export type GenerationDetails = v.InferOutput<typeof GenerationDetailsSchema>;
 
 export const ProjectSchema = v.object({
   id,
   name: v.nullable(v.string()),
-  active_version: v.nullable(v.number()),
-  versions: v.number(),
-  archive_bytes: v.number(),
-  created_at: v.string(),
+  active_version: v.nullable(count),
+  versions: count,
+  archive_bytes: bytes,
+  created_at: time,
 });
 export type Project = v.InferOutput<typeof ProjectSchema>;
 
 export const DownloadSchema = v.object({
-  url: v.string(),
-  expires_at: v.string(),
-  sha256: v.nullable(v.string()),
-  size: v.nullable(v.number()),
+  url: v.pipe(v.string(), v.description('Needs nothing else; whoever has it can download.')),
+  expires_at: time,
+  sha256: v.nullable(v.pipe(hash, v.description('Of what is downloaded; unknown for a zip.'))),
+  size: v.nullable(bytes),
 });
 export type Download = v.InferOutput<typeof DownloadSchema>;
 
 export const FileEntrySchema = v.object({
   path: v.string(),
-  size: v.number(),
-  sha256: v.string(),
-  /** Permission bits. */
-  mode: v.number(),
+  size: bytes,
+  sha256: hash,
+  mode: v.pipe(count, v.description('Permission bits: 420 is 0o644.')),
 });
 /** A file of a generation. */
 export type FileEntry = v.InferOutput<typeof FileEntrySchema>;
 
 export const DiffSchema = v.object({
-  from: v.number(),
-  to: v.number(),
+  from: count,
+  to: count,
   added: v.array(FileEntrySchema),
   removed: v.array(FileEntrySchema),
   modified: v.array(v.object({ path: v.string(), from: FileEntrySchema, to: FileEntrySchema })),
   unchanged: v.array(FileEntrySchema),
-  /** A patch of the texts that changed; null where it was not asked for. */
-  unified: v.nullable(v.string()),
+  unified: v.nullable(
+    v.pipe(
+      v.string(),
+      v.description(
+        'A patch of the texts that changed, for `git apply`; null where not asked for.',
+      ),
+    ),
+  ),
 });
 export type Diff = v.InferOutput<typeof DiffSchema>;
 
+export const ActivationSchema = v.object({ project_id: id, active_version: count });
+export type Activation = v.InferOutput<typeof ActivationSchema>;
+
+export const DeletedGenerationSchema = v.object({
+  project_id: id,
+  version: count,
+  generation_id: id,
+  status: v.literal('deleted'),
+});
+export type DeletedGeneration = v.InferOutput<typeof DeletedGenerationSchema>;
+
+export const DeletedProjectSchema = v.object({ project_id: id, status: v.literal('deleted') });
+export type DeletedProject = v.InferOutput<typeof DeletedProjectSchema>;
+
 export const UsageSchema = v.object({
-  projects: v.number(),
-  generations: v.number(),
-  archive_bytes: v.number(),
-  source_bytes: v.number(),
+  projects: count,
+  generations: count,
+  archive_bytes: bytes,
+  source_bytes: bytes,
 });
 export type Usage = v.InferOutput<typeof UsageSchema>;
+
+export const HealthSchema = v.object({ status: v.literal('ok') });
+
+/** RFC 9457: every failure. */
+export const ProblemSchema = v.object({
+  type: v.string(),
+  title: v.string(),
+  status: count,
+  detail: v.pipe(v.string(), v.description('A sentence for a person.')),
+  code: v.picklist(Object.keys(ERROR_CODES) as ErrorCode[]),
+  request_id: v.pipe(v.string(), v.description('Under which the log has it.')),
+  download_url: v.optional(
+    v.pipe(v.string(), v.description('Where what was too large can be had whole.')),
+  ),
+});
 
 /** One page of a list; `next_cursor` is null on the last. */
 export type Page<T> = Readonly<{ items: T[]; next_cursor: string | null }>;

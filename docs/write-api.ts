@@ -1,0 +1,250 @@
+/** `npm run docs`: writes `api.md` from the OpenAPI document, and an example of each call. */
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { ERROR_CODES } from '../functions/_shared/contract/errors.ts';
+import { EDGE_LIMITS, URL_EXPIRY } from '../functions/_shared/contract/limits.ts';
+import { readEnvironment } from '../functions/_shared/environment.ts';
+import { createApp } from '../functions/generations/app.ts';
+
+type Schema = {
+  $ref?: string;
+  type?: string;
+  description?: string;
+  anyOf?: Schema[];
+  enum?: unknown[];
+  const?: unknown;
+  items?: Schema;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  default?: unknown;
+  minimum?: number;
+  maximum?: number;
+  maxLength?: number;
+};
+type Parameter = { name: string; required: boolean; description?: string; schema: Schema };
+type Content = Record<string, { schema?: Schema }>;
+type Operation = {
+  operationId: string;
+  summary: string;
+  security?: object[];
+  parameters?: Parameter[];
+  requestBody?: { content: Content };
+  responses: Record<string, { description: string; content?: Content }>;
+};
+type Document = {
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, Schema> };
+};
+
+/** The examples' paths, and their bodies. `PROJECT` has versions 1, 2 and 3. */
+const EXAMPLES: Record<string, { path: string; body?: object; save?: string }> = {
+  listProjects: { path: '/projects?limit=2' },
+  createProject: { path: '/projects', body: { name: 'Shop' } },
+  listGenerations: { path: '/projects/$PROJECT?limit=2' },
+  showGeneration: { path: '/projects/$PROJECT/2' },
+  downloadGeneration: {
+    path: '/projects/$PROJECT/2/download',
+    body: { format: 'zip', expires_in: 600 },
+  },
+  downloadZip: { path: '/projects/$PROJECT/2/archive.zip', save: 'shop.zip' },
+  listFiles: { path: '/projects/$PROJECT/2/files' },
+  getFile: { path: '/projects/$PROJECT/2/files/app/main.py' },
+  diffGenerations: { path: '/projects/$PROJECT/diff?from=1&to=2&unified=true' },
+  activateGeneration: { path: '/projects/$PROJECT/2/activate' },
+  deleteGeneration: { path: '/projects/$PROJECT/1' },
+  deleteProject: { path: '/projects/$PROJECT' },
+  showUsage: { path: '/usage' },
+  health: { path: '/health' },
+  openapi: { path: '/openapi.json', save: 'openapi.json' },
+};
+
+const MIB = 1024 ** 2;
+const FILE = new URL('./api.md', import.meta.url);
+
+/** The text of `api.md`. */
+export async function writeApi(): Promise<string> {
+  const app = createApp(
+    readEnvironment({
+      SUPABASE_URL: 'https://YOUR_PROJECT.supabase.co',
+      SUPABASE_ANON_KEY: 'unused',
+      SUPABASE_SERVICE_ROLE_KEY: 'unused',
+    }),
+  );
+  const answer = await app.request('/generations/openapi.json');
+  const document = (await answer.json()) as Document;
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ method, path, operation })),
+  );
+  // In the order of the table in `openapi.ts`, which is that of the examples: deleting comes last.
+  const order = Object.keys(EXAMPLES);
+  operations.sort(
+    (a, b) => order.indexOf(a.operation.operationId) - order.indexOf(b.operation.operationId),
+  );
+  return [
+    INTRODUCTION,
+    '## Calls',
+    ...operations.map(({ method, path, operation }) => section(method, path, operation)),
+    '## Shapes',
+    ...Object.entries(document.components.schemas).map(
+      ([name, schema]) => `### ${name}\n\n${fields(schema)}`,
+    ),
+    CLIENT,
+  ]
+    .join('\n\n')
+    .concat('\n');
+}
+
+const INTRODUCTION = `<!-- Written by \`npm run docs\` from the OpenAPI document: change \`functions/generations/openapi.ts\`. -->
+
+# The Edge API
+
+What a web app calls, at \`https://YOUR_PROJECT.supabase.co/functions/v1/generations\`. The same as an
+OpenAPI 3.1 document is served at \`/openapi.json\`.
+
+- **Who asks**: \`Authorization: Bearer …\` with the access token of a signed-in user. An API key is no user.
+- **Lists** are \`{"items": […], "next_cursor": …}\`; the cursor of the next page is null on the last one.
+- **Times** are ISO 8601 UTC, **sizes** bytes.
+- **What is missing, deleted or of another user** looks the same: 404.
+- **Failures** are \`application/problem+json\` (see Problem); \`code\` is for programs, \`detail\` for people, and
+  \`request_id\` (also the header \`X-Request-Id\`) is what the log knows it by.
+
+Codes: ${Object.entries(ERROR_CODES)
+  .filter(([code]) => code !== 'disk_full')
+  .map(([code, { status }]) => `\`${code}\` ${status}`)
+  .join(', ')}. \`rate_limited\` and \`unavailable\` are worth another try.
+
+Limits of one request: a body of ${EDGE_LIMITS.bodyBytes / 1024} KiB, a file of ${EDGE_LIMITS.fileBytes / MIB} MiB,
+a zip of ${EDGE_LIMITS.zipBytes / MIB} MiB of content, a unified diff of ${EDGE_LIMITS.diffFiles} files and
+${EDGE_LIMITS.diffBytes / MIB} MiB on both sides, an archive without block index (of the Python system) of
+${EDGE_LIMITS.archiveBytes / MIB} MiB; a signed URL is good for ${URL_EXPIRY.max / 86_400} days at most. What is
+larger is \`too_large\`, and \`download_url\` in the answer is that of the tar.gz.
+
+The examples need three variables:
+
+\`\`\`text
+API=https://YOUR_PROJECT.supabase.co/functions/v1/generations
+TOKEN=the access token of a user
+PROJECT=one of her projects
+\`\`\``;
+
+const CLIENT = `## From TypeScript
+
+\`codebegen-storage/client\` has a method for each call, in browsers, Node and Deno. Failures are thrown as
+\`StorageError\`, with the \`code\` from above.
+
+\`\`\`ts
+import { allItems, createClient, StorageError } from 'codebegen-storage/client';
+
+const storage = createClient(url, getToken);
+
+const { items } = await storage.listGenerations(project, { limit: 2 });
+console.log(items.map(({ version, status }) => \`v\${version} \${status}\`));
+
+for await (const file of allItems((cursor) => storage.listFiles(project, 2, { cursor }))) {
+  console.log(file.path, file.size);
+}
+console.log(await (await storage.getFile(project, 2, 'app/main.py')).text());
+console.log((await storage.diffGenerations(project, { from: 1, to: 2, unified: true })).unified);
+
+// A link for the page: it needs no token.
+const { url: link } = await storage.downloadGeneration(project, 2, { format: 'zip' });
+console.log(link.startsWith('http'));
+
+try {
+  await storage.showGeneration(project, 99, {}, { signal: AbortSignal.timeout(5000) });
+} catch (error) {
+  if (!(error instanceof StorageError)) throw error;
+  console.log(error.code, error.requestId !== null);
+}
+\`\`\`
+
+\`url\` is that of the Supabase project; \`getToken\` gives the access token at every call, for example
+\`async () => (await supabase.auth.getSession()).data.session?.access_token ?? null\`.`;
+
+function section(method: string, path: string, operation: Operation): string {
+  const { operationId, summary, parameters = [], requestBody, responses } = operation;
+  const body = requestBody?.content['application/json']?.schema;
+  const [status, answer] = Object.entries(responses)[0]!;
+  const [type, content] = Object.entries(answer.content ?? {})[0] ?? ['', {}];
+  const errors = Object.entries(responses).filter(([code]) => Number(code) >= 300);
+  return [
+    `### ${operationId}`,
+    `\`${method.toUpperCase()} ${path}\` ${summary}${needs(operation)}`,
+    ...(parameters.length === 0 ? [] : [parameters.map(parameter).join('\n')]),
+    ...(body === undefined ? [] : ['Body:', fields(body)]),
+    `Answer: ${status}, ${type === 'application/json' && content.schema ? nameOf(content.schema) : `\`${type}\``}`.concat(
+      errors.length === 0 ? '' : `; else ${errors.map(([code]) => code).join(', ')}`,
+    ),
+    `\`\`\`sh\n${curl(method, operation)}\n\`\`\``,
+  ].join('\n\n');
+}
+
+function needs({ security }: Operation): string {
+  if (security === undefined) return '';
+  return security.length === 0 ? ' No token.' : ' A token, or a link that `download` made.';
+}
+
+function parameter({ name, required, description, schema }: Parameter): string {
+  return `- \`${name}\`${required ? '' : '?'}: ${nameOf(schema)}${description ? `. ${description}` : ''}`;
+}
+
+function fields({ properties = {}, required = [] }: Schema): string {
+  return Object.entries(properties)
+    .map(([name, schema]) => {
+      const { description } = schema.anyOf?.find((some) => some.description) ?? schema;
+      return parameter({
+        name,
+        required: required.includes(name),
+        schema,
+        ...(description === undefined ? {} : { description }),
+      });
+    })
+    .join('\n');
+}
+
+/** A type in a few words. */
+function nameOf(schema: Schema): string {
+  if (schema.$ref !== undefined) {
+    const name = schema.$ref.split('/').at(-1)!;
+    return `[${name}](#${name.toLowerCase()})`;
+  }
+  if (schema.anyOf !== undefined) return schema.anyOf.map(nameOf).join(' or ');
+  if (schema.const !== undefined) return `\`${JSON.stringify(schema.const)}\``;
+  if (schema.properties?.items?.items !== undefined) {
+    return `a page of ${nameOf(schema.properties.items.items)}`;
+  }
+  if (schema.items !== undefined) return `a list of ${nameOf(schema.items)}`;
+  if (schema.enum !== undefined) {
+    return withDefault(
+      schema.enum.map((value) => `\`${JSON.stringify(value)}\``).join(' or '),
+      schema,
+    );
+  }
+  const range = [
+    ...(schema.minimum !== undefined && schema.maximum !== undefined
+      ? [`${schema.minimum} to ${schema.maximum}`]
+      : []),
+    ...(schema.maxLength === undefined ? [] : [`at most ${schema.maxLength} characters`]),
+  ];
+  return withDefault([schema.type ?? 'anything', ...range].join(', '), schema);
+}
+
+function withDefault(text: string, schema: Schema): string {
+  return schema.default === undefined
+    ? text
+    : `${text}; default \`${JSON.stringify(schema.default)}\``;
+}
+
+function curl(method: string, { operationId, security }: Operation): string {
+  const { path, body, save } = EXAMPLES[operationId]!;
+  return [
+    `curl -sS --fail-with-body ${method === 'get' ? '' : `-X ${method.toUpperCase()} `}"$API${path}"`,
+    ...(security?.length === 0 ? [] : ['-H "Authorization: Bearer $TOKEN"']),
+    ...(body === undefined
+      ? []
+      : ["-H 'Content-Type: application/json'", `-d '${JSON.stringify(body)}'`]),
+    ...(save === undefined ? [] : [`-o ${save}`]),
+  ].join(' \\\n  ');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(FILE, await writeApi());

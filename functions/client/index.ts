@@ -1,0 +1,295 @@
+/** The client of the Edge API, for browsers, Node and Deno: its types are those of the app. */
+import { type ClientResponse, hc } from 'hono/client';
+import type {
+  Activation,
+  DeletedGeneration,
+  DeletedProject,
+  Diff,
+  Download,
+  FileEntry,
+  Generation,
+  GenerationDetails,
+  Page,
+  Project,
+  Usage,
+} from '../_shared/contract/api.ts';
+import type { Folder } from '../_shared/contract/archive-names.ts';
+import {
+  ERROR_CODES,
+  type ErrorCode,
+  type Problem,
+  StorageError,
+} from '../_shared/contract/errors.ts';
+import { parseId, parseVersion } from '../_shared/contract/ids.ts';
+import { pathProblem } from '../_shared/contract/paths.ts';
+import type { Api } from '../generations/app.ts';
+
+export type {
+  Activation,
+  DeletedGeneration,
+  DeletedProject,
+  Diff,
+  Download,
+  ErrorCode,
+  FileEntry,
+  Folder,
+  Generation,
+  GenerationDetails,
+  Page,
+  Project,
+  Usage,
+};
+export { StorageError };
+
+/** Gives the access token of whoever is signed in; `null` where nobody is. Asked at every call. */
+export type GetToken = () => string | null | Promise<string | null>;
+
+export type ClientOptions = Readonly<{
+  /** How long one call may take, in milliseconds. @default 60000 */
+  timeoutMs?: number;
+}>;
+
+export type CallOptions = Readonly<{ signal?: AbortSignal }>;
+export type PageOptions = Readonly<{ limit?: number; cursor?: string }>;
+/** Where the generation id is given, it must match, else `not_found`. */
+export type GenerationOptions = Readonly<{ generation?: string }>;
+export type FolderOptions = GenerationOptions & Readonly<{ folder?: Folder }>;
+export type DownloadOptions = GenerationOptions &
+  Readonly<{
+    /** @default 'tar.gz' */
+    format?: 'tar.gz' | 'zip';
+    /** Seconds. @default 3600 */
+    expiresIn?: number;
+  }>;
+export type DiffOptions = Readonly<{
+  from: number;
+  to: number;
+  folder?: Folder;
+  /** Whether to say what changed inside the files. @default false */
+  unified?: boolean;
+  /** This file alone. */
+  path?: string;
+}>;
+
+/**
+ * One method a route. Each throws `StorageError` with the `code` of the answer (`unavailable`
+ * where there is none), and whatever the signal was aborted with.
+ */
+export type Client = Readonly<{
+  listProjects(options?: PageOptions, call?: CallOptions): Promise<Page<Project>>;
+  createProject(options: { name: string }, call?: CallOptions): Promise<Project>;
+  deleteProject(project: string, call?: CallOptions): Promise<DeletedProject>;
+  listGenerations(
+    project: string,
+    options?: PageOptions,
+    call?: CallOptions,
+  ): Promise<Page<Generation>>;
+  showGeneration(
+    project: string,
+    version: number,
+    options?: GenerationOptions,
+    call?: CallOptions,
+  ): Promise<GenerationDetails>;
+  /** A URL that needs nothing else: for a link, or to fetch. */
+  downloadGeneration(
+    project: string,
+    version: number,
+    options?: DownloadOptions,
+    call?: CallOptions,
+  ): Promise<Download>;
+  listFiles(
+    project: string,
+    version: number,
+    options?: FolderOptions & PageOptions,
+    call?: CallOptions,
+  ): Promise<Page<FileEntry>>;
+  /** The content of one file; its `type` is what it may be shown as. */
+  getFile(
+    project: string,
+    version: number,
+    path: string,
+    options?: FolderOptions,
+    call?: CallOptions,
+  ): Promise<Blob>;
+  diffGenerations(project: string, options: DiffOptions, call?: CallOptions): Promise<Diff>;
+  activateGeneration(
+    project: string,
+    version: number,
+    options?: GenerationOptions,
+    call?: CallOptions,
+  ): Promise<Activation>;
+  deleteGeneration(
+    project: string,
+    version: number,
+    options?: GenerationOptions,
+    call?: CallOptions,
+  ): Promise<DeletedGeneration>;
+  showUsage(call?: CallOptions): Promise<Usage>;
+}>;
+
+const TIMEOUT_MS = 60_000;
+
+/**
+ * Makes a client.
+ *
+ * @param url of the Supabase project, for example `https://abc.supabase.co`
+ */
+export function createClient(url: string, getToken: GetToken, options: ClientOptions = {}): Client {
+  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
+  const api = hc<Api>(`${url.replace(/\/+$/, '')}/functions/v1/generations`, {
+    headers: async (): Promise<Record<string, string>> => {
+      const token = await getToken();
+      return token === null ? {} : { authorization: `Bearer ${token}` };
+    },
+  });
+
+  /** Makes a call, and what is wrong with it an error. */
+  async function answerOf<T extends ClientResponse<unknown>>(
+    call: CallOptions | undefined,
+    send: (options: { init: RequestInit }) => Promise<T>,
+  ): Promise<T> {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const signal = call?.signal ? AbortSignal.any([call.signal, timeout]) : timeout;
+    call?.signal?.throwIfAborted();
+    try {
+      const answer = await send({ init: { signal } });
+      if (answer.ok) return answer;
+      throw await errorOf(answer);
+    } catch (error) {
+      throw translate(error, call);
+    }
+  }
+
+  async function jsonOf<T>(
+    call: CallOptions | undefined,
+    send: (options: { init: RequestInit }) => Promise<ClientResponse<T>>,
+  ): Promise<T> {
+    const answer = await answerOf(call, send);
+    return answer.json().catch((error: unknown) => {
+      throw translate(error, call);
+    }) as Promise<T>;
+  }
+
+  const { projects, usage } = api;
+  const one = projects[':project'];
+  const version = one[':version'];
+  return {
+    listProjects: (options = {}, call) =>
+      jsonOf(call, (init) => projects.$get({ query: pageQuery(options) }, init)),
+    createProject: ({ name }, call) =>
+      jsonOf(call, (init) => projects.$post({ json: { name } }, init)),
+    deleteProject: (project, call) =>
+      jsonOf(call, (init) => one.$delete({ param: projectParam(project) }, init)),
+    listGenerations: (project, options = {}, call) =>
+      jsonOf(call, (init) =>
+        one.$get({ param: projectParam(project), query: pageQuery(options) }, init),
+      ),
+    showGeneration: (project, number, { generation } = {}, call) =>
+      jsonOf(call, (init) =>
+        version.$get({ param: versionParam(project, number), query: { generation } }, init),
+      ),
+    downloadGeneration: (project, number, options = {}, call) => {
+      const { generation, format, expiresIn: expires_in } = options;
+      const param = versionParam(project, number);
+      return jsonOf(call, (init) =>
+        version.download.$post(
+          { param, query: { generation }, json: { format, expires_in } },
+          init,
+        ),
+      );
+    },
+    listFiles: (project, number, options = {}, call) => {
+      const { generation, folder } = options;
+      const query = { ...pageQuery(options), generation, folder };
+      const param = versionParam(project, number);
+      return jsonOf(call, (init) => version.files.$get({ param, query }, init));
+    },
+    getFile: async (project, number, path, options = {}, call) => {
+      const param = { ...versionParam(project, number), path: encodePath(path) };
+      const file = version.files[':path{.+}'];
+      const answer = await answerOf(call, (init) => file.$get({ param, query: options }, init));
+      return answer.blob().catch((error: unknown) => {
+        throw translate(error, call);
+      });
+    },
+    diffGenerations: (project, { from, to, folder, unified = false, path }, call) => {
+      const numbers = { from: String(parseVersion(from)), to: String(parseVersion(to)) };
+      const query = { ...numbers, folder, unified: String(unified), path };
+      const param = projectParam(project);
+      return jsonOf(call, (init) => one.diff.$get({ param, query }, init));
+    },
+    activateGeneration: (project, number, { generation } = {}, call) => {
+      const param = versionParam(project, number);
+      return jsonOf(call, (init) => version.activate.$post({ param, query: { generation } }, init));
+    },
+    deleteGeneration: (project, number, { generation } = {}, call) =>
+      jsonOf(call, (init) =>
+        version.$delete({ param: versionParam(project, number), query: { generation } }, init),
+      ),
+    showUsage: (call) => jsonOf(call, (init) => usage.$get({}, init)),
+  };
+}
+
+/**
+ * Goes through a list page by page.
+ *
+ * @example for await (const project of allItems((cursor) => client.listProjects({ cursor }))) …
+ */
+export async function* allItems<T>(
+  list: (cursor: string | undefined) => Promise<Page<T>>,
+): AsyncGenerator<T> {
+  let cursor: string | undefined;
+  do {
+    const page = await list(cursor);
+    yield* page.items;
+    cursor = page.next_cursor ?? undefined;
+  } while (cursor !== undefined);
+}
+
+// A URL takes `..` for the way up, so names are checked before they are in one.
+
+function projectParam(project: string) {
+  return { project: parseId(project, 'project id') };
+}
+
+function versionParam(project: string, version: number) {
+  return { ...projectParam(project), version: String(parseVersion(version)) };
+}
+
+function encodePath(path: string): string {
+  const problem = pathProblem(path);
+  if (problem === null) return path.split('/').map(encodeURIComponent).join('/');
+  throw new StorageError('invalid_input', `Cannot use path ${JSON.stringify(path)}: ${problem}`);
+}
+
+function pageQuery({ limit, cursor }: PageOptions) {
+  return { limit: limit === undefined ? undefined : String(limit), cursor };
+}
+
+async function errorOf(answer: ClientResponse<unknown>): Promise<StorageError> {
+  const problem = (await answer.json().catch(() => null)) as Partial<Problem> | null;
+  if (problem?.code !== undefined && problem.code in ERROR_CODES) {
+    const { code, detail = code, request_id, download_url } = problem;
+    return new StorageError(code, detail, {
+      cause: problem,
+      ...(request_id === undefined ? {} : { requestId: request_id }),
+      ...(download_url === undefined ? {} : { downloadUrl: download_url }),
+    });
+  }
+  // Not the function's word but the platform's in front of it.
+  const known = Object.entries(ERROR_CODES).find(([, { status }]) => status === answer.status);
+  const code = (known?.[0] as ErrorCode | undefined) ?? 'unavailable';
+  return new StorageError(
+    code,
+    `Cannot reach the function: the platform answered ${answer.status}`,
+  );
+}
+
+/** What the caller aborted is the caller's; all else that broke is the network. */
+function translate(error: unknown, call: CallOptions | undefined): unknown {
+  if (error instanceof StorageError) return error;
+  if (call?.signal?.aborted) return call.signal.reason;
+  return new StorageError('unavailable', 'Cannot reach the function: the network broke off', {
+    cause: error,
+  });
+}
