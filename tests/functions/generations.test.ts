@@ -7,7 +7,6 @@ import {
   functionEnvironment,
   makeUser,
   serviceClient,
-  signToken,
   type TestUser,
   uniqueId,
   userClient,
@@ -292,51 +291,6 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     expect((await as(owner, 'DELETE', `/projects/${id}`)).status).toBe(404);
   });
 
-  describe('the tenancy matrix', () => {
-    const routes: [string, (project: string, version: number | string) => string][] = [
-      ['GET', (project) => `/projects/${project}`],
-      ['GET', (project, version) => `/projects/${project}/${version}`],
-      ['POST', (project, version) => `/projects/${project}/${version}/download`],
-      ['DELETE', (project, version) => `/projects/${project}/${version}`],
-    ];
-
-    test.each(routes)('%s %s: another user cannot tell what is there', async (method, path) => {
-      const there = await as(stranger, method, path(projectId, 2));
-      const missing = await as(stranger, method, path('no-such-project', 2));
-      expect([there.status, missing.status]).toEqual([404, 404]);
-      const problems = await Promise.all([there.json(), missing.json()]);
-      const bodies = problems.map((problem) =>
-        JSON.stringify({ ...problem, request_id: '' }).replace('no-such-project', projectId),
-      );
-      expect(bodies[0]).toBe(bodies[1]);
-    });
-
-    test.each([
-      ['no token', async () => null],
-      ['garbage', async () => 'garbage'],
-      ['expired', async () => signToken({ sub: owner.id }, { expiresIn: -60 })],
-      ['forged', async () => signToken({ sub: owner.id }, { secret: 'x'.repeat(40) })],
-      ['anon key', async () => inject('stack').SUPABASE_ANON_KEY],
-      ['service key', async () => inject('stack').SUPABASE_SERVICE_KEY],
-      ['secret key', async () => inject('stack').SUPABASE_SECRET_KEY],
-    ])('%s: 401 on every route, whatever is there', async (_, makeToken) => {
-      const token = await makeToken();
-      const headers = new Headers(token === null ? [] : [['authorization', `Bearer ${token}`]]);
-      for (const project of [projectId, 'no-such-project']) {
-        for (const [method, path] of [['GET', () => '/projects'] as const, ...routes]) {
-          const answer = await call(method, path(project, 2), { headers });
-          expect(answer.status, `${method} ${path(project, 2)}`).toBe(401);
-          expect(answer.headers.get('content-type')).toBe('application/problem+json');
-        }
-      }
-    });
-
-    test('nothing happened to the owner meanwhile', async () => {
-      expect((await as(owner, 'GET', `/projects/${projectId}/2`)).status).toBe(200);
-      expect((await (await as(stranger, 'GET', '/projects')).json()).items).toEqual([]);
-    });
-  });
-
   test.each([
     ['GET', '/projects?limit=0', 'limit'],
     ['GET', '/projects?limit=201', 'limit'],
@@ -462,44 +416,6 @@ test('the deletion of a project of many versions is finished by a repeat', async
   expect((await as('DELETE', `/projects/${projectId}`)).status).toBe(200);
   expect(await owed()).toBe(0);
   expect((await as('DELETE', `/projects/${projectId}`)).status).toBe(404);
-});
-
-test('past the function, REST and Storage show another user nothing either', async () => {
-  const [owner, stranger] = [await makeUser(), await makeUser()];
-  const projectId = uniqueId();
-  const { bucket, key } = await putGeneration({ projectId, version: 1, ownerId: owner.id });
-  const theirs = userClient(stranger);
-  for (const table of ['storage_projects', 'storage_generations', 'storage_manifests']) {
-    expect((await theirs.from(table).select()).data, table).toEqual([]);
-    const inserted = await theirs.from(table).insert({ id: 'x' });
-    expect(inserted.error, table).not.toBeNull();
-  }
-  const mine = userClient(owner);
-  expect((await mine.from('storage_generations').select('version')).data).toEqual([{ version: 1 }]);
-  expect((await mine.from('storage_generations').delete().eq('version', 1)).error).not.toBeNull();
-  expect(
-    (await mine.from('storage_projects').update({ name: 'x' }).eq('id', projectId)).error,
-  ).not.toBeNull();
-
-  expect((await mine.storage.from(bucket).download(key)).error).toBeNull();
-  expect((await mine.storage.from(bucket).upload(`${projectId}/x`, 'x')).error).not.toBeNull();
-  expect((await mine.storage.from(bucket).remove([key])).data).toEqual([]);
-  expect((await theirs.storage.from(bucket).download(key)).error).not.toBeNull();
-  expect((await theirs.storage.from(bucket).createSignedUrl(key, 60)).error).not.toBeNull();
-  expect((await theirs.storage.from(bucket).list(`${projectId}/generations`)).data).toEqual([]);
-  expect(
-    (await theirs.rpc('storage_get_generation', { p_project_id: projectId, p_version: 1 })).data,
-  ).toBeNull();
-  for (const name of [
-    'storage_reserve_generation',
-    'storage_record_generation',
-    'storage_bury_generation',
-  ]) {
-    expect(
-      (await mine.rpc(name, { p_project_id: projectId, p_version: 1 })).error,
-      name,
-    ).not.toBeNull();
-  }
 });
 
 test('the environment is named where it is not there', () => {
