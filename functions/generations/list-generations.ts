@@ -22,7 +22,7 @@ export async function listGenerations(c: UserContext<Input>) {
     {
       p_project_id: project,
       p_limit: limit + 1,
-      p_before: cursor === undefined ? null : parseCursor(cursor),
+      ...(cursor === undefined ? {} : { p_before: parseCursor(cursor) }),
     },
     `list "${project}"`,
   );

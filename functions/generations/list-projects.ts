@@ -10,15 +10,10 @@ type Input = { query: typeof PageQuerySchema };
 /** `GET /projects`: the user's projects, newest first. */
 export async function listProjects(c: UserContext<Input>) {
   const { limit, cursor } = c.req.valid('query');
-  const position = cursor === undefined ? null : parseCursor(cursor);
   const rows = await callDatabase<Project[]>(
     c.var.database,
     'storage_list_projects',
-    {
-      p_limit: limit + 1,
-      p_before_created_at: position?.createdAt ?? null,
-      p_before_id: position?.id ?? null,
-    },
+    { p_limit: limit + 1, ...(cursor === undefined ? {} : parseCursor(cursor)) },
     'list your projects',
   );
   const items = rows.slice(0, limit);
@@ -39,11 +34,13 @@ function makeCursor(createdAt: string, id: string): string {
   return btoa(`${createdAt} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
 
-function parseCursor(cursor: string): { createdAt: string; id: string } {
+function parseCursor(cursor: string): { p_before_created_at: string; p_before_id: string } {
   try {
     const text = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'));
     const [createdAt = '', id = ''] = text.split(' ');
-    if (isId(id) && TIME.test(createdAt)) return { createdAt, id };
+    if (isId(id) && TIME.test(createdAt)) {
+      return { p_before_created_at: createdAt, p_before_id: id };
+    }
   } catch {
     // Not base64: the same answer as for any other cursor that is none of ours.
   }

@@ -112,7 +112,9 @@ create policy "owners read their archives" on storage.objects
   );
 
 -- What a user may ask ------------------------------------------------------------------------
--- The functions that read run as the caller, under the policies above.
+-- The functions that read run as the caller, under the policies above. Where a page begins is a
+-- default, not a coalesce(): under row level security PostgreSQL takes that for something that
+-- could leak, and would read all rows before the page instead of asking the index.
 
 create function public.storage_generation_json(g public.storage_generations, active_version integer)
 returns jsonb
@@ -130,8 +132,8 @@ $$;
 
 create function public.storage_list_projects(
   p_limit integer,
-  p_before_created_at timestamptz default null,
-  p_before_id text default null
+  p_before_created_at timestamptz default 'infinity',
+  p_before_id text default ''
 )
 returns jsonb
 language sql stable
@@ -145,7 +147,7 @@ as $$
       from public.storage_projects
       where deleted_at is null
         and owner_id = (select auth.uid())
-        and (created_at, id) < (coalesce(p_before_created_at, 'infinity'), coalesce(p_before_id, ''))
+        and (created_at, id) < (p_before_created_at, p_before_id)
       order by created_at desc, id desc
       limit p_limit
     ) p
@@ -162,7 +164,7 @@ comment on function public.storage_list_projects is
 create function public.storage_list_generations(
   p_project_id text,
   p_limit integer,
-  p_before integer default null
+  p_before bigint default 2147483648
 )
 returns jsonb
 language sql stable
@@ -175,7 +177,7 @@ as $$
       from public.storage_generations g
       where g.project_id = p_project_id
         and g.deleted_at is null
-        and g.version <= coalesce(p_before - 1, 2147483647)
+        and g.version < p_before
       order by g.version desc
       limit p_limit
     ) page

@@ -198,8 +198,7 @@ const WAYS_PAST: [string, (asker: Asker, project: string) => Promise<unknown>][]
   ['RPC: storage_get_generation', (asker, p) => rpc(asker, 'storage_get_generation', version(p))],
   [
     'RPC: storage_list_generations',
-    (asker, p) =>
-      rpc(asker, 'storage_list_generations', { p_project_id: p, p_limit: 10, p_before: null }),
+    (asker, p) => rpc(asker, 'storage_list_generations', { p_project_id: p, p_limit: 10 }),
   ],
   [
     'RPC: storage_list_files',
