@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT, UnsecuredJWT } from 'jose';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Authenticate, createAuthenticate } from '../../functions/_shared/auth.ts';
 import type { Environment } from '../../functions/_shared/environment.ts';
 
@@ -58,6 +58,33 @@ describe('a token is taken', () => {
   test('of the public issuer too', async () => {
     const token = await es256({ ...SOUND, iss: 'https://public.example/auth/v1' });
     expect(await check(token)).toMatchObject({ id: SUB });
+  });
+
+  test('signed with a key that came later, while the old one still counts', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const authenticate = createAuthenticate(environment);
+    const old = await es256({ ...SOUND, iss: issuer });
+    expect(await authenticate(`Bearer ${old}`)).toMatchObject({ id: SUB });
+    const pair = await generateKeyPair('RS256', { extractable: true });
+    const before = jwks;
+    onTestFinished(() => {
+      jwks = before;
+    });
+    jwks = {
+      keys: [...jwks.keys, { ...(await exportJWK(pair.publicKey)), kid: 'new', alg: 'RS256' }],
+    };
+    asked = 0;
+    const rotated = await es256({ ...SOUND, iss: issuer }, pair, 'new', 'RS256');
+    // Unknown keys make nobody ask all the time: the list is asked for again after half a minute.
+    await expect(authenticate(`Bearer ${rotated}`)).rejects.toMatchObject({
+      code: 'unauthenticated',
+    });
+    expect(asked).toBe(0);
+    vi.setSystemTime(Date.now() + 31_000);
+    expect(await authenticate(`Bearer ${rotated}`)).toMatchObject({ id: SUB });
+    expect(await authenticate(`Bearer ${old}`)).toMatchObject({ id: SUB });
+    expect(asked).toBe(1);
   });
 
   test('signed with a key that the platform handed over, and with one that came later', async () => {
@@ -140,9 +167,14 @@ function hs256(
   return jwt.sign(new TextEncoder().encode(options.secret ?? SECRET));
 }
 
-function es256(claims: Record<string, unknown>, pair: KeyPair = ec, kid = 'one'): Promise<string> {
+function es256(
+  claims: Record<string, unknown>,
+  pair: KeyPair = ec,
+  kid = 'one',
+  alg = 'ES256',
+): Promise<string> {
   return new SignJWT(claims)
-    .setProtectedHeader({ alg: 'ES256', kid })
+    .setProtectedHeader({ alg, kid })
     .setIssuedAt()
     .setExpirationTime('1h')
     .sign(pair.privateKey);
