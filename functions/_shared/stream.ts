@@ -17,3 +17,28 @@ export function streamOf<T>(items: AsyncGenerator<T>): ReadableStream<T> {
     { highWaterMark: 0 },
   );
 }
+
+/**
+ * Reads a content to its end.
+ *
+ * @param size bytes of it
+ */
+export async function readBytes(
+  body: AsyncIterable<Uint8Array>,
+  size: number,
+): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of body) pieces.push(piece);
+  return concatBytes(pieces, size);
+}
+
+/** @param bytes of all pieces together */
+export function concatBytes(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+  const all = new Uint8Array(bytes);
+  let offset = 0;
+  for (const piece of pieces) {
+    all.set(piece, offset);
+    offset += piece.length;
+  }
+  return all;
+}

@@ -30,21 +30,25 @@ export async function archiveZip(c: UserContext<Input>): Promise<Response> {
  */
 export async function checkZipSize(c: UserContext, row: GenerationRow): Promise<void> {
   checkInCloud(row, 'zip');
-  const bytes = row.source_bytes ?? (await countBytes(c, row));
-  if (bytes <= EDGE_LIMITS.zipBytes) return;
+  const { source_bytes: bytes, file_count: files } = row;
+  const counted = bytes === null || files === null ? await count(c, row) : { bytes, files };
+  const { zipBytes, zipFiles } = EDGE_LIMITS;
+  if (counted.bytes <= zipBytes && counted.files <= zipFiles) return;
   const name = `"${row.project_id} v${row.version}"`;
-  throw await tooLarge(c, row, `Cannot zip ${name}: it has over ${EDGE_LIMITS.zipBytes} bytes`);
+  const message = `Cannot zip ${name}: it has over ${zipBytes} bytes or ${zipFiles} files`;
+  throw await tooLarge(c, row, message);
 }
 
 /** Counts what is in an archive of which that was not recorded: an error cannot come later. */
-async function countBytes(c: UserContext, row: GenerationRow): Promise<number> {
-  if ((row.archive_bytes ?? 0) > EDGE_LIMITS.zipBytes) return Infinity;
-  let bytes = 0;
-  for await (const file of readArchive(await openArchive(c, row), Infinity)) {
-    bytes += file.size;
-    if (bytes > EDGE_LIMITS.zipBytes) break;
+async function count(c: UserContext, row: GenerationRow) {
+  const counted = { bytes: 0, files: 0 };
+  if ((row.archive_bytes ?? 0) > EDGE_LIMITS.zipBytes) return { ...counted, bytes: Infinity };
+  for await (const { size } of readArchive(await openArchive(c, row), Infinity)) {
+    counted.bytes += size;
+    counted.files++;
+    if (counted.bytes > EDGE_LIMITS.zipBytes) break;
   }
-  return bytes;
+  return counted;
 }
 
 async function openArchive(c: UserContext, row: GenerationRow) {
@@ -54,7 +58,7 @@ async function openArchive(c: UserContext, row: GenerationRow) {
 }
 
 async function* named(files: AsyncIterable<ArchivedFile>): AsyncGenerator<ZipFile> {
-  for await (const { folder, path, mode, body } of files) {
-    yield { name: folder === null ? path : `${folder}/${path}`, mode, body };
+  for await (const { folder, path, ...file } of files) {
+    yield { name: folder === null ? path : `${folder}/${path}`, ...file };
   }
 }

@@ -7,7 +7,7 @@ import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
 import { comparePaths } from '../_shared/contract/paths.ts';
 import { type ArchivedFile, readArchive } from '../_shared/read-archive.ts';
 import type { ByteRange } from '../_shared/read-object.ts';
-import { concatBytes } from '../_shared/zip.ts';
+import { readBytes } from '../_shared/stream.ts';
 import type { UserContext } from './context.ts';
 import {
   type Asked,
@@ -162,9 +162,7 @@ async function* readWhole(c: UserContext, row: GenerationRow): AsyncGenerator<Ar
 }
 
 async function readContent({ path, size, mode, body }: ArchivedFile): Promise<FileContent> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of body) pieces.push(piece);
-  const bytes = concatBytes(pieces, size);
+  const bytes = await readBytes(body, size);
   return { path, size, mode, sha256: await sha256(bytes), bytes };
 }
 

@@ -11,6 +11,8 @@ const FUNCTIONS = ['generations'];
 export type Functions = Readonly<{
   /** Where the functions are reached: `/generations/…`. */
   origin: string;
+  /** Of the Deno process. */
+  pid: number;
   /** Resolves if Deno ends, which it should not before `close`. */
   ended: Promise<void>;
   close(): Promise<void>;
@@ -57,6 +59,7 @@ export async function startFunctions(environment: Record<string, string>): Promi
   lines.on('line', (line) => console.error(`[functions] ${line}`));
   return {
     origin: `http://127.0.0.1:${port}`,
+    pid: child.pid!,
     ended,
     close: async () => {
       child.stdin.end();

@@ -7,7 +7,14 @@ import { createInterface } from 'node:readline';
 import { ROOT } from '../support/run.ts';
 
 /** A stack and a folder for a benchmark. */
-export type Host = { env: Record<string, string>; folder: string; close(): Promise<void> };
+export type Host = {
+  /** For an agent. */
+  env: Record<string, string>;
+  /** What the stack says of itself: its URL and its keys. */
+  settings: Record<string, string>;
+  folder: string;
+  close(): Promise<void>;
+};
 
 /** Starts an embedded stack in a process of its own, and makes an empty folder. */
 export async function startHost(): Promise<Host> {
@@ -30,6 +37,7 @@ export async function startHost(): Promise<Host> {
   const settings = JSON.parse(line) as Record<string, string>;
   return {
     folder,
+    settings,
     env: {
       USE_CLOUD_STORAGE: 'true',
       SUPABASE_URL: settings.SUPABASE_URL!,

@@ -3,11 +3,12 @@
  * machine. Each benchmark runs in processes of its own.
  */
 import { parseArgs } from 'node:util';
+import { edge } from './edge.ts';
 import { eventLoop } from './event-loop.ts';
 import type { Benchmark, Measured } from './measure.ts';
 import { memory } from './memory.ts';
 
-const BENCHMARKS: Record<string, Benchmark> = { 'event-loop': eventLoop, memory };
+const BENCHMARKS: Record<string, Benchmark> = { 'event-loop': eventLoop, memory, edge };
 
 const { values, positionals } = parseArgs({
   options: { json: { type: 'boolean', default: false } },

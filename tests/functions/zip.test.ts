@@ -162,11 +162,15 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     expect((await call('GET', path)).status).toBe(404);
   });
 
-  test('what is over the limit is refused, with the URL of the tar.gz', async () => {
+  test.each([
+    ['bytes', { source_bytes: EDGE_LIMITS.zipBytes + 1 }],
+    ['files', { file_count: EDGE_LIMITS.zipFiles + 1 }],
+  ])('too many %s are refused, with the URL of the tar.gz', async (_case, counts) => {
     const projectId = uniqueId();
     const archive = makeTarGz([{ name: 'source/a', content: 'a' }]);
-    const sourceBytes = EDGE_LIMITS.zipBytes + 1;
-    await putGeneration({ projectId, version: 1, ownerId: owner.id, archive, sourceBytes });
+    await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
+    const rows = serviceClient().from('storage_generations');
+    await rows.update(counts).eq('project_id', projectId);
     const base = `/projects/${projectId}/1`;
     for (const answer of [
       await as('POST', `${base}/download`, { format: 'zip' }),

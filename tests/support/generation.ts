@@ -42,8 +42,6 @@ export async function putGeneration(options: {
   object?: boolean;
   /** @default a text that is no archive */
   archive?: Buffer;
-  /** What the row says of it. @default 1 */
-  sourceBytes?: number;
 }): Promise<{ bucket: string; key: string }> {
   const { projectId, version, status = 'uploaded' } = options;
   const ref = { projectId, version, generationId: `gen-${version}` };
@@ -57,7 +55,7 @@ export async function putGeneration(options: {
     digest: sha256,
     sha256,
     archiveBytes: archive.length,
-    sourceBytes: options.sourceBytes ?? 1,
+    sourceBytes: 1,
     fileCount: 1,
     createdAt: new Date().toISOString(),
     ownerId: options.ownerId,

@@ -39,8 +39,10 @@ export const EDGE_LIMITS = {
   archiveBytes: 16 * MIB,
   /** ... and of what is in it. */
   contentBytes: 64 * MIB,
-  /** Bytes of content that is put into a zip: fflate makes 24 MB of them a second. */
+  /** Bytes of content that is put into a zip: fflate makes 24 MB of them a second, ... */
   zipBytes: 16 * MIB,
+  /** ... and of small files 10 000. */
+  zipFiles: 5000,
   /** Files with a unified diff in one answer, ... */
   diffFiles: 200,
   /** ... and bytes of both sides of them. */
