@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(50);
+select plan(70);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -19,7 +19,18 @@ insert into public.storage_generations
   (project_id, version, generation_id, bucket, object_key, status, deleted_at) values
   ('ada-1', 3, 'g3', 'b', 'ada-1/3', 'deleted', now());
 insert into public.storage_manifests (project_id, version, manifest) values
-  ('ada-1', 1, '{"files": ["a"]}'), ('grace-1', 1, '{"files": ["secret"]}');
+  ('grace-1', 1, '{"entries": [{"path": "secret", "size": 1, "sha256": "x", "mode": 420}]}');
+-- Blocks of ten bytes: the first holds a, and the begin of B; the second the rest; the third é.
+insert into public.storage_manifests (project_id, version, manifest, block_index) values
+  ('ada-1', 1, '{
+    "entries": [
+      {"path": "a", "size": 2, "sha256": "sa", "mode": 420},
+      {"path": "B", "size": 9, "sha256": "sb", "mode": 493},
+      {"path": "é", "size": 3, "sha256": "se", "mode": 420},
+      {"path": "z", "size": 0, "sha256": "sz", "mode": 420}],
+    "artifacts": [{"path": "log", "size": 1, "sha256": "sl", "mode": 420}]
+  }', '{"block_bytes": 10, "tar_bytes": 30, "blocks": [10, 107, 205], "entries": [3, 6, 21, 29], "artifacts": [28]}');
+update public.storage_generations set archive_bytes = 310 where project_id = 'ada-1' and version = 1;
 insert into storage.buckets (id, name, public) values ('b', 'b', false);
 insert into storage.objects (bucket_id, name) values
   ('b', 'ada-1/1'), ('b', 'ada-1/2'), ('b', 'ada-1/3'), ('b', 'grace-1/1'), ('b', 'orphan/1'),
@@ -70,7 +81,7 @@ select throws_ok($$ select storage_list_tombstones(10) $$, '42501', null,
 
 select is(jsonb_array_length(storage_list_projects(10)), 1, 'the list has her projects alone');
 select is(storage_list_projects(10) #>> '{0,versions}', '2', 'and counts what is not deleted');
-select is(storage_list_projects(10) #>> '{0,archive_bytes}', '30', 'and its bytes');
+select is(storage_list_projects(10) #>> '{0,archive_bytes}', '330', 'and its bytes');
 select is(jsonb_path_query_array(storage_list_generations('ada-1', 10), '$[*].version'), '[2, 1]'::jsonb,
   'versions are listed newest first');
 select is(jsonb_path_query_array(storage_list_generations('ada-1', 10, 2), '$[*].version'), '[1]'::jsonb,
@@ -81,13 +92,35 @@ select is(storage_get_generation('ada-1', 1) ->> 'object_key', 'ada-1/1', 'an ow
 select is(storage_get_generation('ada-1', 3), null, 'not a deleted one');
 select is(storage_get_generation('grace-1', 1), null, 'not another''s');
 
+select is(jsonb_path_query_array(storage_list_files('ada-1', 1, 'source', 10), '$.files[*].path'),
+  '["B", "a", "z", "é"]', 'files are listed by the bytes of their paths');
+select is(jsonb_path_query_array(storage_list_files('ada-1', 1, 'source', 1, 'B'), '$.files[*].path'),
+  '["a"]', 'and go on after the cursor');
+select is(storage_list_files('ada-1', 1, 'artifacts', 10) -> 'files',
+  '[{"path": "log", "size": 1, "sha256": "sl", "mode": 420}]', 'artifacts are apart');
+select is(storage_list_files('ada-1', 2, 'source', 10) -> 'files', 'null', 'without a manifest the archive has to be asked');
+select is(storage_list_files('grace-1', 1, 'source', 10), null, 'another''s files are not listed');
+select is(storage_find_files('ada-1', 1, 'source', '{a}') #> '{files,0,span}',
+  '{"begin": 10, "end": 107, "skip": 3, "inflated_bytes": 10}', 'a file is found in its block');
+select is(storage_find_files('ada-1', 1, 'source', '{B}') #> '{files,0,span}',
+  '{"begin": 10, "end": 205, "skip": 6, "inflated_bytes": 20}', 'or in two');
+select is(storage_find_files('ada-1', 1, 'source', '{é}') #> '{files,0,span}',
+  '{"begin": 205, "end": 300, "skip": 1, "inflated_bytes": 10}', 'the last block ends before the trailer');
+select is(jsonb_array_length(storage_find_files('ada-1', 1, 'source', '{a,é,nothing}') -> 'files'), 2,
+  'some files, and those that are not there are left out');
+select is(storage_find_files('grace-1', 1, 'source', '{secret}'), null, 'another''s file is not found');
+select is((select count(*) from storage_manifest_files('grace-1', 1, 'source')), 0::bigint,
+  'nor read from her manifest');
+select throws_ok($$ select storage_get_generation_of(auth.uid(), 'ada-1', 1) $$, '42501', null,
+  'a user does not ask for others');
+
 select ok(storage_activate_generation('ada-1', 1), 'an owner activates a version');
 select is(storage_get_generation('ada-1', 1) ->> 'active', 'true', 'which then is the active one');
 select ok(not storage_activate_generation('ada-1', 3), 'not a deleted one');
 select ok(not storage_activate_generation('grace-1', 1), 'not another''s');
 select is(storage_create_project('New') ->> 'name', 'New', 'a user creates a project');
 select is((select count(*) from storage_projects), 2::bigint, 'and owns it');
-select is(storage_usage(), '{"projects": 2, "generations": 2, "archive_bytes": 30, "source_bytes": 0}'::jsonb,
+select is(storage_usage(), '{"projects": 2, "generations": 2, "archive_bytes": 330, "source_bytes": 0}'::jsonb,
   'and sees what she uses in all');
 select throws_ok($$ select storage_create_project('') $$, '23514', null, 'a project''s name is not empty');
 
@@ -99,6 +132,12 @@ select is((select active_version from storage_projects where id = 'ada-1'), null
 select is((select count(*) from storage.objects where bucket_id = 'b'), 0::bigint,
   'and its archive is readable no more, although it is there');
 select isnt(storage_delete_generation('ada-1', 1), null, 'a repeat finishes it while the object is there');
+
+select is(storage_delete_project('grace-1', 10), null, 'another''s project cannot be deleted');
+select is(jsonb_array_length(storage_delete_project('ada-1', 2)), 2,
+  'deleting a project tells which objects to remove, so many at a time');
+select is(storage_list_generations('ada-1', 10), null, 'and nothing of it is listed any more');
+select isnt(storage_delete_project('ada-1', 2), null, 'a repeat goes on while objects are there');
 
 -- Nobody, and another ---------------------------------------------------------------------------
 select pg_temp.sign_in('bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb');
@@ -114,11 +153,21 @@ set local role service_role;
 select lives_ok($$ select storage_record_removals('ada-1', array[1]) $$, 'the agent notes that the object is gone');
 select is(storage_record_generation('ada-1', 1, 's1', 'uploaded') ->> 'outcome', 'deleted',
   'and cannot bring back what was deleted');
-select is(storage_reserve_generation('ada-1', 2, 'other', 'b', 'k', 'd', 's', 1, 1, 1, now()) ->> 'outcome',
+select is(storage_reserve_generation('grace-1', 1, 'other', 'b', 'k', 'd', 's', 1, 1, 1, now()) ->> 'outcome',
   'conflict', 'nor take a version that is held');
 
-select is(jsonb_path_query_array(storage_list_tombstones(10), '$[*].version'), '[1, 3]'::jsonb,
+select is(jsonb_path_query_array(storage_list_tombstones(10), '$[*].version'), '[1, 2, 3]'::jsonb,
   'and learns what was deleted, oldest first');
+select is(storage_get_generation_of('bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb', 'grace-1', 1) ->> 'version', '1',
+  'the function asks for the user whom a link names');
+select is(storage_get_generation_of('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa', 'grace-1', 1), null,
+  'who must own it');
+select lives_ok($$ select storage_record_removals('ada-1', array[1, 2, 3]) $$, 'objects are noted as gone together');
+reset role;
+select pg_temp.sign_in('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa');
+select is(storage_delete_project('ada-1', 10), null, 'and then nothing is left to delete');
+reset role;
+set local role service_role;
 select is(storage_list_tombstones(10, 'infinity'), '[]'::jsonb, 'nothing after the last one');
 
 select * from finish();

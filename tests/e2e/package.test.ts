@@ -12,7 +12,7 @@ test('npx codebegen-storage works in a clone', async () => {
   expect(ran, ran.stderr).toMatchObject({ code: 0, stdout: `${version}\n` });
 });
 
-test('the packed tarball works in an empty project: command, library and types', async () => {
+test('the packed tarball works in an empty project: command, library, client and types', async () => {
   const folder = await tempFolder();
   const packed = await run('npm', ['pack', '--json', '--pack-destination', folder]);
   expect(packed.code, packed.stderr).toBe(0);
@@ -20,7 +20,7 @@ test('the packed tarball works in an empty project: command, library and types',
   const names = (await run('tar', ['tzf', join(folder, tarball!)])).stdout.trim().split('\n');
   for (const name of names) {
     expect(name).toMatch(
-      /^package\/(dist\/(node-agent|functions\/_shared\/contract)\/.*|package\.json|README\.md|LICENSE)$/,
+      /^package\/(dist\/(node-agent|functions\/(_shared\/contract|client))\/.*|package\.json|README\.md|LICENSE)$/,
     );
   }
 
@@ -54,12 +54,28 @@ test('the packed tarball works in an empty project: command, library and types',
   expect(library.stdout).toMatch(
     /^saved shop v1: 2 files, sha256 [0-9a-f]{64}\n.*source\nlocal\n$/,
   );
+  // The client, typed: what does not fit is an error of the compiler.
+  await writeFile(
+    join(project, 'client.ts'),
+    `import { createClient, type Generation, StorageError } from 'codebegen-storage/client';
+    const storage = createClient('http://127.0.0.1:1', () => 'token');
+    try {
+      const items: Generation[] = (await storage.listGenerations('shop')).items;
+      // @ts-expect-error a generation has no such field
+      items[0].nothing;
+    } catch (error) {
+      if (error instanceof StorageError) console.log(error.code, error.retryable);
+    }`,
+  );
+  const client = await run(process.execPath, ['client.ts'], { cwd: project });
+  expect(client.stdout, client.stderr).toBe('unavailable true\n');
   const types = await run(
     join(ROOT, 'node_modules/.bin/tsc'),
     [
       // skipLibCheck: supabase-js does not agree with the DOM types of TypeScript 7.
       ...['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2024'],
-      ...['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types'), 'index.ts'],
+      ...['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types')],
+      ...['index.ts', 'client.ts'],
     ],
     { cwd: project },
   );
