@@ -15,7 +15,7 @@ const EFFORT = 4_000_000;
 /**
  * Writes what changed as `git diff` does, so that `git apply` and `patch -p1` take it.
  *
- * @returns an empty text where nothing changed
+ * @returns an empty text where nothing changed that git knows of: it knows one bit of modes
  */
 export function formatUnified(changes: readonly TextChange[]): string {
   let effort = EFFORT;
@@ -23,7 +23,9 @@ export function formatUnified(changes: readonly TextChange[]): string {
     .map((change) => {
       const patch = findPatch(change, Math.floor(Math.sqrt(effort)));
       effort -= Math.min(effort, patch.edits ** 2);
-      return formatPatch(patch);
+      const { isCreate, isDelete, newMode, hunks } = patch;
+      const isNothing = !isCreate && !isDelete && newMode === undefined && hunks.length === 0;
+      return isNothing ? '' : formatPatch(patch);
     })
     .join('');
 }

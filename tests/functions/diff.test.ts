@@ -21,6 +21,7 @@ const FROM = {
   'Käse "x".txt': 'eins\nzwei',
   'mode.sh': '#!/bin/sh\n',
   'logo.png': Buffer.from([0, 1, 2]),
+  'private.txt': 'secret\n',
   'crlf.txt': 'a\r\nb\r\n',
 };
 const TO = {
@@ -31,6 +32,7 @@ const TO = {
   'Käse "x".txt': 'eins\nzwei\ndrei',
   'mode.sh': { content: '#!/bin/sh\n', mode: 0o755 },
   'logo.png': Buffer.from([0, 1, 3]),
+  'private.txt': { content: 'secret\n', mode: 0o600 },
   'crlf.txt': 'a\r\nc\r\n',
 };
 const textOf = (files: Record<string, unknown>) =>
@@ -74,8 +76,9 @@ describe.each(WAYS)('%s', (_, makeCall) => {
       'crlf.txt',
       'logo.png',
       'mode.sh',
+      'private.txt',
     ]);
-    const mode = answer.modified.at(-1);
+    const mode = answer.modified.at(-2);
     expect(mode).toMatchObject({ from: { mode: 0o644 }, to: { mode: 0o755 } });
     expect(mode.from.sha256).toBe(mode.to.sha256);
   });
