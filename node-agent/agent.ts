@@ -26,6 +26,7 @@ import { Retriever } from './retrieve.ts';
 import { Saver } from './save.ts';
 import {
   parseDetails,
+  parseOwner,
   parseSave,
   parseSaveFolder,
   type SaveDetails,
@@ -44,6 +45,7 @@ import type {
   DownloadUrl,
   ListPage,
   LocalGeneration,
+  OwedUpload,
   ProjectSummary,
   Receipt,
   RefInput,
@@ -62,7 +64,7 @@ const TOMBSTONES_MS = 60_000;
 
 /** The options with every default filled in. */
 export type Settled = StorageOptions &
-  Required<Pick<StorageOptions, 'onProblem' | 'limits' | 'now'>>;
+  Required<Pick<StorageOptions, 'onProblem' | 'onEvent' | 'limits' | 'now'>>;
 
 /** Generations on this host: saved, got, listed, deleted, and brought to the cloud in the background. */
 export class Storage {
@@ -121,7 +123,7 @@ export class Storage {
   }
 
   #makeOutbox(cloud: { objects: CloudObjects; records: CloudRecords }): Outbox {
-    const { now, onProblem, uploadConcurrency, random = Math.random } = this.#options;
+    const { now, onProblem, onEvent, uploadConcurrency, random = Math.random } = this.#options;
     return new Outbox({
       jobs: this.#jobs,
       instance: this.#instance,
@@ -129,12 +131,14 @@ export class Storage {
         ...this.#parts,
         ...cloud,
         jobs: this.#jobs,
+        onEvent,
         onVerified: () => this.#wake(),
       }),
       concurrency: uploadConcurrency,
       now,
       random,
       onProblem,
+      onEvent,
     });
   }
 
@@ -246,7 +250,14 @@ export class Storage {
     if (this.#closed !== null) {
       throw new StorageError('unavailable', 'Cannot save: the storage is closed');
     }
-    const save = this.#saver.save(parse()).then(({ row, created }) => this.#receipt(row, created));
+    const began = performance.now();
+    const save = this.#saver.save(parse()).then(({ row, created }) => {
+      const receipt = this.#receipt(row, created);
+      const { fileCount: files, bytes } = receipt;
+      const ms = performance.now() - began;
+      this.#options.onEvent({ kind: 'save', created, files, bytes, ms });
+      return receipt;
+    });
     // So that close can wait for it.
     this.#saves.add(save);
     try {
@@ -286,9 +297,13 @@ export class Storage {
       const ref = refOf(row);
       if (!matches(ref, want) || row.state !== 'stored') throw notFound(want);
       const found = this.#store.find(ref);
-      if (found !== null) return { ...ref, ...found, from: 'store', stale: false };
+      if (found !== null) {
+        this.#options.onEvent({ kind: 'get', from: 'store' });
+        return { ...ref, ...found, from: 'store', stale: false };
+      }
     }
     const { entry, from, stale } = await this.#retriever.get({ ...want, row });
+    this.#options.onEvent({ kind: 'get', from });
     const { ref, path } = entry;
     return {
       ...ref,
@@ -386,6 +401,11 @@ export class Storage {
     this.#instance.announce(url.replace(/\/+$/, ''));
   }
 
+  /** The folder of a generation in the store, whether or not it is there. */
+  pathOf(ref: Ref): string {
+    return this.#layout.generation(ref);
+  }
+
   /** What tells whether a download URL of this host is genuine. */
   get signer(): PathSigner {
     return new PathSigner(this.#layout.urlKey);
@@ -436,6 +456,52 @@ export class Storage {
     return removed;
   }
 
+  /** What is owed to the cloud, oldest first. */
+  async uploads(
+    options: { limit?: number; cursor?: number } = {},
+  ): Promise<ListPage<OwedUpload, number>> {
+    const limit = options.limit ?? PAGE.default;
+    const jobs = this.#jobs.list(options.cursor ?? 0, limit + 1);
+    const items = jobs.slice(0, limit).map((job) => ({
+      ...refOf(job),
+      step: job.kind,
+      since: toIso(job.since)!,
+      attempts: job.attempts,
+      dueAt: job.parked ? null : toIso(job.due_at),
+      parked: job.parked === 1,
+      failure: job.failure,
+    }));
+    return { items, nextCursor: jobs.length > limit ? (jobs[limit - 1]?.id ?? null) : null };
+  }
+
+  /**
+   * Sets the owner of a project that has none: its user sees it from then on.
+   *
+   * @returns whether anything changed
+   * @throws StorageError `not_found`, `conflict` where it has another owner
+   */
+  async setOwner(projectId: string, ownerId: string): Promise<boolean> {
+    const project = parseId(projectId, 'project id');
+    const owner = parseOwner(ownerId);
+    const isHere = this.#catalog.hasProject(project);
+    const known = this.#catalog.ownerOf(project);
+    // The cloud first: another host may have named another owner there.
+    const { outcome } = (await this.#cloud?.records.setOwner(project, owner)) ?? {
+      outcome: 'missing',
+    };
+    if (outcome === 'conflict' || (known !== null && known !== owner)) {
+      throw new StorageError('conflict', `Cannot give "${project}" to "${owner}": it has an owner`);
+    }
+    if (!isHere && (outcome === 'missing' || outcome === 'no_database')) {
+      throw new StorageError('not_found', `Cannot find "${project}"`);
+    }
+    if (isHere && known === null) {
+      await this.#store.writeOwner(project, owner);
+      this.#catalog.setOwner(project, owner);
+    }
+    return outcome === 'set' || (isHere && known === null);
+  }
+
   /** Takes up again what was parked. Returns how many uploads and deletions that were. */
   async retryParked(): Promise<number> {
     const count = this.#jobs.unpark(this.#options.now());
@@ -445,13 +511,15 @@ export class Storage {
 
   /** Evicts cached copies that are too old or too much, never one that may be in use. */
   async cleanupCache(): Promise<{ evicted: number; bytes: number }> {
-    return this.#cache.cleanup();
+    const { evicted, bytes } = await this.#cache.cleanup();
+    if (evicted > 0) this.#options.onEvent({ kind: 'evict', copies: evicted, bytes });
+    return { evicted, bytes };
   }
 
   async status(): Promise<StorageStatus> {
     const { cloud, storePath } = this.#options;
     const { pending = 0, local = 0, ...others } = this.#catalog.countByStatus();
-    const { nextDueAt, ...counts } = this.#jobs.counts();
+    const { nextDueAt, since, ...counts } = this.#jobs.counts();
     return {
       storePath,
       cloud: {
@@ -463,7 +531,8 @@ export class Storage {
         cloud === null ? { ...others, local: local + pending } : { ...others, local, pending },
       outbox: {
         ...counts,
-        nextDueAt: nextDueAt === null ? null : new Date(nextDueAt).toISOString(),
+        since: toIso(since),
+        nextDueAt: toIso(nextDueAt),
         paused: this.#outbox?.isPaused ?? false,
       },
     };
@@ -579,6 +648,10 @@ function parseExpiry(expiresIn: number | undefined): number {
     'invalid_input',
     `Cannot sign a URL for ${seconds} seconds: it is good for 1 to ${URL_EXPIRY.max}`,
   );
+}
+
+function toIso(time: number | null): string | null {
+  return time === null ? null : new Date(time).toISOString();
 }
 
 function notFound(ref: Pick<Ref, 'projectId' | 'version'>): StorageError {

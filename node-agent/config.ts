@@ -28,12 +28,19 @@ export type DaemonConfig = Readonly<{
   port: number;
   /** What stands before the paths in its URLs; `null`: the address it listens on. */
   publicUrl: string | null;
+  /** What requests must carry; `null`: nothing, which only a loopback address allows. */
+  token: string | null;
+  logLevel: LogLevel;
 }>;
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const TRUE = new Set(['true', '1', 'yes', 'on']);
 const FALSE = new Set(['false', '0', 'no', 'off']);
 const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const DEFAULT_CONCURRENCY = 4;
+const MIN_TOKEN = 16;
 const HOUR_MS = 3_600_000;
 const DEFAULT_CACHE = { ttlHours: 24, maxAgeHours: 48, cleanupHours: 6, maxBytes: 10 * 1024 ** 3 };
 const DEFAULT_DAEMON = { host: '127.0.0.1', port: 8787 };
@@ -101,7 +108,27 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       'must be a port: a whole number from 0 to 65535',
     ),
     publicUrl: check('AGENT_PUBLIC_URL', null, parseUrl, 'must be an http or https URL'),
+    token: readSecret(env, 'AGENT_TOKEN', problems) || null,
+    logLevel: check(
+      'LOG_LEVEL',
+      'info',
+      (text) => LOG_LEVELS.find((level) => level === text.toLowerCase()) ?? null,
+      `must be one of ${LOG_LEVELS.join(', ')}`,
+    ),
   };
+  if (daemon.token !== null && !/^[\x21-\x7e]*$/.test(daemon.token)) {
+    problems.push('AGENT_TOKEN holds characters that no header can');
+  }
+  if (daemon.token !== null && daemon.token.length < MIN_TOKEN) {
+    problems.push(`AGENT_TOKEN must have at least ${MIN_TOKEN} characters`);
+  }
+  if (daemon.token === null && !isLoopback(daemon.host)) {
+    problems.push('AGENT_TOKEN is needed while AGENT_HOST is not a loopback address');
+  }
+  // Whatever passes requests on from there makes them look like this host's own.
+  if (daemon.token === null && daemon.publicUrl !== null) {
+    problems.push('AGENT_TOKEN is needed while AGENT_PUBLIC_URL is set');
+  }
   if (enabled && url === '' && !env.SUPABASE_URL?.trim()) {
     problems.push('SUPABASE_URL is needed while USE_CLOUD_STORAGE is true');
   }
@@ -141,6 +168,11 @@ function readSecret(
     problems.push(`${name}_FILE names a file that cannot be read: "${file}"`);
     return '';
   }
+}
+
+/** Whether an address is reached from this host alone. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 function parseBoolean(text: string): boolean | null {

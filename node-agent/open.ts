@@ -32,13 +32,8 @@ async function openParts(
   layout: Layout,
   opened: (() => unknown)[],
 ): Promise<Storage> {
-  const onProblem = (error: unknown) => {
-    try {
-      options.onProblem?.(error);
-    } catch {
-      // A listener that throws is not ours to die of.
-    }
-  };
+  const onProblem = guard(options.onProblem);
+  const onEvent = guard(options.onEvent);
   const { instance, catalog, gone } = openCatalog({
     catalog: layout.catalog,
     instances: layout.instances,
@@ -56,11 +51,22 @@ async function openParts(
   await reconcile({ store, catalog, instance, now, onProblem });
   await cache.sweepStaging((id) => instance.isGone(id));
   for (const id of gone) instance.forget(id);
-  return new Storage({ ...options, onProblem, limits, now }, layout, {
+  return new Storage({ ...options, onProblem, onEvent, limits, now }, layout, {
     instance,
     catalog,
     store,
     cache,
     workers,
   });
+}
+
+/** A listener that throws is not ours to die of. */
+function guard<T>(listener: ((value: T) => void) | undefined): (value: T) => void {
+  return (value) => {
+    try {
+      listener?.(value);
+    } catch {
+      // Nobody to tell.
+    }
+  };
 }

@@ -3,6 +3,7 @@ import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords, Reservation } from './cloud/records.ts';
 import { withRetryAfter } from './cloud/retry-after.ts';
 import { formatRef, isInCloud, objectKey, type Ref, StorageError } from './contract.ts';
+import type { OnEvent } from './events.ts';
 import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
 import type { Job, JobKind, Jobs } from './outbox/jobs.ts';
@@ -18,6 +19,7 @@ type Parts = {
   records: CloudRecords;
   holds: Holds;
   now: () => number;
+  onEvent: OnEvent;
   /** Told when the bytes of a generation are proven to be in the cloud. */
   onVerified: () => void;
 };
@@ -90,8 +92,11 @@ export function createWork(parts: Parts): Work {
       url: job.upload_url,
       save: (url: string | null) => jobs.setUploadUrl(job, url),
     };
+    const began = performance.now();
     try {
       await objects.put(keyOf(row), archive, resume);
+      const ms = performance.now() - began;
+      parts.onEvent({ kind: 'upload', bytes: archive.bytes, ms });
     } catch (error) {
       if (error instanceof StorageError && error.code === 'conflict') return yieldTo(row, error);
       throw error;

@@ -2,6 +2,7 @@
 import type { Timeouts } from './cloud/connection.ts';
 import type { Config } from './config.ts';
 import type { Limits, Manifest, Ref, Status } from './contract.ts';
+import type { OnEvent } from './events.ts';
 
 /** What a save returns: from here on the generation cannot be lost. */
 export type Receipt = Readonly<
@@ -76,13 +77,35 @@ export type ArchiveOnDisk = Readonly<
   }
 >;
 
+/** A step that is owed to the cloud. */
+export type OwedUpload = Readonly<
+  Ref & {
+    step: 'reserve' | 'upload' | 'verify' | 'delete';
+    /** From when on it is owed. */
+    since: string;
+    attempts: number;
+    /** When it is tried next; `null` where it is parked. */
+    dueAt: string | null;
+    parked: boolean;
+    /** Why the last attempt failed. */
+    failure: string | null;
+  }
+>;
+
 export type StorageStatus = Readonly<{
   storePath: string;
   cloud: { enabled: boolean; url: string | null; bucket: string | null };
   /** Generations by status. */
   generations: Readonly<Partial<Record<Status, number>>>;
   /** `paused` while the cloud is away: one job at a time tries whether it is back. */
-  outbox: { owed: number; parked: number; nextDueAt: string | null; paused: boolean };
+  outbox: {
+    owed: number;
+    parked: number;
+    /** From when on the oldest is owed. */
+    since: string | null;
+    nextDueAt: string | null;
+    paused: boolean;
+  };
 }>;
 
 /** Names a generation; its generation id, where given, must match. */
@@ -102,6 +125,8 @@ export type StorageOptions = Omit<Config, 'daemon'> & {
   background?: boolean;
   /** Told of what went wrong in the background: it is tried again, parked or passed over. */
   onProblem?: (error: unknown) => void;
+  /** Told of what happens, to count it. */
+  onEvent?: OnEvent;
   now?: () => number;
   random?: () => number;
 };

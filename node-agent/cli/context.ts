@@ -3,6 +3,7 @@ import type { Storage } from '../agent.ts';
 import { type Config, readConfig } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
 import { openStorage } from '../open.ts';
+import type { StorageOptions } from '../types.ts';
 import { toWire } from '../wire.ts';
 
 /** What the commands share: the streams, and the storage that the environment describes. */
@@ -43,6 +44,12 @@ export class CommandContext {
     if (!(error instanceof StorageError) && process.env.LOG_LEVEL === 'debug') console.error(error);
   }
 
+  /** What the environment says, and a file `.env` in the folder where the command runs. */
+  readConfig(): Config {
+    if (existsSync('.env')) process.loadEnvFile('.env');
+    return readConfig(process.env);
+  }
+
   /**
    * Opens the storage, does the work, and closes it again.
    *
@@ -50,19 +57,20 @@ export class CommandContext {
    */
   async withStorage<T>(
     work: (storage: Storage, config: Config) => Promise<T>,
-    options: { changes?: boolean } = {},
+    options: { changes?: boolean } & Pick<StorageOptions, 'onProblem' | 'onEvent'> = {},
   ): Promise<T> {
-    if (existsSync('.env')) process.loadEnvFile('.env');
-    const config = readConfig(process.env);
+    const config = this.readConfig();
+    const { changes, ...listeners } = options;
     const storage = await openStorage({
       ...config,
-      background: options.changes === true,
+      background: changes === true,
       onProblem: this.onProblem,
+      ...listeners,
     });
     try {
       return await work(storage, config);
     } finally {
-      await storage.close(options.changes === true ? {} : { drainMs: 0 });
+      await storage.close(changes === true ? {} : { drainMs: 0 });
     }
   }
 }

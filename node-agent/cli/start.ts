@@ -1,4 +1,6 @@
 import type { Command } from 'commander';
+import { createLogger, logProblem } from '../daemon/log.ts';
+import { createMetrics } from '../daemon/metrics.ts';
 import { serve } from '../daemon/serve.ts';
 import type { CommandContext } from './context.ts';
 import { onStop } from './signals.ts';
@@ -6,7 +8,7 @@ import { onStop } from './signals.ts';
 export function addStart(program: Command, context: CommandContext): void {
   program
     .command('start')
-    .description('run the daemon: uploads, clean-up, and downloads by signed URL')
+    .description('run the daemon: the HTTP API for generators, uploads, clean-up')
     .addHelpText(
       'after',
       `
@@ -20,15 +22,18 @@ Example:
         stopped.resolve(signal);
         return ended.promise;
       });
+      const { logLevel } = context.readConfig().daemon;
+      const log = createLogger(logLevel);
+      const metrics = createMetrics();
       await context.withStorage(
         async (storage, { daemon: config }) => {
-          const daemon = await serve(storage, config, context.onProblem);
+          const daemon = await serve({ storage, config, log, metrics });
           context.show({ url: daemon.url }, () => [`Listening on ${daemon.url}`]);
           await stopped.promise;
-          context.say('Stopping: what is under way gets a while to finish');
+          log.info('stopping: what is under way gets a while to finish');
           await daemon.close();
         },
-        { changes: true },
+        { changes: true, onProblem: logProblem(log), onEvent: metrics.onEvent },
       );
       ended.resolve((await stopped.promise) === 'SIGINT' ? 130 : 0);
     });

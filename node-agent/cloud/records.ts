@@ -59,6 +59,11 @@ export type TombstonePosition = Readonly<{
 /** What the web app or another host deleted. */
 export type CloudTombstone = TombstonePosition & Readonly<{ generation_id: string }>;
 
+/** `known`: it is that already; `missing`: there is no such project, or it is deleted. */
+export type OwnerOutcome = Readonly<{
+  outcome: 'set' | 'known' | 'conflict' | 'missing' | 'no_database';
+}>;
+
 /** How PostgREST says that a table is not there. */
 const NO_SUCH_TABLE = new Set(['PGRST205', '42P01']);
 
@@ -158,6 +163,15 @@ export class CloudRecords {
         p_block_index: details.blockIndex,
       },
       `replace ${formatRef(ref)}`,
+    );
+  }
+
+  /** Sets the owner of a project that has none. */
+  setOwner(projectId: string, ownerId: string): Promise<OwnerOutcome> {
+    return this.#call(
+      'storage_set_owner',
+      { p_project_id: projectId, p_owner_id: ownerId },
+      `set the owner of "${projectId}"`,
     );
   }
 

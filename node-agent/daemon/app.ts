@@ -1,23 +1,75 @@
 import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { requestId } from 'hono/request-id';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { Logger } from 'pino';
 import type { Storage } from '../agent.ts';
+import type { DaemonConfig } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
 import { serveArchive } from './archive.ts';
+import { listFiles, showFile } from './files.ts';
+import {
+  deleteGeneration,
+  downloadGeneration,
+  listGenerations,
+  showGeneration,
+} from './generations.ts';
+import { createGuard } from './guard.ts';
+import { logRequests } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import { JSON_BYTES, saveGeneration } from './save.ts';
+import { checkReady, listUploads, retryUploads, showMetrics, showStatus } from './status.ts';
+import { serveZip } from './zip.ts';
+
+type Parts = { storage: Storage; config: DaemonConfig; log: Logger; metrics: Metrics };
+
+const GENERATION = '/v1/projects/:project/:version';
 
 /** The daemon's HTTP API: its URL table. */
-export function createApp(parts: { storage: Storage; onProblem: (error: unknown) => void }): Hono {
+export function createApp({ storage, config, log, metrics }: Parts): Hono {
   const app = new Hono();
-  app.get('/v1/projects/:project/:version/archive.tar.gz', serveArchive(parts.storage));
-  app.get('/healthz', (c) => c.json({ status: 'ok' }));
-  app.notFound((c) => {
-    throw new StorageError('not_found', `Cannot find ${c.req.method} ${c.req.path}`);
-  });
   app.onError((error, c) => {
-    if (!(error instanceof StorageError)) parts.onProblem(error);
-    const problem = toProblem(error);
+    const known = error instanceof StorageError ? error : null;
+    if (known === null) log.error({ request_id: c.var.requestId }, error.stack ?? error.message);
+    const problem = toProblem(error, c.var.requestId);
+    if (problem.status === 401) c.header('www-authenticate', 'Bearer');
     return c.json(problem, problem.status as ContentfulStatusCode, {
       'content-type': 'application/problem+json',
     });
   });
+  app.notFound((c) => {
+    throw new StorageError('not_found', `Cannot find ${c.req.method} ${c.req.path}`);
+  });
+  app.use(requestId(), logRequests(log), createGuard(config));
+
+  app.post('/v1/generations', limitJson, saveGeneration(storage));
+  app.get('/v1/projects/:project', listGenerations(storage));
+  app.get(GENERATION, showGeneration(storage));
+  app.delete(GENERATION, deleteGeneration(storage));
+  app.get(`${GENERATION}/download`, downloadGeneration(storage));
+  app.get(`${GENERATION}/files`, listFiles(storage));
+  app.get(`${GENERATION}/files/:path{.+}`, showFile(storage));
+  app.get(`${GENERATION}/archive.tar.gz`, serveArchive(storage));
+  app.get(`${GENERATION}/archive.zip`, serveZip(storage));
+  app.get('/v1/status', showStatus(storage));
+  app.get('/v1/uploads', listUploads(storage));
+  app.post('/v1/uploads/retry', retryUploads(storage));
+  app.get('/healthz', (c) => c.json({ status: 'ok' }));
+  app.get('/readyz', checkReady(storage));
+  app.get('/metrics', showMetrics(storage, metrics));
   return app;
 }
+
+const limit = bodyLimit({
+  maxSize: JSON_BYTES,
+  onError: () => {
+    throw new StorageError(
+      'too_large',
+      `Cannot read the request: over ${JSON_BYTES} bytes of JSON; send a form or a tar`,
+    );
+  },
+});
+
+/** JSON is held in memory, forms and tars stream: the store's own limits are theirs. */
+const limitJson: typeof limit = (c, next) =>
+  c.req.header('content-type')?.startsWith('application/json') ? limit(c, next) : next();

@@ -2,22 +2,26 @@ import { serveStatic } from '@hono/node-server/serve-static';
 import type { Handler } from 'hono';
 import { etag } from 'hono/etag';
 import type { Storage } from '../agent.ts';
-import { ARCHIVE_TYPE, parseId, parseVersion, StorageError } from '../contract.ts';
+import { ARCHIVE_TYPE, parseId, StorageError } from '../contract.ts';
+import { readRef } from './input.ts';
 
 const etagOf = etag();
 
-/** `GET /v1/projects/:project/:version/archive.tar.gz`: to whoever has its signed URL. */
+/**
+ * `GET /v1/projects/:project/:version/archive.tar.gz`: to whoever has its signed URL, or may ask
+ * for anything. What only the cloud has is there.
+ */
 export function serveArchive(storage: Storage): Handler {
   const { signer } = storage;
   return async (c, next) => {
-    const ref = {
-      projectId: parseId(c.req.param('project'), 'project id'),
-      version: parseVersion(c.req.param('version')),
-      generationId: parseId(c.req.query('generation'), 'generation id'),
-    };
-    const { expires = '', signature = '' } = c.req.query();
-    if (!signer.isGood(ref, Number(expires), signature, Date.now())) {
-      throw new StorageError('forbidden', 'Cannot download: the URL is expired or not genuine');
+    const ref = readRef(c);
+    const { expires = '', signature } = c.req.query();
+    // The guard let whoever has a signature in without a token.
+    if (signature !== undefined) {
+      const signed = { ...ref, generationId: parseId(ref.generationId, 'generation id') };
+      if (!signer.isGood(signed, Number(expires), signature, Date.now())) {
+        throw new StorageError('forbidden', 'Cannot download: the URL is expired or not genuine');
+      }
     }
     const archive = await storage.archive(ref);
     const send = serveStatic({

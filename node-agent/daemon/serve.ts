@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
+import type { Logger } from 'pino';
 import type { Storage } from '../agent.ts';
 import type { DaemonConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
 import { createApp } from './app.ts';
+import type { Metrics } from './metrics.ts';
 
 export type Daemon = {
   /** The address it listens on. */
@@ -21,12 +23,14 @@ const FINISH_MS = 5000;
  *
  * @throws StorageError `conflict` where the port is taken, `invalid_input` where the address is not ours
  */
-export async function serve(
-  storage: Storage,
-  config: DaemonConfig,
-  onProblem: (error: unknown) => void,
-): Promise<Daemon> {
-  const server = createAdaptorServer({ fetch: createApp({ storage, onProblem }).fetch });
+export async function serve(parts: {
+  storage: Storage;
+  config: DaemonConfig;
+  log: Logger;
+  metrics: Metrics;
+}): Promise<Daemon> {
+  const { storage, config } = parts;
+  const server = createAdaptorServer({ fetch: createApp(parts).fetch });
   server.listen(config.port, config.host);
   try {
     await once(server, 'listening');

@@ -58,6 +58,8 @@ const SCHEMA = `
     project_id text not null,
     version integer not null,
     kind text not null check (kind in ('reserve', 'upload', 'verify', 'delete')),
+    -- from when on it is owed
+    since integer not null,
     attempts integer not null default 0,
     due_at integer not null,
     -- the instance that works on it
@@ -71,7 +73,7 @@ const SCHEMA = `
   create index jobs_due on jobs (parked, leased_by, due_at);
 `;
 
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 /** How long a statement waits for another process, in milliseconds. */
 const BUSY_MS = 10_000;
@@ -357,9 +359,11 @@ export class Catalog {
       this.#dropJobs(ref);
       // Also beside one that is under way for what was there before: it runs after that.
       this.#run(
-        `insert into jobs (project_id, version, kind, due_at) values (?, ?, 'reserve', ?)`,
+        `insert into jobs (project_id, version, kind, since, due_at)
+         values (?, ?, 'reserve', ?, ?)`,
         ref.projectId,
         ref.version,
+        now,
         now,
       );
     });
@@ -417,6 +421,10 @@ export class Catalog {
         `Cannot use project "${projectId}": there is "${known.id}", which differs only in case`,
       );
     }
+  }
+
+  hasProject(projectId: string): boolean {
+    return this.#get('select 1 from projects where id = ?', projectId) !== null;
   }
 
   ownerOf(projectId: string): string | null {
@@ -600,14 +608,15 @@ export class Catalog {
 
   #owe(ref: Ref, kind: string, now: number): void {
     this.#run(
-      `insert into jobs (project_id, version, kind, due_at)
-       select ?, ?, ?, ? where not exists (
+      `insert into jobs (project_id, version, kind, since, due_at)
+       select ?, ?, ?, ?, ? where not exists (
          select 1 from jobs where project_id = ? and version = ?
            and (kind = 'delete' or ? <> 'delete')
        )`,
       ref.projectId,
       ref.version,
       kind,
+      now,
       now,
       ref.projectId,
       ref.version,
@@ -663,7 +672,7 @@ export function keyOf(row: GenerationRow): string {
 }
 
 /** The ref of a row. */
-export function refOf(row: GenerationRow): Ref {
+export function refOf(row: Pick<GenerationRow, 'project_id' | 'version' | 'generation_id'>): Ref {
   return { projectId: row.project_id, version: row.version, generationId: row.generation_id };
 }
 

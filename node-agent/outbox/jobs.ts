@@ -13,12 +13,23 @@ export type Job = Readonly<{
   project_id: string;
   version: number;
   kind: JobKind;
+  since: number;
   attempts: number;
   due_at: number;
   leased_by: string | null;
   parked: 0 | 1;
   failure: string | null;
   upload_url: string | null;
+}>;
+
+/** A job, and the generation it is for. */
+export type OwedJob = Job & Readonly<{ generation_id: string }>;
+
+export type JobCounts = Readonly<{
+  owed: number;
+  parked: number;
+  since: number | null;
+  nextDueAt: number | null;
 }>;
 
 /** The durable list of work. Work is done at least once; whoever does it makes it count once. */
@@ -180,10 +191,25 @@ export class Jobs {
     }
   }
 
-  counts(): { owed: number; parked: number; nextDueAt: number | null } {
-    const row = this.#sql.get<{ owed: number; parked: number }>(
-      'select count(*) filter (where parked = 0) as owed, count(*) filter (where parked = 1) as parked from jobs',
+  /** What is owed, oldest first, after the given one. */
+  list(afterId: number, limit: number): OwedJob[] {
+    return this.#sql.all<OwedJob>(
+      `select j.*, g.generation_id from jobs j
+       join generations g on g.project_id = j.project_id and g.version = j.version
+       where j.id > ? order by j.id limit ?`,
+      afterId,
+      limit,
     );
-    return { owed: row?.owed ?? 0, parked: row?.parked ?? 0, nextDueAt: this.nextDue() };
+  }
+
+  /** `since` is from when on the oldest that is not parked is owed. */
+  counts(): JobCounts {
+    const row = this.#sql.get<Omit<JobCounts, 'nextDueAt'>>(
+      `select count(*) filter (where parked = 0) as owed,
+         count(*) filter (where parked = 1) as parked,
+         min(since) filter (where parked = 0) as since
+       from jobs`,
+    );
+    return { owed: 0, parked: 0, since: null, ...row, nextDueAt: this.nextDue() };
   }
 }

@@ -1,4 +1,5 @@
 import { StorageError } from '../contract.ts';
+import type { OnEvent } from '../events.ts';
 import { backoffMs } from './backoff.ts';
 import { Breaker } from './breaker.ts';
 import type { Instance } from './instance.ts';
@@ -17,6 +18,7 @@ export type OutboxOptions = {
   random: () => number;
   /** Told of every job that did not end well. Never throws. */
   onProblem: (error: unknown) => void;
+  onEvent: OnEvent;
 };
 
 /** How often other processes' jobs and leases are looked for. */
@@ -121,7 +123,10 @@ export class Outbox {
       this.#tellBreaker(error);
       this.#options.onProblem(error);
       const failure = error instanceof StorageError ? error.message : `Unexpected: ${error}`;
-      if (mayRetry(job, error)) {
+      const isRetried = mayRetry(job, error);
+      const code = error instanceof StorageError ? error.code : 'internal';
+      this.#options.onEvent({ kind: 'attempt_failed', code, parked: !isRetried });
+      if (isRetried) {
         const wait = backoffMs(
           job.attempts,
           random(),

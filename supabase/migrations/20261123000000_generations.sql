@@ -563,6 +563,32 @@ $$;
 comment on function public.storage_reserve_generation is
   'Takes the version before a byte is sent: reserved (with the status so far), conflict (with the reason) or deleted.';
 
+create function public.storage_set_owner(p_project_id text, p_owner_id uuid)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  project public.storage_projects;
+begin
+  select * into project from public.storage_projects
+  where id = p_project_id and deleted_at is null for update;
+  if not found then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+  if project.owner_id = p_owner_id then
+    return jsonb_build_object('outcome', 'known');
+  end if;
+  if project.owner_id is not null then
+    return jsonb_build_object('outcome', 'conflict');
+  end if;
+  update public.storage_projects set owner_id = p_owner_id where id = p_project_id;
+  return jsonb_build_object('outcome', 'set');
+end
+$$;
+comment on function public.storage_set_owner is
+  'Says whose a project is that is nobody''s: set, known, conflict where it is another''s, missing.';
+
 create function public.storage_record_generation(
   p_project_id text,
   p_version integer,
@@ -721,7 +747,7 @@ declare
   for_the_service constant text[] := array[
     'storage_bury_generation', 'storage_reserve_generation', 'storage_record_generation',
     'storage_replace_generation', 'storage_record_deletion', 'storage_record_removals',
-    'storage_list_tombstones', 'storage_get_generation_of'
+    'storage_list_tombstones', 'storage_get_generation_of', 'storage_set_owner'
   ];
   for_users constant text[] := array[
     'storage_generation_json', 'storage_list_projects', 'storage_list_generations',

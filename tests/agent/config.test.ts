@@ -9,7 +9,7 @@ test('an empty environment keeps everything on this host', () => {
     storePath: join(process.cwd(), 'storage/projects'),
     cloud: null,
     cleanupEveryMs: null,
-    daemon: { host: '127.0.0.1', port: 8787, publicUrl: null },
+    daemon: { host: '127.0.0.1', port: 8787, publicUrl: null, token: null, logLevel: 'info' },
     uploadConcurrency: 4,
     cache: {
       path: join(process.cwd(), 'storage/cache'),

@@ -258,6 +258,7 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_replace_generation: (p) => ({ ...version(p), ...ARCHIVE, p_manifest: {} }),
   storage_record_deletion: (p) => ({ ...version(p), p_generation_id: 'g' }),
   storage_record_removals: (p) => ({ p_project_id: p, p_versions: [1] }),
+  storage_set_owner: (p) => ({ p_project_id: p, p_owner_id: stranger.id }),
   storage_bury_generation: (p) => version(p),
 };
 const ARCHIVE = {

@@ -1,0 +1,51 @@
+/** The files of a generation, from wherever it is got. */
+import { createReadStream } from 'node:fs';
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import type { Handler } from 'hono';
+import type { Storage } from '../agent.ts';
+import { pathProblem, StorageError } from '../contract.ts';
+import { readRef } from './input.ts';
+
+/** `GET /v1/projects/:project/:version/files`: by path. */
+export function listFiles(storage: Storage): Handler {
+  return async (c) => {
+    const { manifest } = await storage.get(readRef(c));
+    // One of the Python system has names alone.
+    const unknown = { size: null, sha256: null, mode: null };
+    const items = manifest.entries ?? manifest.files.map((path) => ({ path, ...unknown }));
+    return c.json({ items, next_cursor: null });
+  };
+}
+
+/** `GET /v1/projects/:project/:version/files/*path`: one file, as bytes: never as a page. */
+export function showFile(storage: Storage): Handler {
+  return async (c) => {
+    const path = c.req.param('path') ?? '';
+    const problem = pathProblem(path);
+    if (problem !== null) {
+      throw new StorageError(
+        'invalid_input',
+        `Cannot use path ${JSON.stringify(path)}: ${problem}`,
+      );
+    }
+    const ref = readRef(c);
+    const { sourcePath } = await storage.get(ref);
+    const file = join(sourcePath, path);
+    const stat = await lstat(file).catch(() => null);
+    if (!stat?.isFile()) {
+      const name = `"${ref.projectId} v${ref.version}"`;
+      throw new StorageError('not_found', `Cannot find ${JSON.stringify(path)} in ${name}`);
+    }
+    const headers = {
+      'content-type': 'application/octet-stream',
+      'content-length': String(stat.size),
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': "default-src 'none'; sandbox",
+    };
+    if (c.req.method === 'HEAD') return c.body(null, 200, headers);
+    const body = Readable.toWeb(createReadStream(file)) as ReadableStream;
+    return c.body(body, 200, headers);
+  };
+}

@@ -1,0 +1,55 @@
+/** What is known of generations: list, show, delete, and where to download them. */
+import type { Handler } from 'hono';
+import type { Storage } from '../agent.ts';
+import { parseId, StorageError, URL_EXPIRY } from '../contract.ts';
+import { describe } from '../describe.ts';
+import { toWire } from '../wire.ts';
+import { readPage, readRef, readWhole } from './input.ts';
+
+/** `GET /v1/projects/:project`: its generations, newest version first. */
+export function listGenerations(storage: Storage): Handler {
+  return async (c) => {
+    const project = parseId(c.req.param('project'), 'project id');
+    const active = await storage.activeVersion(project);
+    const { items, nextCursor } = await storage.list(project, readPage(c));
+    const marked = items.map((item) => ({ ...item, active: item.version === active }));
+    return c.json(toWire({ items: marked, nextCursor }) as object);
+  };
+}
+
+/** `GET /v1/projects/:project/:version`: one generation, with a URL that works now, if there is one. */
+export function showGeneration(storage: Storage): Handler {
+  return async (c) => {
+    const summary = await storage.show(readRef(c));
+    return c.json(toWire({ ...summary, ...(await describe(storage, summary)) }) as object);
+  };
+}
+
+/** `DELETE /v1/projects/:project/:version`: again and again, if need be. */
+export function deleteGeneration(storage: Storage): Handler {
+  return async (c) => {
+    const { ref, deleted } = await storage.delete(readRef(c));
+    return c.json(toWire({ ...ref, status: 'deleted', deleted }) as object);
+  };
+}
+
+/** `GET /v1/projects/:project/:version/download?expires_in`: a URL that needs nothing else. */
+export function downloadGeneration(storage: Storage): Handler {
+  return async (c) => {
+    const { expires_in } = c.req.query();
+    const expiresIn =
+      expires_in === undefined
+        ? {}
+        : { expiresIn: readWhole('expires_in', expires_in, URL_EXPIRY.max) };
+    const ref = readRef(c);
+    const download = await storage.downloadUrl(ref, expiresIn);
+    if (download === null) {
+      const name = `"${ref.projectId} v${ref.version}"`;
+      throw new StorageError(
+        'conflict',
+        `Cannot sign ${name}: the Python system left it, migrate it first`,
+      );
+    }
+    return c.json(toWire(download) as object);
+  };
+}

@@ -1,0 +1,96 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { OnEvent } from '../events.ts';
+import type { StorageStatus } from '../types.ts';
+
+/** What `/metrics` tells, in Prometheus' text format. */
+export type Metrics = Readonly<{
+  onEvent: OnEvent;
+  /** @param disk bytes of the file system that holds the store */
+  render(status: StorageStatus, disk: { free: number; size: number }, now: number): Promise<string>;
+  contentType: string;
+}>;
+
+const SAVE_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+const UPLOAD_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+
+/** Makes the metrics of one daemon. */
+export function createMetrics(): Metrics {
+  const registers = [new Registry()];
+  const [registry] = registers as [Registry];
+  const prefix = 'codebegen_storage';
+  const counter = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
+    new Counter({ name: `${prefix}_${name}`, help, labelNames, registers });
+  const gauge = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
+    new Gauge({ name: `${prefix}_${name}`, help, labelNames, registers });
+
+  const saves = counter('saves_total', 'Generations that were saved.', ['created']);
+  const savedBytes = counter('saved_bytes_total', 'Bytes of files that were saved.');
+  const saveSeconds = new Histogram({
+    name: `${prefix}_save_duration_seconds`,
+    help: 'How long saves took.',
+    buckets: SAVE_SECONDS,
+    registers,
+  });
+  const uploadedBytes = counter('uploaded_bytes_total', 'Bytes of archives that were uploaded.');
+  const uploadSeconds = new Histogram({
+    name: `${prefix}_upload_duration_seconds`,
+    help: 'How long uploads took.',
+    buckets: UPLOAD_SECONDS,
+    registers,
+  });
+  const failures = counter('upload_failures_total', 'Steps towards the cloud that failed.', [
+    'code',
+    'parked',
+  ]);
+  const gets = counter('gets_total', 'Generations that were got, by where from.', ['from']);
+  const evictions = counter('cache_evictions_total', 'Cached copies that were evicted.');
+  const evictedBytes = counter('cache_evicted_bytes_total', 'Bytes of cached copies evicted.');
+
+  const generations = gauge('generations', 'Generations on this host.', ['status']);
+  const owed = gauge('outbox_jobs', 'Steps owed to the cloud, and those parked.', ['state']);
+  const age = gauge('outbox_oldest_seconds', 'For how long the oldest step is owed.');
+  const paused = gauge('outbox_paused', '1 while the cloud is away.');
+  const diskFree = gauge('disk_free_bytes', 'Bytes free where the store is.');
+  const diskSize = gauge('disk_size_bytes', 'Bytes of the file system where the store is.');
+
+  return {
+    contentType: registry.contentType,
+    onEvent(event) {
+      switch (event.kind) {
+        case 'save':
+          saves.inc({ created: String(event.created) });
+          savedBytes.inc(event.created ? event.bytes : 0);
+          saveSeconds.observe(event.ms / 1000);
+          break;
+        case 'upload':
+          uploadedBytes.inc(event.bytes);
+          uploadSeconds.observe(event.ms / 1000);
+          break;
+        case 'attempt_failed':
+          failures.inc({ code: event.code, parked: String(event.parked) });
+          break;
+        case 'get':
+          gets.inc({ from: event.from });
+          break;
+        case 'evict':
+          evictions.inc(event.copies);
+          evictedBytes.inc(event.bytes);
+          break;
+      }
+    },
+    render(status, disk, now) {
+      generations.reset();
+      for (const [name, count] of Object.entries(status.generations)) {
+        generations.set({ status: name }, count);
+      }
+      const { since } = status.outbox;
+      owed.set({ state: 'owed' }, status.outbox.owed);
+      owed.set({ state: 'parked' }, status.outbox.parked);
+      age.set(since === null ? 0 : Math.max(0, (now - Date.parse(since)) / 1000));
+      paused.set(status.outbox.paused ? 1 : 0);
+      diskFree.set(disk.free);
+      diskSize.set(disk.size);
+      return registry.metrics();
+    },
+  };
+}

@@ -1,0 +1,50 @@
+/** How it is: status, uploads, probes and metrics. */
+import { statfs } from 'node:fs/promises';
+import type { Handler } from 'hono';
+import type { Storage } from '../agent.ts';
+import { StorageError } from '../contract.ts';
+import { toWire } from '../wire.ts';
+import { readPage } from './input.ts';
+import type { Metrics } from './metrics.ts';
+
+/** `GET /v1/status` */
+export function showStatus(storage: Storage): Handler {
+  return async (c) => c.json(toWire(await storage.status()) as object);
+}
+
+/** `GET /v1/uploads`: what is owed to the cloud, oldest first. */
+export function listUploads(storage: Storage): Handler {
+  return async (c) => c.json(toWire(await storage.uploads(readPage(c))) as object);
+}
+
+/** `POST /v1/uploads/retry`: takes up again what was parked. */
+export function retryUploads(storage: Storage): Handler {
+  return async (c) => c.json({ retried: await storage.retryParked() });
+}
+
+/** `GET /readyz`: whether generations can be saved. The cloud does not matter for that. */
+export function checkReady(storage: Storage): Handler {
+  return async (c) => {
+    try {
+      const { storePath } = await storage.status();
+      const { bavail } = await statfs(storePath);
+      if (bavail === 0) throw new StorageError('disk_full', 'The disk is full');
+    } catch (cause) {
+      throw new StorageError('unavailable', 'Cannot save now: the store cannot be written', {
+        cause,
+      });
+    }
+    return c.json({ status: 'ready' });
+  };
+}
+
+/** `GET /metrics` */
+export function showMetrics(storage: Storage, metrics: Metrics): Handler {
+  return async (c) => {
+    const status = await storage.status();
+    const { bavail, blocks, bsize } = await statfs(status.storePath);
+    const disk = { free: bavail * bsize, size: blocks * bsize };
+    const text = await metrics.render(status, disk, Date.now());
+    return c.body(text, 200, { 'content-type': metrics.contentType });
+  };
+}
