@@ -114,10 +114,11 @@ Codes: ${Object.entries(ERROR_CODES)
   .join(', ')}. \`rate_limited\` and \`unavailable\` are worth another try.
 
 Limits of one request: a body of ${EDGE_LIMITS.bodyBytes / 1024} KiB, a file of ${EDGE_LIMITS.fileBytes / MIB} MiB,
-a zip of ${EDGE_LIMITS.zipFiles} files and ${EDGE_LIMITS.zipBytes / MIB} MiB of content, a unified diff of ${EDGE_LIMITS.diffFiles} files and
+a zip of ${EDGE_LIMITS.zipFiles} files or ${EDGE_LIMITS.zipBytes / MIB} MiB of content (of both in proportion), a unified diff of ${EDGE_LIMITS.diffFiles} files,
+${EDGE_LIMITS.diffLines} lines and
 ${EDGE_LIMITS.diffBytes / MIB} MiB on both sides, an archive without block index (of the Python system) of
-${EDGE_LIMITS.archiveBytes / MIB} MiB; a signed URL is good for ${URL_EXPIRY.max / 86_400} days at most. What is
-larger is \`too_large\`, and \`download_url\` in the answer is that of the tar.gz.
+${EDGE_LIMITS.archiveBytes / MIB} MiB with ${EDGE_LIMITS.archiveFiles} files; a signed URL is good for ${URL_EXPIRY.max / 86_400} days at most. What is
+larger is \`too_large\`; for a file, a zip or an archive \`download_url\` in the answer is that of the tar.gz.
 
 The examples need three variables:
 

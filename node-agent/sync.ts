@@ -102,7 +102,7 @@ export function createWork(parts: Parts): Work {
       throw error;
     }
     const details = { manifest: store.readManifest(ref), blockIndex: store.readBlockIndex(ref) };
-    const { outcome } = isReplacement(row)
+    const { outcome, object_key: replaced } = isReplacement(row)
       ? await records.replace(reservationOf(row), details)
       : await records.record(ref, row.sha256, 'uploaded', details);
     if (outcome === 'missing' || outcome === 'superseded') return 'reserve';
@@ -111,6 +111,8 @@ export function createWork(parts: Parts): Work {
       await objects.remove(keyOf(row));
       return 'reserve';
     }
+    // Another host may have replaced it since it was reserved: what the row named last goes.
+    if (replaced !== undefined && replaced !== keyOf(row)) catalog.setReplacedKey(ref, replaced);
     catalog.setStatus(ref, row.sha256, 'uploaded', isoNow());
     return 'verify';
   }

@@ -1,6 +1,7 @@
 import { createTarDecoder } from 'modern-tar';
 import { type ArchiveName, ArchiveNames } from './contract/archive-names.ts';
 import { StorageError } from './contract/errors.ts';
+import { DEFAULT_LIMITS } from './contract/limits.ts';
 import { streamOf } from './stream.ts';
 
 /** A file of an archive, in the order in which it comes. */
@@ -13,19 +14,22 @@ export type ArchivedFile = ArchiveName &
     body: AsyncIterable<Uint8Array>;
   }>;
 
+/** Beside the content: that of a generation with the most files stays below. */
+const MANIFEST_BYTES = 16 * 1024 ** 2;
+
 /**
  * Reads a tar.gz as it streams in, in constant memory. Nothing in it is trusted: every name
  * passes the validator, and what is no file ends it.
  *
- * @param maxBytes of content in all
- * @throws StorageError `corrupt`, `invalid_input` that names the entry, `too_large`; whatever the
- *   stream throws
+ * @param max bytes of content and files in all, the manifest apart
+ * @throws StorageError `corrupt`, with the entry where it is one, `too_large`; whatever the stream
+ *   throws
  */
 export async function* readArchive(
   stream: ReadableStream<Uint8Array>,
-  maxBytes: number,
+  max: Readonly<{ bytes: number; files: number }>,
 ): AsyncGenerator<ArchivedFile> {
-  const names = new ArchiveNames();
+  const names = new ArchiveNames({ ...DEFAULT_LIMITS, files: max.files });
   const source = watch(stream);
   const entries = source.stream
     .pipeThrough(new DecompressionStream('gzip') as TransformStream<Uint8Array, Uint8Array>)
@@ -50,16 +54,26 @@ export async function* readArchive(
         `Cannot unpack ${name}: it is no file but a ${header.type}`,
       );
     }
-    const name = names.read(header.name);
-    bytes += header.size;
-    if (bytes > maxBytes) {
-      const message = `Cannot read the archive: it holds over ${maxBytes} bytes`;
+    const name = readName(names, header.name);
+    if (name.folder !== null) bytes += header.size;
+    if (bytes > max.bytes || (name.folder === null && header.size > MANIFEST_BYTES)) {
+      const message = `Cannot read the archive: it holds over ${max.bytes} bytes`;
       throw new StorageError('too_large', message);
     }
     const mode = ((header.mode ?? 0o644) & 0o777) | 0o600;
     yield { ...name, size: header.size, mode, body: translated(body) };
     // Read to its end, not cancelled: modern-tar would take the next file's content with it.
     if (!body.locked) for await (const _ of translated(body));
+  }
+}
+
+/** A name that nobody may have is a fault of the archive, not of who asks for it. */
+function readName(names: ArchiveNames, name: string): ArchiveName {
+  try {
+    return names.read(name);
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'invalid_input') throw error;
+    throw new StorageError('corrupt', error.message, { cause: error });
   }
 }
 

@@ -12,7 +12,7 @@ export type ByteRange = Readonly<{ begin: number; end: number }>;
  * Reads an object, or a range of it, as somebody. The policy on objects is asked.
  *
  * @returns `null` where there is none, or none that the asker may see
- * @throws StorageError `unavailable`
+ * @throws StorageError `unavailable`, `rate_limited`, `corrupt` for a range past its end
  */
 export type ReadObject = (
   place: ObjectPlace,
@@ -51,10 +51,20 @@ export function createReadObject(
     if (answer.status === (range === undefined ? 200 : 206) && answer.body !== null) {
       return streamOf(translated(answer.body));
     }
+    if (answer.ok) {
+      // All of the object where a part was asked for: it may be large.
+      await answer.body?.cancel();
+      throw away(`answered ${answer.status}`, null);
+    }
     const problem = await answer.json().catch(() => null);
     // Storage answers 400 and says in the body what it means.
-    if (String(problem?.statusCode ?? answer.status) === '404') return null;
-    throw away(`answered ${answer.status}`, problem);
+    const status = Number(problem?.statusCode ?? answer.status);
+    if (status === 404) return null;
+    if (status === 416) {
+      const message = 'Cannot read the archive: it is shorter than it was';
+      throw new StorageError('corrupt', message, { cause: problem });
+    }
+    throw away(`answered ${answer.status}`, problem, status === 429);
   };
 }
 
@@ -66,6 +76,7 @@ async function* translated(body: ReadableStream<Uint8Array>): AsyncGenerator<Uin
   }
 }
 
-function away(state: string, cause: unknown): StorageError {
-  return new StorageError('unavailable', `Cannot read the archive: storage ${state}`, { cause });
+function away(state: string, cause: unknown, isLimited = false): StorageError {
+  const code = isLimited ? 'rate_limited' : 'unavailable';
+  return new StorageError(code, `Cannot read the archive: storage ${state}`, { cause });
 }

@@ -7,10 +7,10 @@ export type Text = Readonly<{ mode: number; text: string }>;
 export type TextChange = Readonly<{ path: string; from: Text | null; to: Text | null }>;
 
 /**
- * Finding the shortest difference takes time with the square of its lines. This many pairs of
- * lines are looked at in all; what differs by more is shown as replaced whole.
+ * Finding the shortest difference takes `edits × (edits + lines)` steps at the worst (Myers 1986).
+ * So many are made in all; what differs by more is shown as replaced whole.
  */
-const EFFORT = 4_000_000;
+const EFFORT = 10_000_000;
 
 /**
  * Writes what changed as `git diff` does, so that `git apply` and `patch -p1` take it.
@@ -21,8 +21,11 @@ export function formatUnified(changes: readonly TextChange[]): string {
   let effort = EFFORT;
   return changes
     .map((change) => {
-      const patch = findPatch(change, Math.floor(Math.sqrt(effort)));
-      effort -= Math.min(effort, patch.edits ** 2);
+      const lines = countLines(change);
+      // The most edits for which edits × (edits + lines) is no more than the effort left.
+      const maxEdits = Math.floor((Math.sqrt(lines ** 2 + 4 * effort) - lines) / 2);
+      const patch = findPatch(change, maxEdits);
+      effort -= Math.min(effort, patch.edits * (patch.edits + lines));
       const { isCreate, isDelete, newMode, hunks } = patch;
       const isNothing = !isCreate && !isDelete && newMode === undefined && hunks.length === 0;
       return isNothing ? '' : formatPatch(patch);
@@ -51,6 +54,11 @@ function findPatch({ path, from, to }: TextChange, maxEditLength: number) {
     ...(whole || modes.oldMode === modes.newMode ? {} : modes),
     edits: whole ? 0 : found === undefined ? maxEditLength : countEdits(patch),
   };
+}
+
+/** Lines of both sides. */
+export function countLines({ from, to }: Pick<TextChange, 'from' | 'to'>): number {
+  return (from?.text.split('\n').length ?? 0) + (to?.text.split('\n').length ?? 0);
 }
 
 function replaceWhole(

@@ -127,6 +127,8 @@ export type Client = Readonly<{
   showUsage(call?: CallOptions): Promise<Usage>;
 }>;
 
+type SendOptions = { headers: Record<string, string>; init: RequestInit };
+
 const TIMEOUT_MS = 60_000;
 
 /**
@@ -136,38 +138,40 @@ const TIMEOUT_MS = 60_000;
  */
 export function createClient(url: string, getToken: GetToken, options: ClientOptions = {}): Client {
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-  const api = hc<Api>(`${url.replace(/\/+$/, '')}/functions/v1/generations`, {
-    headers: async (): Promise<Record<string, string>> => {
-      const token = await getToken();
-      return token === null ? {} : { authorization: `Bearer ${token}` };
-    },
-  });
+  const api = hc<Api>(`${url.replace(/\/+$/, '')}/functions/v1/generations`);
 
-  /** Makes a call, and what is wrong with it an error. */
-  async function answerOf<T extends ClientResponse<unknown>>(
+  /** Makes a call and reads its answer; what is wrong with either is an error. */
+  async function answerOf<A extends ClientResponse<unknown>, T>(
     call: CallOptions | undefined,
-    send: (options: { init: RequestInit }) => Promise<T>,
+    send: (options: SendOptions) => Promise<A>,
+    read: (answer: A) => Promise<unknown>,
   ): Promise<T> {
     const timeout = AbortSignal.timeout(timeoutMs);
     const signal = call?.signal ? AbortSignal.any([call.signal, timeout]) : timeout;
-    call?.signal?.throwIfAborted();
+    // Whoever gives the token may take for ever, or fail in a way of its own.
+    const token = await orAborted(async () => getToken(), signal).catch((error: unknown) => {
+      throw timeout.aborted ? tooLate(timeoutMs) : error;
+    });
+    const headers: Record<string, string> =
+      token === null ? {} : { authorization: `Bearer ${token}` };
     try {
-      const answer = await send({ init: { signal } });
-      if (answer.ok) return answer;
-      throw await errorOf(answer);
+      const answer = await send({ headers, init: { signal } });
+      if (!answer.ok) throw await errorOf(answer);
+      return (await read(answer)) as T;
     } catch (error) {
-      throw translate(error, call);
+      if (error instanceof StorageError) throw error;
+      if (call?.signal?.aborted) throw call.signal.reason;
+      if (timeout.aborted) throw tooLate(timeoutMs);
+      const message = 'Cannot reach the function: the network broke off';
+      throw new StorageError('unavailable', message, { cause: error });
     }
   }
 
-  async function jsonOf<T>(
+  function jsonOf<T>(
     call: CallOptions | undefined,
-    send: (options: { init: RequestInit }) => Promise<ClientResponse<T>>,
+    send: (options: SendOptions) => Promise<ClientResponse<T>>,
   ): Promise<T> {
-    const answer = await answerOf(call, send);
-    return answer.json().catch((error: unknown) => {
-      throw translate(error, call);
-    }) as Promise<T>;
+    return answerOf(call, send, (answer) => answer.json());
   }
 
   const { projects, usage } = api;
@@ -207,10 +211,8 @@ export function createClient(url: string, getToken: GetToken, options: ClientOpt
     getFile: async (project, number, path, options = {}, call) => {
       const param = { ...versionParam(project, number), path: encodePath(path) };
       const file = version.files[':path{.+}'];
-      const answer = await answerOf(call, (init) => file.$get({ param, query: options }, init));
-      return answer.blob().catch((error: unknown) => {
-        throw translate(error, call);
-      });
+      const send = (init: SendOptions) => file.$get({ param, query: options }, init);
+      return answerOf(call, send, (answer) => answer.blob());
     },
     diffGenerations: (project, { from, to, folder, unified = false, path }, call) => {
       const numbers = { from: String(parseVersion(from)), to: String(parseVersion(to)) };
@@ -285,11 +287,20 @@ async function errorOf(answer: ClientResponse<unknown>): Promise<StorageError> {
   );
 }
 
-/** What the caller aborted is the caller's; all else that broke is the network. */
-function translate(error: unknown, call: CallOptions | undefined): unknown {
-  if (error instanceof StorageError) return error;
-  if (call?.signal?.aborted) return call.signal.reason;
-  return new StorageError('unavailable', 'Cannot reach the function: the network broke off', {
-    cause: error,
-  });
+/** Waits for something that knows no signals. */
+async function orAborted<T>(wait: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([wait(), promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+function tooLate(timeoutMs: number): StorageError {
+  const message = `Cannot reach the function: no answer within ${timeoutMs} ms`;
+  return new StorageError('unavailable', message);
 }

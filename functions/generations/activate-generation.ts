@@ -3,6 +3,7 @@ import type {
   GenerationQuerySchema,
   VersionParamSchema,
 } from '../_shared/contract/api.ts';
+import { formatRef } from '../_shared/contract/ref.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserContext } from './context.ts';
 import { notFound } from './rows.ts';
@@ -17,7 +18,7 @@ export async function activateGeneration(c: UserContext<Input>) {
     c.var.database,
     'storage_activate_generation',
     { p_project_id: project, p_version: version, p_generation_id: generation ?? null },
-    `activate "${project} v${version}"`,
+    `activate ${formatRef({ projectId: project, version })}`,
   );
   if (!activated) throw notFound(project, version);
   const activation: Activation = { project_id: project, active_version: version };

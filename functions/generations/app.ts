@@ -33,6 +33,7 @@ import { listFiles } from './list-files.ts';
 import { listGenerations } from './list-generations.ts';
 import { listProjects } from './list-projects.ts';
 import { createOpenApi } from './openapi.ts';
+import { onceMore } from './rows.ts';
 import { showFile } from './show-file.ts';
 import { showGeneration } from './show-generation.ts';
 import { showUsage } from './show-usage.ts';
@@ -105,7 +106,12 @@ function createRoutes(environment: Environment) {
       openApi ??= createOpenApi(routes.routes, `${environment.publicUrl}/functions/v1/generations`);
       return c.json(openApi);
     })
-    .get('/projects/:project/:version/archive.zip', byTokenOrLink, input(archive), archiveZip)
+    .get(
+      '/projects/:project/:version/archive.zip',
+      byTokenOrLink,
+      input(archive),
+      onceMore(archiveZip),
+    )
     // Below this line every route needs a user's token.
     .use('/projects/*', byToken)
     .use('/usage', byToken)
@@ -113,7 +119,11 @@ function createRoutes(environment: Environment) {
     .post('/projects', input({ json: CreateProjectBodySchema }), createProject)
     .get('/projects/:project', input({ ...project, query: PageQuerySchema }), listGenerations)
     .delete('/projects/:project', input(project), deleteProject)
-    .get('/projects/:project/diff', input({ ...project, query: DiffQuerySchema }), diffGenerations)
+    .get(
+      '/projects/:project/diff',
+      input({ ...project, query: DiffQuerySchema }),
+      onceMore(diffGenerations),
+    )
     .get('/projects/:project/:version', input(generation), showGeneration)
     .delete('/projects/:project/:version', input(generation), deleteGeneration)
     .post(
@@ -122,8 +132,8 @@ function createRoutes(environment: Environment) {
       downloadGeneration,
     )
     .post('/projects/:project/:version/activate', input(generation), activateGeneration)
-    .get('/projects/:project/:version/files', input(files), listFiles)
-    .get('/projects/:project/:version/files/:path{.+}', input(file), showFile)
+    .get('/projects/:project/:version/files', input(files), onceMore(listFiles))
+    .get('/projects/:project/:version/files/:path{.+}', input(file), onceMore(showFile))
     .get('/usage', showUsage);
   return routes;
 }

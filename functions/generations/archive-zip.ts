@@ -3,8 +3,19 @@ import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
 import { type ArchivedFile, readArchive } from '../_shared/read-archive.ts';
 import { type ZipFile, zipFiles } from '../_shared/zip.ts';
 import type { UserContext } from './context.ts';
-import { archiveNotFound, checkInCloud, type GenerationRow, getGenerationRow } from './rows.ts';
+import {
+  archiveNotFound,
+  checkInCloud,
+  formatRow,
+  type GenerationRow,
+  getGenerationRow,
+} from './rows.ts';
 import { tooLarge } from './sign.ts';
+
+/** An archive of more than its row says breaks off. */
+const ZIP_LIMITS = { bytes: EDGE_LIMITS.zipBytes, files: EDGE_LIMITS.zipFiles };
+/** Where it is counted as it is read. */
+const UNLIMITED = { bytes: Infinity, files: EDGE_LIMITS.zipFiles };
 
 type Input = { param: typeof VersionParamSchema; query: typeof ZipQuerySchema };
 
@@ -19,8 +30,8 @@ export async function archiveZip(c: UserContext<Input>): Promise<Response> {
     'content-disposition': `attachment; filename="${project}-v${version}.zip"`,
   };
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
-  const files = readArchive(await openArchive(c, row), EDGE_LIMITS.zipBytes);
-  return c.body(zipFiles(named(files), new Date(row.created_at)), 200, headers);
+  const files = readArchive(await openArchive(c, row), ZIP_LIMITS);
+  return c.body(zipFiles(named(files), zipTime(row)), 200, headers);
 }
 
 /**
@@ -30,25 +41,38 @@ export async function archiveZip(c: UserContext<Input>): Promise<Response> {
  */
 export async function checkZipSize(c: UserContext, row: GenerationRow): Promise<void> {
   checkInCloud(row, 'zip');
-  const { source_bytes: bytes, file_count: files } = row;
-  const counted = bytes === null || files === null ? await count(c, row) : { bytes, files };
+  const { source_bytes: bytes, file_count: files, digest } = row;
+  // What we did not pack is looked through first: an error cannot come once the zip has begun.
+  const isKnown = bytes !== null && files !== null && digest !== null;
+  const counted = isKnown ? { bytes, files } : await count(c, row);
+  if (counted !== null && isInBudget(counted)) return;
   const { zipBytes, zipFiles } = EDGE_LIMITS;
-  if (counted.bytes <= zipBytes && counted.files <= zipFiles) return;
-  const name = `"${row.project_id} v${row.version}"`;
-  const message = `Cannot zip ${name}: it has over ${zipBytes} bytes or ${zipFiles} files`;
+  const message = `Cannot zip ${formatRow(row)}: a zip has at most ${zipBytes} bytes, or ${zipFiles} files, or of both in proportion`;
   throw await tooLarge(c, row, message);
 }
 
-/** Counts what is in an archive of which that was not recorded: an error cannot come later. */
+/** Bytes and files both take their time: each may use up what the other leaves. */
+function isInBudget({ bytes, files }: { bytes: number; files: number }): boolean {
+  return bytes / EDGE_LIMITS.zipBytes + files / EDGE_LIMITS.zipFiles <= 1;
+}
+
+/** Counts what is in an archive, and checks its names; `null` where it is too much. */
 async function count(c: UserContext, row: GenerationRow) {
   const counted = { bytes: 0, files: 0 };
-  if ((row.archive_bytes ?? 0) > EDGE_LIMITS.zipBytes) return { ...counted, bytes: Infinity };
-  for await (const { size } of readArchive(await openArchive(c, row), Infinity)) {
+  if ((row.archive_bytes ?? 0) > EDGE_LIMITS.zipBytes) return null;
+  for await (const { size } of readArchive(await openArchive(c, row), UNLIMITED)) {
     counted.bytes += size;
     counted.files++;
-    if (counted.bytes > EDGE_LIMITS.zipBytes) break;
+    if (!isInBudget(counted)) return null;
   }
   return counted;
+}
+
+/** A zip knows the years from 1980 to 2099. */
+function zipTime(row: GenerationRow): Date {
+  const time = new Date(row.created_at);
+  const year = time.getUTCFullYear();
+  return year > 1980 && year < 2099 ? time : new Date('1981-01-01T00:00:00Z');
 }
 
 async function openArchive(c: UserContext, row: GenerationRow) {

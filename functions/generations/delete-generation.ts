@@ -4,6 +4,7 @@ import type {
   GenerationQuerySchema,
   VersionParamSchema,
 } from '../_shared/contract/api.ts';
+import { formatRef } from '../_shared/contract/ref.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { ObjectPlace } from '../_shared/read-object.ts';
 import type { UserContext } from './context.ts';
@@ -20,7 +21,7 @@ type Buried = ObjectPlace & { generation_id: string };
 export async function deleteGeneration(c: UserContext<Input>) {
   const { project, version } = c.req.valid('param');
   const { generation } = c.req.valid('query');
-  const doing = `delete "${project} v${version}"`;
+  const doing = `delete ${formatRef({ projectId: project, version })}`;
   const buried = await callDatabase<Buried | null>(
     c.var.database,
     'storage_delete_generation',

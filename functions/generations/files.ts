@@ -14,6 +14,7 @@ import {
   archiveNotFound,
   checkFound,
   checkInCloud,
+  formatRow,
   type GenerationRow,
   queryGeneration,
 } from './rows.ts';
@@ -73,7 +74,7 @@ export type FoundFiles = Readonly<{
   row: GenerationRow;
   /** `null` where only the archive knows them. */
   files: FileEntry[] | null;
-  /** Reads them, those that are there; every byte is checked against the manifest. */
+  /** Reads those that are there; each is compared with its hash in the manifest, if it has one. */
   read(): Promise<FileContent[]>;
 }>;
 
@@ -112,7 +113,10 @@ export async function findFiles(
       const { sha256 } = expected.get(content.path) ?? content;
       if (content.sha256 !== sha256) throw damaged(row, content.path);
     }
-    if (contents.length < expected.size) throw damaged(row, 'manifest.json');
+    const missing = [...expected.keys()].find(
+      (path) => !contents.some((file) => file.path === path),
+    );
+    if (missing !== undefined) throw damaged(row, missing);
     return contents;
   }
   return { row, files: files?.map(({ span: _, ...file }) => file) ?? null, read };
@@ -120,7 +124,7 @@ export async function findFiles(
 
 /** For a file that is over the limit. */
 export function fileTooLarge(c: UserContext, row: GenerationRow, path: string) {
-  const name = `${JSON.stringify(path)} of "${row.project_id} v${row.version}"`;
+  const name = `${JSON.stringify(path)} of ${formatRow(row)}`;
   return tooLarge(c, row, `Cannot show ${name}: it has over ${EDGE_LIMITS.fileBytes} bytes`);
 }
 
@@ -152,13 +156,13 @@ async function readSpan(
 /** Reads an archive from the first byte on, within limits. */
 async function* readWhole(c: UserContext, row: GenerationRow): AsyncGenerator<ArchivedFile> {
   if ((row.archive_bytes ?? 0) > EDGE_LIMITS.archiveBytes) {
-    const name = `"${row.project_id} v${row.version}"`;
     const limit = `${EDGE_LIMITS.archiveBytes} bytes`;
-    throw await tooLarge(c, row, `Cannot look into ${name}: it has no index and over ${limit}`);
+    const message = `Cannot look into ${formatRow(row)}: it has no index and over ${limit}`;
+    throw await tooLarge(c, row, message);
   }
   const stream = await c.var.readObject(row, { signal: c.req.raw.signal });
   if (stream === null) throw archiveNotFound(row);
-  yield* readArchive(stream, EDGE_LIMITS.contentBytes);
+  yield* readArchive(stream, { bytes: EDGE_LIMITS.contentBytes, files: EDGE_LIMITS.archiveFiles });
 }
 
 async function readContent({ path, size, mode, body }: ArchivedFile): Promise<FileContent> {
@@ -172,7 +176,7 @@ async function sha256(bytes: Uint8Array): Promise<string> {
 }
 
 function damaged(row: GenerationRow, path: string, cause?: unknown): StorageError {
-  const name = `${JSON.stringify(path)} of "${row.project_id} v${row.version}"`;
+  const name = `${JSON.stringify(path)} of ${formatRow(row)}`;
   const message = `Cannot read ${name}: the archive is not what its manifest says`;
   return new StorageError('corrupt', message, { cause });
 }

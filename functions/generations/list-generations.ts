@@ -4,11 +4,10 @@ import type {
   PageQuerySchema,
   ProjectParamSchema,
 } from '../_shared/contract/api.ts';
-import { StorageError } from '../_shared/contract/errors.ts';
 import { MAX_VERSION } from '../_shared/contract/ids.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserContext } from './context.ts';
-import { notFound, toGeneration } from './rows.ts';
+import { notFound, notOfThisList, toGeneration } from './rows.ts';
 
 type Input = { param: typeof ProjectParamSchema; query: typeof PageQuerySchema };
 
@@ -39,5 +38,5 @@ export async function listGenerations(c: UserContext<Input>) {
 function parseCursor(cursor: string): number {
   const version = /^\d{1,10}$/.test(cursor) ? Number(cursor) : 0;
   if (version >= 1 && version <= MAX_VERSION) return version;
-  throw new StorageError('invalid_input', 'Cannot use the request: cursor: not one of this list');
+  throw notOfThisList();
 }

@@ -1,9 +1,8 @@
 import type { Page, PageQuerySchema, Project } from '../_shared/contract/api.ts';
-import { StorageError } from '../_shared/contract/errors.ts';
 import { isId } from '../_shared/contract/ids.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserContext } from './context.ts';
-import { toIso } from './rows.ts';
+import { notOfThisList, toIso } from './rows.ts';
 
 type Input = { query: typeof PageQuerySchema };
 
@@ -44,5 +43,5 @@ function parseCursor(cursor: string): { p_before_created_at: string; p_before_id
   } catch {
     // Not base64: the same answer as for any other cursor that is none of ours.
   }
-  throw new StorageError('invalid_input', 'Cannot use the request: cursor: not one of this list');
+  throw notOfThisList();
 }

@@ -1,5 +1,5 @@
 /** The OpenAPI 3.1 document, made from the routes and their schemas. */
-import { type JsonSchema, toJsonSchema } from '@valibot/to-json-schema';
+import { type JsonSchema, toJsonSchema, toJsonSchemaDefs } from '@valibot/to-json-schema';
 import * as v from 'valibot';
 import {
   ActivationSchema,
@@ -44,6 +44,15 @@ const SCHEMAS = {
   Problem: ProblemSchema,
   Project: ProjectSchema,
   Usage: UsageSchema,
+} as const;
+
+const CONVERSION = {
+  target: 'draft-2020-12',
+  typeMode: 'input',
+  // What a schema checks in a way of our own, its metadata say.
+  errorMode: 'ignore',
+  definitions: SCHEMAS,
+  overrideRef: ({ referenceId }: { referenceId: string }) => `#/components/schemas/${referenceId}`,
 } as const;
 
 const pageOf = <T extends v.GenericSchema>(item: T) =>
@@ -178,9 +187,7 @@ export function createOpenApi(routes: readonly Route[], server: string): Record<
     security: [{ token: [] }],
     paths,
     components: {
-      schemas: Object.fromEntries(
-        Object.entries(SCHEMAS).map(([name, schema]) => [name, convert(schema)]),
-      ),
+      schemas: toJsonSchemaDefs(SCHEMAS, CONVERSION),
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
         link: { type: 'apiKey', in: 'query', name: 'token' },
@@ -193,13 +200,13 @@ function describe(operation: Operation, { param, query, json }: InputSchemas) {
   const { id, summary, answer, status = 200, needs = 'token' } = operation;
   const errors: ErrorCode[] = [
     ...(param || query || json ? (['invalid_input'] as const) : []),
-    ...(needs === 'nothing' ? [] : (['unauthenticated', 'unavailable'] as const)),
+    ...(needs === 'nothing' ? [] : (['unauthenticated', 'rate_limited', 'unavailable'] as const)),
     ...(operation.errors ?? []),
   ];
   const content =
     typeof answer === 'string'
       ? { [answer]: answer === 'application/json' ? {} : { schema: {} } }
-      : { 'application/json': { schema: refer(answer) } };
+      : { 'application/json': { schema: convert(answer) } };
   const parameters = [...describeAll('path', param), ...describeAll('query', query)];
   const security = {
     nothing: [],
@@ -211,15 +218,19 @@ function describe(operation: Operation, { param, query, json }: InputSchemas) {
     summary,
     ...(security[needs] === undefined ? {} : { security: security[needs] }),
     ...(parameters.length > 0 ? { parameters } : {}),
-    ...(json === undefined
-      ? {}
-      : { requestBody: { content: { 'application/json': { schema: convert(json) } } } }),
+    ...(json === undefined ? {} : { requestBody: describeBody(json) }),
     responses: {
       [status]: { description: summary, content },
       ...(id === 'getFile' ? { 304: { description: 'The browser has it.' } } : {}),
       ...Object.fromEntries(errors.map((code) => [ERROR_CODES[code].status, problem(code)])),
     },
   };
+}
+
+function describeBody(json: v.GenericSchema) {
+  const schema = convert(json);
+  const required = (schema.required ?? []).length > 0;
+  return { required, content: { 'application/json': { schema } } };
 }
 
 function problem(code: ErrorCode) {
@@ -244,26 +255,9 @@ function describeAll(where: 'path' | 'query', schema: v.GenericSchema | undefine
   });
 }
 
-/** A schema that has a name is referred to by it, also as the item of a page. */
-function refer(schema: v.GenericSchema): JsonSchema {
-  const name = Object.entries(SCHEMAS).find(([, named]) => named === schema)?.[0];
-  if (name !== undefined) return { $ref: `#/components/schemas/${name}` };
-  const { items } = ((schema as Partial<typeof ProjectSchema>).entries ?? {}) as {
-    items?: v.ArraySchema<v.GenericSchema, undefined>;
-  };
-  const converted = convert(schema);
-  if (items !== undefined) {
-    Object.assign(converted.properties?.items as object, { items: refer(items.item) });
-  }
-  return converted;
-}
-
+/** A schema that has a name is referred to by it. */
 function convert(schema: v.GenericSchema): JsonSchema {
-  const { $schema: _, ...converted } = toJsonSchema(schema, {
-    target: 'draft-2020-12',
-    typeMode: 'input',
-    errorMode: 'ignore',
-  });
+  const { $schema: _, $defs: __, ...converted } = toJsonSchema(schema, CONVERSION);
   return withTypedDefault(converted);
 }
 

@@ -1,6 +1,7 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
 import type { Generation } from '../_shared/contract/api.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
+import { formatRef } from '../_shared/contract/ref.ts';
 import { isInCloud } from '../_shared/contract/status.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserVariables } from './context.ts';
@@ -57,7 +58,7 @@ export function queryGeneration<T extends GenerationRow = GenerationRow>(
     database,
     name,
     { p_project_id: project, p_version: version, ...args },
-    `find "${project} v${version}"`,
+    `find ${formatRef({ projectId: project, version })}`,
   );
 }
 
@@ -80,17 +81,43 @@ export function checkInCloud(row: GenerationRow, doing: string): void {
   if (isInCloud(row.status)) return;
   throw new StorageError(
     'conflict',
-    `Cannot ${doing} "${row.project_id} v${row.version}": it is ${row.status}, not uploaded yet`,
+    `Cannot ${doing} ${formatRow(row)}: it is ${row.status}, not uploaded yet`,
   );
 }
 
-export function notFound(projectId: string, version?: number): StorageError {
-  const what = version === undefined ? projectId : `${projectId} v${version}`;
-  return new StorageError('not_found', `Cannot find "${what}"`);
+/** How messages name a generation: `"abc-123 v1"`. */
+export function formatRow({ project_id: projectId, version }: GenerationRow): string {
+  return formatRef({ projectId, version });
 }
+
+export function notFound(projectId: string, version?: number): StorageError {
+  const what = version === undefined ? `"${projectId}"` : formatRef({ projectId, version });
+  return new StorageError('not_found', `Cannot find ${what}`);
+}
+
+/** For a cursor that no page gave. */
+export function notOfThisList(): StorageError {
+  return new StorageError('invalid_input', 'Cannot use the request: cursor: not one of this list');
+}
+
+const gone = new WeakSet<StorageError>();
 
 /** For an archive that is listed and yet not in the bucket. */
 export function archiveNotFound(row: GenerationRow, cause?: unknown): StorageError {
-  const name = `"${row.project_id} v${row.version}"`;
-  return new StorageError('not_found', `Cannot find the archive of ${name}`, { cause });
+  const message = `Cannot find the archive of ${formatRow(row)}`;
+  const error = new StorageError('not_found', message, { cause });
+  gone.add(error);
+  return error;
+}
+
+/**
+ * Answers once more where the archive was gone: a replacement may have come between the query and
+ * the reading, and taken its place.
+ */
+export function onceMore<C, R>(answer: (c: C) => Promise<R>): (c: C) => Promise<R> {
+  return (c) =>
+    answer(c).catch((error: unknown) => {
+      if (error instanceof StorageError && gone.has(error)) return answer(c);
+      throw error;
+    });
 }

@@ -2,6 +2,7 @@ import { contentTypeOf } from '../_shared/content-type.ts';
 import type { FileParamSchema, FileQuerySchema } from '../_shared/contract/api.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
 import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
+import { formatRef } from '../_shared/contract/ref.ts';
 import type { UserContext } from './context.ts';
 import { fileTooLarge, findFiles } from './files.ts';
 
@@ -43,6 +44,7 @@ function isKnown(c: UserContext<Input>, sha256: string): boolean {
 }
 
 function notThere(path: string, { project, version }: { project: string; version: number }) {
-  const message = `Cannot find ${JSON.stringify(path)} in "${project} v${version}"`;
+  const name = formatRef({ projectId: project, version });
+  const message = `Cannot find ${JSON.stringify(path)} in ${name}`;
   return new StorageError('not_found', message);
 }

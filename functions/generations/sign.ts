@@ -3,7 +3,7 @@ import { StorageError } from '../_shared/contract/errors.ts';
 import { URL_EXPIRY } from '../_shared/contract/limits.ts';
 import type { Environment } from '../_shared/environment.ts';
 import type { UserVariables } from './context.ts';
-import { archiveNotFound, checkInCloud, type GenerationRow } from './rows.ts';
+import { archiveNotFound, checkInCloud, formatRow, type GenerationRow } from './rows.ts';
 
 type Signing = Readonly<{ var: Pick<UserVariables, 'database' | 'environment'> }>;
 
@@ -28,7 +28,7 @@ export async function signArchive(
     });
   if (error !== null) {
     if ((error as { statusCode?: string }).statusCode === '404') throw archiveNotFound(row, error);
-    const message = `Cannot sign "${row.project_id} v${row.version}": storage did not answer`;
+    const message = `Cannot sign ${formatRow(row)}: storage did not answer`;
     throw new StorageError('unavailable', message, { cause: error });
   }
   return {

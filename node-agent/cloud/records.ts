@@ -32,6 +32,8 @@ export type ReserveOutcome =
   | { outcome: 'no_database' };
 
 export type RecordOutcome = {
+  /** Of what was replaced. */
+  object_key?: string;
   outcome: 'recorded' | 'missing' | 'deleted' | 'superseded' | 'no_database';
 };
 

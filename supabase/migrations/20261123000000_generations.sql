@@ -349,7 +349,8 @@ $$;
 comment on function public.storage_usage is 'How much the caller keeps, in all.';
 
 -- What a user may change ---------------------------------------------------------------------
--- These run as the owner of the tables, so each checks auth.uid() itself.
+-- These run as the owner of the tables, so each checks auth.uid() itself. Whatever changes a project
+-- and its generations locks the project first: two of them wait for each other in one order.
 
 create function public.storage_create_project(p_name text)
 returns jsonb
@@ -382,6 +383,7 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
+  perform 1 from public.storage_projects where id = p_project_id for update;
   update public.storage_projects p
   set active_version = p_version
   where p.id = p_project_id and p.owner_id = auth.uid() and p.deleted_at is null
@@ -408,6 +410,7 @@ as $$
 declare
   target public.storage_generations;
 begin
+  perform 1 from public.storage_projects where id = p_project_id for update;
   select g.* into target
   from public.storage_generations g
   join public.storage_projects p on p.id = g.project_id
@@ -536,6 +539,10 @@ begin
   if existing.deleted_at is not null then
     return jsonb_build_object('outcome', 'deleted');
   end if;
+  if project.owner_id is null and p_owner_id is not null
+    and (existing.digest is not distinct from p_digest or p_replace) then
+    update public.storage_projects set owner_id = p_owner_id where id = p_project_id;
+  end if;
   if existing.digest is distinct from p_digest and p_replace then
     -- The row stays what it is until the new archive is in the bucket.
     return jsonb_build_object('outcome', 'reserved', 'status', 'pending',
@@ -544,9 +551,6 @@ begin
   if existing.digest is distinct from p_digest then
     return jsonb_build_object('outcome', 'conflict',
       'reason', 'another host saved other content under the same name');
-  end if;
-  if project.owner_id is null and p_owner_id is not null then
-    update public.storage_projects set owner_id = p_owner_id where id = p_project_id;
   end if;
   -- The same content saved on two hosts makes archives that differ in their manifest. The last
   -- to reserve uploads; the other learns of it when it records.
@@ -672,11 +676,11 @@ begin
   values (p_project_id, p_version, p_manifest, p_block_index)
   on conflict (project_id, version)
     do update set manifest = excluded.manifest, block_index = excluded.block_index;
-  return jsonb_build_object('outcome', 'recorded');
+  return jsonb_build_object('outcome', 'recorded', 'object_key', existing.object_key);
 end
 $$;
 comment on function public.storage_replace_generation is
-  'Switches a generation to the archive of its replacement, which is in the bucket: recorded, missing or deleted.';
+  'Switches a generation to the archive of its replacement, which is in the bucket: recorded, with the key of what it replaced, missing or deleted.';
 
 create function public.storage_record_deletion(p_project_id text, p_version integer, p_generation_id text)
 returns jsonb
@@ -686,6 +690,7 @@ as $$
 declare
   existing public.storage_generations;
 begin
+  perform 1 from public.storage_projects where id = p_project_id for update;
   select * into existing from public.storage_generations
   where project_id = p_project_id and version = p_version and generation_id = p_generation_id
   for update;

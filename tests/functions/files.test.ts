@@ -255,10 +255,10 @@ describe.each(WAYS)('%s', (_, makeCall) => {
         () => makeTarGz(wrapped([{ name: 'source/a', content: 'a' }])).subarray(0, 80),
       ],
       ['is no tar', 422, () => gzipSync('x'.repeat(2000))],
-      ['leads out of its folder', 400, () => makeTarGz(wrapped([{ name: 'source/../../a' }]))],
+      ['leads out of its folder', 422, () => makeTarGz(wrapped([{ name: 'source/../../a' }]))],
       [
         'lies beside its folder',
-        400,
+        422,
         () => makeTarGz([...wrapped([]), { name: 'v2__x/source/a' }]),
       ],
       [

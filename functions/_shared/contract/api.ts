@@ -4,7 +4,7 @@ import { ERROR_CODES, type ErrorCode } from './errors.ts';
 import { ID_PATTERN, MAX_VERSION } from './ids.ts';
 import { FILES_PAGE, PAGE, URL_EXPIRY } from './limits.ts';
 import { pathProblem } from './paths.ts';
-import { STATUSES } from './status.ts';
+import type { Status } from './status.ts';
 
 // What goes in --------------------------------------------------------------------------------
 // `metadata` says to the OpenAPI document what is checked in a way of our own.
@@ -115,6 +115,9 @@ export const CreateProjectBodySchema = v.object({
 
 // What comes out ------------------------------------------------------------------------------
 
+/** Those that a generation in the database, and not deleted, can have. */
+const LISTED_STATUSES = ['pending', 'uploaded', 'verified'] as const satisfies Status[];
+
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const bytes = v.pipe(count, v.description('Bytes.'));
 const time = v.pipe(v.string(), v.isoTimestamp());
@@ -124,7 +127,7 @@ export const GenerationSchema = v.object({
   project_id: id,
   version: count,
   generation_id: id,
-  status: v.picklist(STATUSES),
+  status: v.picklist(LISTED_STATUSES),
   active: v.boolean(),
   file_count: v.nullable(count),
   source_bytes: v.nullable(bytes),

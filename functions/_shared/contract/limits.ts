@@ -37,16 +37,20 @@ export const EDGE_LIMITS = {
   fileBytes: 8 * MIB,
   /** Bytes of an archive that is read whole, having no block index, ... */
   archiveBytes: 16 * MIB,
-  /** ... and of what is in it. */
-  contentBytes: 64 * MIB,
+  /** ... and of what is in it, ... */
+  contentBytes: 32 * MIB,
+  /** ... and files in it. */
+  archiveFiles: 5000,
   /** Bytes of content that is put into a zip: fflate makes 24 MB of them a second, ... */
   zipBytes: 16 * MIB,
-  /** ... and of small files 10 000. */
+  /** ... and of small files 10 000: of both it may have a share, together no more than one. */
   zipFiles: 5000,
   /** Files with a unified diff in one answer, ... */
   diffFiles: 200,
   /** ... and bytes of both sides of them. */
   diffBytes: 2 * MIB,
+  /** ... and lines of them. */
+  diffLines: 100_000,
 } as const;
 
 /** Seconds that a signed URL is good for: 30 days at most, an hour where nothing is said. */

@@ -8,7 +8,7 @@ import { formatUnified } from '../../../functions/_shared/unified.ts';
 import { zipFiles } from '../../../functions/_shared/zip.ts';
 
 const text = new TextEncoder();
-const MAX = 10_000_000;
+const MAX = { bytes: 10_000_000, files: 1000 };
 
 /** A tar of files by name, with what a reader needs of the headers. */
 function makeTar(files: Record<string, Uint8Array>): Uint8Array {
