@@ -3,11 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { EDGE_LIMITS } from '../../functions/_shared/contract/limits.ts';
 import { formatUnified } from '../../functions/_shared/unified.ts';
 import { makeUser, type TestUser, uniqueId } from '../support/cloud.ts';
 import { asUser, callInProcess, WAYS } from '../support/edge.ts';
+import { first, startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration, saveToCloud } from '../support/generation.ts';
 import { run } from '../support/run.ts';
 import { makeTarGz } from '../support/tar.ts';
@@ -148,6 +149,7 @@ test.each<[string, Record<string, string>]>([
     Object.fromEntries(Array.from({ length: EDGE_LIMITS.diffFiles + 1 }, (_, i) => [`f${i}`, 'x'])),
   ],
   ['too many bytes', { large: randomBytes(EDGE_LIMITS.diffBytes).toString('hex') }],
+  ['too many lines', { long: '\n'.repeat(EDGE_LIMITS.diffLines) }],
 ])('%s have no unified diff, and still a list', async (_, files) => {
   const projectId = uniqueId();
   await saveToCloud({ projectId, version: 1, ownerId: owner.id, files: { keep: 'x' } });
@@ -159,6 +161,23 @@ test.each<[string, Record<string, string>]>([
   expect([answer.status, problem.code]).toEqual([413, 'too_large']);
   expect(problem.detail).toContain('path');
   expect((await (await get('GET', path)).json()).added).toHaveLength(Object.keys(files).length);
+});
+
+test('a version that is replaced between list and reading is not mixed with the other', async () => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const as = asUser(callInProcess({ SUPABASE_URL: proxy.url }), owner);
+  const other = {
+    ...{ project_id: project, version: 1, generation_id: 'g', status: 'uploaded', files: [] },
+    ...{ bucket: 'b', object_key: 'another', sha256: 'another', archive_bytes: 1 },
+  };
+  proxy.rule = first(1, /storage_find_files/, { kind: 'answer', status: 200, body: other });
+  const path = `/projects/${project}/diff?from=1&to=2&unified=true`;
+  const refused = await as('GET', path);
+  expect([refused.status, (await refused.json()).detail]).toEqual([
+    503,
+    expect.stringContaining('replaced meanwhile, try again'),
+  ]);
+  expect((await as('GET', path)).status).toBe(200);
 });
 
 describe('a unified diff', () => {

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { EDGE_LIMITS } from '../../functions/_shared/contract/limits.ts';
 import { makeUser, serviceClient, type TestUser, uniqueId } from '../support/cloud.ts';
 import { asUser, type Call, callInProcess, WAYS } from '../support/edge.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
+import { first, startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration, saveToCloud } from '../support/generation.ts';
 import { makeTar, makeTarGz, type TarEntry } from '../support/tar.ts';
 
@@ -262,6 +262,16 @@ describe.each(WAYS)('%s', (_, makeCall) => {
         () => makeTarGz([...wrapped([]), { name: 'v2__x/source/a' }]),
       ],
       [
+        'holds two names that are one elsewhere',
+        422,
+        () => makeTarGz(wrapped([{ name: 'source/README' }, { name: 'source/readme' }])),
+      ],
+      [
+        'has too many files',
+        413,
+        () => makeTarGz(wrapped(Array.from({ length: 5001 }, (_, i) => ({ name: `source/${i}` })))),
+      ],
+      [
         'holds a link',
         422,
         () => makeTarGz(wrapped([{ name: 'source/a', type: '2', linkName: '/etc' }])),
@@ -330,6 +340,40 @@ test('a file costs one query and one Range request of at most two blocks more', 
     await (await get('GET', urlOf(large, path))).arrayBuffer();
     expect(proxy.answeredBytes).toBeLessThan(largeFiles[path]!.length + 2 * BLOCK + 4096);
     expect(proxy.answeredBytes).toBeGreaterThanOrEqual(largeFiles[path]!.length);
+  }
+});
+
+test('an archive that is not there at first is asked for once more: it may have been replaced', async () => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const as = asUser(callInProcess({ SUPABASE_URL: proxy.url }), owner);
+  const missing = { statusCode: '404', error: 'not_found', message: 'Object not found' };
+  for (const path of [
+    urlOf(small, 'app/main.py'),
+    urlOf(large, 'data/1.bin'),
+    `${small}/archive.zip`,
+  ]) {
+    proxy.rule = first(1, /object\/authenticated/, { kind: 'answer', status: 400, body: missing });
+    const answer = await as('GET', path);
+    expect(answer.status, path).toBe(200);
+    await answer.arrayBuffer();
+  }
+});
+
+test('an archive that is shorter than it was is corrupt', async () => {
+  const projectId = uniqueId();
+  await saveToCloud({ projectId, ownerId: owner.id, files: { a: randomBytes(2_000_000), z: 'z' } });
+  const { data } = await serviceClient()
+    .from('storage_generations')
+    .select('bucket, object_key')
+    .eq('project_id', projectId)
+    .single();
+  const archive = randomBytes(100);
+  const bucket = serviceClient().storage.from(data!.bucket);
+  expect((await bucket.upload(data!.object_key, archive, { upsert: true })).error).toBeNull();
+  const get = asUser(callInProcess(), owner);
+  for (const path of ['a', 'z']) {
+    const answer = await get('GET', `/projects/${projectId}/1/files/${path}`);
+    expect([answer.status, (await answer.json()).code], path).toEqual([422, 'corrupt']);
   }
 });
 

@@ -418,6 +418,24 @@ test('the deletion of a project of many versions is finished by a repeat', async
   expect((await as('DELETE', `/projects/${projectId}`)).status).toBe(404);
 });
 
+test.each([
+  ['a page of a gateway', { kind: 'answer', status: 502, body: '<html>' } as const, 503],
+  ['JSON of a gateway, without a code', { kind: 'answer', status: 503 } as const, 503],
+  ['a gateway that has had enough', { kind: 'answer', status: 429 } as const, 429],
+  ['a gateway that knows no such path', { kind: 'answer', status: 404 } as const, 503],
+  ['a connection that breaks', { kind: 'down' } as const, 503],
+])('%s in the place of the database is told of as such', async (_, fault, status) => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  proxy.rule = () => fault;
+  const as = asUser(callInProcess({ SUPABASE_URL: proxy.url }), await makeUser());
+  const answer = await as('GET', '/projects');
+  const problem = await answer.json();
+  expect([answer.status, problem.code]).toEqual([
+    status,
+    status === 429 ? 'rate_limited' : 'unavailable',
+  ]);
+});
+
 test('the environment is named where it is not there', () => {
   expect(() => readEnvironment({})).toThrow(
     'SUPABASE_URL, SUPABASE_PUBLISHABLE_KEYS, SUPABASE_SECRET_KEYS',

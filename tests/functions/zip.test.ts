@@ -223,6 +223,43 @@ test('what was not counted is counted before the zip begins', async () => {
   expect(Object.keys((await unzip(first)).tree)).toEqual(['source/a']);
 });
 
+test('bytes and files count together, and the manifest does not', async () => {
+  const projectId = uniqueId();
+  const content = Buffer.alloc(1024 * 1024);
+  const files = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`f${i}`, content]));
+  await saveToCloud({ projectId, version: 1, ownerId: owner.id, files: files(15) });
+  await saveToCloud({ projectId, version: 2, ownerId: owner.id, files: files(16) });
+  const as = asUser(callInProcess(), owner);
+  const zip = await as('GET', `/projects/${projectId}/1/archive.zip`);
+  expect(Object.keys((await unzip(zip)).tree)).toHaveLength(16);
+  for (const answer of [
+    await as('POST', `/projects/${projectId}/2/download`, { format: 'zip' }),
+    await as('GET', `/projects/${projectId}/2/archive.zip`),
+  ]) {
+    expect(answer.status).toBe(413);
+  }
+});
+
+test('an archive of the Python system is looked through before there is a link', async () => {
+  const projectId = uniqueId();
+  const names = [{ name: 'source/README' }, { name: 'source/readme' }];
+  await putGeneration({ projectId, version: 1, ownerId: owner.id, archive: makeTarGz(names) });
+  const rows = serviceClient().from('storage_generations');
+  // It has no digest, and was made before zips knew of years.
+  const old = { digest: null, created_at: '1970-01-01T00:00:00Z' };
+  await rows.update(old).eq('project_id', projectId);
+  const as = asUser(callInProcess(), owner);
+  const refused = await as('POST', `/projects/${projectId}/1/download`, { format: 'zip' });
+  expect([refused.status, (await refused.json()).code]).toEqual([422, 'corrupt']);
+
+  const archive = makeTarGz([{ name: 'v2__gen-2/source/a', content: 'a' }]);
+  await putGeneration({ projectId, version: 2, ownerId: owner.id, archive });
+  await rows.update(old).eq('project_id', projectId);
+  const zip = await as('GET', `/projects/${projectId}/2/archive.zip`);
+  expect(Object.keys((await unzip(zip)).tree)).toEqual(['source/a']);
+});
+
 test('an archive of more than its row says breaks off', async () => {
   const projectId = uniqueId();
   const content = Buffer.alloc(EDGE_LIMITS.zipBytes + 1);
