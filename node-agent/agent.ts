@@ -1,8 +1,9 @@
+import { archiveOf } from './archive-of.ts';
 import { bury } from './bury.ts';
 import type { Cache } from './cache/cache.ts';
 import { connect } from './cloud/connection.ts';
 import { CloudObjects } from './cloud/objects.ts';
-import { CloudRecords } from './cloud/records.ts';
+import { CloudRecords, type CloudTombstone } from './cloud/records.ts';
 import {
   formatRef,
   isInCloud,
@@ -85,6 +86,7 @@ export class Storage {
   readonly #outbox: Outbox | null = null;
   readonly #repeated: Repeated[] = [];
   readonly #saves = new Set<Promise<Receipt>>();
+  readonly #failedDeletions = new Map<string, CloudTombstone>();
   #closed: Promise<void> | null = null;
 
   constructor(
@@ -420,7 +422,7 @@ export class Storage {
     const row = await this.#find(input);
     const ref = refOf(row);
     if (!this.#store.has(ref) || row.digest === null) throw notFound(ref);
-    const { path, bytes, sha256 } = await this.#store.archive(ref);
+    const { path, bytes, sha256 } = await archiveOf(this.#parts, ref);
     return { ...ref, path, bytes, sha256, filename: archiveName(ref) };
   }
 
@@ -451,6 +453,8 @@ export class Storage {
       ...this.#parts,
       cache: this.#cache,
       records: this.#cloud.records,
+      failed: this.#failedDeletions,
+      onProblem: this.#options.onProblem,
     });
     if (removed > 0) this.#wake();
     return removed;

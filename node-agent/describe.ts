@@ -12,14 +12,17 @@ export type Description = Readonly<{
   storage: { localPath: string; cloudEnabled: boolean; uploaded: boolean };
 }>;
 
+/** How long the cloud may take to sign, in milliseconds. */
+const CLOUD_MS = 1000;
+
 /** Says where a generation is, and gives a URL that works now, if there is one. */
 export async function describe(
   storage: Storage,
   generation: Receipt | Summary,
 ): Promise<Description> {
   const { cloud } = await storage.status();
-  // What is known is told, whether or not the cloud can sign right now.
-  const url = await storage.downloadUrl(generation).catch(() => null);
+  // What is known is told, whether or not the cloud can sign right now: nobody waits for it.
+  const url = await within(CLOUD_MS, storage.downloadUrl(generation));
   return {
     downloadUrl: url?.url ?? null,
     expiresIn: url === null ? null : URL_EXPIRY.default,
@@ -30,4 +33,15 @@ export async function describe(
       uploaded: isInCloud(generation.status),
     },
   };
+}
+
+/** What comes in time; `null` where it does not, or fails. */
+async function within<T>(ms: number, coming: Promise<T>): Promise<T | null> {
+  const late = Promise.withResolvers<null>();
+  const timer = setTimeout(late.resolve, ms, null);
+  try {
+    return await Promise.race([coming.catch(() => null), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -25,11 +25,12 @@ export async function reconcile(parts: Parts): Promise<void> {
   const bootId = readBootId();
   const rebooted = catalog.scannedBoot !== bootId;
 
-  for (const ref of await store.recoverReplacements(isGone)) {
+  for (const { ref, done } of await store.recoverReplacements(isGone)) {
     await attempt(parts, async () => {
       if (rebooted) await store.repairTree(ref);
       const { facts, createdAt } = readFacts(store, ref);
       catalog.finishReplace(ref, facts, createdAt, now());
+      done();
     });
   }
   for (const row of catalog.heldGenerations()) {
@@ -42,7 +43,7 @@ export async function reconcile(parts: Parts): Promise<void> {
     for (const row of catalog.unsynced()) {
       await attempt(parts, () => store.repairTree(refOf(row)));
     }
-    for (const { ref, deletedAt } of store.scan()) {
+    for (const { ref, deletedAt } of store.scan(parts.onProblem)) {
       await attempt(parts, async () => {
         const row = catalog.find(ref.projectId, ref.version);
         const known = row?.generation_id === ref.generationId;
@@ -96,12 +97,13 @@ export async function takeUp(
   if (owner !== null) catalog.setOwner(ref.projectId, owner);
 }
 
-/** One generation that is damaged beyond repair keeps no other from being served. */
+/** One generation that is damaged, or cannot be read, keeps no other from being served. */
 async function attempt({ onProblem }: Parts, work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    if (!(error instanceof StorageError)) throw error;
+    const isOfDisk = (error as NodeJS.ErrnoException).syscall !== undefined;
+    if (!(error instanceof StorageError) && !isOfDisk) throw error;
     onProblem(error);
   }
 }

@@ -104,7 +104,8 @@ export class Retriever {
           `Cannot get ${formatRef(ref)}: what arrived is not what was recorded`,
         );
       }
-      return { entry: await cache.install(ref, archive, arrived), from: 'cloud', stale: false };
+      const entry = await cache.install(ref, archive, { ...arrived, trusted: sha256 !== null });
+      return { entry, from: 'cloud', stale: false };
     } catch (error) {
       throw fromFileSystem(error, `get ${formatRef(ref)}`);
     } finally {

@@ -58,8 +58,10 @@ export class Saver {
   async #takePlace(request: SaveRequest, createdAt: string) {
     const { catalog, instance, holds } = this.#parts;
     const wait = holds.waiter('save');
+    // What is damaged beyond repair keeps its version, and no other save from having the next.
+    let above = 0;
     for (;;) {
-      const place = catalog.beginSave(request, instance.id, randomUUID, createdAt);
+      const place = catalog.beginSave(request, instance.id, randomUUID, createdAt, above);
       if (place.kind === 'stored') return { row: place.row };
       if (place.kind === 'saving') {
         await wait(place.row);
@@ -67,7 +69,15 @@ export class Saver {
       }
       // Noted in the same breath: a place of ours that nobody works on would be cleared away.
       const end = holds.begin(place.ref);
-      if (await this.#isFree(place.ref)) return { ref: place.ref, end };
+      try {
+        if (await this.#isFree(place.ref)) return { ref: place.ref, end };
+      } catch (error) {
+        end();
+        const isDamaged = error instanceof StorageError && error.code === 'corrupt';
+        if (!isDamaged || request.version !== null) throw error;
+        above = place.ref.version;
+        continue;
+      }
       end();
     }
   }

@@ -1,3 +1,4 @@
+import { archiveOf } from './archive-of.ts';
 import { bury } from './bury.ts';
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords, Reservation } from './cloud/records.ts';
@@ -69,6 +70,8 @@ export function createWork(parts: Parts): Work {
         return 'upload';
       case 'reserved':
         if (isReplacement(row) && reserved.object_key !== keyOf(row)) {
+          // What an earlier replacement took the place of is named by nobody else.
+          await removeReplaced(row, reserved.object_key);
           catalog.setReplacedKey(ref, reserved.object_key);
           return 'upload';
         }
@@ -82,15 +85,17 @@ export function createWork(parts: Parts): Work {
   async function upload(given: GenerationRow, job: Job): Promise<JobKind | null> {
     const ref = refOf(given);
     const row = await withHashes(given);
-    const archive = await store.archive(ref);
+    const archive = await archiveOf(parts, ref);
     if (archive.sha256 !== row.sha256) {
       // Retired, and packed again by another version of Node: its hash is another.
       noteHashes(row, archive);
       return 'reserve';
     }
+    // An upload that was begun goes on with the same bytes, or not at all.
+    const mark = `${row.sha256} `;
     const resume = {
-      url: job.upload_url,
-      save: (url: string | null) => jobs.setUploadUrl(job, url),
+      url: job.upload_url?.startsWith(mark) ? job.upload_url.slice(mark.length) : null,
+      save: (url: string | null) => jobs.setUploadUrl(job, url === null ? null : mark + url),
     };
     const began = performance.now();
     try {
@@ -105,6 +110,13 @@ export function createWork(parts: Parts): Work {
     const { outcome, object_key: replaced } = isReplacement(row)
       ? await records.replace(reservationOf(row), details)
       : await records.record(ref, row.sha256, 'uploaded', details);
+    if (outcome === 'superseded' && (await objects.has(keyOf(row), archive))) {
+      // Two hosts uploaded the same content at once, packed at other times, and ours came last: the
+      // row says what the bucket has.
+      await records.replace(reservationOf(row), details);
+      catalog.setStatus(ref, row.sha256, 'uploaded', isoNow());
+      return 'verify';
+    }
     if (outcome === 'missing' || outcome === 'superseded') return 'reserve';
     if (outcome === 'deleted') {
       // Deleted in the cloud while we uploaded: what we put there goes again.
@@ -134,7 +146,7 @@ export function createWork(parts: Parts): Work {
     const key = keyOf(row);
     // An earlier attempt may have removed what was wrong.
     if ((await objects.info(key)) === null) {
-      await objects.put(key, await store.archive(ref), NO_RESUME);
+      await objects.put(key, await archiveOf(parts, ref), NO_RESUME);
     }
     const { sha256, md5, archive_bytes: bytes } = row;
     try {
@@ -145,8 +157,8 @@ export function createWork(parts: Parts): Work {
       await objects.remove(key);
       throw error;
     }
-    if (row.replaced_key !== null && row.replaced_key !== key) {
-      await objects.remove(row.replaced_key);
+    if (row.replaced_key !== null) {
+      await removeReplaced(row, key);
       catalog.setReplacedKey(ref, null);
     }
     const { outcome } = await records.record(ref, row.sha256, 'verified');
@@ -159,14 +171,25 @@ export function createWork(parts: Parts): Work {
 
   async function remove(row: GenerationRow): Promise<null> {
     const ref = refOf(row);
-    const recorded = await records.recordDeletion(ref);
+    // What never got there is not what another host has there under the same name.
+    const neverThere = row.uploaded_at === null && row.object_key === null;
+    const recorded = await records.recordDeletion(ref, neverThere ? row.digest : null);
+    if (recorded.outcome === 'other') return null;
+    const keys = new Set([keyOf(row), row.replaced_key]);
     if (recorded.outcome === 'recorded') {
       await objects.remove(recorded.object_key, recorded.bucket);
-    } else await objects.remove(keyOf(row));
-    if (row.replaced_key !== null) await objects.remove(row.replaced_key);
+      keys.delete(recorded.object_key);
+    }
+    for (const key of keys) if (key !== null) await objects.remove(key);
     if (recorded.outcome === 'no_database') throw noDatabase(ref);
     if (recorded.outcome === 'recorded') await records.recordRemoval(ref);
     return null;
+  }
+
+  /** @param kept a key that stays */
+  async function removeReplaced(row: HashedRow, kept: string): Promise<void> {
+    const { replaced_key: key } = row;
+    if (key !== null && key !== kept && key !== keyOf(row)) await objects.remove(key);
   }
 
   /** The row with its hashes, which a rebuilt catalog may not have. */
@@ -175,7 +198,7 @@ export function createWork(parts: Parts): Work {
     if (sha256 !== null && md5 !== null && archive_bytes !== null) {
       return { ...row, sha256, md5, archive_bytes };
     }
-    return noteHashes(row, await store.archive(refOf(row)));
+    return noteHashes(row, await archiveOf(parts, refOf(row)));
   }
 
   function noteHashes(row: GenerationRow, { sha256, md5, bytes }: ArchiveFacts): HashedRow {

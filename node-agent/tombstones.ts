@@ -12,6 +12,10 @@ type Parts = Readonly<{
   records: CloudRecords;
   holds: Holds;
   now: () => number;
+  /** Those that could not be removed so far. */
+  failed: Map<string, CloudTombstone>;
+  /** Told of each that cannot be removed. Never throws. */
+  onProblem: (error: unknown) => void;
 }>;
 
 const PAGE = 500;
@@ -29,12 +33,28 @@ const OVERLAP_MS = 10 * 60_000;
  * @returns how many generations or cached copies went
  */
 export async function learnDeletions(parts: Parts): Promise<number> {
-  const { catalog, records } = parts;
+  const { catalog, records, failed, onProblem } = parts;
   let removed = 0;
+  /** One that cannot be removed now keeps no other from being learnt; the next polls try again. */
+  const attempt = async (tombstone: CloudTombstone): Promise<boolean> => {
+    const name = `${tombstone.project_id} ${tombstone.version}`;
+    try {
+      const done = await remove(parts, tombstone);
+      failed.delete(name);
+      return done;
+    } catch (error) {
+      failed.set(name, tombstone);
+      onProblem(error);
+      return false;
+    }
+  };
+  for (const tombstone of [...failed.values()]) if (await attempt(tombstone)) removed++;
   let position = startFrom(catalog.tombstonesSeen);
   for (;;) {
     const page = await records.listTombstones(position, PAGE);
-    for (const tombstone of page) if (await remove(parts, tombstone)) removed++;
+    for (const tombstone of page) {
+      if (await attempt(tombstone)) removed++;
+    }
     position = page.at(-1) ?? position;
     if (page.length > 0) catalog.setTombstonesSeen(page.at(-1)!.deleted_at);
     if (page.length < PAGE) return removed;
@@ -56,5 +76,8 @@ async function remove(parts: Parts, tombstone: CloudTombstone): Promise<boolean>
   const row = catalog.find(projectId, version);
   // Another generation may have the version here: its own reservation settles that.
   if (row?.generation_id !== generationId || row.state !== 'stored') return cached !== null;
+  // What never got there is not what was deleted there.
+  const isOther = tombstone.digest !== null && row.digest !== tombstone.digest;
+  if (isOther && row.uploaded_at === null) return cached !== null;
   return bury(parts, ref);
 }

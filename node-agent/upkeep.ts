@@ -38,6 +38,8 @@ export class Upkeep {
       .catch((error: unknown) => this.#parts.onProblem(error))
       .finally(() => {
         this.#running = null;
+        // Woken after the last look, before this.
+        if (this.#again) this.wake();
       });
   }
 

@@ -21,6 +21,8 @@ export class GenerationWriter {
   readonly #writing = new Set<Promise<void>>();
   #bytes = 0;
   #ended = false;
+  /** Of a write that broke off: what it left is no file that anybody wanted. */
+  #failure: { error: unknown } | null = null;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -47,6 +49,9 @@ export class GenerationWriter {
     this.#writing.add(writing);
     try {
       await writing;
+    } catch (error) {
+      this.#failure ??= { error };
+      throw error;
     } finally {
       this.#writing.delete(writing);
     }
@@ -78,17 +83,17 @@ export class GenerationWriter {
   }
 
   /**
-   * Saves what was written, as {@link Storage.save} does. After an error the writer is over.
+   * Saves what was written, as {@link Storage.save} does; nothing where a write broke off. After
+   * an error the writer is over.
    *
    * @throws StorageError as `save`
    */
   async commit(): Promise<Receipt> {
     this.#checkOpen();
     this.#ended = true;
-    const results = await Promise.allSettled(this.#writing);
-    const failed = results.find((result) => result.status === 'rejected');
+    await Promise.allSettled(this.#writing);
     try {
-      if (failed !== undefined) throw failed.reason;
+      if (this.#failure !== null) throw this.#failure.error;
       return await this.#parts.commit(this.#parts.folder);
     } catch (error) {
       await this.#parts.drop(this.#parts.folder);

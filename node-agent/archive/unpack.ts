@@ -25,6 +25,8 @@ export type UnpackInput = Readonly<{
   /** The folder to make; on failure the caller removes it. */
   folder: string;
   limits: Limits;
+  /** Whether its hash is one that was recorded: then it is no bomb, however well it deflated. */
+  trusted: boolean;
 }>;
 
 /** What was in an archive, every byte of it checked against its manifest. */
@@ -46,8 +48,8 @@ const RATIO_FROM_BYTES = 64 * 1024 * 1024;
  * @throws StorageError `corrupt`, `invalid_input` that names the entry, `too_large`
  */
 export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
-  const { archive, folder, limits } = input;
-  const budget = new Budget(limits, statSync(archive).size);
+  const { archive, folder, limits, trusted } = input;
+  const budget = new Budget(limits, trusted ? null : statSync(archive).size);
   const names = new ArchiveNames(limits);
   const found = {
     source: new Map<string, ManifestEntry>(),
@@ -80,9 +82,11 @@ class Budget {
   readonly #limits: Limits;
   readonly #ratioBytes: number;
 
-  constructor(limits: Limits, archiveBytes: number) {
+  /** @param archiveBytes for the bound on their ratio; `null` for none */
+  constructor(limits: Limits, archiveBytes: number | null) {
     this.#limits = limits;
-    this.#ratioBytes = Math.max(RATIO_FROM_BYTES, archiveBytes * MAX_RATIO);
+    this.#ratioBytes =
+      archiveBytes === null ? Infinity : Math.max(RATIO_FROM_BYTES, archiveBytes * MAX_RATIO);
   }
 
   take(name: string, bytes: number): void {

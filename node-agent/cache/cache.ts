@@ -128,15 +128,21 @@ export class Cache {
   async install(
     ref: Ref,
     archive: string,
-    facts: { etag: string; sha256: string },
+    facts: { etag: string; sha256: string; trusted: boolean },
   ): Promise<CacheEntry> {
     const folder = this.stageFile();
+    const { trusted, ...recorded } = facts;
     try {
-      const { bytes } = await this.#work.unpack({ archive, folder, limits: this.#limits });
-      this.#writeEntryFile(folder, { ...facts, bytes, checked_at: this.#now() });
+      const { bytes } = await this.#work.unpack({ archive, folder, limits: this.#limits, trusted });
+      this.#writeEntryFile(folder, { ...recorded, bytes, checked_at: this.#now() });
       const place = this.#place(ref);
       mkdirSync(join(place, '..'), { recursive: true });
       const old = this.find(ref.projectId, ref.version);
+      if (old !== null && this.#isSame(old, ref, facts.sha256)) {
+        // Somebody else was quicker, and may be reading it: the same stays.
+        this.markFresh(old);
+        return readEntry(ref, old.path) ?? old;
+      }
       if (old !== null) await this.evict(old);
       // What is there and is no entry was damaged.
       if (existsSync(place) && readEntry(ref, place) === null) await this.#discard(place);
@@ -150,6 +156,11 @@ export class Cache {
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
+  }
+
+  #isSame(entry: CacheEntry, ref: Ref, sha256: string): boolean {
+    const { generationId } = entry.ref;
+    return generationId === ref.generationId && entry.sha256 === sha256 && this.isWhole(entry);
   }
 
   /** Takes an entry away: at once for readers to come. */
@@ -197,6 +208,9 @@ export class Cache {
       const idle = this.#now() - entry.usedAt;
       if (idle < IN_USE_MS) continue;
       if (idle < this.#options.maxAgeMs && total <= this.#options.maxBytes) continue;
+      // It may have been handed out since it was listed.
+      const now = readEntry(entry.ref, entry.path);
+      if (now === null || now.usedAt !== entry.usedAt) continue;
       await this.evict(entry);
       total -= entry.bytes;
       result.evicted++;

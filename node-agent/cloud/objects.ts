@@ -65,6 +65,12 @@ export class CloudObjects {
     if (error !== null) throw fromPlatform(error, `upload "${key}"`, 'storage');
   }
 
+  /** Whether an object is there and holds these very bytes. */
+  async has(key: string, archive: ArchiveFile): Promise<boolean> {
+    const info = await this.info(key);
+    return info !== null && isSame(info, archive);
+  }
+
   /** What storage knows of an object; `null` where it has none. */
   async info(key: string): Promise<ObjectInfo | null> {
     const { data, error } = await this.#bucket.info(key);
@@ -138,7 +144,11 @@ export class CloudObjects {
     generationId?: string,
   ): Promise<{ ref: Ref; key: string; sha256: string | null } | null> {
     const folder = `${projectId}/generations`;
-    const { data, error } = await this.#bucket.list(folder, { limit: 10, search: `v${version}__` });
+    // Storage may take "_" for any letter, so that v10 to v19 are among what it finds for v1.
+    const { data, error } = await this.#bucket.list(folder, {
+      limit: 1000,
+      search: `v${version}__`,
+    });
     if (error !== null) throw fromPlatform(error, `list "${folder}"`, 'storage');
     for (const { name } of data) {
       const parsed = parseFolderName(name.replace(/(\.[0-9a-f]{12})?\.tar\.gz$/, ''));

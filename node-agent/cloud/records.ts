@@ -39,7 +39,7 @@ export type RecordOutcome = {
 
 export type DeletionOutcome =
   | { outcome: 'recorded'; bucket: string; object_key: string }
-  | { outcome: 'missing' | 'no_database' };
+  | { outcome: 'missing' | 'other' | 'no_database' };
 
 /** The row of a generation, as far as reading it needs. */
 export type CloudRow = Readonly<{
@@ -59,7 +59,8 @@ export type TombstonePosition = Readonly<{
 }>;
 
 /** What the web app or another host deleted. */
-export type CloudTombstone = TombstonePosition & Readonly<{ generation_id: string }>;
+export type CloudTombstone = TombstonePosition &
+  Readonly<{ generation_id: string; digest: string | null }>;
 
 /** `known`: it is that already; `missing`: there is no such project, or it is deleted. */
 export type OwnerOutcome = Readonly<{
@@ -177,14 +178,19 @@ export class CloudRecords {
     );
   }
 
-  /** Leaves a tombstone; tells which object to remove. */
-  recordDeletion(ref: Ref): Promise<DeletionOutcome> {
+  /**
+   * Leaves a tombstone; tells which object to remove.
+   *
+   * @param digest where it is given, other content is not deleted: `other`
+   */
+  recordDeletion(ref: Ref, digest: string | null): Promise<DeletionOutcome> {
     return this.#call(
       'storage_record_deletion',
       {
         p_project_id: ref.projectId,
         p_version: ref.version,
         p_generation_id: ref.generationId,
+        p_digest: digest,
       },
       `record the deletion of ${formatRef(ref)}`,
     );

@@ -17,7 +17,7 @@ import {
 import { createGuard } from './guard.ts';
 import { logRequests } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { JSON_BYTES, saveGeneration } from './save.ts';
+import { JSON_BYTES, mediaType, saveGeneration } from './save.ts';
 import { checkReady, listUploads, retryUploads, showMetrics, showStatus } from './status.ts';
 import { serveZip } from './zip.ts';
 
@@ -72,4 +72,4 @@ const limit = bodyLimit({
 
 /** JSON is held in memory, forms and tars stream: the store's own limits are theirs. */
 const limitJson: typeof limit = (c, next) =>
-  c.req.header('content-type')?.startsWith('application/json') ? limit(c, next) : next();
+  mediaType(c) === 'application/json' ? limit(c, next) : next();

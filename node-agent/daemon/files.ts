@@ -1,11 +1,11 @@
 /** The files of a generation, from wherever it is got. */
 import { createReadStream } from 'node:fs';
-import { lstat } from 'node:fs/promises';
+import { lstat, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Handler } from 'hono';
 import type { Storage } from '../agent.ts';
-import { pathProblem, StorageError } from '../contract.ts';
+import { formatRef, pathProblem, StorageError } from '../contract.ts';
 import { readRef } from './input.ts';
 
 /** `GET /v1/projects/:project/:version/files`: by path. */
@@ -31,12 +31,14 @@ export function showFile(storage: Storage): Handler {
       );
     }
     const ref = readRef(c);
-    const { sourcePath } = await storage.get(ref);
-    const file = join(sourcePath, path);
-    const stat = await lstat(file).catch(() => null);
+    const { sourcePath, manifest } = await storage.get(ref);
+    // What is listed, and lies where it seems to: what the Python system left may hold links.
+    const file = join(await realpath(sourcePath), path);
+    const isListed = manifest.files.includes(path);
+    const stat = isListed && (await isItself(file)) ? await lstat(file) : null;
     if (!stat?.isFile()) {
-      const name = `"${ref.projectId} v${ref.version}"`;
-      throw new StorageError('not_found', `Cannot find ${JSON.stringify(path)} in ${name}`);
+      const message = `Cannot find ${JSON.stringify(path)} in ${formatRef(ref)}`;
+      throw new StorageError('not_found', message);
     }
     const headers = {
       'content-type': 'application/octet-stream',
@@ -48,4 +50,9 @@ export function showFile(storage: Storage): Handler {
     const body = Readable.toWeb(createReadStream(file)) as ReadableStream;
     return c.body(body, 200, headers);
   };
+}
+
+/** Whether no part of a path is a link. */
+async function isItself(path: string): Promise<boolean> {
+  return (await realpath(path).catch(() => null)) === path;
 }

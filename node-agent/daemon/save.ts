@@ -43,11 +43,15 @@ const BodySchema = v.strictObject({
  */
 export function saveGeneration(storage: Storage): Handler {
   return async (c) => {
-    const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
-    const receipt = await save(storage, c, type);
+    const receipt = await save(storage, c, mediaType(c));
     const answer = { ...receipt, ...(await describe(storage, receipt)) };
     return c.json(toWire(answer) as object, receipt.created ? 201 : 200);
   };
+}
+
+/** What the body is said to be, in lower case. */
+export function mediaType(c: Context): string {
+  return c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
 }
 
 function save(storage: Storage, c: Context, type: string): Promise<Receipt> {
@@ -82,6 +86,7 @@ async function saveForm(storage: Storage, c: Context): Promise<Receipt> {
   const form = openForm(c.req.header('content-type') ?? '');
   let writer: ReturnType<Storage['writer']> | null = null;
   const writing: Promise<void>[] = [];
+  const streams: Readable[] = [];
   let failure: { error: unknown } | null = null;
   const fail = (error: unknown) => {
     failure ??= { error };
@@ -103,6 +108,7 @@ async function saveForm(storage: Storage, c: Context): Promise<Receipt> {
   });
   form.on('file', (_name, stream, path) => {
     stream.on('error', () => {});
+    streams.push(stream);
     try {
       writer ??= storage.writer(parseFields(fields));
       const written = writer.write(path ?? '', stream);
@@ -125,6 +131,8 @@ async function saveForm(storage: Storage, c: Context): Promise<Receipt> {
     writer ??= storage.writer(parseFields(fields));
     return await writer.commit();
   } catch (error) {
+    // A file that was cut off would be waited for, for ever.
+    for (const stream of streams) stream.destroy(error as Error);
     await Promise.allSettled(writing);
     await (writer as ReturnType<Storage['writer']> | null)?.abort();
     const known = (failure as { error: unknown } | null)?.error ?? error;

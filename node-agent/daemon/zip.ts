@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs';
+import { createReadStream, type ReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -18,18 +18,22 @@ export function serveZip(storage: Storage): Handler {
     };
     if (c.req.method === 'HEAD') return c.body(null, 200, headers);
     const zip = new yazl.ZipFile();
+    let reading: ReadStream | null = null;
     const mtime = new Date(manifest.created_at);
     for (const path of manifest.files) {
       const file = join(sourcePath, path);
       const { mode, size } = await stat(file);
       // Opened when its turn has come, not all at once.
-      zip.addReadStreamLazy(`source/${path}`, { mode, size, mtime }, (done) =>
-        done(null, createReadStream(file)),
-      );
+      zip.addReadStreamLazy(`source/${path}`, { mode, size, mtime }, (done) => {
+        reading = createReadStream(file);
+        done(null, reading);
+      });
     }
     zip.end();
     const output = Readable.from(zip.outputStream, { objectMode: false });
     zip.once('error', (error) => output.destroy(error as Error));
+    // Who went away leaves no file open.
+    output.once('close', () => reading?.destroy());
     return c.body(Readable.toWeb(output) as ReadableStream, 200, headers);
   };
 }

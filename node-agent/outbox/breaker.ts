@@ -23,6 +23,11 @@ export class Breaker {
     return this.#failures >= THRESHOLD;
   }
 
+  /** Whether the one job is under way that tells whether the cloud is back. */
+  get isProbing(): boolean {
+    return this.#probing;
+  }
+
   /** Whether a job may start now. One that may while the breaker is open is the probe. */
   allows(): boolean {
     if (!this.isOpen) return true;

@@ -205,7 +205,9 @@ export class Catalog {
   /**
    * Takes the place of a save, or tells who has it.
    *
-   * @param version left out: that of the generation id where it is known, else the next free one
+   * A version that is left out is that of the generation id where it is known, else the next free one.
+   *
+   * @param above the next one is higher than this
    * @throws StorageError `conflict`
    */
   beginSave(
@@ -213,6 +215,7 @@ export class Catalog {
     instanceId: string,
     makeId: () => string,
     createdAt: string,
+    above = 0,
   ): SavePlace {
     return this.transaction(() => {
       const { projectId } = want;
@@ -225,7 +228,7 @@ export class Catalog {
         // A stored one that an instance holds is being replaced.
         return { kind: row.instance_id === null ? row.state : 'saving', row };
       }
-      const version = want.version ?? this.#nextVersion(projectId);
+      const version = want.version ?? this.#nextVersion(projectId, above);
       const ref = { projectId, version, generationId: want.generationId ?? makeId() };
       this.#run(
         `insert into generations (project_id, version, generation_id, state, instance_id, created_at)
@@ -251,9 +254,10 @@ export class Catalog {
     );
   }
 
-  #nextVersion(projectId: string): number {
+  #nextVersion(projectId: string, above: number): number {
     const next = this.#get<{ version: number }>(
-      'select coalesce(max(version), 0) + 1 as version from generations where project_id = ?',
+      'select max(coalesce(max(version), 0), ?) + 1 as version from generations where project_id = ?',
+      above,
       projectId,
     )!.version;
     if (next > MAX_VERSION) {
@@ -392,6 +396,12 @@ export class Catalog {
       `delete from generations where project_id = ? and version = ? and state = 'saving'`,
       ref.projectId,
       ref.version,
+    );
+    // A project that holds nothing keeps its name from nobody.
+    this.#run(
+      `delete from projects where id = ? and owner_id is null
+         and not exists (select 1 from generations g where g.project_id = projects.id)`,
+      ref.projectId,
     );
   }
 

@@ -132,9 +132,10 @@ export class Jobs {
     });
   }
 
-  /** Takes parked jobs up again. Returns how many. */
+  /** Takes parked jobs up again, and those that wait at once. Returns how many were parked. */
   unpark(now: number): number {
     return this.#catalog.transaction(() => {
+      this.#sql.run('update jobs set due_at = ? where due_at > ?', now, now);
       const parked = this.#sql.all<Job>('select * from jobs where parked = 1');
       for (const job of parked) {
         this.#sql.run(
@@ -159,10 +160,20 @@ export class Jobs {
     this.#sql.run('update jobs set upload_url = ? where id = ?', url, job.id);
   }
 
-  /** Once a generation is deleted, only its deletion is still owed. */
+  /**
+   * Once a generation is deleted, only its deletion is still owed; once it is replaced, only what
+   * is owed for the replacement, which waits behind.
+   */
   #isObsolete(job: Job): boolean {
     if (job.kind === 'delete') return false;
-    return this.#catalog.find(job.project_id, job.version)?.state !== 'stored';
+    if (this.#catalog.find(job.project_id, job.version)?.state !== 'stored') return true;
+    const later = this.#sql.get(
+      'select 1 from jobs where project_id = ? and version = ? and id > ?',
+      job.project_id,
+      job.version,
+      job.id,
+    );
+    return later !== null;
   }
 
   #drop(job: Job): void {

@@ -149,7 +149,8 @@ export class Outbox {
 
   #schedule(): void {
     const { jobs, now, concurrency } = this.#options;
-    const job = this.#running.size < concurrency ? jobs.nextDue() : null;
+    const isOpen = this.#running.size < concurrency && !this.#breaker.isProbing;
+    const job = isOpen ? jobs.nextDue() : null;
     const due = job === null ? null : Math.max(job, this.#breaker.nextProbeAt ?? job);
     this.#scheduleIn(due === null ? POLL_MS : Math.min(POLL_MS, Math.max(1, due - now())));
   }
@@ -169,5 +170,7 @@ function mayRetry(job: Job, error: unknown): boolean {
   const limited =
     !(error instanceof StorageError) || error.code === 'corrupt' || error.code === 'conflict';
   if (limited && job.attempts + 1 >= MAX_ATTEMPTS) return false;
-  return error instanceof StorageError ? error.retryable : true;
+  if (!(error instanceof StorageError)) return true;
+  // A disk that is full here is made room on.
+  return error.retryable || error.code === 'disk_full';
 }

@@ -2,13 +2,13 @@
  * Old flat projects: a folder of files where a project's folder would be, without a manifest. Read
  * as project = generation = the folder's name, version 1.
  */
-import { readdirSync, statSync } from 'node:fs';
+import { lstatSync, readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { comparePaths, type Manifest, type Ref } from '../contract.ts';
 import { inGeneration, type Layout } from './layout.ts';
 
 /** What a project's folder holds beside the old files where it has generations with versions. */
-const OWN_NAMES = new Set(['generations', 'project.json', 'archive']);
+const OWN_NAMES = new Set(['generations', 'archive']);
 
 /** The generation that a flat project is. */
 export function flatRef(projectId: string): Ref {
@@ -64,7 +64,8 @@ export function describeFlat(layout: Layout, projectId: string): Manifest {
 }
 
 function filesBelow(path: string): string[] {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  // A link is passed over: it may lead anywhere on this host.
+  const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat?.isFile()) return [path];
   if (!stat?.isDirectory()) return [];
   return readdirSync(path, { recursive: true, withFileTypes: true })

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { folderName, type Ref } from '../contract.ts';
 
@@ -45,11 +46,12 @@ export class Layout {
   project(projectId: string): string {
     return join(this.root, projectId);
   }
-  projectFile(projectId: string): string {
-    return join(this.project(projectId), 'project.json');
-  }
   generations(projectId: string): string {
     return join(this.project(projectId), 'generations');
+  }
+  /** What is known of the project itself. Not beside its generations: files of users may lie there. */
+  projectFile(projectId: string): string {
+    return join(this.generations(projectId), 'project.json');
   }
   tombstones(projectId: string): string {
     return join(this.generations(projectId), '.deleted');
@@ -62,7 +64,11 @@ export class Layout {
     return join(this.generations(projectId), 'active');
   }
   journal(ref: Ref): string {
-    return join(this.replacing, `${ref.projectId}__${folderName(ref)}.json`);
+    // Hashed: two long ids are longer than a file's name may be.
+    const name = createHash('sha256')
+      .update(`${ref.projectId}/${folderName(ref)}`)
+      .digest('hex');
+    return join(this.replacing, `${name}.json`);
   }
   generation(ref: Ref): string {
     return join(this.generations(ref.projectId), folderName(ref));

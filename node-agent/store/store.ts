@@ -177,10 +177,13 @@ export class Store {
    * Finishes the replacements of instances that ended in the middle: forward where the old content
    * was already moved away, back where the new is not there.
    *
-   * @returns the generations whose content may be another than the catalog says
+   * @returns the generations whose content may be another than the catalog says; `done` is to be
+   *   called once it says so: until then a start has to look again
    */
-  async recoverReplacements(isGone: (instanceId: string) => boolean): Promise<Ref[]> {
-    const recovered: Ref[] = [];
+  async recoverReplacements(
+    isGone: (instanceId: string) => boolean,
+  ): Promise<{ ref: Ref; done(): void }[]> {
+    const recovered: { ref: Ref; done(): void }[] = [];
     for (const name of listFolder(this.layout.replacing)) {
       const file = join(this.layout.replacing, name);
       const journal = readJournal(file, this.layout.staging);
@@ -192,8 +195,7 @@ export class Store {
           await syncPath(this.layout.generations(journal.ref.projectId));
         }
       }
-      rmSync(file, { force: true });
-      recovered.push(journal.ref);
+      recovered.push({ ref: journal.ref, done: () => rmSync(file, { force: true }) });
     }
     return recovered;
   }
@@ -320,19 +322,24 @@ export class Store {
     }
   }
 
+  /** The archive of a generation; `null` where it was retired. */
+  async findArchive(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
+    const path = inGeneration.archive(this.layout.generation(ref));
+    if (!existsSync(path)) return null;
+    return { path, ...(this.readArchiveFacts(ref) ?? (await hashFile(path))) };
+  }
+
   /**
-   * The archive of a generation; packed again from the tree where it was retired.
+   * Packs a retired archive again from the tree. The generation is to be held: a replacement that
+   * came between would get the archive of what it replaced.
    *
    * @throws StorageError `corrupt` where the tree is not what its manifest says
    */
-  async archive(ref: Ref): Promise<ArchiveFacts & { path: string }> {
+  async repack(ref: Ref): Promise<ArchiveFacts & { path: string }> {
     const folder = this.layout.generation(ref);
-    const path = inGeneration.archive(folder);
-    if (existsSync(path)) {
-      return { path, ...(this.readArchiveFacts(ref) ?? (await hashFile(path))) };
-    }
     const scratch = join(this.#staging, randomUUID());
-    return { path, ...(await this.#work.repack({ folder, scratch })) };
+    const facts = await this.#work.repack({ folder, scratch });
+    return { path: inGeneration.archive(folder), ...facts };
   }
 
   /** Removes an archive that is needed no more. What it is stays known. */
@@ -416,8 +423,7 @@ export class Store {
   /** Keeps the owner of a project, so that it is known even where the catalog is lost. */
   async writeOwner(projectId: string, ownerId: string): Promise<void> {
     try {
-      const project = this.layout.project(projectId);
-      await makeFolder(project, project);
+      await makeFolder(this.layout.generations(projectId), this.layout.project(projectId));
       const text = `${JSON.stringify({ id: projectId, owner_id: ownerId }, null, 2)}\n`;
       const temporary = join(this.#staging, randomUUID());
       await writeFileDurably(this.layout.projectFile(projectId), text, temporary);
@@ -426,26 +432,39 @@ export class Store {
     }
   }
 
-  /** Walks all that is on disk: generations in place, flat projects, and tombstones. */
-  *scan(): Iterable<{ ref: Ref; deletedAt: string | null }> {
+  /**
+   * Walks all that is on disk: generations in place, flat projects, and tombstones.
+   *
+   * @param onProblem told of a project that cannot be read; the others are walked all the same
+   */
+  *scan(onProblem: (error: unknown) => void): Iterable<{ ref: Ref; deletedAt: string | null }> {
     for (const projectId of listFolder(this.layout.root).filter(isId)) {
-      const found = listFolder(this.layout.generations(projectId)).flatMap((name) => {
-        const parsed = parseFolderName(name);
-        return parsed === null ? [] : [{ projectId, ...parsed }];
-      });
-      const flat = flatRef(projectId);
-      const versionIsTaken = found.some(({ version }) => version === flat.version);
-      if (!versionIsTaken && listFlat(this.layout, projectId).length > 0) found.push(flat);
-      for (const ref of found) {
-        if (!existsSync(this.layout.tombstone(ref))) yield { ref, deletedAt: null };
-      }
-      for (const name of listFolder(this.layout.tombstones(projectId))) {
-        const parsed = parseFolderName(name.replace(/\.json$/, ''));
-        if (parsed === null) continue;
-        const ref = { projectId, ...parsed };
-        yield { ref, deletedAt: this.buriedAt(ref) };
+      try {
+        yield* this.#scanProject(projectId);
+      } catch (error) {
+        onProblem(fromFileSystem(error, `read "${this.layout.project(projectId)}"`));
       }
     }
+  }
+
+  #scanProject(projectId: string): { ref: Ref; deletedAt: string | null }[] {
+    const found = listFolder(this.layout.generations(projectId)).flatMap((name) => {
+      const parsed = parseFolderName(name);
+      return parsed === null ? [] : [{ projectId, ...parsed }];
+    });
+    const flat = flatRef(projectId);
+    const versionIsTaken = found.some(({ version }) => version === flat.version);
+    if (!versionIsTaken && listFlat(this.layout, projectId).length > 0) found.push(flat);
+    const inPlace = found
+      .filter((ref) => !existsSync(this.layout.tombstone(ref)))
+      .map((ref) => ({ ref, deletedAt: null }));
+    const buried = listFolder(this.layout.tombstones(projectId)).flatMap((name) => {
+      const parsed = parseFolderName(name.replace(/\.json$/, ''));
+      if (parsed === null) return [];
+      const ref = { projectId, ...parsed };
+      return [{ ref, deletedAt: this.buriedAt(ref) }];
+    });
+    return [...inPlace, ...buried];
   }
 
   /** Removes what instances that are gone left in staging. */

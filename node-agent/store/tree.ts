@@ -61,7 +61,8 @@ export async function repairTree(input: {
   const { folder, scratch, limits } = input;
   if (await isWhole(folder)) return false;
   try {
-    await unpackArchive({ archive: inGeneration.archive(folder), folder: scratch, limits });
+    const archive = inGeneration.archive(folder);
+    await unpackArchive({ archive, folder: scratch, limits, trusted: true });
     rmSync(inGeneration.source(folder), { recursive: true, force: true });
     renameSync(inGeneration.source(scratch), inGeneration.source(folder));
     renameSync(inGeneration.manifest(scratch), inGeneration.manifest(folder));

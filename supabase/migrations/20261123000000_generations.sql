@@ -513,8 +513,11 @@ begin
     return jsonb_build_object('outcome', 'conflict',
       'reason', 'another project has this id in other case');
   end if;
-  if project.deleted_at is not null then
-    return jsonb_build_object('outcome', 'deleted');
+  if project.deleted_at is not null and not exists (
+    select 1 from public.storage_generations
+    where project_id = p_project_id and version = p_version
+  ) then
+    return jsonb_build_object('outcome', 'conflict', 'reason', 'the project was deleted');
   end if;
   if project.owner_id is distinct from p_owner_id and p_owner_id is not null then
     if project.owner_id is not null then
@@ -535,6 +538,10 @@ begin
   if existing.generation_id <> p_generation_id then
     return jsonb_build_object('outcome', 'conflict',
       'reason', format('the version is held by generation "%s"', existing.generation_id));
+  end if;
+  if existing.deleted_at is not null and existing.digest is distinct from p_digest and not p_replace then
+    return jsonb_build_object('outcome', 'conflict',
+      'reason', 'another host saved other content under the same name, and it was deleted');
   end if;
   if existing.deleted_at is not null then
     return jsonb_build_object('outcome', 'deleted');
@@ -682,7 +689,12 @@ $$;
 comment on function public.storage_replace_generation is
   'Switches a generation to the archive of its replacement, which is in the bucket: recorded, with the key of what it replaced, missing or deleted.';
 
-create function public.storage_record_deletion(p_project_id text, p_version integer, p_generation_id text)
+create function public.storage_record_deletion(
+  p_project_id text,
+  p_version integer,
+  p_generation_id text,
+  p_digest text default null
+)
 returns jsonb
 language plpgsql
 set search_path = ''
@@ -696,6 +708,9 @@ begin
   for update;
   if not found then
     return jsonb_build_object('outcome', 'missing');
+  end if;
+  if p_digest is not null and existing.digest is distinct from p_digest then
+    return jsonb_build_object('outcome', 'other');
   end if;
   perform public.storage_bury_generation(p_project_id, p_version);
   return jsonb_build_object('outcome', 'recorded',
@@ -729,7 +744,7 @@ set search_path = ''
 as $$
   select coalesce(jsonb_agg(to_jsonb(page) order by page.deleted_at, page.project_id, page.version), '[]')
   from (
-    select project_id, version, generation_id, deleted_at
+    select project_id, version, generation_id, digest, deleted_at
     from public.storage_generations
     where deleted_at is not null
       and (deleted_at, project_id, version) > (

@@ -1,11 +1,14 @@
 /** The daemon's HTTP API, as a generator in any language calls it: with curl. */
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, inject, test } from 'vitest';
+import { uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
 import { run, runCli } from '../support/run.ts';
 import { makeTarGz, type TarEntry } from '../support/tar.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
@@ -248,8 +251,10 @@ describe('without a token, on a loopback address', () => {
     const json = join(folder, 'body.json');
     writeFileSync(json, JSON.stringify({ project_id: 'p', files: { a: content } }));
     const url = `${daemon.url}/v1/generations`;
-    const refused = await curl(url, '-H', 'Content-Type: application/json', '-d', `@${json}`);
-    expect([refused.status, refused.json.code]).toEqual([413, 'too_large']);
+    for (const type of ['application/json', 'Application/JSON; charset=utf-8']) {
+      const refused = await curl(url, '-H', `Content-Type: ${type}`, '-d', `@${json}`);
+      expect([refused.status, refused.json.code]).toEqual([413, 'too_large']);
+    }
     const tar = join(folder, 'a.tar.gz');
     writeFileSync(tar, makeTarGz([{ name: 'a', content } satisfies TarEntry]));
     const type = ['-H', 'Content-Type: application/gzip', '--data-binary', `@${tar}`];
@@ -268,6 +273,38 @@ describe('without a token, on a loopback address', () => {
     sending.destroy();
     while (isStaged()) await sleep(5);
     expect((await curl(`${daemon.url}/v1/projects/p`)).json.items).toEqual([]);
+  });
+
+  test('clients that go away in the middle of a form or a zip leave no file open', async () => {
+    const openFiles = () => readdirSync(`/proc/${daemon.child.pid}/fd`).length;
+    const isStaged = () => listTree(storePath).some((name) => /staging\/.*source$/.test(name));
+    await fetch(`${daemon.url}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        project_id: 'zip',
+        files: { large: randomBytes(9e6).toString('hex') },
+      }),
+    });
+    const before = openFiles();
+    for (let i = 0; i < 5; i++) {
+      const form = request(`${daemon.url}/v1/generations`, {
+        method: 'POST',
+        headers: { 'content-type': 'multipart/form-data; boundary=x' },
+      });
+      form.on('error', () => {});
+      const part = (name: string) => `--x\r\nContent-Disposition: form-data; name="${name}`;
+      form.write(`${part('project_id')}"\r\n\r\np\r\n`);
+      form.write(`${part('f')}"; filename="a"\r\n\r\n${'a'.repeat(100_000)}`);
+      while (!isStaged()) await sleep(5);
+      form.destroy();
+      while (isStaged()) await sleep(5);
+      const aborted = new AbortController();
+      const zip = await fetch(`${daemon.url}/v1/projects/zip/1/archive.zip`, aborted);
+      await zip.body!.getReader().read();
+      aborted.abort();
+    }
+    while (openFiles() > before + 3) await sleep(20);
   });
 
   test.each([
@@ -330,6 +367,25 @@ describe('without a token, on a loopback address', () => {
     expect(body).toMatch(/^codebegen_storage_outbox_oldest_seconds \d/m);
   });
 });
+
+test('no answer waits for a cloud that is silent', async () => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  ({ daemon } = await startDaemon({
+    USE_CLOUD_STORAGE: 'true',
+    SUPABASE_URL: proxy.url,
+    SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
+  }));
+  const body = { project_id: uniqueId(), version: 1, generation_id: 'g', files: { a: 'a' } };
+  const saved = await post(body);
+  expect(saved.json).toMatchObject({ status: 'pending', cloud_storage_enabled: true });
+  const url = `${daemon.url}/v1/projects/${body.project_id}/1`;
+  while ((await curl(url)).json.status !== 'verified') await sleep(20);
+  expect((await curl(url)).json.download_url).toContain('/storage/v1/object/sign/');
+  proxy.rule = () => ({ kind: 'stall' });
+  for (const answer of [await post(body), await curl(url)]) {
+    expect(answer.json).toMatchObject({ status: 'verified', download_url: null });
+  }
+}, 20_000);
 
 describe('with a token', () => {
   const TOKEN = 'a-token-that-nobody-guesses';

@@ -1,5 +1,5 @@
 /** What the web app or another host deleted is learnt, and removed here. */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import { makeUser, serviceClient, type TestUser, uniqueId } from '../support/cloud.ts';
@@ -122,7 +122,7 @@ test('a deletion whose transaction ended late is learnt too', async () => {
   // It began before the one that is known, and is seen only now.
   const { error } = await serviceClient()
     .from('storage_generations')
-    .update({ status: 'deleted', deleted_at: minutesAgo(5) })
+    .update({ status: 'deleted', deleted_at: minutesAgo(5), digest: late.digest })
     .match({ project_id: projectId, version: 2 });
   expect(error).toBeNull();
   expect(await storage.learnDeletions()).toBe(1);
@@ -148,3 +148,30 @@ async function deleteAsUser(user: TestUser, projectId: string, version: number):
   });
   expect(response.ok, await response.text()).toBe(true);
 }
+
+test('one deletion that cannot be carried out keeps no other from being learnt', async () => {
+  const problems: unknown[] = [];
+  const onProblem = (error: unknown) => problems.push(error);
+  const storage = await openTestStorage({ cloud: testCloud(BUCKET), onProblem });
+  const user = await makeUser();
+  const save = async () => {
+    const receipt = await storage.save({
+      projectId: uniqueId(),
+      ownerId: user.id,
+      files: { a: '1' },
+    });
+    await waitForStatus(storage, receipt, 'verified');
+    return receipt;
+  };
+  const [one, two] = [await save(), await save()];
+  const inTheWay = join(one.path, '../.deleted');
+  writeFileSync(inTheWay, 'in the way');
+  await deleteAsUser(user, one.projectId, 1);
+  await deleteAsUser(user, two.projectId, 1);
+  expect(await storage.learnDeletions()).toBe(1);
+  expect(problems).toHaveLength(1);
+  await expect(storage.get(two)).rejects.toMatchObject({ code: 'not_found' });
+  rmSync(inTheWay);
+  expect(await storage.learnDeletions()).toBe(1);
+  await expect(storage.get(one)).rejects.toMatchObject({ code: 'not_found' });
+});

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readdir, readFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
@@ -230,3 +230,14 @@ function asBuffers(files: Record<string, string | Uint8Array>): Record<string, B
     Object.entries(files).map(([path, content]) => [path, Buffer.from(content as string)]),
   );
 }
+
+test('a copy that was handed out stays, whoever gets the same by another name', async () => {
+  const { ref, reader } = await savedElsewhere();
+  const { generationId: _, ...unnamed } = ref;
+  const [one, two] = await Promise.all([reader.get(ref), reader.get(unnamed)]);
+  expect(one.path).toBe(two.path);
+  const { ino } = statSync(one.path);
+  await reader.get(unnamed);
+  expect(statSync(one.path).ino).toBe(ino);
+  expect(readTree(one.sourcePath)).toEqual(asBuffers(FILES));
+});

@@ -1,5 +1,5 @@
 /** What the Python system left on disk is read where it lies. */
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -91,4 +91,18 @@ test('a flat project that appears while the storage is open is found', async () 
   await expect(storage.get({ projectId: 'late', version: 2 })).rejects.toMatchObject({
     code: 'not_found',
   });
+});
+
+test('a flat project keeps its own project.json, and no link leads out of it', async () => {
+  const storePath = await tempFolder();
+  await writeFiles(storePath, { 'old/main.py': 'print(1)', 'old/project.json': '{"name":"mine"}' });
+  await symlink('/etc', join(storePath, 'old/link'));
+  const storage = await openTestStorage({ storePath });
+  const owner = '3f0e1c52-93b5-4d0f-8f6a-0d3c3f5a1b11';
+  await storage.save({ projectId: 'old', ownerId: owner, files: { a: '2' } });
+  const found = await storage.get({ projectId: 'old', version: 1 });
+  expect(found.manifest.files).toEqual(['main.py', 'project.json']);
+  expect(readFileSync(join(storePath, 'old/project.json'), 'utf8')).toBe('{"name":"mine"}');
+  const again = await openTestStorage({ storePath });
+  expect((await again.listProjects()).items).toMatchObject([{ projectId: 'old', ownerId: owner }]);
 });

@@ -1,6 +1,6 @@
 /** What is left after a power loss, a killed process or a race, and what comes of it. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync, truncateSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { readFile, rename, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -197,7 +197,7 @@ test('an eTag that is no MD5 is no conflict: the bytes are read back', async () 
   onCatalog(storePath, (catalog) => {
     catalog.exec(`update generations set status = 'pending'`);
     catalog.exec(
-      `insert into jobs (project_id, version, kind, due_at) values ('${receipt.projectId}', 1, 'reserve', 0)`,
+      `insert into jobs (project_id, version, kind, since, due_at) values ('${receipt.projectId}', 1, 'reserve', 0, 0)`,
     );
   });
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
@@ -243,6 +243,65 @@ test('the store is no part of a folder that is reached through a link', async ()
 });
 
 /** Every file of the tree is there and empty: what ext4 leaves of a file that was not synced. */
+test('a replacement that could not be noted at a start is noted at the next', async () => {
+  const storePath = await tempFolder();
+  const ref = { projectId: 'p', version: 1, generationId: 'g' };
+  const before = await openTestStorage({ storePath, background: false });
+  const old = await before.save({ ...ref, files: { a: 'old' } });
+  await before.close({ drainMs: 0 });
+  const elsewhere = await openTestStorage({ background: false });
+  const other = await elsewhere.save({ ...ref, files: { a: 'new' } });
+  // As a process leaves it that was killed between the swap and the row.
+  const own = join(storePath, '.codebegen-storage');
+  mkdirSync(join(own, 'staging/dead'), { recursive: true });
+  mkdirSync(join(own, 'replacing'), { recursive: true });
+  await rename(old.path, join(own, 'staging/dead/trash'));
+  cpSync(other.path, old.path, { recursive: true });
+  const journal = { ref, staged: 'dead/staged', trash: 'dead/trash' };
+  writeFileSync(join(own, 'replacing/one.json'), JSON.stringify(journal));
+  const rows = new DatabaseSync(join(own, 'catalog.sqlite'));
+  rows.exec("update generations set instance_id = 'dead', status = 'verified'; delete from jobs");
+  // The catalog takes no such change now.
+  rows.exec(`create trigger full before update of digest on generations
+    begin select raise(abort, 'not now'); end`);
+  const problems: unknown[] = [];
+  const onProblem = (error: unknown) => problems.push(error);
+  const options = { storePath, background: false, onProblem };
+  const failing = await openTestStorage(options).catch((error: unknown) => {
+    problems.push(error);
+    return null;
+  });
+  await failing?.close({ drainMs: 0 });
+  expect(problems).not.toEqual([]);
+  rows.exec('drop trigger full');
+  rows.close();
+  const after = await openTestStorage({ storePath, background: false });
+  expect((await after.show(ref)).digest).toBe(other.digest);
+  expect((await after.status()).outbox.owed).toBe(1);
+});
+
+test('what deflates very well is made again from its archive all the same', async () => {
+  const storePath = await tempFolder();
+  const before = await openTestStorage({ storePath, background: false });
+  const zeros = Buffer.alloc(80 * 1024 * 1024);
+  const receipt = await before.save({ projectId: 'p', files: { 'db.sqlite': zeros } });
+  await before.close({ drainMs: 0 });
+  truncateSync(join(receipt.path, 'source/db.sqlite'), 10);
+  onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
+  const after = await openTestStorage({ storePath, background: false });
+  const { sourcePath } = await after.get(receipt);
+  expect((await readFile(join(sourcePath, 'db.sqlite'))).equals(zeros)).toBe(true);
+});
+
+test('one project that cannot be read keeps the store from nothing', async () => {
+  const storePath = await tempFolder();
+  await symlink('loop', join(storePath, 'loop'));
+  const problems: unknown[] = [];
+  const storage = await openTestStorage({ storePath, onProblem: (error) => problems.push(error) });
+  expect(problems).toHaveLength(1);
+  expect(await storage.save({ projectId: 'p', files: { a: '1' } })).toMatchObject({ version: 1 });
+});
+
 function loseTree({ path }: Receipt): void {
   for (const file of Object.keys(FILES)) truncateSync(join(path, 'source', file), 0);
   truncateSync(join(path, 'manifest.json'), 0);

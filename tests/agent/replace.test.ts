@@ -1,4 +1,4 @@
-import { createReadStream, existsSync, readlinkSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
@@ -209,3 +209,30 @@ async function makeTar(flags: string, before = 'true') {
   expect(ran.code, ran.stderr).toBe(0);
   return { folder, tar: createReadStream(file) as AsyncIterable<Uint8Array> };
 }
+
+test('an archive that is packed again meanwhile is never that of what was replaced', async () => {
+  const storage = await openTestStorage();
+  const ref = { projectId: 'p', version: 1, generationId: 'g' };
+  const many = (text: string) =>
+    Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`f${i}`, text.repeat(200) + i]));
+  let receipt = await storage.save({ ...ref, files: many('x') });
+  for (let round = 0; round < 40; round++) {
+    // As upkeep retires it.
+    rmSync(join(receipt.path, 'archive.tar.gz'), { force: true });
+    const replacing = storage.save({ ...ref, files: many(`${round} `), replace: true });
+    const archives = Array.from({ length: 3 }, () => storage.archive(ref));
+    receipt = await replacing;
+    await Promise.all(archives);
+    const facts = JSON.parse(readFileSync(join(receipt.path, 'archive.json'), 'utf8'));
+    expect(facts.sha256).toBe((await storage.show(ref)).sha256);
+  }
+});
+
+test('the longest ids can be replaced', async () => {
+  const storage = await openTestStorage();
+  const ref = { projectId: 'p'.repeat(128), version: 1, generationId: 'g'.repeat(128) };
+  await storage.save({ ...ref, files: { a: '1' } });
+  expect(await storage.save({ ...ref, files: { a: '2' }, replace: true })).toMatchObject({
+    created: true,
+  });
+});

@@ -344,3 +344,38 @@ test('list pages newest first without gaps or repeats', async () => {
   } while (cursor !== null);
   expect(versions).toEqual([7, 6, 5, 4, 3, 2, 1]);
 });
+
+test('a writer whose stream broke off saves nothing, also where nobody heard of it', async () => {
+  const storage = await openTestStorage();
+  const writer = storage.writer({ projectId: 'p' });
+  await writer.write('whole.py', 'whole');
+  async function* broken() {
+    yield Buffer.from('half of the fi');
+    throw new Error('the model went away');
+  }
+  await expect(writer.write('main.py', broken())).rejects.toThrow();
+  await expect(writer.commit()).rejects.toThrow('the model went away');
+  expect((await storage.list('p')).items).toEqual([]);
+});
+
+test('a version that is damaged keeps no save from having the next', async () => {
+  const storePath = await tempFolder();
+  await writeFiles(storePath, { 'shop/generations/v1__a/source/x': 'no manifest' });
+  const storage = await openTestStorage({ storePath, onProblem: () => {} });
+  expect(await storage.save({ projectId: 'shop', files: { a: '1' } })).toMatchObject({
+    version: 2,
+  });
+  expect(await storage.save({ projectId: 'shop', files: { a: '2' } })).toMatchObject({
+    version: 3,
+  });
+  await expect(
+    storage.save({ projectId: 'shop', version: 1, files: { a: '1' } }),
+  ).rejects.toMatchObject({ code: 'corrupt' });
+});
+
+test('a first save that failed keeps the name of its project from nobody', async () => {
+  const storage = await openTestStorage();
+  await expect(storage.save({ projectId: 'shop', files: { '../a': '' } })).rejects.toThrow();
+  await expect(storage.saveFolder({ projectId: 'shop', folder: '/nowhere' })).rejects.toThrow();
+  expect(await storage.save({ projectId: 'Shop', files: { a: '' } })).toMatchObject({ version: 1 });
+});

@@ -193,3 +193,33 @@ function afterFirst(match: RegExp, fault: Fault) {
   return (method: string, path: string) =>
     match.test(`${method} ${path}`) && ++seen > 1 ? fault : null;
 }
+
+test('what was refused for good does not hold up what took its place', async () => {
+  const { storage, proxy } = await host();
+  proxy.rule = first(1, UPLOAD, { kind: 'answer', status: 413 });
+  const ref = { projectId: uniqueId(), version: 1, generationId: 'g' };
+  const arrived = new Promise<void>((resolve) => {
+    const { rule } = proxy;
+    proxy.rule = (method, path) => {
+      if (UPLOAD.test(`${method} ${path}`)) resolve();
+      return rule(method, path);
+    };
+  });
+  await storage.save({ ...ref, files: { a: 'too large for the plan' } });
+  await arrived;
+  await storage.save({ ...ref, files: { a: 'small' }, replace: true });
+  await waitForStatus(storage, ref, 'verified');
+  expect((await storage.status()).outbox).toMatchObject({ owed: 0, parked: 0 });
+});
+
+test('who asks to be left alone for a hundred years is asked again within the hour', async () => {
+  const { storage, proxy } = await host();
+  const headers = { 'retry-after': 'Fri, 01 Jan 2100 00:00:00 GMT' };
+  proxy.rule = first(1, UPLOAD, { kind: 'answer', status: 503, headers });
+  const receipt = await storage.save({ projectId: uniqueId(), files: SMALL });
+  while ((await storage.uploads()).items[0]?.failure == null) await sleep(10);
+  const { dueAt } = (await storage.uploads()).items[0]!;
+  expect(Date.parse(dueAt!) - Date.now()).toBeLessThanOrEqual(3_600_000);
+  await storage.retryParked();
+  await waitForStatus(storage, receipt, 'verified');
+});

@@ -1,0 +1,30 @@
+import { formatRef, type Ref, StorageError } from './contract.ts';
+import type { Holds } from './holds.ts';
+import type { Catalog } from './outbox/catalog.ts';
+import type { ArchiveFacts } from './store/hash.ts';
+import type { Store } from './store/store.ts';
+
+/**
+ * The archive of a generation, as a file to read at once; packed again from its tree where it was
+ * retired. The generation is held meanwhile, so that no replacement comes between.
+ *
+ * @throws StorageError `not_found`, `corrupt` where the tree is not what its manifest says,
+ *   `unavailable` where somebody else works on it for too long
+ */
+export async function archiveOf(
+  { store, holds, catalog }: Readonly<{ store: Store; holds: Holds; catalog: Catalog }>,
+  ref: Ref,
+): Promise<ArchiveFacts & { path: string }> {
+  const kept = await store.findArchive(ref);
+  if (kept !== null) return kept;
+  const giveBack = await holds.hold(ref);
+  if (giveBack === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
+  try {
+    const archive = (await store.findArchive(ref)) ?? (await store.repack(ref));
+    // So that it is retired again, some time after.
+    catalog.setArchiveKept(ref, true);
+    return archive;
+  } finally {
+    giveBack();
+  }
+}
