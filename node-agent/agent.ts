@@ -5,6 +5,8 @@ import { connect } from './cloud/connection.ts';
 import { CloudObjects } from './cloud/objects.ts';
 import { CloudRecords, type CloudTombstone } from './cloud/records.ts';
 import {
+  diffFiles,
+  type FilesDiff,
   formatRef,
   isInCloud,
   MAX_VERSION,
@@ -17,6 +19,7 @@ import {
   URL_EXPIRY,
 } from './contract.ts';
 import { Holds } from './holds.ts';
+import { listFiles } from './list-files.ts';
 import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
 import { Jobs } from './outbox/jobs.ts';
@@ -315,6 +318,18 @@ export class Storage {
       from,
       stale,
     };
+  }
+
+  /**
+   * Compares the files of two versions, from wherever they are got.
+   *
+   * @throws StorageError as {@link get}
+   */
+  async diff(projectId: string, from: number, to: number): Promise<FilesDiff> {
+    const [before, after] = await Promise.all(
+      [from, to].map(async (version) => listFiles(await this.get({ projectId, version }))),
+    );
+    return diffFiles(before!, after!);
   }
 
   /** @throws StorageError `not_found` */

@@ -9,6 +9,14 @@ export {
   type Status,
   StorageError,
 } from './contract.ts';
+export type { Description } from './describe.ts';
+export {
+  type Enrichment,
+  enrichGenerationResponse,
+  getDownloadUrlForGeneration,
+  getStorageInfo,
+  saveGenerationWithCloud,
+} from './integration.ts';
 export { openStorage } from './open.ts';
 export type { FileContent, SaveDetails, SaveFolderInput, SaveInput } from './save-input.ts';
 export type {
@@ -16,6 +24,7 @@ export type {
   DownloadUrl,
   ListPage,
   LocalGeneration,
+  OwedUpload,
   ProjectSummary,
   Receipt,
   RefInput,

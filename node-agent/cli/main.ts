@@ -1,13 +1,18 @@
 import { Command, CommanderError } from 'commander';
 import { ERROR_CODES, StorageError } from '../contract.ts';
+import { addActivate } from './activate.ts';
+import { addCleanup } from './cleanup.ts';
 import { CommandContext } from './context.ts';
 import { addDelete } from './delete.ts';
+import { addDiff } from './diff.ts';
 import { addGet } from './get.ts';
 import { addList } from './list.ts';
+import { addOwner } from './owner.ts';
 import { addSave } from './save.ts';
 import { addShow } from './show.ts';
 import { addStart } from './start.ts';
 import { addStatus } from './status.ts';
+import { addUploads } from './uploads.ts';
 import { addUrl } from './url.ts';
 import { readVersion } from './version.ts';
 
@@ -31,7 +36,21 @@ export async function main(args: string[]): Promise<number> {
     .hook('preAction', (_, action) => {
       context.json = Boolean(action.optsWithGlobals().json);
     });
-  const commands = [addStart, addSave, addGet, addUrl, addList, addShow, addDelete, addStatus];
+  const commands = [
+    addStart,
+    addSave,
+    addGet,
+    addUrl,
+    addList,
+    addShow,
+    addDiff,
+    addActivate,
+    addDelete,
+    addOwner,
+    addStatus,
+    addUploads,
+    addCleanup,
+  ];
   for (const add of commands) {
     add(program, context);
   }

@@ -7,6 +7,7 @@ type SaveOptions = {
   version?: number;
   generation?: string;
   owner?: string;
+  replace?: boolean;
 };
 
 export function addSave(program: Command, context: CommandContext): void {
@@ -18,6 +19,7 @@ export function addSave(program: Command, context: CommandContext): void {
     .option('--version <n>', 'version; the next free one where left out', parseVersionArgument)
     .option('--generation <id>', 'generation id; a new one where left out', parseIdArgument)
     .option('--owner <uuid>', 'the user whose project it is')
+    .option('--replace', 'put it in the place of other content under the same name')
     .addHelpText(
       'after',
       `
@@ -34,6 +36,7 @@ Examples:
             ...(options.version === undefined ? {} : { version: options.version }),
             ...(options.generation === undefined ? {} : { generationId: options.generation }),
             ...(options.owner === undefined ? {} : { ownerId: options.owner }),
+            replace: options.replace === true,
           });
           context.show(receipt, () => [
             `${receipt.projectId} v${receipt.version} ${receipt.generationId}: ${

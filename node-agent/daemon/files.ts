@@ -6,15 +6,13 @@ import { Readable } from 'node:stream';
 import type { Handler } from 'hono';
 import type { Storage } from '../agent.ts';
 import { formatRef, pathProblem, StorageError } from '../contract.ts';
+import { listFiles as listFilesOf } from '../list-files.ts';
 import { readRef } from './input.ts';
 
 /** `GET /v1/projects/:project/:version/files`: by path. */
 export function listFiles(storage: Storage): Handler {
   return async (c) => {
-    const { manifest } = await storage.get(readRef(c));
-    // One of the Python system has names alone.
-    const unknown = { size: null, sha256: null, mode: null };
-    const items = manifest.entries ?? manifest.files.map((path) => ({ path, ...unknown }));
+    const items = await listFilesOf(await storage.get(readRef(c)));
     return c.json({ items, next_cursor: null });
   };
 }

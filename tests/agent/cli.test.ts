@@ -52,6 +52,51 @@ describe('a command', () => {
     expect((await cli('get', 'shop', '1')).code).toBe(4);
   });
 
+  test('diff, activate, owner, uploads and cleanup', async () => {
+    const { env, source } = await workplace();
+    const cli = (...args: string[]) => runCli(args, env);
+    const json = async (...args: string[]) => JSON.parse((await cli(...args, '--json')).stdout);
+    await cli('save', source, '--project', 'shop');
+    await writeFiles(source, { 'new.txt': 'new', 'app/main.py': 'other' });
+    await cli('save', source, '--project', 'shop');
+
+    const diff = await cli('diff', 'shop', '1', '2');
+    expect(diff.stdout.split('\n')).toEqual(expect.arrayContaining(['A new.txt', 'M app/main.py']));
+    expect(await json('diff', 'shop', '2', '1')).toMatchObject({
+      from: 2,
+      to: 1,
+      removed: [{ path: 'new.txt', size: 3 }],
+    });
+    expect((await cli('diff', 'shop', '1', '3')).code).toBe(4);
+
+    expect((await cli('activate', 'shop', '2')).stdout).toBe('shop v2 is active\n');
+    expect((await cli('activate', 'shop', '9')).code).toBe(4);
+
+    const owner = '3f0e1c52-93b5-4d0f-8f6a-0d3c3f5a1b11';
+    expect((await cli('owner', 'shop', owner)).stdout).toBe(`shop is now of ${owner}\n`);
+    expect(await json('owner', 'shop', owner)).toMatchObject({ changed: false, owner_id: owner });
+    const other = await cli('owner', 'shop', owner.replace('3f', '4f'));
+    expect([other.code, other.stderr]).toEqual([1, expect.stringContaining('it has an owner')]);
+    expect((await cli('owner', 'nothing', owner)).code).toBe(4);
+    expect((await cli('owner', 'shop', 'ada')).code).toBe(1);
+    expect((await cli('list')).stdout).toContain(owner);
+
+    expect((await cli('uploads')).stdout).toMatch(/^PROJECT .*\nshop +v1 +reserve /);
+    const page = await json('uploads', '--limit', '1');
+    expect(page).toMatchObject({ items: [{ project_id: 'shop', version: 1, parked: false }] });
+    expect(await json('uploads', '--cursor', String(page.next_cursor))).toMatchObject({
+      items: [{ version: 2 }],
+      next_cursor: null,
+    });
+    expect((await cli('uploads', 'retry')).stdout).toBe('0 that were parked are tried again\n');
+    expect((await cli('uploads', 'rety')).code).toBe(2);
+    expect(await json('cleanup')).toEqual({ evicted: 0, bytes: 0 });
+
+    const args = ['save', source, '--project', 'shop', '--version', '1'];
+    expect((await cli(...args)).code).toBe(1);
+    expect((await cli(...args, '--replace')).code).toBe(0);
+  });
+
   test('save with the cloud on uploads before it ends, and url signs', async () => {
     const { env, source } = await workplace();
     const cloud = {

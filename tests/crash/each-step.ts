@@ -1,11 +1,11 @@
-/** In the short form some scenarios take every third step; `CRASH_LONG=1` takes every step of all. */
+/** In the short form scenarios take every second to fifth step; `CRASH_LONG=1` takes every one. */
 export const isLong = process.env.CRASH_LONG === '1';
 
 /**
  * Does the work for each step, two at once: while one process starts, what another left is looked
  * at.
  *
- * @param every in the short form every step, or every so many
+ * @param every how many steps apart in the short form
  */
 export async function eachStep(
   count: number,

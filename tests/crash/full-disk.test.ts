@@ -11,10 +11,10 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 1],
-  ['first save', 3],
-  ['write', 3],
-  ['replace', 3],
+  ['save', 2],
+  ['first save', 5],
+  ['write', 5],
+  ['replace', 5],
 ])(
   '%s: on a full disk it fails with disk_full, and works again once there is room',
   async (scenario, every) => {
