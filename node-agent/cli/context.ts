@@ -10,6 +10,8 @@ import { toWire } from '../wire.ts';
 export class CommandContext {
   /** Set by `--json`: data is one object on stdout, a failure the problem object. */
   json = false;
+  /** What the command ends with, where it says so itself. */
+  exitCode = 0;
 
   /** Data, for people or for pipes. */
   print(text: string): void {
@@ -46,8 +48,12 @@ export class CommandContext {
 
   /** What the environment says, and a file `.env` in the folder where the command runs. */
   readConfig(): Config {
+    return readConfig(this.readEnvironment());
+  }
+
+  readEnvironment(): Record<string, string | undefined> {
     if (existsSync('.env')) process.loadEnvFile('.env');
-    return readConfig(process.env);
+    return process.env;
   }
 
   /**

@@ -5,6 +5,7 @@ import { addCleanup } from './cleanup.ts';
 import { CommandContext } from './context.ts';
 import { addDelete } from './delete.ts';
 import { addDiff } from './diff.ts';
+import { addDoctor } from './doctor.ts';
 import { addGet } from './get.ts';
 import { addList } from './list.ts';
 import { addOwner } from './owner.ts';
@@ -50,6 +51,7 @@ export async function main(args: string[]): Promise<number> {
     addStatus,
     addUploads,
     addCleanup,
+    addDoctor,
   ];
   for (const add of commands) {
     add(program, context);
@@ -60,7 +62,7 @@ export async function main(args: string[]): Promise<number> {
   }
   try {
     await program.parseAsync(args, { from: 'user' });
-    return 0;
+    return context.exitCode;
   } catch (error) {
     return exitCodeOf(error, context, args);
   }

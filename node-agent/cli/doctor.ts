@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+import { diagnose } from '../doctor/doctor.ts';
+import type { CommandContext } from './context.ts';
+
+const MARKS = { pass: '✓', warn: '!', fail: '✗' };
+
+export function addDoctor(program: Command, context: CommandContext): void {
+  program
+    .command('doctor')
+    .description('check the installation: configuration, folders, and the whole way to the cloud')
+    .addHelpText(
+      'after',
+      `
+Exits with 1 where a check fails. It leaves nothing behind.
+
+Examples:
+  $ codebegen-storage doctor
+  $ codebegen-storage doctor --json`,
+    )
+    .action(async () => {
+      const diagnosis = await diagnose(context.readEnvironment());
+      context.show(diagnosis, () =>
+        diagnosis.checks.flatMap(({ name, status, why, whatToDo }) => [
+          `${MARKS[status]} ${name.padEnd(13)} ${why}`,
+          ...(whatToDo === null ? [] : [`  ${' '.repeat(13)} → ${whatToDo}`]),
+        ]),
+      );
+      if (!diagnosis.ok) context.exitCode = 1;
+    });
+}

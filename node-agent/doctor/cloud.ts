@@ -1,0 +1,211 @@
+/** Whether the Supabase project is there, ours, and set up. */
+import { randomUUID } from 'node:crypto';
+import { createClient, type SupabaseClient } from '@supabase/supabase-js';
+import type { CloudSettings } from '../cloud/connection.ts';
+import { ARCHIVE_TYPE } from '../contract.ts';
+import { type Check, check, fail, type Outcome, pass, warn } from './check.ts';
+
+const TIMEOUT_MS = 10_000;
+/** A clock that is off by more makes signed URLs end too soon or too late; by much more, tokens. */
+const SKEW_WARN_MS = 30_000;
+const SKEW_FAIL_MS = 300_000;
+/** What one request carries at most; buckets must take that. */
+const CHUNK_BYTES = 6 * 1024 * 1024;
+const KEY_PAGE = 'the API settings of the dashboard';
+
+/** Everything about the cloud, in the order in which one thing needs the other. */
+export async function checkCloud(settings: CloudSettings): Promise<Check[]> {
+  const client = createClient(settings.url, settings.key, {
+    auth: { persistSession: false, autoRefreshToken: false },
+    global: { fetch: fetchInTime },
+  });
+  const reached = await check('project', () => checkProject(settings));
+  const done = [reached];
+  const next = async (name: string, look: () => Promise<Outcome>) => {
+    const isBlocked = done.some(({ status, name }) => status === 'fail' && BLOCKING.has(name));
+    const blocked = warn('not tried, for what failed before', 'Mend that first');
+    done.push(await check(name, isBlocked ? async () => blocked : look));
+  };
+  await next('clock', () => checkClock(settings));
+  await next('key', () => checkKey(settings, client));
+  await next('migrations', () => checkMigrations(client));
+  await next('bucket', () => checkBucket(settings, client));
+  await next('function', () => checkFunction(settings));
+  await next('round trip', () => checkRoundTrip(settings, client));
+  return done;
+}
+
+const BLOCKING = new Set(['project', 'key']);
+
+async function checkProject({ url }: CloudSettings): Promise<Outcome> {
+  try {
+    const { status } = await fetchInTime(`${url}/storage/v1/status`);
+    if (status < 500) return pass(`${url} answers`);
+    return fail(
+      `${url} answers ${status}`,
+      'Look at the project in the dashboard: it may be paused',
+    );
+  } catch (error) {
+    const { code, message } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
+    return fail(
+      `${url} is out of reach: ${code ?? message}`,
+      'Check SUPABASE_URL, and this host’s network and proxy',
+    );
+  }
+}
+
+async function checkClock({ url }: CloudSettings): Promise<Outcome> {
+  const answer = await fetchInTime(`${url}/storage/v1/status`);
+  const date = Date.parse(answer.headers.get('date') ?? '');
+  if (Number.isNaN(date)) return pass('the project does not say what time it is');
+  const skew = Math.abs(Date.now() - date);
+  const why = `this clock and the project's differ by ${Math.round(skew / 1000)} s`;
+  if (skew < SKEW_WARN_MS) return pass(why);
+  return (skew < SKEW_FAIL_MS ? warn : fail)(why, 'Set this host’s clock, by NTP for example');
+}
+
+async function checkKey({ key }: CloudSettings, client: SupabaseClient): Promise<Outcome> {
+  const getSecret = `Take the secret key (sb_secret_…), or the service role's, from ${KEY_PAGE}`;
+  if (key.startsWith('sb_publishable_')) return fail('it is a publishable key', getSecret);
+  const role = roleOf(key);
+  if (role !== null && role !== 'service_role') return fail(`it is a key of "${role}"`, getSecret);
+  // What the service role may, and nobody else.
+  const { error, status } = await client.storage.listBuckets().then(({ error }) => ({
+    error,
+    status: Number((error as { statusCode?: string } | null)?.statusCode ?? 0),
+  }));
+  if (error === null) return pass('it is taken, as a secret key');
+  return fail(`it is refused (${status || error.name})`, getSecret);
+}
+
+/** The role of a legacy key; `null` for the new ones, which are no JWTs. */
+function roleOf(key: string): string | null {
+  try {
+    const [, claims = ''] = key.split('.');
+    return (
+      (JSON.parse(Buffer.from(claims, 'base64url').toString()) as { role?: string }).role ?? null
+    );
+  } catch {
+    return null;
+  }
+}
+
+async function checkMigrations(client: SupabaseClient): Promise<Outcome> {
+  const push = 'Run: npx supabase db push';
+  const { error } = await client.rpc('storage_list_tombstones', { p_limit: 1 });
+  if (error === null) return pass('they are applied');
+  if (error.code === 'PGRST202' || error.code === '42883')
+    return fail('they are not applied', push);
+  if (error.code === '42501') return fail('the key may not call them', 'Use the secret key');
+  return fail(`the database answered ${error.code || 'nothing'}`, push);
+}
+
+async function checkBucket({ bucket }: CloudSettings, client: SupabaseClient): Promise<Outcome> {
+  const { data, error } = await client.storage.getBucket(bucket);
+  if (error !== null) {
+    return warn(
+      `there is no bucket "${bucket}" yet`,
+      'Nothing: the first upload makes it, private',
+    );
+  }
+  if (data.public) {
+    return fail(
+      `"${bucket}" is public: everybody reads everything`,
+      'Make it private in the dashboard, now',
+    );
+  }
+  const types = data.allowed_mime_types ?? null;
+  if (
+    types !== null &&
+    ![ARCHIVE_TYPE, 'application/*', '*/*'].some((type) => types.includes(type))
+  ) {
+    return fail(`"${bucket}" refuses ${ARCHIVE_TYPE}`, 'Allow that type in its settings');
+  }
+  const limit = data.file_size_limit ?? null;
+  if (limit !== null && limit < CHUNK_BYTES) {
+    return warn(
+      `"${bucket}" takes ${limit} bytes at most`,
+      'Raise its limit, or larger generations are parked',
+    );
+  }
+  return pass(`"${bucket}" is there, and private`);
+}
+
+async function checkFunction({ url }: CloudSettings): Promise<Outcome> {
+  const deploy = 'Run: npx supabase functions deploy generations --use-api';
+  const base = `${url}/functions/v1/generations`;
+  const health = await fetchInTime(`${base}/health`);
+  const body = (await health.json().catch(() => null)) as { status?: string } | null;
+  if (body?.status !== 'ok') return fail(`it answers ${health.status}`, deploy);
+  const refused = await fetchInTime(`${base}/projects`);
+  const problem = (await refused.json().catch(() => null)) as { code?: string } | null;
+  if (refused.status === 401 && problem?.code === 'unauthenticated') {
+    return pass('it is deployed, and refuses who has no token');
+  }
+  return fail(
+    `it answers ${refused.status} to who has no token`,
+    `${deploy}, with verify_jwt = false`,
+  );
+}
+
+/** What an upload and a download do, with a scratch object: nothing is left of it. */
+async function checkRoundTrip({ bucket }: CloudSettings, client: SupabaseClient): Promise<Outcome> {
+  if ((await client.storage.getBucket(bucket)).error !== null) {
+    return warn('not tried: there is no bucket yet', 'Save something, and run it again');
+  }
+  const folder = `.doctor-${randomUUID()}`;
+  const key = `${folder}/scratch.gz`;
+  const bytes = Buffer.from(`doctor ${randomUUID()}`);
+  const storage = client.storage.from(bucket);
+  const steps: [string, () => Promise<boolean>][] = [
+    ['find nothing where nothing is', async () => (await storage.info(key)).error !== null],
+    [
+      'put',
+      async () => (await storage.upload(key, bytes, { contentType: ARCHIVE_TYPE })).error === null,
+    ],
+    ['stat', async () => (await storage.info(key)).data?.size === bytes.length],
+    ['refuse to put twice', async () => (await storage.upload(key, 'other')).error !== null],
+    ['list', async () => (await storage.list(folder)).data?.[0]?.name === 'scratch.gz'],
+    ['sign and get', async () => equals(await getSigned(storage, key), bytes)],
+    [
+      'get a range',
+      async () => equals(await getSigned(storage, key, 'bytes=0-5'), bytes.subarray(0, 6)),
+    ],
+    ['remove', async () => (await storage.remove([key])).error === null],
+    ['find nothing again', async () => (await storage.info(key)).error !== null],
+  ];
+  try {
+    for (const [name, step] of steps) {
+      if (!(await step())) {
+        return fail(
+          `storage cannot ${name}`,
+          'Look at the storage logs of the project in the dashboard',
+        );
+      }
+    }
+  } finally {
+    await storage.remove([key]).catch(() => {});
+  }
+  return pass(steps.map(([name]) => name).join(', '));
+}
+
+async function getSigned(
+  storage: ReturnType<SupabaseClient['storage']['from']>,
+  key: string,
+  range?: string,
+): Promise<Buffer> {
+  const { data } = await storage.createSignedUrl(key, 60);
+  const headers = new Headers(range === undefined ? [] : [['range', range]]);
+  const answer = await fetchInTime(data?.signedUrl ?? '', { headers });
+  return Buffer.from(await answer.arrayBuffer());
+}
+
+function equals(one: Buffer, other: Buffer): boolean {
+  return one.equals(other);
+}
+
+const fetchInTime: typeof fetch = (input, init) => {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
+  return fetch(input, { ...init, signal });
+};

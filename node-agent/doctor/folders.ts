@@ -1,0 +1,73 @@
+/** Whether the folders of this host are fit to keep generations. */
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fail, type Outcome, pass, warn } from './check.ts';
+
+/** Less than this is soon full. */
+const LITTLE_BYTES = 1e9;
+const LITTLE_SHARE = 0.05;
+/** Linux' numbers of file systems that are reached over a network: NFS, SMB, SMB2, CIFS, FUSE. */
+const REMOTE = new Set([0x6969, 0x517b, 0xfe534d42, 0xff534d42, 0x65735546]);
+
+/** Whether a folder can be made, written, synced and renamed in, and has room. */
+export async function checkFolder(path: string, variable: string): Promise<Outcome> {
+  const scratch = join(path, `.doctor-${randomUUID()}`);
+  let made: string | undefined;
+  try {
+    made = await mkdir(path, { recursive: true });
+    const file = await open(scratch, 'wx');
+    await file.writeFile('doctor');
+    await file.sync();
+    await file.close();
+    await rename(scratch, `${scratch}-2`);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return fail(
+      `"${path}" cannot be written: ${code}`,
+      `Let this user write there, or set ${variable}`,
+    );
+  } finally {
+    await rm(scratch, { force: true }).catch(() => {});
+    await rm(`${scratch}-2`, { force: true }).catch(() => {});
+  }
+  const room = await checkRoom(path, variable);
+  // A name that was mistyped is no folder afterwards.
+  if (made !== undefined) await rmdir(path).catch(() => {});
+  return room;
+}
+
+async function checkRoom(path: string, variable: string): Promise<Outcome> {
+  const { type, bavail, blocks, bsize } = await statfs(path);
+  if (REMOTE.has(type)) {
+    return warn(
+      `"${path}" lies on a file system of the network`,
+      `Set ${variable} to a local disk: locks and fsync are not what they are there`,
+    );
+  }
+  const free = bavail * bsize;
+  const room = `${(free / 1e9).toFixed(1)} GB free`;
+  if (free < LITTLE_BYTES || bavail / blocks < LITTLE_SHARE) {
+    return warn(`"${path}" has only ${room}`, 'Make room: a save on a full disk fails');
+  }
+  return pass(`"${path}" can be written, ${room}`);
+}
+
+/** Whether what is staged can be renamed into place: the store is on one file system. */
+export async function checkOneFileSystem(storePath: string): Promise<Outcome> {
+  const own = join(storePath, '.codebegen-storage');
+  const devices = await Promise.all(
+    [storePath, own].map((path) =>
+      stat(path).then(
+        ({ dev }) => dev,
+        () => null,
+      ),
+    ),
+  );
+  if (devices[1] === null || devices[0] === devices[1])
+    return pass('the store is on one file system');
+  return fail(
+    `"${own}" is on another file system than "${storePath}"`,
+    'Mount both as one: what is saved is renamed from the one into the other',
+  );
+}

@@ -1,0 +1,198 @@
+/** `doctor`: each thing that can be wrong is found, and told what to do about. */
+import { existsSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { expect, inject, test } from 'vitest';
+import { type Diagnosis, diagnose } from '../../node-agent/doctor/doctor.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { type Fault, startFaultProxy } from '../support/fault-proxy.ts';
+import { runCli } from '../support/run.ts';
+import { tempFolder } from '../support/temp.ts';
+import { listTree } from '../support/tree.ts';
+
+async function environment(more: Record<string, string> = {}) {
+  const stack = inject('stack');
+  return {
+    USE_CLOUD_STORAGE: 'true',
+    SUPABASE_URL: stack.SUPABASE_URL,
+    SUPABASE_SERVICE_KEY: stack.SUPABASE_SERVICE_KEY,
+    SUPABASE_BUCKET: uniqueId('bucket'),
+    FILE_STORAGE_PATH: await tempFolder(),
+    CACHE_PATH: await tempFolder(),
+    ...more,
+  };
+}
+
+async function makeBucket(isPublic: boolean): Promise<string> {
+  const bucket = uniqueId('bucket');
+  expect(
+    (await serviceClient().storage.createBucket(bucket, { public: isPublic })).error,
+  ).toBeNull();
+  return bucket;
+}
+
+const statuses = ({ checks }: Diagnosis) =>
+  Object.fromEntries(checks.map(({ name, status }) => [name, status]));
+
+test('a sound installation passes, and nothing is left of trying it', async () => {
+  const bucket = await makeBucket(false);
+  const env = await environment({ SUPABASE_BUCKET: bucket });
+  const ran = await runCli(['doctor', '--json'], env);
+  const diagnosis = JSON.parse(ran.stdout);
+  expect([ran.code, ran.stderr, diagnosis.ok], ran.stdout).toEqual([0, '', true]);
+  expect(statuses(diagnosis)).toEqual({
+    configuration: 'pass',
+    store: 'pass',
+    'file system': 'pass',
+    cache: 'pass',
+    project: 'pass',
+    clock: 'pass',
+    key: 'pass',
+    migrations: 'pass',
+    bucket: 'pass',
+    function: 'pass',
+    'round trip': 'pass',
+  });
+  expect((await serviceClient().storage.from(bucket).list()).data).toEqual([]);
+  expect([...listTree(env.FILE_STORAGE_PATH), ...listTree(env.CACHE_PATH)]).toEqual([]);
+  const shown = await runCli(['doctor'], env);
+  expect(shown.stdout).toMatch(/^✓ configuration +every variable can be used\n/);
+  expect(shown.stdout + ran.stdout).not.toContain(env.SUPABASE_SERVICE_KEY);
+});
+
+test('without a cloud the folders are all there is; one that was not there is not afterwards', async () => {
+  const path = join(await tempFolder(), 'not-there');
+  const env = { FILE_STORAGE_PATH: path, CACHE_PATH: await tempFolder() };
+  const diagnosis = await diagnose(env);
+  expect(statuses(diagnosis)).toMatchObject({ store: 'pass', cloud: 'pass' });
+  expect(existsSync(path)).toBe(false);
+});
+
+test.each<[string, () => Promise<Record<string, string>>, string, string, string]>([
+  [
+    'a variable that cannot be used',
+    async () => ({ AGENT_PORT: 'x' }),
+    'configuration',
+    'fail',
+    'AGENT_PORT',
+  ],
+  [
+    'a store that cannot be written',
+    async () => {
+      const file = join(await tempFolder(), 'file');
+      writeFileSync(file, '');
+      return { FILE_STORAGE_PATH: join(file, 'store') };
+    },
+    'store',
+    'fail',
+    'FILE_STORAGE_PATH',
+  ],
+  [
+    'a project that is not there',
+    async () => ({ SUPABASE_URL: await nowhere() }),
+    'project',
+    'fail',
+    'ECONNREFUSED',
+  ],
+  [
+    'the anon key',
+    async () => ({ SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_ANON_KEY }),
+    'key',
+    'fail',
+    '"anon"',
+  ],
+  [
+    'a publishable key',
+    async () => ({ SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_PUBLISHABLE_KEY }),
+    'key',
+    'fail',
+    'publishable',
+  ],
+  ['a key that is none', async () => ({ SUPABASE_SERVICE_KEY: 'a.b.c' }), 'key', 'fail', 'refused'],
+  ['no bucket yet', async () => ({}), 'bucket', 'warn', 'first upload'],
+  [
+    'a public bucket',
+    async () => ({ SUPABASE_BUCKET: await makeBucket(true) }),
+    'bucket',
+    'fail',
+    'public',
+  ],
+  [
+    'migrations that are missing',
+    () => behind(/storage_list_tombstones/, 404, { code: 'PGRST202' }),
+    'migrations',
+    'fail',
+    'db push',
+  ],
+  [
+    'a function that is missing',
+    () => behind(/functions/, 404, {}),
+    'function',
+    'fail',
+    'functions deploy',
+  ],
+  [
+    'a function that the platform guards itself',
+    () => behind(/generations\/projects/, 401, { message: 'Missing authorization header' }),
+    'function',
+    'fail',
+    'verify_jwt',
+  ],
+  [
+    'a clock that is off',
+    () =>
+      behind(/storage\/v1\/status/, 200, {}, { date: new Date(Date.now() + 90_000).toUTCString() }),
+    'clock',
+    'warn',
+    'NTP',
+  ],
+  [
+    'storage that does not keep its word',
+    () => behind(/object\/list/, 500, {}, {}, true),
+    'round trip',
+    'fail',
+    'cannot list',
+  ],
+])('%s is found', async (_, change, name, status, words) => {
+  const env = await environment(await change());
+  const diagnosis = await diagnose(env);
+  const found = diagnosis.checks.find((check) => check.name === name);
+  expect(found, JSON.stringify(diagnosis)).toMatchObject({ status });
+  expect(`${found!.why} ${found!.whatToDo}`).toContain(words);
+  expect(diagnosis.ok).toBe(status !== 'fail');
+  expect(JSON.stringify(diagnosis)).not.toContain(env.SUPABASE_SERVICE_KEY);
+});
+
+test('what fails is told by the exit code, and what hangs on it is not tried', async () => {
+  const env = await environment({ SUPABASE_URL: await nowhere() });
+  const ran = await runCli(['doctor'], env);
+  expect(ran.code).toBe(1);
+  expect(ran.stdout).toMatch(/✗ project +.*ECONNREFUSED\n +→ Check SUPABASE_URL/);
+  expect(ran.stdout).toMatch(/! round trip +not tried/);
+});
+
+/** A port on which nobody listens. */
+async function nowhere(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return `http://127.0.0.1:${port}`;
+}
+
+/** The stack with one thing in it that answers otherwise. */
+async function behind(
+  match: RegExp,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+  withBucket = false,
+): Promise<Record<string, string>> {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const fault: Fault = { kind: 'answer', status, body, headers };
+  proxy.rule = (_, path) => (match.test(path) ? fault : null);
+  return {
+    SUPABASE_URL: proxy.url,
+    ...(withBucket ? { SUPABASE_BUCKET: await makeBucket(false) } : {}),
+  };
+}
