@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { diagnose } from '../doctor/doctor.ts';
 import type { CommandContext } from './context.ts';
 
 const MARKS = { pass: '✓', warn: '!', fail: '✗' };
@@ -18,6 +17,7 @@ Examples:
   $ codebegen-storage doctor --json`,
     )
     .action(async () => {
+      const { diagnose } = await import('../doctor/doctor.ts');
       const diagnosis = await diagnose(context.readEnvironment());
       context.show(diagnosis, () =>
         diagnosis.checks.flatMap(({ name, status, why, whatToDo }) => [

@@ -1,7 +1,4 @@
 import type { Command } from 'commander';
-import { createLogger, logProblem } from '../daemon/log.ts';
-import { createMetrics } from '../daemon/metrics.ts';
-import { serve } from '../daemon/serve.ts';
 import type { CommandContext } from './context.ts';
 import { onStop } from './signals.ts';
 
@@ -16,6 +13,10 @@ Example:
   $ AGENT_PORT=8787 codebegen-storage start`,
     )
     .action(async () => {
+      // Other commands start without what only the daemon needs.
+      const { createLogger, logProblem } = await import('../daemon/log.ts');
+      const { createMetrics } = await import('../daemon/metrics.ts');
+      const { serve } = await import('../daemon/serve.ts');
       const stopped = Promise.withResolvers<'SIGINT' | 'SIGTERM'>();
       const ended = Promise.withResolvers<number>();
       onStop((signal) => {

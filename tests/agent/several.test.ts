@@ -9,7 +9,7 @@ import { openTestStorage } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 
 /** Of each command, at once. */
-const COUNT = 8;
+const COUNT = 6;
 
 test('every job is done once, every version given once, and no lock is heard of', async () => {
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);

@@ -11,10 +11,10 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 2],
-  ['first save', 5],
-  ['write', 5],
-  ['replace', 5],
+  ['save', 4],
+  ['first save', 8],
+  ['write', 8],
+  ['replace', 8],
 ])(
   '%s: on a full disk it fails with disk_full, and works again once there is room',
   async (scenario, every) => {

@@ -27,10 +27,10 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 2],
-  ['first save', 5],
-  ['write', 5],
-  ['replace', 4],
+  ['save', 3],
+  ['first save', 7],
+  ['write', 7],
+  ['replace', 5],
   ['delete', 3],
 ])(
   '%s: killed before every step, nothing with a receipt is lost and nothing is torn',

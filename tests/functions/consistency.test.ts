@@ -67,7 +67,7 @@ test('deletions that fail anywhere leave nothing listed that is gone, and nothin
       const left = await serviceClient().storage.from(BUCKET).list(`${projectId}/generations`);
       expect(left.data).toEqual([]);
     }),
-    { numRuns: 15 },
+    { numRuns: 8 },
   );
 });
 

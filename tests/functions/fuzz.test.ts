@@ -7,7 +7,7 @@ import { putGeneration } from '../support/generation.ts';
 import { getDocument, type Operation, operationsOf, type Schema } from '../support/openapi.ts';
 import { makeTarGz } from '../support/tar.ts';
 
-const RUNS = 140;
+const RUNS = 126;
 const CALLS_A_RUN = 16;
 
 const HOSTILE = [
