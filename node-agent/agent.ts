@@ -300,7 +300,8 @@ export class Storage {
     const row = await this.#findKnown(want);
     if (row !== null) {
       const ref = refOf(row);
-      if (!matches(ref, want) || row.state !== 'stored') throw notFound(want);
+      if (!matches(ref, want)) return this.#getOther(want);
+      if (row.state !== 'stored') throw notFound(want);
       const found = this.#store.find(ref);
       if (found !== null) {
         this.#options.onEvent({ kind: 'get', from: 'store' });
@@ -318,6 +319,75 @@ export class Storage {
       from,
       stale,
     };
+  }
+
+  /** The Python system let two generations have one version: the catalog knows one, the disk both. */
+  #getOther({ projectId, version, generationId }: RefInput): LocalGeneration {
+    const ref = { projectId, version, generationId: generationId! };
+    const found = this.#store.buriedAt(ref) === null ? this.#store.find(ref) : null;
+    if (found === null) throw notFound(ref);
+    return { ...ref, ...found, from: 'store', stale: false };
+  }
+
+  /**
+   * Gives a generation that the Python system left hashes and an archive, and owes it to the cloud.
+   * Its files stay as they are.
+   *
+   * @returns whether there was anything to do
+   * @throws StorageError `not_found`, `conflict` where another generation has the version,
+   *   `corrupt` for a file that is missing, `invalid_input` that names a path
+   */
+  async adopt(ref: Ref): Promise<boolean> {
+    const row = await this.#findKnown(ref);
+    if (row === null || row.state !== 'stored') throw notFound(ref);
+    checkHolder(row, ref);
+    if (row.digest !== null) return false;
+    const giveBack = await this.#holds.hold(ref);
+    if (giveBack === null) throw notFound(ref);
+    try {
+      await this.#store.adopt(ref);
+      await takeUp(this.#parts, ref);
+    } finally {
+      giveBack();
+    }
+    this.#wake();
+    return true;
+  }
+
+  /**
+   * Takes in a generation that the Python system archived, where it is not there already.
+   *
+   * @param archive its tar.gz
+   * @throws StorageError `conflict`, `corrupt`, `invalid_input` that names an entry, `too_large`
+   */
+  async takeIn(ref: Ref, archive: string): Promise<void> {
+    const row = await this.#findKnown(ref);
+    if (row !== null) return checkHolder(row, ref);
+    await this.#store.unpackInto(ref, archive);
+    await takeUp(this.#parts, ref);
+  }
+
+  /**
+   * Reads an archive back from the cloud, all of it, and compares it with what was recorded.
+   *
+   * @throws StorageError `corrupt`, `not_found`, `unavailable`
+   */
+  async verifyInCloud(input: RefInput): Promise<void> {
+    const row = await this.#find(input);
+    if (this.#cloud === null) {
+      throw new StorageError(
+        'unavailable',
+        `Cannot verify ${formatRef(refOf(row))}: the cloud is off`,
+      );
+    }
+    const { objects, records } = this.#cloud;
+    const record = await records.find(row.project_id, row.version);
+    const sha256 = await objects.readBack(record?.object_key ?? keyOf(row));
+    if (sha256 === (record?.sha256 ?? row.sha256)) return;
+    throw new StorageError(
+      'corrupt',
+      `Cannot verify ${formatRef(refOf(row))}: the bucket holds other bytes than were recorded`,
+    );
   }
 
   /**
@@ -666,6 +736,15 @@ function parseExpiry(expiresIn: number | undefined): number {
   throw new StorageError(
     'invalid_input',
     `Cannot sign a URL for ${seconds} seconds: it is good for 1 to ${URL_EXPIRY.max}`,
+  );
+}
+
+/** @throws StorageError `conflict` where the version is another generation's */
+function checkHolder(row: GenerationRow, ref: Ref): void {
+  if (row.generation_id === ref.generationId) return;
+  throw new StorageError(
+    'conflict',
+    `Cannot migrate ${formatRef(ref)}: the version is held by generation "${row.generation_id}"`,
   );
 }
 

@@ -1,6 +1,7 @@
 /** What runs in a worker thread: the heavy work, which would stall the event loop. */
 import { type Unpacked, type UnpackInput, unpackArchive } from './archive/unpack.ts';
 import { type ErrorCode, type Limits, StorageError } from './contract.ts';
+import { adoptTree } from './store/adopt.ts';
 import { fromFileSystem } from './store/durable.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
@@ -38,6 +39,14 @@ export function repair(input: {
 
 export function repack(input: { folder: string; scratch: string }): Promise<Outcome<ArchiveFacts>> {
   return settle(async () => repackTree(input), `pack "${input.folder}"`);
+}
+
+export function adopt(input: {
+  folder: string;
+  scratch: string;
+  limits: Limits;
+}): Promise<Outcome<void>> {
+  return settle(() => adoptTree(input), `migrate "${input.folder}"`);
 }
 
 async function settle<T>(work: () => Promise<T>, doing: string): Promise<Outcome<T>> {

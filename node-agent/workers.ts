@@ -37,6 +37,10 @@ export class Workers {
     return this.#run('repack', input);
   }
 
+  adopt(input: { folder: string; scratch: string; limits: Limits }): Promise<void> {
+    return this.#run('adopt', input);
+  }
+
   async close(): Promise<void> {
     await this.#pool.destroy();
   }

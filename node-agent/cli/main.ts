@@ -8,6 +8,7 @@ import { addDiff } from './diff.ts';
 import { addDoctor } from './doctor.ts';
 import { addGet } from './get.ts';
 import { addList } from './list.ts';
+import { addMigrate } from './migrate.ts';
 import { addOwner } from './owner.ts';
 import { addSave } from './save.ts';
 import { addShow } from './show.ts';
@@ -51,6 +52,7 @@ export async function main(args: string[]): Promise<number> {
     addStatus,
     addUploads,
     addCleanup,
+    addMigrate,
     addDoctor,
   ];
   for (const add of commands) {

@@ -98,13 +98,18 @@ export class CloudObjects {
       throw new StorageError('not_found', `Cannot verify "${key}": it is not in the bucket`);
     }
     if (info.bytes === archive.bytes && info.etag === archive.md5) return;
-    if (info.bytes === archive.bytes && (await this.#readBack(key)) === archive.sha256) return;
+    if (info.bytes === archive.bytes && (await this.readBack(key)) === archive.sha256) return;
     throw new StorageError('corrupt', `Cannot verify "${key}": the bucket holds other bytes`, {
       retryable: true,
     });
   }
 
-  async #readBack(key: string): Promise<string> {
+  /**
+   * The sha256 of an object, all of whose bytes are read back.
+   *
+   * @throws StorageError `not_found`, `unavailable`
+   */
+  async readBack(key: string): Promise<string> {
     return (await this.#receive(key, null, 'read back')).sha256;
   }
 

@@ -26,6 +26,8 @@ export type SourceFile = Readonly<{ path: string; content: Uint8Array; mode: num
 /** Where the files of a save come from. It crosses to a worker thread. */
 export type Source =
   | Readonly<{ kind: 'files'; files: readonly SourceFile[] }>
+  /** Files of a folder by their paths, without those beside them; `null`: all of it. */
+  | Readonly<{ kind: 'listed'; folder: string; paths: readonly string[] | null }>
   /** A staging folder of ours whose `source/` is written already: it is finished in place. */
   | Readonly<{ kind: 'staged'; folder: string }>
   | Readonly<{
@@ -57,14 +59,7 @@ export type Inventory = Readonly<{
  * @throws StorageError `invalid_input` that names the path, `too_large`
  */
 export function takeInventory(source: Source, limits: Limits): Inventory {
-  const files =
-    source.kind === 'files'
-      ? source.files.map((file) => ({ ...file, mode: keptMode(file.mode) }))
-      : walk(
-          source.kind === 'folder'
-            ? source
-            : { folder: inGeneration.source(source.folder), skipNames: [], skipPaths: [] },
-        );
+  const files = findFiles(source);
   if (files.length === 0) {
     const where = source.kind === 'folder' ? `the folder "${source.folder}"` : 'it';
     throw new StorageError('invalid_input', `Cannot save a generation: ${where} holds no files`);
@@ -101,6 +96,30 @@ export function takeInventory(source: Source, limits: Limits): Inventory {
     totalBytes,
     read: (path) => kept.get(path) ?? readChecked(onDisk.get(path)!, byPath.get(path)!),
   };
+}
+
+function findFiles(source: Source): (SourceFile | FileOnDisk)[] {
+  const all = { skipNames: [], skipPaths: [] };
+  switch (source.kind) {
+    case 'files':
+      return source.files.map((file) => ({ ...file, mode: keptMode(file.mode) }));
+    case 'staged':
+      return walk({ folder: inGeneration.source(source.folder), ...all });
+    case 'listed':
+      if (source.paths === null) return walk({ folder: source.folder, ...all });
+      return source.paths.map((path) => findFile(source.folder, path));
+    case 'folder':
+      return walk(source);
+  }
+}
+
+/** A path is checked before it leads anywhere; a link is no file. */
+function findFile(folder: string, path: string): FileOnDisk {
+  checkPaths([path]);
+  const file = join(folder, path);
+  const stat = lstatSync(file);
+  if (stat.isFile()) return { path, file, mode: keptMode(stat.mode) };
+  throw new StorageError('invalid_input', `Cannot use path ${JSON.stringify(path)}: it is no file`);
 }
 
 function checkSizes(path: string, size: number, total: number, limits: Limits): void {

@@ -13,6 +13,7 @@ import {
 import { rm } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { BlockIndex } from '../archive/pack.ts';
+import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
 import {
   folderName,
   formatRef,
@@ -59,6 +60,8 @@ export type StageWork = {
   sync(folder: string): Promise<void>;
   repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean>;
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;
+  adopt(input: { folder: string; scratch: string; limits: Limits }): Promise<void>;
+  unpack(input: UnpackInput): Promise<Unpacked>;
 };
 
 /** Generations on disk: the truth. Nothing here knows of catalog or cloud. */
@@ -391,6 +394,55 @@ export class Store {
       await rm(trash, { recursive: true, force: true });
     } catch (error) {
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
+    }
+  }
+
+  /**
+   * Gives what the Python system left hashes and an archive: see {@link adoptTree}. The files of a
+   * flat project are copied into a generation's folder; they stay where they are, too.
+   *
+   * @throws StorageError `corrupt`, `invalid_input` that names a path
+   */
+  async adopt(ref: Ref): Promise<void> {
+    const folder = this.layout.generation(ref);
+    if (existsSync(folder)) {
+      const scratch = join(this.#staging, randomUUID());
+      await this.#work.adopt({ folder, scratch, limits: this.#limits });
+      return;
+    }
+    const { manifest, sourcePath } = this.find(ref) ?? notHere(ref);
+    const source = { kind: 'listed', folder: sourcePath, paths: manifest.files } as const;
+    const details = { createdAt: manifest.created_at, metadata: {}, ownerId: null };
+    await this.commit(ref, source, details);
+  }
+
+  /**
+   * Puts a generation that the Python system archived into a folder, where it had been.
+   *
+   * @throws StorageError `corrupt`, `invalid_input` that names an entry, `too_large`
+   */
+  async unpackInto(ref: Ref, archive: string): Promise<void> {
+    const folder = join(this.#staging, randomUUID());
+    try {
+      const limits = this.#limits;
+      const { manifest } = await this.#work.unpack({ archive, folder, limits, trusted: false });
+      const { project_id, version, generation_id } = manifest;
+      const isOf =
+        project_id === ref.projectId &&
+        version === ref.version &&
+        generation_id === ref.generationId;
+      if (!isOf) {
+        throw new StorageError('corrupt', `Cannot use "${archive}": it holds another generation`);
+      }
+      await this.#work.sync(folder);
+      const place = this.layout.generation(ref);
+      await makeFolder(dirname(place), this.layout.project(ref.projectId));
+      renameSync(folder, place);
+      await syncPath(dirname(place));
+    } catch (error) {
+      throw fromFileSystem(error, `unpack "${archive}"`);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
     }
   }
 

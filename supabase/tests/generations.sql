@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(70);
+select plan(78);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -169,6 +169,27 @@ select is(storage_delete_project('ada-1', 10), null, 'and then nothing is left t
 reset role;
 set local role service_role;
 select is(storage_list_tombstones(10, 'infinity'), '[]'::jsonb, 'nothing after the last one');
+
+-- Content that never got there is not what is there.
+select is(storage_record_deletion('grace-1', 1, 'g1', 'other digest') ->> 'outcome', 'other',
+  'a host deletes no content but its own');
+select is((select status from storage_generations where project_id = 'grace-1' and version = 1), 'uploaded',
+  'which stays');
+select is(storage_reserve_generation('ada-1', 9, 'g9', 'b', 'k9', 'd', 's', 1, 1, 1, now()) ->> 'outcome',
+  'conflict', 'what is saved into a deleted project is parked, not deleted');
+select is(storage_reserve_generation('ada-1', 1, 'g1', 'b', 'k1', 'other', 's', 1, 1, 1, now()) ->> 'outcome',
+  'conflict', 'nor is other content than what was deleted');
+select is(storage_set_owner('orphan', 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa') ->> 'outcome', 'set',
+  'a project that is nobody''s gets an owner');
+select is(storage_set_owner('orphan', 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb') ->> 'outcome', 'conflict',
+  'once');
+insert into storage_projects (id) values ('late');
+select is(storage_reserve_generation('late', 1, 'g', 'b', 'late/1', 'd', 's', 1, 1, 1, now()) ->> 'outcome',
+  'reserved', 'a generation without an owner is taken');
+select storage_reserve_generation('late', 1, 'g', 'b', 'late/1.x', 'd2', 's2', 1, 1, 1, now(),
+  'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa', true);
+select is((select owner_id::text from storage_projects where id = 'late'), 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa',
+  'and its replacement can name one');
 
 select * from finish();
 rollback;

@@ -10,7 +10,7 @@ import { ROOT } from '../support/run.ts';
 const LAYERS: string[][] = [
   ['node-agent/bin.ts', 'supabase/embedded'],
   ['node-agent/cli'],
-  ['node-agent/daemon', 'node-agent/doctor'],
+  ['node-agent/daemon', 'node-agent/doctor', 'node-agent/migrate'],
   ['node-agent/index.ts'],
   ['node-agent'],
   ['node-agent/store', 'node-agent/cache', 'node-agent/outbox', 'node-agent/cloud'],

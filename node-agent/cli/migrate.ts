@@ -1,0 +1,124 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { readConfig } from '../config.ts';
+import { parseId, StorageError } from '../contract.ts';
+import type { Report } from '../migrate/migrate.ts';
+import { parseOwner } from '../save-input.ts';
+import { parseIdArgument } from './arguments.ts';
+import { type CommandContext, formatTable } from './context.ts';
+import { ProgressLine } from './progress.ts';
+
+type MigrateOptions = {
+  dryRun?: boolean;
+  projectId?: string;
+  owners?: string;
+  verify?: boolean;
+  progress: boolean;
+};
+
+/** Some of it failed. */
+const EXIT_PARTLY = 3;
+
+export function addMigrate(program: Command, context: CommandContext): void {
+  program
+    .command('migrate')
+    .description('give what the Python system left hashes and archives, and upload it')
+    .option('--dry-run', 'say what would be done, and do nothing; needs no credentials')
+    .option('--project-id <id>', 'this project alone', parseIdArgument)
+    .option('--owners <file>', 'whose projects are: JSON of user ids by project')
+    .option('--verify', 'read back every archive from the cloud, and compare it')
+    .option('--no-progress', 'no progress on a terminal')
+    .addHelpText(
+      'after',
+      `
+It may be repeated: what is done is passed over. Files stay where they are. What cannot be migrated
+is told of and stays readable; the exit code is 3 then.
+
+Examples:
+  $ codebegen-storage migrate --dry-run
+  $ codebegen-storage migrate --owners owners.json --verify --json`,
+    )
+    .action(async (options: MigrateOptions) => {
+      const report =
+        options.dryRun === true ? await dryRun(context, options) : await run(context, options);
+      context.show(report, () => describe(report, options.dryRun === true));
+      if (report.failed > 0) context.exitCode = EXIT_PARTLY;
+    });
+}
+
+async function dryRun(context: CommandContext, { projectId }: MigrateOptions): Promise<Report> {
+  const { plan } = await import('../migrate/migrate.ts');
+  // Where things lie is all that it needs.
+  const { storePath } = readConfig({ ...context.readEnvironment(), USE_CLOUD_STORAGE: 'false' });
+  return plan(storePath, projectId ?? null);
+}
+
+async function run(context: CommandContext, options: MigrateOptions): Promise<Report> {
+  const { migrate } = await import('../migrate/migrate.ts');
+  const owners =
+    options.owners === undefined ? new Map<string, string>() : readOwners(options.owners);
+  const line = new ProgressLine(process.stderr, options.progress && !context.json);
+  return context.withStorage(
+    async (storage, { storePath }) => {
+      const report = await migrate(storage, {
+        storePath,
+        only: options.projectId ?? null,
+        owners,
+        verify: options.verify === true,
+        onProgress: ({ stage, done, total }) => line.show(stage, done, total),
+      });
+      line.clear();
+      return report;
+    },
+    {
+      changes: true,
+      onProblem: (error) => {
+        line.clear();
+        // What one generation failed for is in the report.
+        if (!(error instanceof StorageError)) context.onProblem(error);
+      },
+    },
+  );
+}
+
+function readOwners(file: string): Map<string, string> {
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code ?? 'it is not JSON';
+    throw new StorageError('invalid_input', `Cannot read "${file}": ${reason}`, { cause });
+  }
+  if (json === null || typeof json !== 'object' || Array.isArray(json)) {
+    throw new StorageError(
+      'invalid_input',
+      `Cannot use "${file}": it is no object of user ids by project`,
+    );
+  }
+  return new Map(
+    Object.entries(json).map(([project, owner]) => [
+      parseId(project, 'project id'),
+      parseOwner(owner),
+    ]),
+  );
+}
+
+function describe(report: Report, isPlan: boolean): string[] {
+  const { found, migrated, known, verified, failed, problems } = report;
+  return [
+    `found     ${found}`,
+    `${isPlan ? 'to do    ' : 'migrated '} ${migrated}`,
+    `known     ${known}`,
+    ...(isPlan ? [] : [`verified  ${verified ?? 'the cloud is off: nothing is uploaded'}`]),
+    `failed    ${failed}`,
+    ...(problems.length === 0
+      ? []
+      : [
+          '',
+          ...formatTable(
+            ['PATH', 'REASON'],
+            problems.map(({ path, reason }) => [path, reason]),
+          ),
+        ]),
+  ];
+}

@@ -1,0 +1,133 @@
+/** What the Python system left under `FILE_STORAGE_PATH`. Reads names and manifests alone. */
+import { existsSync, lstatSync, opendirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  isComplete,
+  isId,
+  type Manifest,
+  parseFolderName,
+  parseManifest,
+  type Ref,
+  StorageError,
+} from '../contract.ts';
+import { flatRef, listFlat } from '../store/flat.ts';
+import { inGeneration, Layout, OWN_FOLDER } from '../store/layout.ts';
+
+/**
+ * A generation on disk.
+ *
+ * - `versioned`: in a folder of its own, with an old manifest
+ * - `flat`: files beside each other in the project's folder
+ * - `archived`: a tar.gz in the project's `archive/`
+ * - `ours`: with hashes already, saved or migrated
+ */
+export type Found = Readonly<{
+  kind: 'versioned' | 'flat' | 'archived' | 'ours';
+  ref: Ref;
+  path: string;
+}>;
+
+/** What cannot be migrated as it is. It stays where it lies. */
+export type Unfit = Readonly<{ kind: 'unfit'; path: string; reason: string }>;
+
+/**
+ * Finds everything, one after another: no list of it is held.
+ *
+ * @param only one project
+ */
+export function* findAll(root: string, only: string | null): Generator<Found | Unfit> {
+  const layout = new Layout(root);
+  for (const name of only === null ? namesIn(root) : [only]) {
+    const path = join(root, name);
+    if (name === OWN_FOLDER || !isFolder(path)) continue;
+    if (isId(name)) yield* findInProject(layout, name);
+    else yield { kind: 'unfit', path, reason: 'its name is no project id' };
+  }
+}
+
+function* findInProject(layout: Layout, projectId: string): Generator<Found | Unfit> {
+  const versions = new Map<number, string>();
+  /** One version, one generation: the other stays readable by its id, and is told of. */
+  const taken = (ref: Ref, path: string): Unfit | null => {
+    const holder = versions.get(ref.version);
+    versions.set(ref.version, holder ?? ref.generationId);
+    if (holder === undefined || holder === ref.generationId) return null;
+    const reason = `version ${ref.version} is also that of generation "${holder}"`;
+    return { kind: 'unfit', path, reason };
+  };
+  for (const name of listFolder(layout.generations(projectId))) {
+    const path = join(layout.generations(projectId), name);
+    if (name.startsWith('.') || !isFolder(path)) continue;
+    const parsed = parseFolderName(name);
+    if (parsed === null) {
+      yield { kind: 'unfit', path, reason: 'its name is not v{version}__{generation id}' };
+      continue;
+    }
+    const ref = { projectId, ...parsed };
+    if (!isBuried(layout, ref)) yield taken(ref, path) ?? look(ref, path);
+  }
+  const flat = flatRef(projectId);
+  const isFlat = !versions.has(flat.version) && !isBuried(layout, flat);
+  if (isFlat && listFlat(layout, projectId).length > 0) {
+    versions.set(flat.version, flat.generationId);
+    yield { kind: 'flat', ref: flat, path: layout.project(projectId) };
+  }
+  const archives = join(layout.project(projectId), 'archive');
+  for (const name of isFolder(archives) ? listFolder(archives) : []) {
+    const parsed = name.endsWith('.tar.gz')
+      ? parseFolderName(name.slice(0, -'.tar.gz'.length))
+      : null;
+    const path = join(archives, name);
+    if (parsed === null) {
+      yield { kind: 'unfit', path, reason: 'its name is not v{version}__{generation id}.tar.gz' };
+      continue;
+    }
+    const ref = { projectId, ...parsed };
+    // The folder is there too: what was archived is what it holds.
+    if (versions.get(ref.version) === ref.generationId || isBuried(layout, ref)) continue;
+    yield taken(ref, path) ?? { kind: 'archived', ref, path };
+  }
+}
+
+/** Deleted by ours: what lies there is on its way out. */
+function isBuried(layout: Layout, ref: Ref): boolean {
+  return existsSync(layout.tombstone(ref));
+}
+
+function look(ref: Ref, path: string): Found | Unfit {
+  const manifest = readManifest(path);
+  if (typeof manifest === 'string') return { kind: 'unfit', path, reason: manifest };
+  const { project_id, version, generation_id } = manifest;
+  const isOf =
+    project_id === ref.projectId && version === ref.version && generation_id === ref.generationId;
+  if (!isOf) return { kind: 'unfit', path, reason: 'its manifest is of another generation' };
+  return { kind: isComplete(manifest) ? 'ours' : 'versioned', ref, path };
+}
+
+/** The manifest, or why there is none. */
+function readManifest(folder: string): Manifest | string {
+  const path = inGeneration.manifest(folder);
+  try {
+    return parseManifest(readFileSync(path, 'utf8'), path);
+  } catch (error) {
+    if (error instanceof StorageError) return error.message;
+    return `it has no manifest.json that can be read (${(error as NodeJS.ErrnoException).code})`;
+  }
+}
+
+function* namesIn(folder: string): Generator<string> {
+  const names = opendirSync(folder);
+  try {
+    for (let entry = names.readSync(); entry !== null; entry = names.readSync()) yield entry.name;
+  } finally {
+    names.closeSync();
+  }
+}
+
+function listFolder(folder: string): string[] {
+  return isFolder(folder) ? readdirSync(folder).sort() : [];
+}
+
+function isFolder(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}

@@ -1,0 +1,177 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Storage } from '../agent.ts';
+import { StorageError } from '../contract.ts';
+import { type Found, findAll, type Unfit } from './find.ts';
+
+export type MigrateOptions = Readonly<{
+  /** Absolute. */
+  storePath: string;
+  /** One project; `null`: all. */
+  only: string | null;
+  /** Owners by project, for those that have none. */
+  owners: ReadonlyMap<string, string>;
+  /** Whether to read back every archive from the cloud, and compare it. */
+  verify: boolean;
+  onProgress?: (progress: Progress) => void;
+}>;
+
+/** How far it is: of `total` generations, so many are through this stage. */
+export type Progress = Readonly<{
+  stage: 'read' | 'upload' | 'verify';
+  done: number;
+  total: number;
+}>;
+
+/** What came of it. */
+export type Report = Readonly<{
+  /** Generations that were found. */
+  found: number;
+  /** Given hashes and an archive by this run. */
+  migrated: number;
+  /** That had them before. */
+  known: number;
+  /** In the cloud, their bytes proven; `null` while the cloud is off. */
+  verified: number | null;
+  /** That could not be migrated or uploaded. */
+  failed: number;
+  /** What is the matter with them, the first of them. */
+  problems: { path: string; reason: string }[];
+}>;
+
+/** Generations that are read at once. */
+const AT_ONCE = 4;
+const POLL_MS = 250;
+/** Problems that a report names; the rest is counted. */
+const MAX_PROBLEMS = 1000;
+
+/** What a migration would do, from names and manifests alone: nothing is opened or written. */
+export function plan(storePath: string, only: string | null): Report {
+  const counts = new Counts();
+  let migrated = 0;
+  let known = 0;
+  for (const item of findAll(storePath, only)) {
+    counts.add(item);
+    if (item.kind === 'ours') known++;
+    else if (item.kind !== 'unfit') migrated++;
+  }
+  return { ...counts.report(), migrated, known, verified: null };
+}
+
+/**
+ * Gives every generation that the Python system left hashes and an archive, and waits until all is
+ * in the cloud, where it is on. May be repeated: what is done is passed over. Memory does not grow
+ * with what is found.
+ */
+export async function migrate(storage: Storage, options: MigrateOptions): Promise<Report> {
+  const { storePath, only, owners, verify, onProgress = () => {} } = options;
+  const counts = new Counts();
+  let total = 0;
+  for (const _ of findAll(storePath, only)) total++;
+
+  let [migrated, known, done] = [0, 0, 0];
+  const walk = findAll(storePath, only);
+  const lane = async () => {
+    for (const item of walk) {
+      counts.add(item);
+      if (item.kind !== 'unfit') {
+        await counts.attempt(item.path, async () => {
+          const owner = owners.get(item.ref.projectId);
+          if (await adopt(storage, item)) migrated++;
+          else known++;
+          if (owner !== undefined) await storage.setOwner(item.ref.projectId, owner);
+        });
+      }
+      onProgress({ stage: 'read', done: ++done, total });
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+
+  const { cloud } = await storage.status();
+  if (!cloud.enabled) return { ...counts.report(), migrated, known, verified: null };
+  await waitForUploads(storage, onProgress);
+  const verified = await checkAll(storage, options, counts, total, verify);
+  return { ...counts.report(), migrated, known, verified };
+}
+
+/** @returns whether there was anything to do */
+async function adopt(storage: Storage, { kind, ref, path }: Found): Promise<boolean> {
+  if (kind === 'archived') await storage.takeIn(ref, path);
+  return storage.adopt(ref);
+}
+
+/** Waits until nothing is owed any more but what is parked. */
+async function waitForUploads(
+  storage: Storage,
+  onProgress: (progress: Progress) => void,
+): Promise<void> {
+  let total = 0;
+  for (;;) {
+    const { outbox } = await storage.status();
+    total = Math.max(total, outbox.owed);
+    onProgress({ stage: 'upload', done: total - outbox.owed, total });
+    if (outbox.owed === 0) return;
+    await storage.drain(POLL_MS);
+    await sleep(POLL_MS);
+  }
+}
+
+/** Counts what is verified, and says of the rest why it is not. */
+async function checkAll(
+  storage: Storage,
+  { storePath, only, onProgress = () => {} }: MigrateOptions,
+  counts: Counts,
+  total: number,
+  readBack: boolean,
+): Promise<number> {
+  let [verified, done] = [0, 0];
+  for (const item of findAll(storePath, only)) {
+    if (item.kind !== 'unfit' && !counts.hasFailed(item.path)) {
+      await counts.attempt(item.path, async () => {
+        const { status, failure } = await storage.show(item.ref);
+        if (status !== 'verified') {
+          throw new StorageError('unavailable', failure ?? `It is ${status}, not verified`);
+        }
+        if (readBack) await storage.verifyInCloud(item.ref);
+        verified++;
+      });
+    }
+    if (readBack) onProgress({ stage: 'verify', done: ++done, total });
+  }
+  return verified;
+}
+
+class Counts {
+  #found = 0;
+  #failed = 0;
+  readonly #problems: { path: string; reason: string }[] = [];
+  readonly #failedPaths = new Set<string>();
+
+  add(item: Found | Unfit): void {
+    this.#found++;
+    if (item.kind === 'unfit') this.#fail(item.path, item.reason);
+  }
+
+  /** One that fails keeps no other from being migrated. */
+  async attempt(path: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      this.#fail(path, error.message);
+    }
+  }
+
+  hasFailed(path: string): boolean {
+    return this.#failedPaths.has(path);
+  }
+
+  report() {
+    return { found: this.#found, failed: this.#failed, problems: this.#problems };
+  }
+
+  #fail(path: string, reason: string): void {
+    this.#failed++;
+    this.#failedPaths.add(path);
+    if (this.#problems.length < MAX_PROBLEMS) this.#problems.push({ path, reason });
+  }
+}

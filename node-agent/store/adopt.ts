@@ -1,0 +1,103 @@
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { formatManifest } from '../archive/pack.ts';
+import {
+  type CompleteManifest,
+  digestText,
+  isComplete,
+  type Limits,
+  type Manifest,
+  parseManifest,
+  StorageError,
+} from '../contract.ts';
+import { syncPath } from './durable.ts';
+import { sha256Hex } from './hash.ts';
+import { inGeneration } from './layout.ts';
+import { type Inventory, takeInventory } from './source.ts';
+import { writeArchive } from './stage.ts';
+import { syncTree } from './tree.ts';
+
+/**
+ * Gives a generation that the Python system left what those of ours have: sizes and hashes of its
+ * files, and an archive. Its files stay as they are; the manifest is written last and is the commit.
+ * What lies there and is not in its manifest was left behind by an earlier save, and is no part of it.
+ *
+ * @param scratch a folder to make and remove, on the same file system
+ * @throws StorageError `corrupt` for a file that is missing, `invalid_input` that names a path
+ */
+export async function adoptTree(input: {
+  folder: string;
+  scratch: string;
+  limits: Limits;
+}): Promise<void> {
+  const { folder, scratch, limits } = input;
+  const path = inGeneration.manifest(folder);
+  const old = parseManifest(readFileSync(path, 'utf8'), path);
+  if (isComplete(old)) return;
+  const source = take(inGeneration.source(folder), old.files, limits);
+  const artifacts = isFolder(inGeneration.artifacts(folder))
+    ? take(inGeneration.artifacts(folder), null, limits)
+    : NOTHING;
+  const manifest = complete(old, source, artifacts);
+  mkdirSync(scratch);
+  try {
+    writeArchive(scratch, manifest, (kind, name) =>
+      (kind === 'source' ? source : artifacts).read(name),
+    );
+    writeFileSync(inGeneration.manifest(scratch), formatManifest(manifest));
+    syncTree(folder);
+    syncTree(scratch);
+    for (const part of ['archiveFacts', 'blockIndex', 'archive', 'manifest'] as const) {
+      const made = inGeneration[part](scratch);
+      if (existsSync(made)) renameSync(made, inGeneration[part](folder));
+    }
+    await syncPath(folder);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+const NOTHING: Inventory = { entries: [], totalBytes: 0, read: () => [] };
+
+/** @param paths those that belong to it; `null`: all that lie there */
+function take(folder: string, paths: readonly string[] | null, limits: Limits): Inventory {
+  if (paths?.length === 0) return NOTHING;
+  const missing = paths?.find((path) => !lstatSync(join(folder, path), { throwIfNoEntry: false }));
+  if (missing !== undefined) {
+    throw new StorageError('corrupt', `Cannot migrate "${folder}": "${missing}" is missing`);
+  }
+  try {
+    return takeInventory({ kind: 'listed', folder, paths }, limits);
+  } catch (error) {
+    // An empty folder of artifacts is none.
+    if (paths === null && error instanceof StorageError && /holds no files/.test(error.message)) {
+      return NOTHING;
+    }
+    throw error;
+  }
+}
+
+function complete(old: Manifest, source: Inventory, artifacts: Inventory): CompleteManifest {
+  return {
+    ...old,
+    file_count: source.entries.length,
+    total_size_bytes: source.totalBytes,
+    files: source.entries.map((entry) => entry.path),
+    schema: 1,
+    digest: sha256Hex(digestText(source.entries, artifacts.entries)),
+    entries: source.entries,
+    artifacts: artifacts.entries,
+  };
+}
+
+function isFolder(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}

@@ -1,0 +1,260 @@
+/** `migrate`: what the Python system left is brought to the cloud, and nothing of it is lost. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, inject, test } from 'vitest';
+import { formatProgress } from '../../node-agent/cli/progress.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { PythonStore } from '../support/python-store.ts';
+import { ROOT, run, runCli } from '../support/run.ts';
+import { openTestStorage, testCloud } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+import { listTree, readTexts } from '../support/tree.ts';
+
+const OWNER = '3f0e1c52-93b5-4d0f-8f6a-0d3c3f5a1b11';
+const FILES = { 'main.py': 'print(1)\n', 'app/Käse.py': 'x = 1\n', empty: '' };
+
+async function workplace() {
+  const root = await tempFolder();
+  const bucket = uniqueId('bucket');
+  const env = {
+    FILE_STORAGE_PATH: root,
+    CACHE_PATH: await tempFolder(),
+    USE_CLOUD_STORAGE: 'true',
+    SUPABASE_URL: inject('stack').SUPABASE_URL,
+    SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
+    SUPABASE_BUCKET: bucket,
+  };
+  const migrate = async (...args: string[]) => {
+    const ran = await runCli(['migrate', '--json', ...args], env);
+    return { ...ran, report: ran.stdout.startsWith('{') ? JSON.parse(ran.stdout) : null };
+  };
+  return { root, bucket, env, migrate, old: new PythonStore(root) };
+}
+
+test('versioned, flat and archived generations are migrated, then listed, got and downloaded', async () => {
+  const { root, bucket, migrate, old } = await workplace();
+  const project = uniqueId();
+  const flat = uniqueId('flat');
+  const inSource = uniqueId('flat');
+  const ref = (version: number) => ({ projectId: project, version, generationId: `g-${version}` });
+  old.versioned(ref(1), FILES, { 'source/left-behind.py': 'old', 'artifacts/log.txt': 'built' });
+  old.versioned(ref(2), { 'main.py': 'print(2)\n' });
+  old.activate(ref(2));
+  old.archived(ref(3), { 'main.py': 'print(3)\n' });
+  // Archived, and there too: once is enough.
+  old.archived(ref(2), { 'main.py': 'print(2)\n' });
+  old.flat(flat, FILES);
+  old.flat(inSource, { 'source/main.py': 'hi' });
+  const before = readTexts(join(root, flat));
+
+  const owners = join(await tempFolder(), 'owners.json');
+  writeFileSync(owners, JSON.stringify({ [project]: OWNER }));
+  const ran = await migrate('--owners', owners, '--verify');
+  expect([ran.code, ran.stderr], ran.stdout).toEqual([0, '']);
+  expect(ran.report).toEqual({
+    found: 5,
+    migrated: 5,
+    known: 0,
+    verified: 5,
+    failed: 0,
+    problems: [],
+  });
+  // The originals are where they were.
+  expect(readTexts(join(root, flat))).toMatchObject(before);
+
+  const storage = await openTestStorage({ storePath: root, cloud: testCloud(bucket) });
+  const elsewhere = await openTestStorage({ cloud: testCloud(bucket) });
+  expect((await storage.list(project)).items.map(({ version }) => version)).toEqual([3, 2, 1]);
+  expect(await storage.activeVersion(project)).toBe(2);
+  const expected: [string, number, Record<string, string>][] = [
+    [project, 1, FILES],
+    [project, 2, { 'main.py': 'print(2)\n' }],
+    [project, 3, { 'main.py': 'print(3)\n' }],
+    [flat, 1, FILES],
+    [inSource, 1, { 'main.py': 'hi' }],
+  ];
+  for (const [projectId, version, files] of expected) {
+    const { manifest } = await storage.get({ projectId, version });
+    expect(manifest.entries?.map(({ path }) => path).sort()).toEqual(Object.keys(files).sort());
+    const fetched = await elsewhere.get({ projectId, version });
+    expect(fetched.from).toBe('cloud');
+    expect(readTexts(fetched.sourcePath)).toEqual(files);
+    const { url } = (await storage.downloadUrl({ projectId, version }))!;
+    expect((await fetch(url)).status).toBe(200);
+  }
+  const first = await elsewhere.get(ref(1));
+  expect(first.manifest).toMatchObject({
+    created_at: '2024-05-01T10:00:00',
+    metadata: { prompt: 'of g-1' },
+    artifacts: [{ path: 'log.txt', size: 5 }],
+  });
+  expect(readTexts(join(first.path, 'artifacts'))).toEqual({ 'log.txt': 'built' });
+  const rows = serviceClient().from('storage_projects').select('owner_id').eq('id', project);
+  expect((await rows).data).toEqual([{ owner_id: OWNER }]);
+  await storage.close();
+
+  // Again: nothing is left to do, and nothing is sent twice.
+  expect((await migrate()).report).toMatchObject({ found: 5, migrated: 0, known: 5, verified: 5 });
+});
+
+test('what cannot be migrated is told of, stays readable, and holds up nothing', async () => {
+  const { root, migrate, old } = await workplace();
+  const project = uniqueId();
+  const ref = (version: number, generationId = `g-${version}`) => ({
+    projectId: project,
+    version,
+    generationId,
+  });
+  old.versioned(ref(1), FILES);
+  old.versioned(ref(2, 'a'), { a: 'of a' });
+  old.versioned(ref(2, 'b'), { a: 'of b' });
+  old.flat('my.project', { 'main.py': 'x' });
+  const missing = old.versioned(ref(3), FILES);
+  rmSync(join(missing, 'source/main.py'));
+  const linked = old.versioned(ref(4), FILES);
+  rmSync(join(linked, 'source/main.py'));
+  symlinkSync('/etc/passwd', join(linked, 'source/main.py'));
+  const outside = old.versioned(ref(5), FILES);
+  writeFileSync(
+    join(outside, 'manifest.json'),
+    JSON.stringify({ ...JSON.parse(await oldText(outside)), files: ['../../../secret'] }),
+  );
+  old.write(join(root, project, 'generations'), {
+    'version-6/manifest.json': '{}',
+    'v7__g-7/source/a': 'no manifest',
+    'v8__g-8/manifest.json': '{"generation_id":',
+  });
+  old.write(join(root, project, 'archive'), { 'notes.txt': '', 'v9__g-9.tar.gz': 'no archive' });
+
+  const { code, report, stderr } = await migrate();
+  expect([code, stderr]).toEqual([3, '']);
+  expect(report).toMatchObject({ found: 12, migrated: 2, verified: 2, failed: 10 });
+  const reasons = Object.fromEntries(
+    report.problems.map(({ path, reason }: { path: string; reason: string }) => [
+      path.slice(root.length + 1).replace(project, 'P'),
+      reason,
+    ]),
+  );
+  expect(reasons).toEqual({
+    'my.project': expect.stringContaining('no project id'),
+    'P/generations/v2__b': expect.stringContaining('also that of generation "a"'),
+    'P/generations/v3__g-3': expect.stringContaining('"main.py" is missing'),
+    'P/generations/v4__g-4': expect.stringContaining('it is no file'),
+    'P/generations/v5__g-5': expect.stringContaining('../../../secret'),
+    'P/generations/version-6': expect.stringContaining('v{version}__'),
+    'P/generations/v7__g-7': expect.stringContaining('manifest.json'),
+    'P/generations/v8__g-8': expect.stringContaining('not JSON'),
+    'P/archive/notes.txt': expect.stringContaining('tar.gz'),
+    'P/archive/v9__g-9.tar.gz': expect.stringContaining('tar'),
+  });
+  const storage = await openTestStorage({ storePath: root });
+  for (const [generationId, text] of [
+    ['a', 'of a'],
+    ['b', 'of b'],
+  ] as const) {
+    const { sourcePath } = await storage.get(ref(2, generationId));
+    expect(readTexts(sourcePath)).toEqual({ a: text });
+  }
+});
+
+test('a dry run says what would be done, without credentials and without a trace', async () => {
+  const { root, env, old } = await workplace();
+  const project = uniqueId();
+  for (const version of [1, 2]) {
+    old.versioned({ projectId: project, version, generationId: `g-${version}` }, FILES);
+  }
+  old.flat('bad name', { a: 'x' });
+  const before = [listTree(root), readTexts(root)];
+  const bare = { FILE_STORAGE_PATH: root, CACHE_PATH: env.CACHE_PATH, USE_CLOUD_STORAGE: 'true' };
+  const ran = await runCli(['migrate', '--dry-run', '--json'], bare);
+  expect(ran.code, ran.stderr).toBe(3);
+  expect(JSON.parse(ran.stdout)).toMatchObject({ found: 3, migrated: 2, known: 0, failed: 1 });
+  expect([listTree(root), readTexts(root)]).toEqual(before);
+  const one = await runCli(['migrate', '--dry-run', '--project-id', project], bare);
+  expect(one.code).toBe(0);
+  expect(one.stdout).toMatch(/^found +2\nto do +2\nknown +0\nfailed +0\n$/);
+});
+
+test('one project alone; and with the cloud off hashes are made, and nothing is uploaded', async () => {
+  const { env, migrate, old } = await workplace();
+  const [one, two] = [uniqueId(), uniqueId()];
+  for (const projectId of [one, two])
+    old.versioned({ projectId, version: 1, generationId: 'g' }, FILES);
+  expect((await migrate('--project-id', one)).report).toMatchObject({ found: 1, verified: 1 });
+  const off = await runCli(['migrate'], { ...env, USE_CLOUD_STORAGE: 'false' });
+  expect([off.code, off.stdout]).toEqual([0, expect.stringContaining('the cloud is off')]);
+  expect((await migrate()).report).toMatchObject({ found: 2, migrated: 0, known: 2, verified: 2 });
+});
+
+test.each([
+  ['a file that is not there', 'nowhere.json', null],
+  ['no JSON', 'owners.json', 'x'],
+  ['a list', 'owners.json', '[]'],
+  ['an owner that is no user', 'owners.json', '{"shop":"ada"}'],
+  ['a project that is none', 'owners.json', `{"../x":"${OWNER}"}`],
+])('--owners with %s is refused before anything is done', async (_, name, text) => {
+  const { root, migrate, old } = await workplace();
+  old.versioned({ projectId: 'p', version: 1, generationId: 'g' }, FILES);
+  const before = listTree(root);
+  const file = join(await tempFolder(), name);
+  if (text !== null) writeFileSync(file, text);
+  const { code, report } = await migrate('--owners', file);
+  expect([code, report.code]).toEqual([1, 'invalid_input']);
+  expect(listTree(root)).toEqual(before);
+});
+
+test('killed in the middle, it goes on where it was', async () => {
+  const { root, env, migrate, old } = await workplace();
+  const project = uniqueId();
+  const COUNT = 40;
+  for (let version = 1; version <= COUNT; version++) {
+    old.versioned({ projectId: project, version, generationId: `g-${version}` }, FILES);
+  }
+  const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'migrate'], {
+    env: { ...process.env, ...env },
+    stdio: 'ignore',
+  });
+  const isBegun = () =>
+    listTree(join(root, project)).filter((name) => name.endsWith('archive.tar.gz')).length > 6;
+  while (!isBegun()) await sleep(5);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  const { code, report } = await migrate();
+  expect([code, report.verified], JSON.stringify(report)).toEqual([0, COUNT]);
+  expect(report.known).toBeGreaterThan(0);
+  const rows = serviceClient()
+    .from('storage_generations')
+    .select('*', { count: 'exact', head: true });
+  expect((await rows.eq('project_id', project).eq('status', 'verified')).count).toBe(COUNT);
+});
+
+describe('progress', () => {
+  test('is a bar with rate and time left on a terminal, and nothing in a pipe', async () => {
+    const { env, old } = await workplace();
+    old.versioned({ projectId: uniqueId(), version: 1, generationId: 'g' }, FILES);
+    const command = `${process.execPath} ${ROOT}/node-agent/bin.ts migrate`;
+    // script(1) gives the command a terminal.
+    const seen = await run('script', ['-qec', command, '/dev/null'], { env });
+    expect(seen.stdout).toMatch(/read +\[#{24}\] 100 % {2}1\/1 /);
+    expect(seen.stdout).toMatch(/upload +\[/);
+    const quiet = await run('script', ['-qec', `${command} --no-progress`, '/dev/null'], { env });
+    expect(quiet.stdout).not.toContain('[#');
+    expect((await runCli(['migrate'], env)).stderr).toBe('');
+  });
+
+  test.each([
+    [0, 10, 1000, 'upload  [------------------------]   0 %  0/10  0.0/s'],
+    [5, 10, 2000, 'upload  [############------------]  50 %  5/10  2.5/s  2 s left'],
+    [1, 10_000, 1000, 'upload  [------------------------]   0 %  1/10000  1.0/s  2 h 46 min left'],
+    [0, 0, 0, 'upload  [########################] 100 %  0/0  0.0/s'],
+  ])('%i of %i after %i ms', (done, total, ms, text) => {
+    expect(formatProgress('upload', done, total, ms)).toBe(text);
+  });
+});
+
+async function oldText(folder: string): Promise<string> {
+  return readTexts(folder)['manifest.json']!;
+}
