@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { expect, inject, test } from 'vitest';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
-import { first, startFaultProxy } from '../support/fault-proxy.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
 
 const BUCKET = 'codebegen-projects';
@@ -73,12 +73,14 @@ test('two that upload the same content at once agree on what the bucket has', as
   const ref = refOf();
   const key = `${ref.projectId}/generations/v1__g.tar.gz`;
   // A's upload is carried out, B's comes first to the row, then A's bytes are the last to arrive.
-  proxy.rule = first(1, /storage_record_generation/, { kind: 'down' });
+  proxy.rule = (_, path) =>
+    path.includes('storage_record_generation') ? { kind: 'answer', status: 503 } : null;
   const saved = await a.save({ ...ref, files: { a: 'same' }, metadata: { host: 'A' } });
   while (!(await serviceClient().storage.from(BUCKET).exists(key)).data) await a.drain(100);
   const archive = (await serviceClient().storage.from(BUCKET).download(key)).data!;
   const others = { sha256: 'of-B', status: 'verified', uploaded_at: new Date().toISOString() };
   await serviceClient().from('storage_generations').update(others).eq('project_id', ref.projectId);
+  proxy.rule = () => null;
   await a.retryParked();
   await waitForStatus(a, ref, 'verified');
   const rows = serviceClient().from('storage_generations').select('sha256');
