@@ -58,6 +58,7 @@ import type {
   Summary,
 } from './types.ts';
 import { Upkeep } from './upkeep.ts';
+import { checkObject, type Verified, type VerifyOptions, verifyAll } from './verify.ts';
 import type { Workers } from './workers.ts';
 import { GenerationWriter } from './writer.ts';
 
@@ -370,7 +371,7 @@ export class Storage {
   /**
    * Reads an archive back from the cloud, all of it, and compares it with what was recorded.
    *
-   * @throws StorageError `corrupt`, `not_found`, `unavailable`
+   * @throws StorageError `corrupt`, `unavailable`
    */
   async verifyInCloud(input: RefInput): Promise<void> {
     const row = await this.#find(input);
@@ -380,14 +381,19 @@ export class Storage {
         `Cannot verify ${formatRef(refOf(row))}: the cloud is off`,
       );
     }
-    const { objects, records } = this.#cloud;
-    const record = await records.find(row.project_id, row.version);
-    const sha256 = await objects.readBack(record?.object_key ?? keyOf(row));
-    if (sha256 === (record?.sha256 ?? row.sha256)) return;
-    throw new StorageError(
-      'corrupt',
-      `Cannot verify ${formatRef(refOf(row))}: the bucket holds other bytes than were recorded`,
-    );
+    const problem = await checkObject(this.#cloud, row);
+    if (problem === null) return;
+    throw new StorageError('corrupt', `Cannot verify ${formatRef(refOf(row))}: ${problem}`);
+  }
+
+  /**
+   * Reads generations of store and cloud, and compares every byte with the recorded hashes.
+   *
+   * @throws StorageError `unavailable` where the cloud cannot be asked
+   */
+  verify(options: VerifyOptions = {}): AsyncIterable<Verified> {
+    const parts = { store: this.#store, catalog: this.#catalog, cloud: this.#cloud };
+    return verifyAll({ ...parts, random: this.#options.random ?? Math.random }, options);
   }
 
   /**

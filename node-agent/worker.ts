@@ -6,7 +6,7 @@ import { fromFileSystem } from './store/durable.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
 import { digestSource, type Staged, type StageInput, stageGeneration } from './store/stage.ts';
-import { repackTree, repairTree, syncTree } from './store/tree.ts';
+import { checkTree, repackTree, repairTree, syncTree } from './store/tree.ts';
 
 /** An outcome that crosses threads: an Error would lose its code. */
 export type Outcome<T> =
@@ -47,6 +47,10 @@ export function adopt(input: {
   limits: Limits;
 }): Promise<Outcome<void>> {
   return settle(() => adoptTree(input), `migrate "${input.folder}"`);
+}
+
+export function check(folder: string): Promise<Outcome<string[]>> {
+  return settle(() => checkTree(folder), `verify "${folder}"`);
 }
 
 async function settle<T>(work: () => Promise<T>, doing: string): Promise<Outcome<T>> {

@@ -41,6 +41,10 @@ export class Workers {
     return this.#run('adopt', input);
   }
 
+  check(folder: string): Promise<string[]> {
+    return this.#run('check', folder);
+  }
+
   async close(): Promise<void> {
     await this.#pool.destroy();
   }

@@ -16,6 +16,7 @@ import { addStart } from './start.ts';
 import { addStatus } from './status.ts';
 import { addUploads } from './uploads.ts';
 import { addUrl } from './url.ts';
+import { addVerify } from './verify.ts';
 import { readVersion } from './version.ts';
 
 const EXIT_USAGE = 2;
@@ -52,6 +53,7 @@ export async function main(args: string[]): Promise<number> {
     addStatus,
     addUploads,
     addCleanup,
+    addVerify,
     addMigrate,
     addDoctor,
   ];

@@ -531,6 +531,25 @@ export class Catalog {
     );
   }
 
+  /** Generations in place, by project and version, after the given one. */
+  storedAfter(
+    projectId: string,
+    version: number,
+    only: string | null,
+    limit: number,
+  ): GenerationRow[] {
+    return this.#all<GenerationRow>(
+      `select * from generations
+       where (project_id, version) > (?, ?) and state = 'stored' and (? is null or project_id = ?)
+       order by project_id, version limit ?`,
+      projectId,
+      version,
+      only,
+      only,
+      limit,
+    );
+  }
+
   /** Generations of a project that are in place, newest version first, below `before`. */
   list(projectId: string, before: number, limit: number): GenerationRow[] {
     return this.#all<GenerationRow>(

@@ -62,6 +62,7 @@ export type StageWork = {
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;
   adopt(input: { folder: string; scratch: string; limits: Limits }): Promise<void>;
   unpack(input: UnpackInput): Promise<Unpacked>;
+  check(folder: string): Promise<string[]>;
 };
 
 /** Generations on disk: the truth. Nothing here knows of catalog or cloud. */
@@ -263,6 +264,11 @@ export class Store {
   /** Makes the tree of a generation last, for which its archive vouched until then. */
   syncTree(ref: Ref): Promise<void> {
     return this.#work.sync(this.layout.generation(ref));
+  }
+
+  /** Reads every byte of a generation. Returns what is the matter with it, a sentence each. */
+  checkTree(ref: Ref): Promise<string[]> {
+    return this.#work.check(this.layout.generation(ref));
   }
 
   /**

@@ -17,6 +17,7 @@ import { unpackArchive } from '../archive/unpack.ts';
 import {
   isComplete,
   type Limits,
+  type Manifest,
   type ManifestEntry,
   parseManifest,
   StorageError,
@@ -120,6 +121,51 @@ export function repackTree(input: { folder: string; scratch: string }): ArchiveF
     });
   } finally {
     rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Damaged files of one generation that are named; the rest goes with them. */
+const MAX_NAMED = 20;
+
+/**
+ * Reads every file of a generation, and its archive where it is kept, and compares them with the
+ * hashes that were recorded.
+ *
+ * @returns what is the matter, a sentence each
+ */
+export async function checkTree(folder: string): Promise<string[]> {
+  const path = inGeneration.manifest(folder);
+  let manifest: Manifest;
+  try {
+    manifest = parseManifest(readFileSync(path, 'utf8'), path);
+  } catch (error) {
+    return [(error as Error).message];
+  }
+  const problems: string[] = [];
+  for (const [kind, entries] of [
+    ['source', manifest.entries ?? []],
+    ['artifacts', manifest.artifacts ?? []],
+  ] as const) {
+    for (const entry of entries) {
+      const problem = await findDamage(join(folder, kind, entry.path), entry);
+      if (problem !== null) problems.push(`"${kind}/${entry.path}" ${problem}`);
+      if (problems.length >= MAX_NAMED) return problems;
+    }
+  }
+  const archive = inGeneration.archive(folder);
+  if (existsSync(archive)) {
+    const text = readFileSync(inGeneration.archiveFacts(folder), 'utf8');
+    const { sha256 } = JSON.parse(text) as ArchiveFacts;
+    if ((await hashFile(archive)).sha256 !== sha256) problems.push('the archive is another');
+  }
+  return problems;
+}
+
+async function findDamage(path: string, entry: ManifestEntry): Promise<string | null> {
+  try {
+    return (await hasContent(path, entry)) ? null : 'is not what it was';
+  } catch (error) {
+    return `cannot be read: ${(error as NodeJS.ErrnoException).code}`;
   }
 }
 

@@ -1,0 +1,98 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import type { Verified, VerifyPosition } from '../verify.ts';
+import { parseIdArgument, parseVersionArgument } from './arguments.ts';
+import type { CommandContext } from './context.ts';
+import { ProgressLine } from './progress.ts';
+import { onStop } from './signals.ts';
+
+type VerifyOptions = {
+  store: boolean;
+  cloud: boolean;
+  sample?: number;
+  after?: VerifyPosition;
+  progress: boolean;
+};
+
+/** Some of it failed. */
+const EXIT_PARTLY = 3;
+
+export function addVerify(program: Command, context: CommandContext): void {
+  program
+    .command('verify')
+    .description('compare every byte of store and cloud with the recorded hashes')
+    .argument('[project]', 'this project alone', parseIdArgument)
+    .option('--no-store', 'leave out what lies on this host')
+    .option('--no-cloud', 'leave out what lies in the cloud')
+    .option('--sample <percent>', 'so many of a hundred generations, at random', parsePercent)
+    .option('--after <project/version>', 'go on after this one', parsePosition)
+    .option('--no-progress', 'no progress on a terminal')
+    .addHelpText(
+      'after',
+      `
+With --json it prints a line for each generation that is damaged, and one at the end. Ctrl-C ends it, and it
+says how to go on. The exit code is 3 where something is damaged; nothing is changed.
+
+Examples:
+  $ codebegen-storage verify
+  $ codebegen-storage verify --no-cloud --sample 5
+  $ codebegen-storage verify --after shop/17`,
+    )
+    .action(async (project: string | undefined, options: VerifyOptions) => {
+      const line = new ProgressLine(process.stderr, options.progress && !context.json);
+      const stopped = new AbortController();
+      const ended = Promise.withResolvers<number>();
+      onStop(() => {
+        stopped.abort();
+        return ended.promise;
+      });
+      await context.withStorage(async (storage) => {
+        const total = Object.values((await storage.status()).generations).reduce(
+          (a, b) => a + b,
+          0,
+        );
+        const summary = { checked: 0, damaged: 0, after: null as string | null };
+        const checks = storage.verify({
+          ...(project === undefined ? {} : { projectId: project }),
+          ...(options.after === undefined ? {} : { after: options.after }),
+          store: options.store,
+          cloud: options.cloud,
+          sample: (options.sample ?? 100) / 100,
+        });
+        for await (const verified of checks) {
+          if (verified.problems.length > 0) {
+            line.clear();
+            summary.damaged++;
+            context.show(verified, () => describe(verified));
+          }
+          summary.checked++;
+          summary.after = `${verified.projectId}/${verified.version}`;
+          if (project === undefined) line.show('verify', summary.checked, total);
+          if (stopped.signal.aborted) break;
+        }
+        line.clear();
+        context.show(summary, () => [`${summary.checked} checked, ${summary.damaged} damaged`]);
+        if (stopped.signal.aborted && summary.after !== null) {
+          context.say(`Go on with: codebegen-storage verify --after ${summary.after}`);
+        }
+        if (summary.damaged > 0) context.exitCode = EXIT_PARTLY;
+      });
+      ended.resolve(130);
+    });
+}
+
+function describe({ projectId, version, problems }: Verified): string[] {
+  return problems.map(({ where, reason }) => `${projectId} v${version}  ${where}  ${reason}`);
+}
+
+function parsePercent(text: string): number {
+  const percent = /^\d{1,3}(\.\d+)?$/.test(text) ? Number(text) : 0;
+  if (percent > 0 && percent <= 100) return percent;
+  throw new InvalidArgumentError('A number above 0, up to 100');
+}
+
+/** `shop/17`: as the command prints it. */
+function parsePosition(text: string): VerifyPosition {
+  const [projectId = '', version = '', ...rest] = text.split('/');
+  if (rest.length > 0) throw new InvalidArgumentError('A project and a version, as in shop/17');
+  return { projectId: parseIdArgument(projectId), version: parseVersionArgument(version) };
+}

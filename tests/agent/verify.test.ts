@@ -1,0 +1,140 @@
+/** `verify`: bit rot in store and cloud is found, and nothing is changed. */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, inject, test } from 'vitest';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { runCli } from '../support/run.ts';
+import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { tempFolder, writeFiles } from '../support/temp.ts';
+import { readTexts } from '../support/tree.ts';
+
+async function host(count: number) {
+  const bucket = uniqueId('bucket');
+  const storePath = await tempFolder();
+  const projectId = uniqueId();
+  const storage = await openTestStorage({ storePath, cloud: testCloud(bucket) });
+  const saved = [];
+  for (let i = 0; i < count; i++) {
+    saved.push(await storage.save({ projectId, files: { 'a.txt': `${i}`, 'd/b.txt': 'b' } }));
+  }
+  for (const receipt of saved) await waitForStatus(storage, receipt, 'verified');
+  await storage.close();
+  const env = {
+    FILE_STORAGE_PATH: storePath,
+    CACHE_PATH: await tempFolder(),
+    USE_CLOUD_STORAGE: 'true',
+    SUPABASE_URL: inject('stack').SUPABASE_URL,
+    SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
+    SUPABASE_BUCKET: bucket,
+  };
+  const verify = async (...args: string[]) => {
+    const ran = await runCli(['verify', '--json', ...args], env);
+    return {
+      ...ran,
+      lines: ran.stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    };
+  };
+  return { bucket, storePath, projectId, saved, env, verify };
+}
+
+test('every byte is compared; what is damaged is named, in store and cloud', async () => {
+  const { bucket, projectId, saved, verify, env } = await host(5);
+  const sound = await verify();
+  expect([sound.code, sound.stderr, sound.lines]).toEqual([
+    0,
+    '',
+    [{ checked: 5, damaged: 0, after: `${projectId}/5` }],
+  ]);
+  const [one, two, three, four] = saved;
+  // One bit, a file that is gone, an archive of other bytes, and one that is gone.
+  writeFileSync(join(one!.path, 'source/a.txt'), '1');
+  rmSync(join(two!.path, 'source/d/b.txt'));
+  const objects = serviceClient().storage.from(bucket);
+  const keyOf = (version: number, id: string) =>
+    `${projectId}/generations/v${version}__${id}.tar.gz`;
+  const other = { upsert: true, contentType: 'application/gzip' };
+  await objects.upload(keyOf(3, three!.generationId), 'other bytes', other);
+  await objects.remove([keyOf(4, four!.generationId)]);
+  const before = readTexts(join(env.FILE_STORAGE_PATH, projectId));
+
+  const damaged = await verify();
+  expect([damaged.code, damaged.stderr]).toEqual([3, '']);
+  expect(damaged.lines).toEqual([
+    expect.objectContaining({
+      version: 1,
+      problems: [{ where: 'store', reason: '"source/a.txt" is not what it was' }],
+    }),
+    expect.objectContaining({
+      version: 2,
+      problems: [{ where: 'store', reason: '"source/d/b.txt" cannot be read: ENOENT' }],
+    }),
+    expect.objectContaining({
+      version: 3,
+      problems: [{ where: 'cloud', reason: 'the bucket holds other bytes than were recorded' }],
+    }),
+    expect.objectContaining({
+      version: 4,
+      problems: [{ where: 'cloud', reason: expect.stringContaining('is not in the bucket') }],
+    }),
+    { checked: 5, damaged: 4, after: `${projectId}/5` },
+  ]);
+  expect(readTexts(join(env.FILE_STORAGE_PATH, projectId))).toEqual(before);
+
+  expect((await verify('--no-cloud')).lines.at(-1)).toMatchObject({ damaged: 2 });
+  expect((await verify('--no-store')).lines.at(-1)).toMatchObject({ damaged: 2 });
+  expect((await verify('--after', `${projectId}/3`)).lines.at(-1)).toMatchObject({
+    checked: 2,
+    damaged: 1,
+  });
+  const shown = await runCli(['verify', projectId], env);
+  expect(shown.stdout).toContain(`${projectId} v1  store  "source/a.txt" is not what it was\n`);
+  expect(shown.stdout).toMatch(/5 checked, 4 damaged\n$/);
+});
+
+test('a sample is some of them; what the Python system left has nothing to compare with', async () => {
+  const storePath = await tempFolder();
+  await writeFiles(storePath, { 'old/main.py': 'x' });
+  let drawn = 0;
+  const storage = await openTestStorage({ storePath, random: () => [0.4, 0.6][drawn++ % 2]! });
+  for (let i = 0; i < 10; i++) await storage.save({ projectId: 'p', files: { a: `${i}` } });
+  const versions: number[] = [];
+  for await (const { version } of storage.verify({ sample: 0.5 })) versions.push(version);
+  expect(versions).toEqual([1, 3, 5, 7, 9]);
+});
+
+test('an archive that is kept is read too; a manifest that is gone is damage', async () => {
+  const storage = await openTestStorage();
+  const receipt = await storage.save({ projectId: 'p', files: { a: '1' } });
+  const archive = join(receipt.path, 'archive.tar.gz');
+  const bytes = readFileSync(archive);
+  writeFileSync(
+    archive,
+    bytes.map((byte, i) => (i === 20 ? byte ^ 1 : byte)),
+  );
+  const problems = async () => {
+    for await (const verified of storage.verify()) return verified.problems;
+    return [];
+  };
+  expect(await problems()).toEqual([{ where: 'store', reason: 'the archive is another' }]);
+  rmSync(join(receipt.path, 'manifest.json'));
+  expect((await problems())[0]!.reason).toContain('manifest.json');
+});
+
+test.each([
+  ['--sample', '0'],
+  ['--sample', '101'],
+  ['--after', 'shop'],
+  ['--after', 'shop/x'],
+])('%s %s is wrong usage', async (option, value) => {
+  const ran = await runCli(['verify', option, value], { FILE_STORAGE_PATH: await tempFolder() });
+  expect(ran.code).toBe(2);
+});
+
+test('a cloud that is away is no damage: it is said, and the exit code is 5', async () => {
+  const { env } = await host(1);
+  const ran = await runCli(['verify'], { ...env, SUPABASE_URL: 'http://127.0.0.1:9' });
+  expect([ran.code, ran.stdout]).toEqual([5, '']);
+});
