@@ -18,6 +18,7 @@ import {
   StorageError,
   URL_EXPIRY,
 } from './contract.ts';
+import { checkCloudOn, type Evicted, evictStored } from './evict.ts';
 import { Holds } from './holds.ts';
 import { listFiles } from './list-files.ts';
 import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
@@ -475,7 +476,7 @@ export class Storage {
 
   #ownUrl(row: GenerationRow, expiresIn: number): DownloadUrl | null {
     const base = this.#instance.announced();
-    if (base === null || row.digest === null) return null;
+    if (base === null || row.digest === null || !this.#store.has(refOf(row))) return null;
     const expires = Math.floor(this.#options.now() / 1000) + expiresIn;
     return {
       url: base + new PathSigner(this.#layout.urlKey).sign(refOf(row), expires),
@@ -609,6 +610,19 @@ export class Storage {
     const { evicted, bytes } = await this.#cache.cleanup();
     if (evicted > 0) this.#options.onEvent({ kind: 'evict', copies: evicted, bytes });
     return { evicted, bytes };
+  }
+
+  /**
+   * Takes originals out of the store that are in the cloud, their bytes proven and asked for again;
+   * they are got from there from then on. What is active stays.
+   *
+   * @param options.olderThanMs those that were saved so long ago
+   * @throws StorageError `unavailable`
+   */
+  async cleanupStore(options: { olderThanMs: number }): Promise<Evicted> {
+    const cloud = checkCloudOn(this.#cloud);
+    const before = new Date(this.#options.now() - options.olderThanMs).toISOString();
+    return evictStored({ ...this.#parts, cloud }, before);
   }
 
   async status(): Promise<StorageStatus> {

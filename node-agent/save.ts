@@ -106,6 +106,7 @@ export class Saver {
     const { store } = this.#parts;
     const { source } = request;
     const digest = await store.digest(source);
+    if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request);
     if (digest === row.digest) {
       if (source.kind === 'staged') await store.dropStaging(source.folder);
       if (request.ownerId !== null) await this.#noteOwner(row.project_id, request.ownerId);
@@ -116,6 +117,26 @@ export class Saver {
       'conflict',
       `Cannot save ${formatRef(refOf(row))}: it holds other content`,
     );
+  }
+
+  /** What was taken out of the store, being in the cloud, is there again. */
+  async #putBack(row: GenerationRow, request: SaveRequest): Promise<Saved> {
+    const { store, catalog, instance, holds, now } = this.#parts;
+    const ref = refOf(row);
+    if (!catalog.hold(ref, instance.id)) return this.save(request);
+    const end = holds.begin(ref);
+    try {
+      const { metadata, source, ownerId } = request;
+      const createdAt = row.created_at;
+      const staged = await store.commit(ref, source, { createdAt, metadata, ownerId });
+      catalog.finishSave(ref, factsOf(staged, ownerId, row.object_key), createdAt, now());
+    } catch (error) {
+      catalog.release(ref);
+      throw error;
+    } finally {
+      end();
+    }
+    return { row: catalog.find(ref.projectId, ref.version)!, created: true };
   }
 
   async #replace(ref: Ref, request: SaveRequest): Promise<Saved> {

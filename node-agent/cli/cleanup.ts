@@ -1,22 +1,47 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { type CommandContext, formatBytes } from './context.ts';
+
+type CleanupOptions = { store?: boolean; olderThan?: number };
 
 export function addCleanup(program: Command, context: CommandContext): void {
   program
     .command('cleanup')
-    .description('evict cached copies that are too old or too much; the store is not touched')
+    .description(
+      'evict cached copies that are too old or too much; originals where it is asked for',
+    )
+    .option('--store', 'take originals out of the store that are in the cloud, their bytes proven')
+    .option('--older-than <time>', 'of the store: saved so long ago, as in 12h or 30d', parseTime)
     .addHelpText(
       'after',
       `
-Example:
-  $ MAX_CACHE_AGE_HOURS=1 codebegen-storage cleanup`,
+What was taken out of the store is got from the cloud from then on. The cloud is asked again for each of them;
+what is active in its project stays.
+
+Examples:
+  $ MAX_CACHE_AGE_HOURS=1 codebegen-storage cleanup
+  $ codebegen-storage cleanup --store --older-than 30d`,
     )
-    .action(async () => {
+    .action(async (options: CleanupOptions, command: Command) => {
+      if ((options.store === true) !== (options.olderThan !== undefined)) {
+        command.error('error: --store and --older-than go together', { exitCode: 2 });
+      }
       await context.withStorage(async (storage) => {
-        const cleaned = await storage.cleanupCache();
+        const { olderThan } = options;
+        const isStore = olderThan !== undefined;
+        const cleaned = isStore
+          ? await storage.cleanupStore({ olderThanMs: olderThan })
+          : await storage.cleanupCache();
+        const what = isStore ? 'originals' : 'cached copies';
         context.show(cleaned, () => [
-          `${cleaned.evicted} cached copies evicted, ${formatBytes(cleaned.bytes)}`,
+          `${cleaned.evicted} ${what} evicted, ${formatBytes(cleaned.bytes)}`,
         ]);
       });
     });
+}
+
+/** `12h`, `30d`: in milliseconds. */
+function parseTime(text: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,5})([hd])$/.exec(text) ?? [];
+  if (unit === '') throw new InvalidArgumentError('A number of hours or days, as in 12h or 30d');
+  return Number(count) * (unit === 'h' ? 3_600_000 : 86_400_000);
 }

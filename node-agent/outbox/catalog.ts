@@ -95,6 +95,7 @@ export type GenerationRow = Readonly<{
   created_at: string;
   uploaded_at: string | null;
   owner_id: string | null;
+  tree_synced: 0 | 1;
   object_key: string | null;
   replaced_key: string | null;
 }>;

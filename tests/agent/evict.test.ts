@@ -1,0 +1,103 @@
+/** `cleanup --store`: what the cloud has goes from the store, and nothing else ever does. */
+import { existsSync } from 'node:fs';
+import { expect, inject, test } from 'vitest';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
+import { runCli } from '../support/run.ts';
+import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+import { readTexts } from '../support/tree.ts';
+
+const DAY = 86_400_000;
+
+async function host(url?: string) {
+  const bucket = uniqueId('bucket');
+  const clock = { ahead: 0 };
+  const cloud = { ...testCloud(bucket), ...(url === undefined ? {} : { url }) };
+  const options = { storePath: await tempFolder(), now: () => Date.now() + clock.ahead };
+  const storage = await openTestStorage({ ...options, cloud, cache: await testCache() });
+  const projectId = uniqueId();
+  const save = async (text: string) => {
+    const receipt = await storage.save({ projectId, files: { 'a.txt': text } });
+    await waitForStatus(storage, receipt, 'verified');
+    // Once the tree lasts its archive goes, and it may go itself.
+    while (existsSync(`${receipt.path}/archive.tar.gz`)) await storage.drain(20);
+    return receipt;
+  };
+  return { bucket, storage, projectId, clock, save, options };
+}
+
+test('an old one that the cloud has goes, is got from there, and is put back by a save', async () => {
+  const { storage, clock, save, options } = await host();
+  const old = await save('old');
+  const active = await save('active');
+  await storage.activate(active);
+  clock.ahead = 31 * DAY;
+  const fresh = await save('fresh');
+
+  expect(await storage.cleanupStore({ olderThanMs: 60 * DAY })).toEqual({ evicted: 0, bytes: 0 });
+  expect(await storage.cleanupStore({ olderThanMs: 30 * DAY })).toEqual({ evicted: 1, bytes: 3 });
+  expect([old, active, fresh].map(({ path }) => existsSync(path))).toEqual([false, true, true]);
+  expect(await storage.cleanupStore({ olderThanMs: 30 * DAY })).toEqual({ evicted: 0, bytes: 0 });
+
+  expect(await storage.show(old)).toMatchObject({ status: 'verified', sha256: old.sha256 });
+  const got = await storage.get(old);
+  expect([got.from, readTexts(got.sourcePath)]).toEqual(['cloud', { 'a.txt': 'old' }]);
+  expect((await fetch((await storage.downloadUrl(old))!.url)).status).toBe(200);
+
+  const again = await storage.save({ ...old, files: { 'a.txt': 'old' } });
+  expect(again).toMatchObject({ created: true, version: old.version, digest: old.digest });
+  await waitForStatus(storage, old, 'verified');
+  expect(await storage.get(old)).toMatchObject({ from: 'store' });
+  expect((await fetch((await storage.downloadUrl(old))!.url)).status).toBe(200);
+  await storage.close();
+  // A new start finds nothing wrong with what is not there.
+  const problems: unknown[] = [];
+  const onProblem = (error: unknown) => problems.push(error);
+  const reopened = await openTestStorage({ ...options, onProblem });
+  expect((await reopened.list(old.projectId)).items).toHaveLength(3);
+  expect(problems).toEqual([]);
+});
+
+test('what the bucket lost, or holds in other bytes, stays', async () => {
+  const { bucket, storage, projectId, clock, save } = await host();
+  const [lost, changed] = [await save('lost'), await save('changed')];
+  const objects = serviceClient().storage.from(bucket);
+  const keyOf = ({ version, generationId }: typeof lost) =>
+    `${projectId}/generations/v${version}__${generationId}.tar.gz`;
+  await objects.remove([keyOf(lost)]);
+  await objects.upload(keyOf(changed), 'other bytes', { upsert: true });
+  clock.ahead = DAY;
+  expect(await storage.cleanupStore({ olderThanMs: 1 })).toEqual({ evicted: 0, bytes: 0 });
+  for (const receipt of [lost, changed]) expect(existsSync(receipt.path)).toBe(true);
+});
+
+test('what is not verified stays, and so does all where the cloud is off or away', async () => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const { storage, projectId, clock, save } = await host(proxy.url);
+  const verified = await save('verified');
+  proxy.rule = () => ({ kind: 'down' });
+  const pending = await storage.save({ projectId, files: { a: 'pending' } });
+  clock.ahead = DAY;
+  const cleaning = storage.cleanupStore({ olderThanMs: 1 });
+  await expect(cleaning).rejects.toMatchObject({ code: 'unavailable' });
+  proxy.rule = (_, path) => (/storage_reserve/.test(path) ? { kind: 'answer', status: 503 } : null);
+  expect(await storage.cleanupStore({ olderThanMs: 1 })).toMatchObject({ evicted: 1 });
+  expect([verified, pending].map(({ path }) => existsSync(path))).toEqual([false, true]);
+
+  const local = await openTestStorage();
+  await expect(local.cleanupStore({ olderThanMs: 1 })).rejects.toMatchObject({
+    code: 'unavailable',
+    message: expect.stringContaining('the cloud is off'),
+  });
+});
+
+test.each([
+  [['--store'], 2],
+  [['--older-than', '30d'], 2],
+  [['--store', '--older-than', '30'], 2],
+  [['--store', '--older-than', '30d'], 5],
+])('cleanup %j with the cloud off ends with %i', async (args, code) => {
+  const ran = await runCli(['cleanup', ...args], { FILE_STORAGE_PATH: await tempFolder() });
+  expect(ran.code, ran.stderr).toBe(code);
+});
