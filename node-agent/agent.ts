@@ -370,6 +370,53 @@ export class Storage {
   }
 
   /**
+   * The keys of all archives in the bucket, or of those of one project.
+   *
+   * @throws StorageError `unavailable`
+   */
+  archivesInBucket(only: string | null): AsyncIterable<string> {
+    return checkCloudOn(this.#cloud).objects.listArchives(only);
+  }
+
+  /**
+   * Makes the row of an archive that is in the bucket without one: it is read back for its hash.
+   *
+   * @returns whether there was anything to do
+   * @throws StorageError `conflict` where another generation has the version, `unavailable`
+   */
+  async recordArchive(ref: Ref, key: string, ownerId: string | null): Promise<boolean> {
+    const { objects, records } = checkCloudOn(this.#cloud);
+    const known = await records.find(ref.projectId, ref.version);
+    if (known?.generation_id === ref.generationId) return false;
+    const info = await objects.info(key);
+    const sha256 = await objects.readBack(key);
+    const reserved = await records.reserve({
+      ref,
+      objectKey: key,
+      digest: null,
+      sha256,
+      archiveBytes: info?.bytes ?? null,
+      sourceBytes: null,
+      fileCount: null,
+      createdAt: new Date(this.#options.now()).toISOString(),
+      ownerId,
+      replace: false,
+    });
+    if (reserved.outcome === 'no_database') {
+      throw new StorageError(
+        'unavailable',
+        `Cannot record ${formatRef(ref)}: the migrations are not applied`,
+      );
+    }
+    if (reserved.outcome !== 'reserved') {
+      const reason = reserved.outcome === 'conflict' ? reserved.reason : 'it was deleted';
+      throw new StorageError('conflict', `Cannot record ${formatRef(ref)}: ${reason}`);
+    }
+    await records.record(ref, sha256, 'verified');
+    return true;
+  }
+
+  /**
    * Reads an archive back from the cloud, all of it, and compares it with what was recorded.
    *
    * @throws StorageError `corrupt`, `unavailable`

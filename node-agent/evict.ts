@@ -80,5 +80,5 @@ async function evict({ store, catalog, holds }: Parts, seen: GenerationRow): Pro
 /** @throws StorageError `unavailable` while the cloud is off */
 export function checkCloudOn<T>(cloud: T | null): T {
   if (cloud !== null) return cloud;
-  throw new StorageError('unavailable', 'Cannot clean the store up: the cloud is off');
+  throw new StorageError('unavailable', 'Cannot ask the cloud: the cloud is off');
 }

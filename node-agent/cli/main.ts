@@ -7,6 +7,7 @@ import { addDelete } from './delete.ts';
 import { addDiff } from './diff.ts';
 import { addDoctor } from './doctor.ts';
 import { addGet } from './get.ts';
+import { addInit } from './init.ts';
 import { addList } from './list.ts';
 import { addMigrate } from './migrate.ts';
 import { addOwner } from './owner.ts';
@@ -40,6 +41,8 @@ export async function main(args: string[]): Promise<number> {
       context.json = Boolean(action.optsWithGlobals().json);
     });
   const commands = [
+    addInit,
+    addDoctor,
     addStart,
     addSave,
     addGet,
@@ -55,7 +58,6 @@ export async function main(args: string[]): Promise<number> {
     addCleanup,
     addVerify,
     addMigrate,
-    addDoctor,
   ];
   for (const add of commands) {
     add(program, context);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { readConfig } from '../config.ts';
 import { parseId, StorageError } from '../contract.ts';
-import type { Report } from '../migrate/migrate.ts';
+import type { Progress, Report } from '../migrate/migrate.ts';
 import { parseOwner } from '../save-input.ts';
 import { parseIdArgument } from './arguments.ts';
 import { type CommandContext, formatTable } from './context.ts';
@@ -12,6 +12,7 @@ type MigrateOptions = {
   dryRun?: boolean;
   projectId?: string;
   owners?: string;
+  fromBucket?: boolean;
   verify?: boolean;
   progress: boolean;
 };
@@ -26,6 +27,7 @@ export function addMigrate(program: Command, context: CommandContext): void {
     .option('--dry-run', 'say what would be done, and do nothing; needs no credentials')
     .option('--project-id <id>', 'this project alone', parseIdArgument)
     .option('--owners <file>', 'whose projects are: JSON of user ids by project')
+    .option('--from-bucket', 'make rows for archives that are in the bucket without one')
     .option('--verify', 'read back every archive from the cloud, and compare it')
     .option('--no-progress', 'no progress on a terminal')
     .addHelpText(
@@ -46,7 +48,16 @@ Examples:
     });
 }
 
-async function dryRun(context: CommandContext, { projectId }: MigrateOptions): Promise<Report> {
+async function dryRun(
+  context: CommandContext,
+  { projectId, fromBucket }: MigrateOptions,
+): Promise<Report> {
+  if (fromBucket === true) {
+    throw new StorageError(
+      'invalid_input',
+      'Cannot look into the bucket without credentials: leave --dry-run out',
+    );
+  }
   const { plan } = await import('../migrate/migrate.ts');
   // Where things lie is all that it needs.
   const { storePath } = readConfig({ ...context.readEnvironment(), USE_CLOUD_STORAGE: 'false' });
@@ -55,18 +66,21 @@ async function dryRun(context: CommandContext, { projectId }: MigrateOptions): P
 
 async function run(context: CommandContext, options: MigrateOptions): Promise<Report> {
   const { migrate } = await import('../migrate/migrate.ts');
+  const { migrateBucket } = await import('../migrate/bucket.ts');
   const owners =
     options.owners === undefined ? new Map<string, string>() : readOwners(options.owners);
   const line = new ProgressLine(process.stderr, options.progress && !context.json);
   return context.withStorage(
     async (storage, { storePath }) => {
-      const report = await migrate(storage, {
-        storePath,
+      const common = {
         only: options.projectId ?? null,
         owners,
-        verify: options.verify === true,
-        onProgress: ({ stage, done, total }) => line.show(stage, done, total),
-      });
+        onProgress: ({ stage, done, total }: Progress) => line.show(stage, done, total),
+      };
+      const report =
+        options.fromBucket === true
+          ? await migrateBucket(storage, common)
+          : await migrate(storage, { ...common, storePath, verify: options.verify === true });
       line.clear();
       return report;
     },

@@ -13,6 +13,9 @@ export type ArchiveFile = Readonly<{ path: string; bytes: number; sha256: string
 /** What storage says of an object. */
 export type ObjectInfo = Readonly<{ bytes: number; etag: string; sha256: string | null }>;
 
+/** What one call of Storage lists. */
+const LIST_PAGE = 1000;
+
 /** Archives in the bucket. */
 export class CloudObjects {
   readonly #connection: Connection;
@@ -41,7 +44,7 @@ export class CloudObjects {
       await this.#send(key, archive, resume);
     } catch (error) {
       if (isMissingBucket(error)) {
-        await this.#makeBucket();
+        await this.ensureBucket();
         await this.#send(key, archive, resume);
         return;
       }
@@ -167,6 +170,36 @@ export class CloudObjects {
   }
 
   /**
+   * Lists the keys of all archives in the bucket, or of those of one project, page by page.
+   *
+   * @throws StorageError `unavailable`, `not_found` where there is no bucket
+   */
+  async *listArchives(only: string | null): AsyncGenerator<string> {
+    const projects = only === null ? this.#listFolder('') : [{ id: null, name: only }];
+    for await (const { id, name } of projects) {
+      // A folder has no id.
+      if (id !== null) continue;
+      const folder = `${name}/generations`;
+      for await (const object of this.#listFolder(folder)) {
+        if (object.id !== null) yield `${folder}/${object.name}`;
+      }
+    }
+  }
+
+  async *#listFolder(folder: string): AsyncGenerator<{ id: string | null; name: string }> {
+    for (let offset = 0; ; offset += LIST_PAGE) {
+      const { data, error } = await this.#bucket.list(folder, {
+        limit: LIST_PAGE,
+        offset,
+        sortBy: { column: 'name', order: 'asc' },
+      });
+      if (error !== null) throw fromPlatform(error, `list "${folder}"`, 'storage');
+      yield* data as { id: string | null; name: string }[];
+      if (data.length < LIST_PAGE) return;
+    }
+  }
+
+  /**
    * Removes an object; one that is missing is no error.
    *
    * @param bucket where it is; the configured one where left out
@@ -190,12 +223,19 @@ export class CloudObjects {
     return data.signedUrl;
   }
 
-  async #makeBucket(): Promise<void> {
+  /**
+   * Makes the bucket, private, where it is missing.
+   *
+   * @returns whether it was made now
+   * @throws StorageError `unavailable`, `forbidden`, `unauthenticated`
+   */
+  async ensureBucket(): Promise<boolean> {
     const { bucket } = this.#connection.settings;
     const { error } = await this.#connection.client.storage.createBucket(bucket, { public: false });
     if (error !== null && realStatus(error) !== 409) {
       throw fromPlatform(error, `make the bucket "${bucket}"`, 'storage');
     }
+    return error === null;
   }
 }
 

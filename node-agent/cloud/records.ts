@@ -10,9 +10,9 @@ export type Reservation = Readonly<{
   objectKey: string;
   digest: string | null;
   sha256: string;
-  archiveBytes: number;
-  sourceBytes: number;
-  fileCount: number;
+  archiveBytes: number | null;
+  sourceBytes: number | null;
+  fileCount: number | null;
   createdAt: string;
   ownerId: string | null;
   /** Whether it may take the place of other content under the same ref. */

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Storage } from '../agent.ts';
 import { StorageError } from '../contract.ts';
-import { type Found, findAll, type Unfit } from './find.ts';
+import { Counts } from './counts.ts';
+import { type Found, findAll } from './find.ts';
 
 export type MigrateOptions = Readonly<{
   /** Absolute. */
@@ -41,18 +42,16 @@ export type Report = Readonly<{
 /** Generations that are read at once. */
 const AT_ONCE = 4;
 const POLL_MS = 250;
-/** Problems that a report names; the rest is counted. */
-const MAX_PROBLEMS = 1000;
-
 /** What a migration would do, from names and manifests alone: nothing is opened or written. */
 export function plan(storePath: string, only: string | null): Report {
   const counts = new Counts();
   let migrated = 0;
   let known = 0;
   for (const item of findAll(storePath, only)) {
-    counts.add(item);
-    if (item.kind === 'ours') known++;
-    else if (item.kind !== 'unfit') migrated++;
+    counts.found();
+    if (item.kind === 'unfit') counts.fail(item.path, item.reason);
+    else if (item.kind === 'ours') known++;
+    else migrated++;
   }
   return { ...counts.report(), migrated, known, verified: null };
 }
@@ -72,8 +71,9 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
   const walk = findAll(storePath, only);
   const lane = async () => {
     for (const item of walk) {
-      counts.add(item);
-      if (item.kind !== 'unfit') {
+      counts.found();
+      if (item.kind === 'unfit') counts.fail(item.path, item.reason);
+      else {
         await counts.attempt(item.path, async () => {
           const owner = owners.get(item.ref.projectId);
           if (await adopt(storage, item)) migrated++;
@@ -138,40 +138,4 @@ async function checkAll(
     if (readBack) onProgress({ stage: 'verify', done: ++done, total });
   }
   return verified;
-}
-
-class Counts {
-  #found = 0;
-  #failed = 0;
-  readonly #problems: { path: string; reason: string }[] = [];
-  readonly #failedPaths = new Set<string>();
-
-  add(item: Found | Unfit): void {
-    this.#found++;
-    if (item.kind === 'unfit') this.#fail(item.path, item.reason);
-  }
-
-  /** One that fails keeps no other from being migrated. */
-  async attempt(path: string, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      this.#fail(path, error.message);
-    }
-  }
-
-  hasFailed(path: string): boolean {
-    return this.#failedPaths.has(path);
-  }
-
-  report() {
-    return { found: this.#found, failed: this.#failed, problems: this.#problems };
-  }
-
-  #fail(path: string, reason: string): void {
-    this.#failed++;
-    this.#failedPaths.add(path);
-    if (this.#problems.length < MAX_PROBLEMS) this.#problems.push({ path, reason });
-  }
 }

@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, inject, test } from 'vitest';
 import { formatProgress } from '../../node-agent/cli/progress.ts';
-import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
+import { asUser, callInProcess } from '../support/edge.ts';
 import { PythonStore } from '../support/python-store.ts';
 import { ROOT, run, runCli } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
+import { makeTarGz } from '../support/tar.ts';
 import { tempFolder } from '../support/temp.ts';
 import { listTree, readTexts } from '../support/tree.ts';
 
@@ -258,3 +260,37 @@ describe('progress', () => {
 async function oldText(folder: string): Promise<string> {
   return readTexts(folder)['manifest.json']!;
 }
+
+test('archives that are in the bucket without a row get one: their owner sees and opens them', async () => {
+  const { bucket, env, migrate } = await workplace();
+  const owner = await makeUser();
+  const project = uniqueId();
+  const service = serviceClient().storage;
+  await service.createBucket(bucket, { public: false });
+  const put = async (key: string, content: string | Buffer) =>
+    expect((await service.from(bucket).upload(key, content)).error).toBeNull();
+  const archive = (version: number) =>
+    makeTarGz([
+      { name: `v${version}__g-${version}/manifest.json`, content: '{}' },
+      { name: `v${version}__g-${version}/source/main.py`, content: `print(${version})\n` },
+    ]);
+  await put(`${project}/generations/v1__g-1.tar.gz`, archive(1));
+  await put(`${project}/generations/v2__g-2.tar.gz`, archive(2));
+  await put(`${project}/generations/notes.txt`, 'no archive');
+  const owners = join(await tempFolder(), 'owners.json');
+  writeFileSync(owners, JSON.stringify({ [project]: owner.id }));
+
+  const ran = await migrate('--from-bucket', '--owners', owners);
+  expect([ran.code, ran.stderr]).toEqual([3, '']);
+  expect(ran.report).toMatchObject({ found: 3, migrated: 2, known: 0, verified: 2, failed: 1 });
+  expect(ran.report.problems).toMatchObject([{ path: `${project}/generations/notes.txt` }]);
+  expect((await migrate('--from-bucket')).report).toMatchObject({ migrated: 0, known: 2 });
+
+  const as = asUser(callInProcess(), owner);
+  const { items } = await (await as('GET', `/projects/${project}`)).json();
+  expect(items).toMatchObject([{ version: 2, status: 'verified' }, { version: 1 }]);
+  const file = await as('GET', `/projects/${project}/2/files/main.py`);
+  expect([file.status, await file.text()]).toEqual([200, 'print(2)\n']);
+  const dry = await runCli(['migrate', '--from-bucket', '--dry-run'], env);
+  expect([dry.code, dry.stderr]).toEqual([1, expect.stringContaining('leave --dry-run out')]);
+});

@@ -17,6 +17,7 @@ async function runBlocks(name: string, env: Record<string, string>, daemonUrl = 
   const command = join(folder, 'codebegen-storage');
   writeFileSync(command, `#!/bin/sh\nexec ${process.execPath} ${ROOT}/node-agent/bin.ts "$@"\n`);
   chmodSync(command, 0o755);
+  writeFileSync(join(folder, 'key'), env.SUPABASE_SERVICE_KEY!);
   for (const line of blocks.join('').trim().split('\n')) {
     const script = line.replaceAll('http://127.0.0.1:8787', daemonUrl);
     const ran = await run('bash', ['-euo', 'pipefail', '-c', script], {

@@ -20,7 +20,7 @@ test('the packed tarball works in an empty project: command, library, client and
   const names = (await run('tar', ['tzf', join(folder, tarball!)])).stdout.trim().split('\n');
   for (const name of names) {
     expect(name).toMatch(
-      /^package\/(dist\/(node-agent|functions\/(_shared\/contract|client))\/.*|package\.json|README\.md|LICENSE)$/,
+      /^package\/(dist\/(node-agent|functions\/(_shared\/contract|client))\/.*|\.env\.example|package\.json|README\.md|LICENSE)$/,
     );
   }
 

@@ -1,0 +1,103 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { connect } from '../cloud/connection.ts';
+import { CloudObjects } from '../cloud/objects.ts';
+import { readConfig } from '../config.ts';
+import { StorageError } from '../contract.ts';
+import type { CommandContext } from './context.ts';
+import { packageFile } from './package-file.ts';
+
+type InitOptions = {
+  url?: string;
+  keyFile?: string;
+  bucket?: string;
+  createBucket?: boolean;
+  force?: boolean;
+};
+
+const FILE = '.env';
+/** It may come to hold a key. */
+const OWNER_ONLY = 0o600;
+
+export function addInit(program: Command, context: CommandContext): void {
+  program
+    .command('init')
+    .description('write a .env with every setting into this folder, and make the bucket if wanted')
+    .option('--url <url>', 'of the Supabase project; turns the cloud on')
+    .option('--key-file <file>', 'a file that holds the secret key')
+    .option('--bucket <name>', 'where archives are kept')
+    .option('--create-bucket', 'make the bucket, private, where it is missing')
+    .option('--force', 'write over a .env that is there')
+    .addHelpText(
+      'after',
+      `
+The key stays in its file; the .env names that.
+
+Examples:
+  $ codebegen-storage init
+  $ codebegen-storage init --url https://abc.supabase.co --key-file /run/secrets/supabase --create-bucket`,
+    )
+    .action(async (options: InitOptions) => {
+      const settings = settingsOf(options);
+      // All problems at once, before anything is written.
+      const config = readConfig(settings);
+      const text = fill(readFileSync(packageFile('.env.example'), 'utf8'), settings);
+      write(resolve(FILE), text, options.force === true);
+      const made = options.createBucket === true ? await makeBucket(config.cloud) : null;
+      context.show({ file: resolve(FILE), bucket: config.cloud?.bucket ?? null, made }, () => [
+        `Wrote ${FILE}`,
+        ...(made === null
+          ? []
+          : [`The bucket "${config.cloud?.bucket}" ${made ? 'is made' : 'was there'}`]),
+        'Next: codebegen-storage doctor',
+      ]);
+    });
+}
+
+function settingsOf({ url, keyFile, bucket }: InitOptions): Record<string, string> {
+  return {
+    ...(url === undefined ? {} : { USE_CLOUD_STORAGE: 'true', SUPABASE_URL: url }),
+    ...(keyFile === undefined ? {} : { SUPABASE_SERVICE_KEY_FILE: resolve(keyFile) }),
+    ...(bucket === undefined ? {} : { SUPABASE_BUCKET: bucket }),
+  };
+}
+
+/** Puts settings in the place of those of the example; one that has none there is added. */
+function fill(example: string, settings: Record<string, string>): string {
+  let text = example;
+  for (const [name, value] of Object.entries(settings)) {
+    const line = new RegExp(`^${name}=.*$`, 'm');
+    // Quoted: a path may hold what a shell or a reader of such files would take for its own.
+    const set = `${name}=${/^[\w./:@-]*$/.test(value) ? value : JSON.stringify(value)}`;
+    text = line.test(text) ? text.replace(line, () => set) : `${text}\n${set}\n`;
+  }
+  return text;
+}
+
+function write(path: string, text: string, isForced: boolean): void {
+  if (existsSync(path) && !isForced) {
+    throw new StorageError(
+      'conflict',
+      `Cannot write "${path}": it is there already. --force writes over it`,
+    );
+  }
+  try {
+    writeFileSync(path, text, { mode: OWNER_ONLY });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new StorageError('forbidden', `Cannot write "${path}": ${code}`, { cause });
+  }
+}
+
+/** @returns whether it was made now */
+async function makeBucket(cloud: ReturnType<typeof readConfig>['cloud']): Promise<boolean> {
+  if (cloud === null) {
+    throw new StorageError(
+      'invalid_input',
+      'Cannot make the bucket: --url and --key-file say where',
+    );
+  }
+  const stopping = new AbortController();
+  return new CloudObjects(connect(cloud, stopping.signal)).ensureBucket();
+}

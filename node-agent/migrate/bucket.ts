@@ -1,0 +1,41 @@
+import type { Storage } from '../agent.ts';
+import { isId, parseFolderName, type Ref } from '../contract.ts';
+import { Counts } from './counts.ts';
+import type { MigrateOptions, Report } from './migrate.ts';
+
+/**
+ * Makes rows for archives that the Python system put into the bucket, so that their owners see
+ * them. Each is read back once, for its hash. May be repeated: what has a row is passed over.
+ */
+export async function migrateBucket(
+  storage: Storage,
+  { only, owners, onProgress = () => {} }: Omit<MigrateOptions, 'storePath' | 'verify'>,
+): Promise<Report> {
+  const counts = new Counts();
+  let [migrated, known, done] = [0, 0, 0];
+  for await (const key of storage.archivesInBucket(only)) {
+    counts.found();
+    const ref = parseKey(key);
+    if (ref === null)
+      counts.fail(key, 'its key is not {project}/generations/v{version}__{id}.tar.gz');
+    else {
+      await counts.attempt(key, async () => {
+        if (await storage.recordArchive(ref, key, owners.get(ref.projectId) ?? null)) migrated++;
+        else known++;
+      });
+    }
+    done++;
+    onProgress({ stage: 'read', done, total: done });
+  }
+  const report = counts.report();
+  return { ...report, migrated, known, verified: report.found - report.failed };
+}
+
+function parseKey(key: string): Ref | null {
+  const [projectId = '', , name = ''] = key.split('/');
+  // A replacement's key has its hash in it: ours, which has a row.
+  const parsed = parseFolderName(name.replace(/(\.[0-9a-f]{12})?\.tar\.gz$/, ''));
+  return parsed !== null && name.endsWith('.tar.gz') && isId(projectId)
+    ? { projectId, ...parsed }
+    : null;
+}
