@@ -120,38 +120,38 @@ export class Saver {
   }
 
   /** What was taken out of the store, being in the cloud, is there again. */
-  async #putBack(row: GenerationRow, request: SaveRequest): Promise<Saved> {
-    const { store, catalog, instance, holds, now } = this.#parts;
+  #putBack(row: GenerationRow, request: SaveRequest): Promise<Saved> {
+    const { store, catalog, now } = this.#parts;
+    const { metadata, source, ownerId } = request;
     const ref = refOf(row);
-    if (!catalog.hold(ref, instance.id)) return this.save(request);
-    const end = holds.begin(ref);
-    try {
-      const { metadata, source, ownerId } = request;
+    return this.#whileHeld(ref, request, async () => {
       const createdAt = row.created_at;
       const staged = await store.commit(ref, source, { createdAt, metadata, ownerId });
       catalog.finishSave(ref, factsOf(staged, ownerId, row.object_key), createdAt, now());
-    } catch (error) {
-      catalog.release(ref);
-      throw error;
-    } finally {
-      end();
-    }
-    return { row: catalog.find(ref.projectId, ref.version)!, created: true };
+    });
   }
 
-  async #replace(ref: Ref, request: SaveRequest): Promise<Saved> {
-    const { store, catalog, instance, holds, now } = this.#parts;
-    // Somebody else works on it now: what they leave is compared anew.
-    if (!catalog.hold(ref, instance.id)) return this.save(request);
-    const end = holds.begin(ref);
-    const createdAt = this.#isoNow();
-    try {
-      const { metadata, source, ownerId } = request;
+  #replace(ref: Ref, request: SaveRequest): Promise<Saved> {
+    const { store, catalog, now } = this.#parts;
+    const { metadata, source, ownerId } = request;
+    return this.#whileHeld(ref, request, async () => {
+      const createdAt = this.#isoNow();
       await store.replace(ref, source, { createdAt, metadata, ownerId }, (staged) => {
         const key = objectKey(ref, staged.archive.sha256);
         catalog.finishReplace(ref, factsOf(staged, ownerId, key), createdAt, now());
       });
       if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
+    });
+  }
+
+  /** Writes a stored generation anew, as the only one that works on it. */
+  async #whileHeld(ref: Ref, request: SaveRequest, write: () => Promise<void>): Promise<Saved> {
+    const { catalog, instance, holds } = this.#parts;
+    // Somebody else works on it now: what they leave is compared anew.
+    if (!catalog.hold(ref, instance.id)) return this.save(request);
+    const end = holds.begin(ref);
+    try {
+      await write();
     } catch (error) {
       catalog.release(ref);
       throw error;

@@ -17,13 +17,19 @@ async function twoHosts() {
   return [await openTestStorage({ cloud }), await openTestStorage({ cloud })] as const;
 }
 
-test('deleting what never got there leaves the other host its own', async () => {
+/** A's content got to the cloud; B's own, under the same name, cannot. */
+async function twoHostsAtOdds() {
   const [a, b] = await twoHosts();
   const ref = refOf();
   await a.save({ ...ref, files: { a: 'of A' } });
   await waitForStatus(a, ref, 'verified');
   await b.save({ ...ref, files: { a: 'of B' } });
   await waitForFailure(b, ref);
+  return { a, b, ref };
+}
+
+test('deleting what never got there leaves the other host its own', async () => {
+  const { a, b, ref } = await twoHostsAtOdds();
   expect(await b.delete(ref)).toMatchObject({ deleted: true });
   await b.drain();
   expect((await b.status()).outbox.owed).toBe(0);
@@ -35,12 +41,7 @@ test('deleting what never got there leaves the other host its own', async () => 
 });
 
 test('a deletion elsewhere takes no other content that never got there', async () => {
-  const [a, b] = await twoHosts();
-  const ref = refOf();
-  await a.save({ ...ref, files: { a: 'of A' } });
-  await waitForStatus(a, ref, 'verified');
-  await b.save({ ...ref, files: { a: 'of B' } });
-  await waitForFailure(b, ref);
+  const { a, b, ref } = await twoHostsAtOdds();
   await a.delete(ref);
   await a.drain();
   expect(await b.learnDeletions()).toBe(0);
