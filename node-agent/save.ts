@@ -140,7 +140,6 @@ export class Saver {
         const key = objectKey(ref, staged.archive.sha256);
         catalog.finishReplace(ref, factsOf(staged, ownerId, key), createdAt, now());
       });
-      if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     });
   }
 
@@ -152,6 +151,7 @@ export class Saver {
     const end = holds.begin(ref);
     try {
       await write();
+      if (request.ownerId !== null) await this.#noteOwner(ref.projectId, request.ownerId);
     } catch (error) {
       catalog.release(ref);
       throw error;

@@ -1,4 +1,5 @@
 /** `cleanup --store`: what the cloud has goes from the store, and nothing else ever does. */
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { expect, inject, test } from 'vitest';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
@@ -45,7 +46,9 @@ test('an old one that the cloud has goes, is got from there, and is put back by 
   expect([got.from, readTexts(got.sourcePath)]).toEqual(['cloud', { 'a.txt': 'old' }]);
   expect((await fetch((await storage.downloadUrl(old))!.url)).status).toBe(200);
 
-  const again = await storage.save({ ...old, files: { 'a.txt': 'old' } });
+  const ownerId = randomUUID();
+  const again = await storage.save({ ...old, files: { 'a.txt': 'old' }, ownerId });
+  expect((await storage.listProjects()).items).toMatchObject([{ ownerId }]);
   expect(again).toMatchObject({ created: true, version: old.version, digest: old.digest });
   await waitForStatus(storage, old, 'verified');
   expect(await storage.get(old)).toMatchObject({ from: 'store' });
