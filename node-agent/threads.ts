@@ -3,6 +3,11 @@ import { type Options, Tinypool } from 'tinypool';
 
 /** How long an idle thread is kept, in milliseconds. */
 const IDLE_MS = 30_000;
+/**
+ * What a task leaves is small objects that hold native memory, as hashes do. V8 does not count
+ * that: a larger nursery, by default of 48 MB, would let it pile up before it is looked through.
+ */
+const NURSERY_MB = 8;
 
 /**
  * Makes a pool of worker threads, of which none is kept for long.
@@ -24,5 +29,6 @@ export function makeThreads(
     // Flags of the host process are not for threads: some, like --input-type, would break them.
     execArgv: [],
     ...options,
+    resourceLimits: { maxYoungGenerationSizeMb: NURSERY_MB, ...options.resourceLimits },
   });
 }
