@@ -160,7 +160,27 @@ try {
 \`\`\`
 
 \`url\` is that of the Supabase project; \`getToken\` gives the access token at every call, for example
-\`async () => (await supabase.auth.getSession()).data.session?.access_token ?? null\`.`;
+\`async () => (await supabase.auth.getSession()).data.session?.access_token ?? null\`.
+
+## Live status
+
+The table \`storage_generations\` is published for Supabase Realtime, so that a page may learn without asking that a
+generation was uploaded:
+
+\`\`\`js
+supabase
+  .channel('shop')
+  .on(
+    'postgres_changes',
+    { event: '*', schema: 'public', table: 'storage_generations', filter: 'project_id=eq.shop' },
+    ({ new: row }) => console.log(row.version, row.status),
+  )
+  .subscribe();
+\`\`\`
+
+Row level security holds there too: users get the rows that they may read. A deletion hides its row, so it does not
+arrive; ask again for the list where that matters. **Unproven**: Realtime cannot run where this was written. A test
+shows that the table is published and which rows the policies let through, none that an event arrives.`;
 
 function section(method: string, path: string, operation: Operation): string {
   const { operationId, summary, parameters = [], requestBody, responses } = operation;

@@ -91,7 +91,7 @@ function roleOf(key: string): string | null {
 }
 
 async function checkMigrations(client: SupabaseClient): Promise<Outcome> {
-  const push = 'Run: npx supabase db push';
+  const push = 'Run: npx supabase db push --remote="$DATABASE_URL" (docs/setup.md)';
   const { error } = await client.rpc('storage_list_tombstones', { p_limit: 1 });
   if (error === null) return pass('they are applied');
   if (error.code === 'PGRST202' || error.code === '42883')
@@ -132,7 +132,7 @@ async function checkBucket({ bucket }: CloudSettings, client: SupabaseClient): P
 }
 
 async function checkFunction({ url }: CloudSettings): Promise<Outcome> {
-  const deploy = 'Run: npx supabase functions deploy generations --use-api';
+  const deploy = `Run: npx supabase functions deploy generations --use-api --remote=${refOf(url)} (docs/setup.md)`;
   const base = `${url}/functions/v1/generations`;
   const health = await fetchInTime(`${base}/health`);
   const body = (await health.json().catch(() => null)) as { status?: string } | null;
@@ -146,6 +146,11 @@ async function checkFunction({ url }: CloudSettings): Promise<Outcome> {
     `it answers ${refused.status} to who has no token`,
     `${deploy}, with verify_jwt = false`,
   );
+}
+
+/** The 20 letters that a hosted project's address begins with. */
+function refOf(url: string): string {
+  return /^https:\/\/([a-z]{20})\.supabase\.co$/.exec(url)?.[1] ?? '"$PROJECT_REF"';
 }
 
 /** What an upload and a download do, with a scratch object: nothing is left of it. */

@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(78);
+select plan(79);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -190,6 +190,11 @@ select storage_reserve_generation('late', 1, 'g', 'b', 'late/1.x', 'd2', 's2', 1
   'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa', true);
 select is((select owner_id::text from storage_projects where id = 'late'), 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa',
   'and its replacement can name one');
+
+select is((
+  select array_agg(tablename::text) from pg_publication_tables
+  where pubname = 'supabase_realtime' and tablename like 'storage\_%'
+), array['storage_generations'], 'live updates are of generations, without their manifests');
 
 select * from finish();
 rollback;

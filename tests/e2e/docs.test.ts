@@ -1,31 +1,87 @@
 /** The commands of the documents, as they stand there, and the unit for systemd. */
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, inject, test } from 'vitest';
+import { readConfig } from '../../node-agent/index.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
+import { startManagementApi } from '../support/management-api.ts';
+import { startPostgres } from '../support/postgres.ts';
 import { PythonStore } from '../support/python-store.ts';
 import { ROOT, run } from '../support/run.ts';
+import { openTestStorage, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
-/** Runs every shell block of a document, one line after another, with `codebegen-storage` on the PATH. */
-async function runBlocks(name: string, env: Record<string, string>, daemonUrl = ''): Promise<void> {
-  const text = readFileSync(join(ROOT, 'docs', name), 'utf8');
-  const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block]) => block!);
-  expect(blocks.length).toBeGreaterThan(2);
-  const folder = await tempFolder();
-  const command = join(folder, 'codebegen-storage');
+type Place = {
+  folder?: string;
+  daemonUrl?: string;
+  env?: Record<string, string>;
+  /** What stands for the documents' `shop`: they share a cloud. */
+  shop?: string;
+};
+
+/**
+ * Runs every shell block of a document, one line after another, with `codebegen-storage` on the PATH.
+ *
+ * @param elsewhere lines that begin so are run by something else
+ */
+async function runBlocks(name: string, place: Place, elsewhere: string[] = []): Promise<void> {
+  const env = { ...(await environment()), ...place.env };
+  const blocks = blocksOf(name, 'sh');
+  expect(blocks.length).toBeGreaterThan(0);
+  const { folder = await tempFolder(), shop = uniqueId() } = place;
+  const bin = await tempFolder();
+  const command = join(bin, 'codebegen-storage');
   writeFileSync(command, `#!/bin/sh\nexec ${process.execPath} ${ROOT}/node-agent/bin.ts "$@"\n`);
   chmodSync(command, 0o755);
   writeFileSync(join(folder, 'key'), env.SUPABASE_SERVICE_KEY!);
   for (const line of blocks.join('').trim().split('\n')) {
-    const script = line.replaceAll('http://127.0.0.1:8787', daemonUrl);
+    if (elsewhere.some((begin) => line.startsWith(begin))) continue;
+    const script = line
+      .replaceAll('http://127.0.0.1:8787', place.daemonUrl ?? '')
+      .replaceAll(/\bshop\b/g, shop);
     const ran = await run('bash', ['-euo', 'pipefail', '-c', script], {
       cwd: folder,
-      env: { ...env, PATH: `${folder}:${process.env.PATH}` },
+      env: { ...env, PATH: `${bin}:${process.env.PATH}` },
     });
     expect(ran.code, `${line}\n${ran.stdout}${ran.stderr}`).toBe(0);
   }
+}
+
+function blocksOf(name: string, language: string): string[] {
+  const text = readFileSync(join(ROOT, 'docs', name), 'utf8');
+  const blocks = new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'g');
+  return [...text.replaceAll(/^ {3}/gm, '').matchAll(blocks)].map(([, block]) => block!);
+}
+
+/** A clone of this project as it is now, with its packages. */
+async function clone(): Promise<string> {
+  const folder = await tempFolder();
+  for (const name of ['functions', 'supabase', 'package.json', 'deno.json']) {
+    cpSync(join(ROOT, name), join(folder, name), { recursive: true });
+  }
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  const commit =
+    'git init -q && git add functions && git -c user.name=t -c user.email=t commit -qm t';
+  expect((await run('sh', ['-c', commit], { cwd: folder })).code).toBe(0);
+  return folder;
+}
+
+/** A new Supabase project: a database to push to, and who takes its function. */
+async function newProject() {
+  const { url, pg } = await startPostgres();
+  const { env, deployed } = await startManagementApi();
+  const project = { DATABASE_URL: url, PROJECT_REF: 'abcdefghijklmnopqrst' };
+  return { env: { ...env, ...project }, pg, deployed };
 }
 
 async function environment(): Promise<Record<string, string>> {
@@ -39,24 +95,98 @@ async function environment(): Promise<Record<string, string>> {
   };
 }
 
+test('docs/setup.md', async () => {
+  const { env, pg, deployed } = await newProject();
+  const folder = await clone();
+  await runBlocks('setup.md', { folder, env });
+  expect(deployed).toHaveLength(1);
+  const { rows } = await pg.query('select version from supabase_migrations.schema_migrations');
+  expect(rows).toHaveLength(1);
+  expect(existsSync(join(folder, 'dist/generations.js'))).toBe(true);
+});
+
+test('docs/rollback.md', async () => {
+  const { env, pg, deployed } = await newProject();
+  const folder = await clone();
+  const cli = ['supabase', 'db', 'push', `--remote=${env.DATABASE_URL}`, '--yes'];
+  const push = () => run('npx', cli, { cwd: folder, env });
+  expect((await push()).code).toBe(0);
+  const agent = await environment();
+  const files = { 'a.txt': 'v1' };
+  const storage = await openTestStorage(readConfig(agent));
+  const shop = uniqueId();
+  await waitForStatus(storage, await storage.save({ projectId: shop, files }), 'verified');
+  await storage.close();
+  mkdirSync(join(folder, 'out'));
+  writeFileSync(join(folder, 'out/a.txt'), 'v2');
+  await runBlocks('rollback.md', { folder, shop, env: { ...agent, ...env, GOOD_COMMIT: 'HEAD' } });
+  expect(deployed).toHaveLength(1);
+
+  const [sql = ''] = blocksOf('rollback.md', 'sql');
+  const count = `select count(*)::int as n from pg_class where relname like 'storage\\_%' union all
+    select count(*)::int from pg_proc where proname like 'storage\\_%'`;
+  await pg.exec(sql);
+  expect((await pg.query(count)).rows).toEqual([{ n: 0 }, { n: 0 }]);
+  const again = await push();
+  expect(again.code, again.stderr).toBe(0);
+  expect((await pg.query(count)).rows).not.toContainEqual({ n: 0 });
+});
+
 test('docs/migration.md', async () => {
   const env = await environment();
+  const shop = uniqueId();
   // The document's project, and one of no owner.
-  for (const projectId of ['shop', uniqueId()]) {
+  for (const projectId of [shop, uniqueId()]) {
     const ref = { projectId, version: 1, generationId: uniqueId('g') };
     new PythonStore(env.FILE_STORAGE_PATH!).versioned(ref, { 'main.py': 'x' });
   }
-  await runBlocks('migration.md', env);
+  await runBlocks('migration.md', { shop, env });
 });
 
 test('docs/operations.md', async () => {
   const { storePath, daemon } = await startDaemon();
-  await runBlocks(
-    'operations.md',
-    { ...(await environment()), FILE_STORAGE_PATH: storePath },
-    daemon.url,
-  );
+  const env = { FILE_STORAGE_PATH: storePath };
+  await runBlocks('operations.md', { env, daemonUrl: daemon.url });
 });
+
+test('docs/security.md', () => runBlocks('security.md', {}));
+
+test('docs/testing.md', async () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  const named = [
+    ...blocksOf('testing.md', 'sh')
+      .join('')
+      .matchAll(/npm (?:run )?([\w:]+)/g),
+  ];
+  expect(named.map(([, name]) => name)).toContain('test');
+  for (const [line, name] of named) expect(scripts, line).toHaveProperty([name!]);
+  // The suite would run itself; `stack` is what it runs on, and conformance.test.ts runs the script.
+  const elsewhere = ['npm test', 'npx vitest', 'npm run lint', 'npm run typecheck'];
+  await runBlocks('testing.md', {}, [...elsewhere, 'npm run stack', 'npm run test:conformance']);
+});
+
+test.each(['README.md', ...documents()])('what %s links to is there', (name) => {
+  const text = readFileSync(join(ROOT, name), 'utf8');
+  for (const [link, target = '', anchor] of text.matchAll(
+    /\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g,
+  )) {
+    const path = target === '' ? join(ROOT, name) : join(ROOT, dirname(name), target);
+    expect(existsSync(path), link).toBe(true);
+    if (anchor === undefined) continue;
+    const headings = [...readFileSync(path, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+      heading!
+        .toLowerCase()
+        .replaceAll(/[^\w -]/g, '')
+        .replaceAll(' ', '-'),
+    );
+    expect(headings, link).toContain(anchor);
+  }
+});
+
+function documents(): string[] {
+  const names = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
+  return names.map((name) => `docs/${name}`);
+}
 
 test('every variable of the configuration is in .env.example', () => {
   const example = readFileSync(join(ROOT, '.env.example'), 'utf8');
