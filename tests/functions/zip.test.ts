@@ -114,7 +114,12 @@ describe.each(WAYS)('%s', (_, makeCall) => {
   test.each<[string, (path: string) => string | Promise<string>]>([
     ['of another version', (path) => path.replace('/1/archive', '/2/archive')],
     ['of another project', (path) => path.replace(project, 'other')],
-    ['that was changed', (path) => path.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'))],
+    // The first letter of the signature: not all bits of the last one count.
+    [
+      'that was changed',
+      (path) =>
+        path.replace(/\.[^.]([^.]*)$/, (all, rest) => `.${all[1] === 'A' ? 'B' : 'A'}${rest}`),
+    ],
     ['that is garbage', (path) => path.replace(/token=.*/, 'token=garbage')],
     ['with an empty token', (path) => path.replace(/token=.*/, 'token=')],
     ["with the user's own token", (path) => path.replace(/token=.*/, `token=${owner.token}`)],
