@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { styleText } from 'node:util';
 import type { Storage } from '../agent.ts';
 import { type Config, readConfig } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
@@ -32,6 +33,11 @@ export class CommandContext {
   show(value: unknown, lines: () => string[]): void {
     if (this.json) this.printJson(value);
     else for (const line of lines()) this.print(line);
+  }
+
+  /** Colour on a terminal alone, and not with NO_COLOR. */
+  paint(colour: 'green' | 'yellow' | 'red', text: string): string {
+    return styleText(colour, text, { stream: process.stdout });
   }
 
   /** Tells of what went wrong in the background. */

@@ -1,7 +1,11 @@
 import type { Command } from 'commander';
 import type { CommandContext } from './context.ts';
 
-const MARKS = { pass: '✓', warn: '!', fail: '✗' };
+const MARKS = {
+  pass: { colour: 'green', mark: '✓' },
+  warn: { colour: 'yellow', mark: '!' },
+  fail: { colour: 'red', mark: '✗' },
+} as const;
 
 export function addDoctor(program: Command, context: CommandContext): void {
   program
@@ -20,10 +24,13 @@ Examples:
       const { diagnose } = await import('../doctor/doctor.ts');
       const diagnosis = await diagnose(context.readEnvironment());
       context.show(diagnosis, () =>
-        diagnosis.checks.flatMap(({ name, status, why, whatToDo }) => [
-          `${MARKS[status]} ${name.padEnd(13)} ${why}`,
-          ...(whatToDo === null ? [] : [`  ${' '.repeat(13)} → ${whatToDo}`]),
-        ]),
+        diagnosis.checks.flatMap(({ name, status, why, whatToDo }) => {
+          const { colour, mark } = MARKS[status];
+          return [
+            `${context.paint(colour, mark)} ${name.padEnd(13)} ${why}`,
+            ...(whatToDo === null ? [] : [`  ${' '.repeat(13)} → ${whatToDo}`]),
+          ];
+        }),
       );
       if (!diagnosis.ok) context.exitCode = 1;
     });

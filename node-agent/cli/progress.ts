@@ -22,7 +22,9 @@ export class ProgressLine {
     } else if (now - this.#shownAt < INTERVAL_MS && done < total) return;
     this.#shownAt = now;
     this.#isShown = true;
-    this.#stream.write(`\r\u001b[K${formatProgress(label, done, total, now - this.#began)}`);
+    const text = formatProgress(label, done, total, now - this.#began);
+    // A line that goes over the edge could not be written over.
+    this.#stream.write(`\r\u001b[K${text.slice(0, (this.#stream.columns || WIDE) - 1)}`);
   }
 
   /** Takes the line away, before anything else is said. */
@@ -33,6 +35,8 @@ export class ProgressLine {
 }
 
 const INTERVAL_MS = 100;
+/** Columns of a terminal that does not say how many it has. */
+const WIDE = 80;
 const WIDTH = 24;
 
 /** `upload  [######------]  50 %  5/10  2.5/s  2 s left` */

@@ -134,21 +134,6 @@ describe('a command', () => {
     if (args.length > 0) expect(JSON.parse(json.stdout)).toMatchObject({ code: 'invalid_input' });
   });
 
-  test.each([
-    ['a missing folder', ['save', 'no-such-folder', '--project', 'p'], 1, 'no such folder'],
-    ['a missing generation', ['show', 'p', '1'], 4, 'p v1'],
-    ['a bad owner', ['save', '.', '--project', 'p', '--owner', 'me'], 1, 'owner'],
-  ])('on %s says so in a sentence, or as a problem', async (_, args, code, words) => {
-    const { env, source } = await workplace();
-    const ran = await runCli(args, env, source);
-    expect(ran).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(words) });
-    const json = await runCli([...args, '--json'], env, source);
-    expect(JSON.parse(json.stdout)).toMatchObject({
-      type: expect.stringMatching(/^urn:codebegen-storage:/),
-      detail: expect.stringContaining(words),
-    });
-  });
-
   test('with a configuration that is wrong names every problem and no secret', async () => {
     const ran = await runCli(['list'], {
       USE_CLOUD_STORAGE: 'true',
@@ -159,19 +144,6 @@ describe('a command', () => {
     expect(ran.code).toBe(1);
     expect(ran.stderr).toMatch(/SUPABASE_URL.*UPLOAD_CONCURRENCY/);
     expect(ran.stderr + ran.stdout).not.toContain('very-secret-value');
-  });
-
-  test('has help with examples', async () => {
-    const help = await runCli(['--help']);
-    expect(help.code).toBe(0);
-    const commands = [...help.stdout.matchAll(/^ {2}(\w+) /gm)].map((match) => match[1]!);
-    expect(commands).toEqual(
-      expect.arrayContaining(['save', 'get', 'url', 'list', 'show', 'delete', 'status']),
-    );
-    for (const command of commands.filter((name) => name !== 'help')) {
-      const ran = await runCli([command, '--help']);
-      expect(ran.stdout, command).toMatch(/Examples?:\n +\$ /);
-    }
   });
 });
 

@@ -6,22 +6,10 @@ import { expect, inject, test } from 'vitest';
 import { type Diagnosis, diagnose } from '../../node-agent/doctor/doctor.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { type Fault, startFaultProxy } from '../support/fault-proxy.ts';
+import { hostEnvironment } from '../support/host.ts';
 import { runCli } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 import { listTree } from '../support/tree.ts';
-
-async function environment(more: Record<string, string> = {}) {
-  const stack = inject('stack');
-  return {
-    USE_CLOUD_STORAGE: 'true',
-    SUPABASE_URL: stack.SUPABASE_URL,
-    SUPABASE_SERVICE_KEY: stack.SUPABASE_SERVICE_KEY,
-    SUPABASE_BUCKET: uniqueId('bucket'),
-    FILE_STORAGE_PATH: await tempFolder(),
-    CACHE_PATH: await tempFolder(),
-    ...more,
-  };
-}
 
 async function makeBucket(isPublic: boolean): Promise<string> {
   const bucket = uniqueId('bucket');
@@ -36,7 +24,7 @@ const statuses = ({ checks }: Diagnosis) =>
 
 test('a sound installation passes, and nothing is left of trying it', async () => {
   const bucket = await makeBucket(false);
-  const env = await environment({ SUPABASE_BUCKET: bucket });
+  const env = await hostEnvironment({ SUPABASE_BUCKET: bucket });
   const ran = await runCli(['doctor', '--json'], env);
   const diagnosis = JSON.parse(ran.stdout);
   expect([ran.code, ran.stderr, diagnosis.ok], ran.stdout).toEqual([0, '', true]);
@@ -154,7 +142,7 @@ test.each<[string, () => Promise<Record<string, string>>, string, string, string
     'cannot list',
   ],
 ])('%s is found', async (_, change, name, status, words) => {
-  const env = await environment(await change());
+  const env = await hostEnvironment(await change());
   const diagnosis = await diagnose(env);
   const found = diagnosis.checks.find((check) => check.name === name);
   expect(found, JSON.stringify(diagnosis)).toMatchObject({ status });
@@ -164,7 +152,7 @@ test.each<[string, () => Promise<Record<string, string>>, string, string, string
 });
 
 test('what fails is told by the exit code, and what hangs on it is not tried', async () => {
-  const env = await environment({ SUPABASE_URL: await nowhere() });
+  const env = await hostEnvironment({ SUPABASE_URL: await nowhere() });
   const ran = await runCli(['doctor'], env);
   expect(ran.code).toBe(1);
   expect(ran.stdout).toMatch(/✗ project +.*ECONNREFUSED\n +→ Check SUPABASE_URL/);

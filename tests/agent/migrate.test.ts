@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, inject, test } from 'vitest';
-import { formatProgress } from '../../node-agent/cli/progress.ts';
+import { expect, test } from 'vitest';
 import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { asUser, callInProcess } from '../support/edge.ts';
+import { hostEnvironment } from '../support/host.ts';
 import { PythonStore } from '../support/python-store.ts';
-import { ROOT, run, runCli } from '../support/run.ts';
+import { ROOT, runCli } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
 import { makeTarGz } from '../support/tar.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -19,16 +19,8 @@ const OWNER = '3f0e1c52-93b5-4d0f-8f6a-0d3c3f5a1b11';
 const FILES = { 'main.py': 'print(1)\n', 'app/Käse.py': 'x = 1\n', empty: '' };
 
 async function workplace() {
-  const root = await tempFolder();
-  const bucket = uniqueId('bucket');
-  const env = {
-    FILE_STORAGE_PATH: root,
-    CACHE_PATH: await tempFolder(),
-    USE_CLOUD_STORAGE: 'true',
-    SUPABASE_URL: inject('stack').SUPABASE_URL,
-    SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
-    SUPABASE_BUCKET: bucket,
-  };
+  const env = await hostEnvironment();
+  const { FILE_STORAGE_PATH: root, SUPABASE_BUCKET: bucket } = env;
   const migrate = async (...args: string[]) => {
     const ran = await runCli(['migrate', '--json', ...args], env);
     return { ...ran, report: ran.stdout.startsWith('{') ? JSON.parse(ran.stdout) : null };
@@ -231,30 +223,6 @@ test('killed in the middle, it goes on where it was', async () => {
     .from('storage_generations')
     .select('*', { count: 'exact', head: true });
   expect((await rows.eq('project_id', project).eq('status', 'verified')).count).toBe(COUNT);
-});
-
-describe('progress', () => {
-  test('is a bar with rate and time left on a terminal, and nothing in a pipe', async () => {
-    const { env, old } = await workplace();
-    old.versioned({ projectId: uniqueId(), version: 1, generationId: 'g' }, FILES);
-    const command = `${process.execPath} ${ROOT}/node-agent/bin.ts migrate`;
-    // script(1) gives the command a terminal.
-    const seen = await run('script', ['-qec', command, '/dev/null'], { env });
-    expect(seen.stdout).toMatch(/read +\[#{24}\] 100 % {2}1\/1 /);
-    expect(seen.stdout).toMatch(/upload +\[/);
-    const quiet = await run('script', ['-qec', `${command} --no-progress`, '/dev/null'], { env });
-    expect(quiet.stdout).not.toContain('[#');
-    expect((await runCli(['migrate'], env)).stderr).toBe('');
-  });
-
-  test.each([
-    [0, 10, 1000, 'upload  [------------------------]   0 %  0/10  0.0/s'],
-    [5, 10, 2000, 'upload  [############------------]  50 %  5/10  2.5/s  2 s left'],
-    [1, 10_000, 1000, 'upload  [------------------------]   0 %  1/10000  1.0/s  2 h 46 min left'],
-    [0, 0, 0, 'upload  [########################] 100 %  0/0  0.0/s'],
-  ])('%i of %i after %i ms', (done, total, ms, text) => {
-    expect(formatProgress('upload', done, total, ms)).toBe(text);
-  });
 });
 
 async function oldText(folder: string): Promise<string> {

@@ -1,32 +1,26 @@
 /** `verify`: bit rot in store and cloud is found, and nothing is changed. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { readConfig } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { hostEnvironment } from '../support/host.ts';
 import { runCli } from '../support/run.ts';
-import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { openTestStorage, waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
 
 async function host(count: number) {
-  const bucket = uniqueId('bucket');
-  const storePath = await tempFolder();
+  const env = await hostEnvironment();
+  const { FILE_STORAGE_PATH: storePath, SUPABASE_BUCKET: bucket } = env;
   const projectId = uniqueId();
-  const storage = await openTestStorage({ storePath, cloud: testCloud(bucket) });
+  const storage = await openTestStorage(readConfig(env));
   const saved = [];
   for (let i = 0; i < count; i++) {
     saved.push(await storage.save({ projectId, files: { 'a.txt': `${i}`, 'd/b.txt': 'b' } }));
   }
   for (const receipt of saved) await waitForStatus(storage, receipt, 'verified');
   await storage.close();
-  const env = {
-    FILE_STORAGE_PATH: storePath,
-    CACHE_PATH: await tempFolder(),
-    USE_CLOUD_STORAGE: 'true',
-    SUPABASE_URL: inject('stack').SUPABASE_URL,
-    SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
-    SUPABASE_BUCKET: bucket,
-  };
   const verify = async (...args: string[]) => {
     const ran = await runCli(['verify', '--json', ...args], env);
     return {

@@ -10,10 +10,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { readConfig } from '../../node-agent/index.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
+import { hostEnvironment } from '../support/host.ts';
 import { startManagementApi } from '../support/management-api.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { PythonStore } from '../support/python-store.ts';
@@ -35,7 +36,7 @@ type Place = {
  * @param elsewhere lines that begin so are run by something else
  */
 async function runBlocks(name: string, place: Place, elsewhere: string[] = []): Promise<void> {
-  const env = { ...(await environment()), ...place.env };
+  const env = { ...(await hostEnvironment()), ...place.env };
   const blocks = blocksOf(name, 'sh');
   expect(blocks.length).toBeGreaterThan(0);
   const { folder = await tempFolder(), shop = uniqueId() } = place;
@@ -84,17 +85,6 @@ async function newProject() {
   return { env: { ...env, ...project }, pg, deployed };
 }
 
-async function environment(): Promise<Record<string, string>> {
-  return {
-    USE_CLOUD_STORAGE: 'true',
-    SUPABASE_URL: inject('stack').SUPABASE_URL,
-    SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
-    SUPABASE_BUCKET: uniqueId('bucket'),
-    FILE_STORAGE_PATH: await tempFolder(),
-    CACHE_PATH: await tempFolder(),
-  };
-}
-
 test('docs/setup.md', async () => {
   const { env, pg, deployed } = await newProject();
   const folder = await clone();
@@ -111,7 +101,7 @@ test('docs/rollback.md', async () => {
   const cli = ['supabase', 'db', 'push', `--remote=${env.DATABASE_URL}`, '--yes'];
   const push = () => run('npx', cli, { cwd: folder, env });
   expect((await push()).code).toBe(0);
-  const agent = await environment();
+  const agent = await hostEnvironment();
   const files = { 'a.txt': 'v1' };
   const storage = await openTestStorage(readConfig(agent));
   const shop = uniqueId();
@@ -133,7 +123,7 @@ test('docs/rollback.md', async () => {
 });
 
 test('docs/migration.md', async () => {
-  const env = await environment();
+  const env = await hostEnvironment();
   const shop = uniqueId();
   // The document's project, and one of no owner.
   for (const projectId of [shop, uniqueId()]) {
