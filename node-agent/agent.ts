@@ -18,7 +18,7 @@ import {
   StorageError,
   URL_EXPIRY,
 } from './contract.ts';
-import { checkCloudOn, type Evicted, evictStored } from './evict.ts';
+import { type Evicted, evictStored } from './evict.ts';
 import { Holds } from './holds.ts';
 import { listFiles } from './list-files.ts';
 import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
@@ -423,13 +423,7 @@ export class Storage {
    */
   async verifyInCloud(input: RefInput): Promise<void> {
     const row = await this.#find(input);
-    if (this.#cloud === null) {
-      throw new StorageError(
-        'unavailable',
-        `Cannot verify ${formatRef(refOf(row))}: the cloud is off`,
-      );
-    }
-    const problem = await checkObject(this.#cloud, row);
+    const problem = await checkObject(checkCloudOn(this.#cloud), row);
     if (problem === null) return;
     throw new StorageError('corrupt', `Cannot verify ${formatRef(refOf(row))}: ${problem}`);
   }
@@ -776,6 +770,12 @@ export class Storage {
       uploadedAt: row.uploaded_at,
     };
   }
+}
+
+/** @throws StorageError `unavailable` while the cloud is off */
+function checkCloudOn<T>(cloud: T | null): T {
+  if (cloud !== null) return cloud;
+  throw new StorageError('unavailable', 'Cannot ask the cloud: the cloud is off');
 }
 
 function matches(ref: Ref, want: RefInput): boolean {

@@ -50,3 +50,4 @@ export {
   type Ref,
 } from '../functions/_shared/contract/ref.ts';
 export { isInCloud, type Status } from '../functions/_shared/contract/status.ts';
+export { validate } from '../functions/_shared/contract/validate.ts';

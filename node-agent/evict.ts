@@ -1,6 +1,5 @@
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords } from './cloud/records.ts';
-import { StorageError } from './contract.ts';
 import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
 import type { Store } from './store/store.ts';
@@ -15,9 +14,6 @@ type Parts = Readonly<{
 /** What went from the store. */
 export type Evicted = Readonly<{ evicted: number; bytes: number }>;
 
-/** Rows that are looked at at once. */
-const PAGE = 100;
-
 /**
  * Takes originals out of the store that are in the cloud, their bytes proven: from then on they are
  * got from there. The cloud is asked again, for each, whether it still has them. What is active in
@@ -29,22 +25,16 @@ const PAGE = 100;
 export async function evictStored(parts: Parts, before: string): Promise<Evicted> {
   const { store, catalog } = parts;
   const result = { evicted: 0, bytes: 0 };
-  let after = { projectId: '', version: 0 };
-  for (;;) {
-    const rows = catalog.storedAfter(after.projectId, after.version, null, PAGE);
-    for (const row of rows) {
-      const ref = refOf(row);
-      const isOld = Date.parse(row.created_at) < Date.parse(before);
-      const isActive = store.findActive(ref.projectId) === ref.version;
-      if (!isOld || isActive || !isEvictable(row) || !store.has(ref)) continue;
-      if (!(await isInBucket(parts, row)) || !(await evict(parts, row))) continue;
-      result.evicted++;
-      result.bytes += row.source_bytes ?? 0;
-    }
-    const last = rows.at(-1);
-    if (last === undefined) return result;
-    after = { projectId: last.project_id, version: last.version };
+  for (const row of catalog.stored(null)) {
+    const ref = refOf(row);
+    const isOld = Date.parse(row.created_at) < Date.parse(before);
+    const isActive = store.findActive(ref.projectId) === ref.version;
+    if (!isOld || isActive || !isEvictable(row) || !store.has(ref)) continue;
+    if (!(await isInBucket(parts, row)) || !(await evict(parts, row))) continue;
+    result.evicted++;
+    result.bytes += row.source_bytes ?? 0;
   }
+  return result;
 }
 
 /** Its bytes were proven, and nothing on disk is still vouched for by its archive alone. */
@@ -75,10 +65,4 @@ async function evict({ store, catalog, holds }: Parts, seen: GenerationRow): Pro
   } finally {
     giveBack();
   }
-}
-
-/** @throws StorageError `unavailable` while the cloud is off */
-export function checkCloudOn<T>(cloud: T | null): T {
-  if (cloud !== null) return cloud;
-  throw new StorageError('unavailable', 'Cannot ask the cloud: the cloud is off');
 }

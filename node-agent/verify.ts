@@ -26,9 +26,6 @@ export type Verified = Readonly<
 
 type Cloud = Readonly<{ objects: CloudObjects; records: CloudRecords }>;
 
-/** Rows that are read from the catalog at once. */
-const PAGE = 100;
-
 /**
  * Reads generations, one after another by project and version, and compares every byte with the
  * hashes that were recorded. Nothing is changed. What has no hashes, being of the Python system,
@@ -41,26 +38,19 @@ export async function* verifyAll(
   options: VerifyOptions,
 ): AsyncGenerator<Verified> {
   const { store = true, cloud = true, sample = 1, projectId } = options;
-  let after = options.after ?? { projectId: '', version: 0 };
-  for (;;) {
-    const rows = parts.catalog.storedAfter(after.projectId, after.version, projectId ?? null, PAGE);
-    for (const row of rows) {
-      if (row.digest === null || parts.random() >= sample) continue;
-      const ref = refOf(row);
-      const problems: Verified['problems'][number][] = [];
-      if (store && parts.store.has(ref)) {
-        for (const reason of await parts.store.checkTree(ref))
-          problems.push({ where: 'store', reason });
-      }
-      if (cloud && parts.cloud !== null && isInCloud(row.status)) {
-        const reason = await checkObject(parts.cloud, row);
-        if (reason !== null) problems.push({ where: 'cloud', reason });
-      }
-      yield { ...ref, problems };
+  for (const row of parts.catalog.stored(projectId ?? null, options.after)) {
+    if (row.digest === null || parts.random() >= sample) continue;
+    const ref = refOf(row);
+    const problems: Verified['problems'][number][] = [];
+    if (store && parts.store.has(ref)) {
+      const reasons = await parts.store.checkTree(ref);
+      problems.push(...reasons.map((reason) => ({ where: 'store' as const, reason })));
     }
-    const last = rows.at(-1);
-    if (last === undefined) return;
-    after = { projectId: last.project_id, version: last.version };
+    if (cloud && parts.cloud !== null && isInCloud(row.status)) {
+      const reason = await checkObject(parts.cloud, row);
+      if (reason !== null) problems.push({ where: 'cloud', reason });
+    }
+    yield { ...ref, problems };
   }
 }
 

@@ -18,7 +18,7 @@ const TEXT_TYPES = new Set([
  */
 export function contentTypeOf(path: string, bytes: Uint8Array): string {
   const known = getMimeType(path.slice(path.lastIndexOf('/') + 1))?.split(';')[0];
-  if (isText(bytes)) {
+  if (findText(bytes) !== null) {
     return `${known && TEXT_TYPES.has(known) ? known : 'text/plain'}; charset=utf-8`;
   }
   const isBinary = known && !known.startsWith('text/') && !/xml|json/.test(known);
@@ -33,8 +33,4 @@ export function findText(bytes: Uint8Array): string | null {
   } catch {
     return null;
   }
-}
-
-function isText(bytes: Uint8Array): boolean {
-  return findText(bytes) !== null;
 }

@@ -1,7 +1,7 @@
 import type { MiddlewareHandler } from 'hono';
 import type * as v from 'valibot';
 import { readBody } from './body.ts';
-import { validate } from './validate.ts';
+import { validate } from './contract/validate.ts';
 
 /** What a route takes: the parts of its path, its query, and its JSON body. */
 export type InputSchemas = Readonly<{

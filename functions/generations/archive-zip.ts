@@ -3,13 +3,8 @@ import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
 import { type ArchivedFile, readArchive } from '../_shared/read-archive.ts';
 import { type ZipFile, zipFiles } from '../_shared/zip.ts';
 import type { UserContext } from './context.ts';
-import {
-  archiveNotFound,
-  checkInCloud,
-  formatRow,
-  type GenerationRow,
-  getGenerationRow,
-} from './rows.ts';
+import { openArchive } from './open-archive.ts';
+import { checkInCloud, formatRow, type GenerationRow, getGenerationRow } from './rows.ts';
 import { tooLarge } from './sign.ts';
 
 /** An archive of more than its row says breaks off. */
@@ -73,12 +68,6 @@ function zipTime(row: GenerationRow): Date {
   const time = new Date(row.created_at);
   const year = time.getUTCFullYear();
   return year > 1980 && year < 2099 ? time : new Date('1981-01-01T00:00:00Z');
-}
-
-async function openArchive(c: UserContext, row: GenerationRow) {
-  const stream = await c.var.readObject(row, { signal: c.req.raw.signal });
-  if (stream === null) throw archiveNotFound(row);
-  return stream;
 }
 
 async function* named(files: AsyncIterable<ArchivedFile>): AsyncGenerator<ZipFile> {

@@ -9,9 +9,9 @@ import { type ArchivedFile, readArchive } from '../_shared/read-archive.ts';
 import type { ByteRange } from '../_shared/read-object.ts';
 import { readBytes } from '../_shared/stream.ts';
 import type { UserContext } from './context.ts';
+import { openArchive } from './open-archive.ts';
 import {
   type Asked,
-  archiveNotFound,
   checkFound,
   checkInCloud,
   formatRow,
@@ -135,8 +135,7 @@ async function readSpan(
   { span, ...file }: FileEntry & { span: Span | null },
 ): Promise<FileContent> {
   if (file.size === 0 || span === null) return { ...file, bytes: new Uint8Array(0) };
-  const stream = await c.var.readObject(row, { range: span, signal: c.req.raw.signal });
-  if (stream === null) throw archiveNotFound(row);
+  const stream = await openArchive(c, row, span);
   const length = span.end - span.begin;
   const deflated = new Uint8Array(length + FINAL_BLOCK.length);
   deflated.set(FINAL_BLOCK, length);
@@ -160,9 +159,10 @@ async function* readWhole(c: UserContext, row: GenerationRow): AsyncGenerator<Ar
     const message = `Cannot look into ${formatRow(row)}: it has no index and over ${limit}`;
     throw await tooLarge(c, row, message);
   }
-  const stream = await c.var.readObject(row, { signal: c.req.raw.signal });
-  if (stream === null) throw archiveNotFound(row);
-  yield* readArchive(stream, { bytes: EDGE_LIMITS.contentBytes, files: EDGE_LIMITS.archiveFiles });
+  yield* readArchive(await openArchive(c, row), {
+    bytes: EDGE_LIMITS.contentBytes,
+    files: EDGE_LIMITS.archiveFiles,
+  });
 }
 
 async function readContent({ path, size, mode, body }: ArchivedFile): Promise<FileContent> {

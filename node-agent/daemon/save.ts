@@ -4,7 +4,7 @@ import { Busboy, type BusboyInstance } from '@fastify/busboy';
 import type { Context, Handler } from 'hono';
 import * as v from 'valibot';
 import type { Storage } from '../agent.ts';
-import { parseVersion, StorageError } from '../contract.ts';
+import { parseVersion, StorageError, validate } from '../contract.ts';
 import { describe } from '../describe.ts';
 import type { FileContent, SaveDetails } from '../save-input.ts';
 import type { Receipt } from '../types.ts';
@@ -198,13 +198,4 @@ function toDetails(details: v.InferOutput<typeof DetailsSchema>): SaveDetails {
     ...(metadata === undefined ? {} : { metadata: metadata as Record<string, unknown> }),
     ...(replace === undefined ? {} : { replace }),
   };
-}
-
-function validate<T extends v.GenericSchema>(schema: T, value: unknown): v.InferOutput<T> {
-  const result = v.safeParse(schema, value);
-  if (result.success) return result.output;
-  const problems = result.issues.map(
-    (issue) => `${v.getDotPath(issue) ?? 'body'}: ${issue.message}`,
-  );
-  throw new StorageError('invalid_input', `Cannot use the request: ${problems.join('; ')}`);
 }

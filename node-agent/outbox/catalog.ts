@@ -75,6 +75,9 @@ const SCHEMA = `
 
 const SCHEMA_VERSION = 3;
 
+/** Rows that are read at once where there may be many. */
+const PAGE_ROWS = 100;
+
 /** How long a statement waits for another process, in milliseconds. */
 const BUSY_MS = 10_000;
 
@@ -532,23 +535,32 @@ export class Catalog {
     );
   }
 
-  /** Generations in place, by project and version, after the given one. */
-  storedAfter(
-    projectId: string,
-    version: number,
+  /**
+   * Generations in place, by project and version. Read a page at a time: they may change meanwhile.
+   *
+   * @param only one project; `null`: all
+   * @param after where to begin
+   */
+  *stored(
     only: string | null,
-    limit: number,
-  ): GenerationRow[] {
-    return this.#all<GenerationRow>(
-      `select * from generations
-       where (project_id, version) > (?, ?) and state = 'stored' and (? is null or project_id = ?)
-       order by project_id, version limit ?`,
-      projectId,
-      version,
-      only,
-      only,
-      limit,
-    );
+    after: { projectId: string; version: number } = { projectId: '', version: 0 },
+  ): Generator<GenerationRow> {
+    let { projectId, version } = after;
+    for (;;) {
+      const rows = this.#all<GenerationRow>(
+        `select * from generations
+         where (project_id, version) > (?, ?) and state = 'stored' and (? is null or project_id = ?)
+         order by project_id, version limit ${PAGE_ROWS}`,
+        projectId,
+        version,
+        only,
+        only,
+      );
+      yield* rows;
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      ({ project_id: projectId, version } = last);
+    }
   }
 
   /** Generations of a project that are in place, newest version first, below `before`. */

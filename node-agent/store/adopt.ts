@@ -2,6 +2,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -43,7 +44,7 @@ export async function adoptTree(input: {
   const old = parseManifest(readFileSync(path, 'utf8'), path);
   if (isComplete(old)) return;
   const source = take(inGeneration.source(folder), old.files, limits);
-  const artifacts = isFolder(inGeneration.artifacts(folder))
+  const artifacts = holdsFiles(inGeneration.artifacts(folder))
     ? take(inGeneration.artifacts(folder), null, limits)
     : NOTHING;
   const manifest = complete(old, source, artifacts);
@@ -74,15 +75,7 @@ function take(folder: string, paths: readonly string[] | null, limits: Limits): 
   if (missing !== undefined) {
     throw new StorageError('corrupt', `Cannot migrate "${folder}": "${missing}" is missing`);
   }
-  try {
-    return takeInventory({ kind: 'listed', folder, paths }, limits);
-  } catch (error) {
-    // An empty folder of artifacts is none.
-    if (paths === null && error instanceof StorageError && /holds no files/.test(error.message)) {
-      return NOTHING;
-    }
-    throw error;
-  }
+  return takeInventory({ kind: 'listed', folder, paths }, limits);
 }
 
 function complete(old: Manifest, source: Inventory, artifacts: Inventory): CompleteManifest {
@@ -98,6 +91,10 @@ function complete(old: Manifest, source: Inventory, artifacts: Inventory): Compl
   };
 }
 
-function isFolder(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+/** Whether there is such a folder, with anything in it but folders: empty ones are no artifacts. */
+function holdsFiles(path: string): boolean {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
+  return readdirSync(path, { recursive: true, withFileTypes: true }).some(
+    (entry) => !entry.isDirectory(),
+  );
 }

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { StorageError } from './contract/errors.ts';
+import { StorageError } from './errors.ts';
 
 /**
  * Checks what came from outside against a schema.
