@@ -99,7 +99,8 @@ export function createWork(parts: Parts): Work {
     };
     const began = performance.now();
     try {
-      await objects.put(keyOf(row), archive, resume);
+      const isNew = job.attempts === 0 && resume.url === null;
+      await objects.put(keyOf(row), archive, resume, { isNew });
       const ms = performance.now() - began;
       parts.onEvent({ kind: 'upload', bytes: archive.bytes, ms });
     } catch (error) {
@@ -107,9 +108,12 @@ export function createWork(parts: Parts): Work {
       throw error;
     }
     const details = { manifest: store.readManifest(ref), blockIndex: store.readBlockIndex(ref) };
+    // Mostly one look proves it, and one record says both. What a replacement took the place of goes
+    // in a step of its own.
+    const isProven = !isReplacement(row) && (await objects.isProven(keyOf(row), archive));
     const { outcome, object_key: replaced } = isReplacement(row)
       ? await records.replace(reservationOf(row), details)
-      : await records.record(ref, row.sha256, 'uploaded', details);
+      : await records.record(ref, row.sha256, isProven ? 'verified' : 'uploaded', details);
     if (outcome === 'superseded' && (await objects.has(keyOf(row), archive))) {
       // Two hosts uploaded the same content at once, packed at other times, and ours came last: the
       // row says what the bucket has.
@@ -125,8 +129,17 @@ export function createWork(parts: Parts): Work {
     }
     // Another host may have replaced it since it was reserved: what the row named last goes.
     if (replaced !== undefined && replaced !== keyOf(row)) catalog.setReplacedKey(ref, replaced);
-    catalog.setStatus(ref, row.sha256, 'uploaded', isoNow());
-    return 'verify';
+    if (!isProven || outcome !== 'recorded') {
+      catalog.setStatus(ref, row.sha256, 'uploaded', isoNow());
+      return 'verify';
+    }
+    setVerified(row);
+    return null;
+  }
+
+  function setVerified(row: HashedRow): void {
+    catalog.setStatus(refOf(row), row.sha256, 'verified', isoNow());
+    parts.onVerified();
   }
 
   /** Other bytes have the key: those of a host with the same content, or nobody knows whose. */
@@ -144,13 +157,13 @@ export function createWork(parts: Parts): Work {
     const ref = refOf(given);
     const row = await withHashes(given);
     const key = keyOf(row);
-    // An earlier attempt may have removed what was wrong.
-    if ((await objects.info(key)) === null) {
-      await objects.put(key, await archiveOf(parts, ref), NO_RESUME);
-    }
     const { sha256, md5, archive_bytes: bytes } = row;
     try {
-      await objects.verify(key, { sha256, md5, bytes });
+      if (!(await objects.verify(key, { sha256, md5, bytes }))) {
+        // An earlier attempt removed what was wrong.
+        await objects.put(key, await archiveOf(parts, ref), NO_RESUME);
+        await objects.verify(key, { sha256, md5, bytes });
+      }
     } catch (error) {
       if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
       // Other bytes than were sent: they go, and the next attempt sends them again.
@@ -163,8 +176,7 @@ export function createWork(parts: Parts): Work {
     }
     const { outcome } = await records.record(ref, row.sha256, 'verified');
     if (outcome === 'recorded' || outcome === 'no_database') {
-      catalog.setStatus(ref, row.sha256, 'verified', isoNow());
-      parts.onVerified();
+      setVerified(row);
     }
     return outcome === 'recorded' ? null : 'reserve';
   }

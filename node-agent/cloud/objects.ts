@@ -32,10 +32,17 @@ export class CloudObjects {
    * Stores an archive under a key that nothing else may have. What is there already with the same
    * bytes is not sent again. Makes the bucket, private, where it is missing.
    *
+   * @param options.isNew that nothing is expected there: it is sent without a look first
    * @throws StorageError `conflict` where other bytes have the key
    */
-  async put(key: string, archive: ArchiveFile, resume: ResumePoint): Promise<void> {
-    const known = await this.info(key);
+  async put(
+    key: string,
+    archive: ArchiveFile,
+    resume: ResumePoint,
+    { isNew = false } = {},
+  ): Promise<void> {
+    // In one request a refusal costs no more than the look; a large body may wedge the connection.
+    const known = isNew && archive.bytes <= SINGLE_REQUEST_BYTES ? null : await this.info(key);
     if (known !== null) {
       if (isSame(known, archive)) return;
       throw new StorageError('conflict', `Cannot upload "${key}": other bytes are stored there`);
@@ -89,19 +96,24 @@ export class CloudObjects {
     };
   }
 
+  /** Whether what storage says proves the stored bytes to be those of the archive: by their MD5. */
+  async isProven(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<boolean> {
+    const info = await this.info(key);
+    return info !== null && isProof(info, archive);
+  }
+
   /**
    * Proves that the stored bytes are those of the archive: by the eTag where it is the MD5, else
    * by reading them back. Storage checks no checksum itself.
    *
-   * @throws StorageError `not_found`, `corrupt`
+   * @returns whether there is anything
+   * @throws StorageError `corrupt`
    */
-  async verify(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<void> {
+  async verify(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<boolean> {
     const info = await this.info(key);
-    if (info === null) {
-      throw new StorageError('not_found', `Cannot verify "${key}": it is not in the bucket`);
-    }
-    if (info.bytes === archive.bytes && info.etag === archive.md5) return;
-    if (info.bytes === archive.bytes && (await this.readBack(key)) === archive.sha256) return;
+    if (info === null) return false;
+    if (isProof(info, archive)) return true;
+    if (info.bytes === archive.bytes && (await this.readBack(key)) === archive.sha256) return true;
     throw new StorageError('corrupt', `Cannot verify "${key}": the bucket holds other bytes`, {
       retryable: true,
     });
@@ -237,6 +249,11 @@ export class CloudObjects {
     }
     return error === null;
   }
+}
+
+/** The eTag is the MD5 of what storage holds, where it is one. */
+function isProof(info: ObjectInfo, archive: Omit<ArchiveFile, 'path'>): boolean {
+  return info.bytes === archive.bytes && info.etag === archive.md5;
 }
 
 /** As far as storage says; the eTag is not everywhere the MD5. Verification proves it. */
