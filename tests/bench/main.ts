@@ -7,8 +7,14 @@ import { edge } from './edge.ts';
 import { eventLoop } from './event-loop.ts';
 import type { Benchmark, Measured } from './measure.ts';
 import { memory } from './memory.ts';
+import { save } from './save.ts';
 
-const BENCHMARKS: Record<string, Benchmark> = { 'event-loop': eventLoop, memory, edge };
+const BENCHMARKS: Record<string, Benchmark> = {
+  save,
+  'event-loop': eventLoop,
+  memory,
+  edge,
+};
 
 const { values, positionals } = parseArgs({
   options: { json: { type: 'boolean', default: false } },
@@ -28,10 +34,12 @@ for (const name of names) {
 }
 if (values.json) console.log(JSON.stringify(results));
 else {
-  for (const { what, value, unit, target, holds } of results) {
-    const verdict = holds ? 'holds' : 'MISSED';
+  for (const { what, value, unit, spread, target, holds } of results) {
+    const wanted = target === null ? '' : `${target.is === 'at most' ? '≤' : '≥'} ${target.value}`;
+    const verdict = target === null ? '' : holds ? 'holds' : 'MISSED';
+    const range = spread === null ? '' : `${spread[0]} to ${spread[1]}`;
     console.log(
-      `${what.padEnd(60)} ${`${value} ${unit}`.padStart(12)}   ≤ ${target} ${unit}   ${verdict}`,
+      `${what.padEnd(64)} ${`${value} ${unit}`.padStart(10)}  ${range.padEnd(14)} ${wanted.padEnd(7)} ${verdict}`.trimEnd(),
     );
   }
 }

@@ -1,0 +1,115 @@
+/**
+ * How long a save takes until it lasts, beside what any program has to do for the same files: write
+ * them, and sync what the commit consists of, which is an archive and two folders.
+ */
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { openStorage, readConfig } from '../../node-agent/index.ts';
+import { PACKAGES, readPackages, readSources, type Tree } from './corpus.ts';
+import { runProgram } from './host.ts';
+import { alternate, atLeast, atMost, type Measured, ratios } from './measure.ts';
+
+const ROUNDS = 60;
+
+type Times = { files: number; save: number[]; bare: number[]; commit: number[]; each: number[] };
+
+export async function save(): Promise<Measured[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'codebegen-bench-'));
+  try {
+    const env = { FILE_STORAGE_PATH: join(folder, 'store'), USE_CLOUD_STORAGE: 'false' };
+    const all = await runProgram<Times[]>(import.meta.filename, [folder], env);
+    return all.flatMap(({ files, save, bare, commit, each }) => {
+      const floor = bare.map((ms, round) => ms + commit[round]!);
+      return [
+        atMost(
+          `save, ${files} files: times bare writes and the fsyncs`,
+          ratios(save, floor),
+          '×',
+          1.5,
+        ),
+        atLeast(`save, ${files} files: faster than one fsync a file`, ratios(each, save), '×', 5),
+      ];
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+if (import.meta.main) {
+  const folder = process.argv[2]!;
+  // What comes after the answer is no part of it.
+  const storage = await openStorage({ ...readConfig(process.env), background: false });
+  const results: Times[] = [];
+  const trees = [readSources(61), ...PACKAGES.map(readPackages)];
+  for (const [index, tree] of trees.entries()) {
+    const projectId = `p${index}`;
+    const { archiveBytes } = await storage.save({ projectId, files: tree });
+    const archive = Buffer.alloc(archiveBytes, 'archive');
+    let n = 0;
+    const fresh = () => join(folder, `bare-${index}-${n++}`);
+    const times = await alternate(
+      {
+        save: async () => void (await storage.save({ projectId, files: tree })),
+        bare: () => writeTree(fresh(), tree),
+        commit: () => commit(fresh(), archive),
+        each: () => writeTree(fresh(), tree, { sync: true }),
+      },
+      // What one of them leaves unwritten is not for the next one's fsync.
+      { rounds: ROUNDS, between: () => void execFileSync('sync', ['-f', folder]) },
+    );
+    results.push({ files: Object.keys(tree).length, ...times });
+    for (const name of readdirSync(folder).filter((name) => name.startsWith('bare-'))) {
+      rmSync(join(folder, name), { recursive: true });
+    }
+  }
+  await storage.close();
+  console.log(JSON.stringify(results));
+}
+
+/** Writes files, one after another, with nothing that makes them last; or with one fsync for each. */
+function writeTree(root: string, tree: Tree, { sync = false } = {}): void {
+  mkdirSync(root);
+  const made = new Set([root]);
+  for (const [path, content] of Object.entries(tree)) {
+    const file = join(root, path);
+    const parent = dirname(file);
+    if (!made.has(parent)) {
+      mkdirSync(parent, { recursive: true });
+      made.add(parent);
+    }
+    const fd = openSync(file, 'wx');
+    writeSync(fd, content);
+    if (sync) fsyncSync(fd);
+    closeSync(fd);
+  }
+  if (sync) for (const name of made) syncOne(name);
+}
+
+/** What a commit syncs: the archive, the folder that it is in, and the rename of that. */
+function commit(folder: string, archive: Buffer): void {
+  mkdirSync(`${folder}-new`);
+  writeFileSync(join(`${folder}-new`, 'archive.tar.gz'), archive);
+  syncOne(join(`${folder}-new`, 'archive.tar.gz'));
+  syncOne(`${folder}-new`);
+  renameSync(`${folder}-new`, folder);
+  syncOne(dirname(folder));
+}
+
+function syncOne(path: string): void {
+  const fd = openSync(path, 'r');
+  fsyncSync(fd);
+  closeSync(fd);
+}
