@@ -497,7 +497,14 @@ export class Storage {
     const expiresIn = parseExpiry(options.expiresIn);
     const row = await this.#find(input);
     if (this.#cloud !== null && isInCloud(row.status)) {
-      return this.#cloudUrl(this.#cloud.objects, row, expiresIn);
+      try {
+        return await this.#cloudUrl(this.#cloud.objects, row, expiresIn);
+      } catch (error) {
+        // Away: what lies here still is served from here.
+        const own = this.#ownUrl(row, expiresIn);
+        if (own === null || !(error instanceof StorageError && error.retryable)) throw error;
+        return own;
+      }
     }
     return this.#ownUrl(row, expiresIn);
   }

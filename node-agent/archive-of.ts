@@ -4,6 +4,8 @@ import type { Catalog } from './outbox/catalog.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Store } from './store/store.ts';
 
+type Parts = Readonly<{ store: Store; holds: Holds; catalog: Catalog }>;
+
 /**
  * The archive of a generation, as a file to read at once; packed again from its tree where it was
  * retired. The generation is held meanwhile, so that no replacement comes between.
@@ -12,15 +14,28 @@ import type { Store } from './store/store.ts';
  *   `unavailable` where somebody else works on it for too long
  */
 export async function archiveOf(
-  { store, holds, catalog }: Readonly<{ store: Store; holds: Holds; catalog: Catalog }>,
+  { store, holds, catalog }: Parts,
   ref: Ref,
 ): Promise<ArchiveFacts & { path: string }> {
   const kept = await store.findArchive(ref);
-  if (kept !== null) return kept;
+  return kept ?? packAgain({ store, holds, catalog }, ref);
+}
+
+/**
+ * Makes the archive of a generation again from its tree, where it is missing or not what it was.
+ *
+ * @throws StorageError as {@link archiveOf}
+ */
+export async function packAgain(
+  { store, holds, catalog }: Parts,
+  ref: Ref,
+): Promise<ArchiveFacts & { path: string }> {
   const giveBack = await holds.hold(ref);
   if (giveBack === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
   try {
-    const archive = (await store.findArchive(ref)) ?? (await store.repack(ref));
+    const found = await store.findArchive(ref);
+    const archive =
+      found !== null && (await store.isArchiveSound(ref)) ? found : await store.repack(ref);
     // So that it is retired again, some time after.
     catalog.setArchiveKept(ref, true);
     return archive;

@@ -182,7 +182,8 @@ function parseBoolean(text: string): boolean | null {
 
 function parseUrl(text: string): string | null {
   const url = URL.canParse(text) ? new URL(text) : null;
-  return url !== null && /^https?:$/.test(url.protocol) ? text.replace(/\/+$/, '') : null;
+  const isWeb = url !== null && /^https?:$/.test(url.protocol) && url.search + url.hash === '';
+  return isWeb ? text.replace(/\/+$/, '') : null;
 }
 
 function parseHours(text: string): number | null {

@@ -83,7 +83,11 @@ export class Retriever {
 
   /** Downloads and unpacks, and once more where what arrived is not what was recorded. */
   async #fetch(want: Want): Promise<Retrieved> {
-    if (this.#parts.cloud === null) throw notFound(want);
+    if (this.#parts.cloud === null) {
+      if (want.row === null || !isInCloud(want.row.status)) throw notFound(want);
+      const state = 'it is in the cloud alone, which is off (USE_CLOUD_STORAGE)';
+      throw new StorageError('unavailable', `Cannot get ${formatRef(want)}: ${state}`);
+    }
     const place = await this.#locate(want);
     try {
       return await this.#download(place);

@@ -119,7 +119,7 @@ function parseMetadata(metadata: unknown): Record<string, unknown> {
 
 /** @throws StorageError `invalid_input` */
 export function parseFile(path: string, file: FileContent): SourceFile {
-  if (typeof file === 'string') return { path, content: Buffer.from(file), mode: DEFAULT_MODE };
+  if (typeof file === 'string') return parseFile(path, { content: file });
   if (file instanceof Uint8Array) return { path, content: file, mode: DEFAULT_MODE };
   const { content, encoding = 'utf8', mode = DEFAULT_MODE } = file ?? {};
   const bad = (problem: string) =>
@@ -127,6 +127,8 @@ export function parseFile(path: string, file: FileContent): SourceFile {
   if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) throw bad('its mode is no mode');
   if (content instanceof Uint8Array) return { path, content, mode };
   if (typeof content !== 'string') throw bad('its content is neither text nor bytes');
+  // Half of a surrogate pair would be stored as another letter.
+  if (encoding === 'utf8' && !content.isWellFormed()) throw bad('its content is no whole Unicode');
   if (encoding === 'utf8') return { path, content: Buffer.from(content), mode };
   if (encoding !== 'base64') throw bad('its encoding is neither "utf8" nor "base64"');
   if (content.length % 4 !== 0 || !BASE64.test(content)) throw bad('its content is not base64');

@@ -1,4 +1,4 @@
-import { archiveOf } from './archive-of.ts';
+import { archiveOf, packAgain } from './archive-of.ts';
 import { bury } from './bury.ts';
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords, Reservation } from './cloud/records.ts';
@@ -168,6 +168,8 @@ export function createWork(parts: Parts): Work {
       if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
       // Other bytes than were sent: they go, and the next attempt sends them again.
       await objects.remove(key);
+      // It may be ours that is damaged: the tree is whole then, or says that it is not.
+      if (!(await store.isArchiveSound(ref))) noteHashes(row, await packAgain(parts, ref));
       throw error;
     }
     if (row.replaced_key !== null) {

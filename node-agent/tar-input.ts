@@ -1,4 +1,5 @@
 import { readTar } from './archive/read-tar.ts';
+import { StorageError } from './contract.ts';
 import type { GenerationWriter } from './writer.ts';
 
 /**
@@ -13,6 +14,13 @@ export async function writeTar(
 ): Promise<void> {
   for await (const { header, body } of readTar(tar)) {
     const path = header.name.replace(/^(\.\/)+/, '');
+    // What the decoder puts in the place of bytes that are none.
+    if (path.includes('\ufffd')) {
+      throw new StorageError(
+        'invalid_input',
+        `Cannot use path ${JSON.stringify(path)}: its name is not UTF-8`,
+      );
+    }
     await writer.write(path, body, header.mode === undefined ? {} : { mode: header.mode });
   }
 }

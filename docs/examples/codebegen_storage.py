@@ -34,7 +34,8 @@ class StorageClient:
     def __init__(self, url=None, token=None, timeout=60):
         """timeout: seconds that one call may wait for the daemon."""
         self.url = (url or os.environ.get("AGENT_URL", "http://127.0.0.1:8787")).rstrip("/")
-        self.token = token or os.environ.get("AGENT_TOKEN")
+        # A file that holds a token mostly ends with a line break.
+        self.token = (token or os.environ.get("AGENT_TOKEN") or "").strip() or None
         self.timeout = timeout
         # A proxy that the environment names is not the way to this host.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

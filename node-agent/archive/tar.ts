@@ -83,7 +83,8 @@ function ustar(entry: {
   writeOctal(block, 0, 329, 8);
   writeOctal(block, 0, 337, 8);
   block.write(entry.prefix, 345, PREFIX_BYTES, 'latin1');
-  const checksum = block.reduce((sum, byte) => sum + byte, 0);
+  let checksum = 0;
+  for (const byte of block) checksum += byte;
   block.write(`${checksum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
   return block;
 }

@@ -1,6 +1,10 @@
-import { cp, mkdir, readdir } from 'node:fs/promises';
+import { cp, mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { StorageError } from '../contract.ts';
+import { fromFileSystem } from '../store/durable.ts';
+import { hashFile } from '../store/hash.ts';
+import type { LocalGeneration } from '../types.ts';
 import { addRefArguments, toRef } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 
@@ -19,7 +23,7 @@ Examples:
       async (projectId: string, version: number, options: { generation?: string; to?: string }) => {
         await context.withStorage(async (storage) => {
           const found = await storage.get(toRef(projectId, version, options));
-          if (options.to !== undefined) await copy(found.sourcePath, options.to);
+          if (options.to !== undefined) await copy(found, options.to);
           const path = options.to ?? found.sourcePath;
           const { manifest: _, ...rest } = found;
           context.show({ ...rest, sourcePath: path }, () => [path]);
@@ -28,10 +32,28 @@ Examples:
     );
 }
 
-async function copy(from: string, to: string): Promise<void> {
-  await mkdir(to, { recursive: true });
+/** @throws StorageError `corrupt` where what lies here is not what was saved; nothing is left then */
+async function copy({ sourcePath: from, manifest }: LocalGeneration, to: string): Promise<void> {
+  try {
+    await mkdir(to, { recursive: true });
+  } catch (error) {
+    throw fromFileSystem(error, `copy into "${to}"`);
+  }
   if ((await readdir(to)).length > 0) {
     throw new StorageError('conflict', `Cannot copy into "${to}": it is not empty`);
   }
-  await cp(from, to, { recursive: true });
+  try {
+    await cp(from, to, { recursive: true });
+    for (const { path, sha256 } of manifest.entries ?? []) {
+      const facts = await hashFile(join(to, path)).catch(() => null);
+      if (facts?.sha256 === sha256) continue;
+      throw new StorageError(
+        'corrupt',
+        `Cannot copy ${JSON.stringify(path)}: it is not what was saved. codebegen-storage verify tells more`,
+      );
+    }
+  } catch (error) {
+    for (const name of await readdir(to)) await rm(join(to, name), { recursive: true });
+    throw fromFileSystem(error, `copy into "${to}"`);
+  }
 }

@@ -43,8 +43,9 @@ Examples:
       // All problems at once, before anything is written.
       const config = readConfig(settings);
       const text = fill(readFileSync(packageFile('.env.example'), 'utf8'), settings);
-      write(resolve(FILE), text, options.force === true);
+      checkFree(resolve(FILE), options.force === true);
       const made = options.createBucket === true ? await makeBucket(config.cloud) : null;
+      write(resolve(FILE), text);
       context.show({ file: resolve(FILE), bucket: config.cloud?.bucket ?? null, made }, () => [
         `Wrote ${FILE}`,
         ...(made === null
@@ -75,13 +76,15 @@ function fill(example: string, settings: Record<string, string>): string {
   return text;
 }
 
-function write(path: string, text: string, isForced: boolean): void {
-  if (existsSync(path) && !isForced) {
-    throw new StorageError(
-      'conflict',
-      `Cannot write "${path}": it is there already. --force writes over it`,
-    );
-  }
+function checkFree(path: string, isForced: boolean): void {
+  if (!existsSync(path) || isForced) return;
+  throw new StorageError(
+    'conflict',
+    `Cannot write "${path}": it is there already. --force writes over it`,
+  );
+}
+
+function write(path: string, text: string): void {
   try {
     writeFileSync(path, text, { mode: OWNER_ONLY });
   } catch (cause) {

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { ERROR_CODES, StorageError } from '../contract.ts';
+import { fromFileSystem } from '../store/durable.ts';
 import { addActivate } from './activate.ts';
 import { addCleanup } from './cleanup.ts';
 import { CommandContext } from './context.ts';
@@ -86,6 +87,7 @@ function exitCodeOf(error: unknown, context: CommandContext, args: string[]): nu
     }
     return EXIT_USAGE;
   }
+  error = fromFileSystem(error, 'do that');
   context.fail(error);
   return error instanceof StorageError ? ERROR_CODES[error.code].exit : ERROR_CODES.internal.exit;
 }

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { StorageError } from '../contract.ts';
 import type { Verified, VerifyPosition } from '../verify.ts';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
 import type { CommandContext } from './context.ts';
@@ -37,7 +38,10 @@ Examples:
   $ codebegen-storage verify --no-cloud --sample 5
   $ codebegen-storage verify --after shop/17`,
     )
-    .action(async (project: string | undefined, options: VerifyOptions) => {
+    .action(async (project: string | undefined, options: VerifyOptions, command: Command) => {
+      if (!options.store && !options.cloud) {
+        command.error('error: --no-store and --no-cloud leave nothing to verify', { exitCode: 2 });
+      }
       const line = new ProgressLine(process.stderr, options.progress && !context.json);
       const stopped = new AbortController();
       const ended = Promise.withResolvers<number>();
@@ -46,6 +50,12 @@ Examples:
         return ended.promise;
       });
       await context.withStorage(async (storage) => {
+        if (
+          project !== undefined &&
+          (await storage.list(project, { limit: 1 })).items.length === 0
+        ) {
+          throw new StorageError('not_found', `Cannot find "${project}"`);
+        }
         const total = Object.values((await storage.status()).generations).reduce(
           (a, b) => a + b,
           0,

@@ -9,7 +9,7 @@ const etagOf = etag();
 
 /**
  * `GET /v1/projects/:project/:version/archive.tar.gz`: to whoever has its signed URL, or may ask
- * for anything. What only the cloud has is there.
+ * for anything. What only the cloud has is redirected there.
  */
 export function serveArchive(storage: Storage): Handler {
   const { signer } = storage;
@@ -23,7 +23,13 @@ export function serveArchive(storage: Storage): Handler {
         throw new StorageError('forbidden', 'Cannot download: the URL is expired or not genuine');
       }
     }
-    const archive = await storage.archive(ref);
+    const archive = await storage.archive(ref).catch(async (error: unknown) => {
+      // Taken out of the store since, being in the cloud: it is had from there.
+      const elsewhere = await storage.downloadUrl(ref).catch(() => null);
+      if (elsewhere === null) throw error;
+      return elsewhere;
+    });
+    if ('url' in archive) return c.redirect(archive.url, 302);
     const send = serveStatic({
       path: archive.path,
       onFound: () => {

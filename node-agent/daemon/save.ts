@@ -70,10 +70,14 @@ function save(storage: Storage, c: Context, type: string): Promise<Receipt> {
 async function saveJson(storage: Storage, c: Context): Promise<Receipt> {
   let body: unknown;
   try {
-    body = JSON.parse(await c.req.text());
+    // Bytes that are no UTF-8 would become others without a word.
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(await c.req.arrayBuffer());
+    body = JSON.parse(text);
   } catch (cause) {
     if (cause instanceof StorageError) throw cause;
-    throw new StorageError('invalid_input', 'Cannot use the request: body: not JSON', { cause });
+    throw new StorageError('invalid_input', 'Cannot use the request: body: not JSON in UTF-8', {
+      cause,
+    });
   }
   const { files, ...details } = validate(BodySchema, body);
   // A file may have any name, also one that an object is born with.

@@ -1,5 +1,5 @@
 /** What the Python system left under `FILE_STORAGE_PATH`. Reads names and manifests alone. */
-import { existsSync, lstatSync, opendirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, opendirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   isComplete,
@@ -39,7 +39,9 @@ export function* findAll(root: string, only: string | null): Generator<Found | U
   const layout = new Layout(root);
   for (const name of only === null ? namesIn(root) : [only]) {
     const path = join(root, name);
-    if (name === OWN_FOLDER || !isFolder(path)) continue;
+    if (name === OWN_FOLDER) continue;
+    if (isLinkedFolder(path)) yield { kind: 'unfit', path, reason: LINK };
+    if (!isFolder(path)) continue;
     if (isId(name)) yield* findInProject(layout, name);
     else yield { kind: 'unfit', path, reason: 'its name is no project id' };
   }
@@ -57,8 +59,13 @@ function* findInProject(layout: Layout, projectId: string): Generator<Found | Un
   };
   for (const name of listFolder(layout.generations(projectId))) {
     const path = join(layout.generations(projectId), name);
-    if (name.startsWith('.') || !isFolder(path)) continue;
     const parsed = parseFolderName(name);
+    if (parsed !== null && isLinkedFolder(path)) yield { kind: 'unfit', path, reason: LINK };
+    if (name.startsWith('.') || KNOWN.has(name)) continue;
+    if (!isFolder(path)) {
+      if (!isLinkedFolder(path)) yield { kind: 'unfit', path, reason: 'it is no generation' };
+      continue;
+    }
     if (parsed === null) {
       yield { kind: 'unfit', path, reason: 'its name is not v{version}__{generation id}' };
       continue;
@@ -126,6 +133,17 @@ function* namesIn(folder: string): Generator<string> {
 
 function listFolder(folder: string): string[] {
   return isFolder(folder) ? readdirSync(folder).sort() : [];
+}
+
+/** What lies beside generations: the link to the active one, and the owner. */
+const KNOWN = new Set(['active', 'project.json']);
+
+/** What only leads elsewhere would not be kept by keeping this disk. */
+const LINK = 'it is a symbolic link: put the folder itself in its place';
+
+function isLinkedFolder(path: string): boolean {
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  return isLink && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function isFolder(path: string): boolean {

@@ -2,7 +2,7 @@
  * Old flat projects: a folder of files where a project's folder would be, without a manifest. Read
  * as project = generation = the folder's name, version 1.
  */
-import { lstatSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { comparePaths, type Manifest, type Ref } from '../contract.ts';
 import { inGeneration, type Layout } from './layout.ts';
@@ -28,11 +28,38 @@ export function listFlat(layout: Layout, projectId: string): string[] {
   return names.includes('generations') ? names.filter((name) => !OWN_NAMES.has(name)) : names;
 }
 
-/** Where the files of a flat project are: in its `source/` where it has one. */
+/** What may lie beside `source/` without being a file of the project. */
+const BESIDE_SOURCE = new Set(['source', 'artifacts', 'manifest.json']);
+
+/** Where the files of a flat project are: in its `source/` where it has one, and no files beside it. */
 export function flatSource(layout: Layout, projectId: string): string {
   const folder = layout.project(projectId);
   const source = inGeneration.source(folder);
-  return statSync(source, { throwIfNoEntry: false })?.isDirectory() ? source : folder;
+  const isFolder = statSync(source, { throwIfNoEntry: false })?.isDirectory() === true;
+  const others = listFlat(layout, projectId).some((name) => !BESIDE_SOURCE.has(name));
+  return isFolder && !others ? source : folder;
+}
+
+/**
+ * What of a flat project is passed over when it is read: links, devices, and names that are not
+ * UTF-8. Absolute paths.
+ */
+export function passedOver(layout: Layout, projectId: string): string[] {
+  const source = flatSource(layout, projectId);
+  const top =
+    source === layout.project(projectId) ? listFlat(layout, projectId) : readdirSync(source);
+  return top.flatMap((name) => {
+    const path = join(source, name);
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    if (stat?.isFile()) return [];
+    if (!stat?.isDirectory()) return [path];
+    return readdirSync(path, { recursive: true, withFileTypes: true })
+      .map((entry) => ({ entry, inside: join(entry.parentPath, entry.name) }))
+      .filter(
+        ({ entry, inside }) => !(entry.isFile() || entry.isDirectory()) || !existsSync(inside),
+      )
+      .map(({ inside }) => inside);
+  });
 }
 
 /** What its manifest would say. Links and devices are passed over. */

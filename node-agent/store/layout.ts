@@ -43,6 +43,11 @@ export class Layout {
     return join(this.own, 'url-key');
   }
 
+  /** Where the Python system put a generation that it packed. */
+  oldArchive(ref: Ref): string {
+    return join(this.project(ref.projectId), 'archive', `${folderName(ref)}.tar.gz`);
+  }
+
   project(projectId: string): string {
     return join(this.root, projectId);
   }

@@ -164,6 +164,13 @@ function walk(source: Omit<Extract<Source, { kind: 'folder' }>, 'kind'>): FileOn
     }
   };
   checkFolder(source.folder);
+  const own = [...skipPaths].find((path) => `${realPath(source.folder)}/`.startsWith(`${path}/`));
+  if (own !== undefined) {
+    throw new StorageError(
+      'invalid_input',
+      `Cannot save "${source.folder}": it is the agent's own, or left out ("${own}")`,
+    );
+  }
   visit(realPath(source.folder), '');
   return found;
 }

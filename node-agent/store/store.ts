@@ -26,7 +26,7 @@ import {
   StorageError,
 } from '../contract.ts';
 import { fromFileSystem, makeFolder, syncPath, writeFileDurably } from './durable.ts';
-import { describeFlat, flatRef, flatSource, listFlat, mayBeFlat } from './flat.ts';
+import { describeFlat, flatRef, flatSource, listFlat, mayBeFlat, passedOver } from './flat.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import type { Source } from './source.ts';
@@ -334,8 +334,16 @@ export class Store {
   /** The archive of a generation; `null` where it was retired. */
   async findArchive(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
     const path = inGeneration.archive(this.layout.generation(ref));
-    if (!existsSync(path)) return null;
-    return { path, ...(this.readArchiveFacts(ref) ?? (await hashFile(path))) };
+    const bytes = statSync(path, { throwIfNoEntry: false })?.size;
+    if (bytes === undefined) return null;
+    const facts = this.readArchiveFacts(ref) ?? (await hashFile(path));
+    return facts.bytes === bytes ? { path, ...facts } : null;
+  }
+
+  /** Reads the archive of a generation: whether it is what it was when it was made. */
+  async isArchiveSound(ref: Ref): Promise<boolean> {
+    const found = await this.findArchive(ref);
+    return found !== null && (await hashFile(found.path)).sha256 === found.sha256;
   }
 
   /**
@@ -396,8 +404,12 @@ export class Store {
       }
       if (existsSync(this.layout.generation(ref))) {
         renameSync(this.layout.generation(ref), trash);
-      } else if (mayBeFlat(ref)) this.#moveFlat(ref.projectId, trash);
+        await rm(trash, { recursive: true, force: true });
+      }
+      // What the Python system left of it, also where it was migrated.
+      if (mayBeFlat(ref)) this.#moveFlat(ref.projectId, trash);
       await rm(trash, { recursive: true, force: true });
+      rmSync(this.layout.oldArchive(ref), { force: true });
     } catch (error) {
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
     }
@@ -417,6 +429,13 @@ export class Store {
       return;
     }
     const { manifest, sourcePath } = this.find(ref) ?? notHere(ref);
+    const [lost] = passedOver(this.layout, ref.projectId);
+    if (lost !== undefined) {
+      throw new StorageError(
+        'invalid_input',
+        `Cannot migrate ${formatRef(ref)}: ${JSON.stringify(lost)} is a link, or no file that can be kept`,
+      );
+    }
     const source = { kind: 'listed', folder: sourcePath, paths: manifest.files } as const;
     const details = { createdAt: manifest.created_at, metadata: {}, ownerId: null };
     await this.commit(ref, source, details);

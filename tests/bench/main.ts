@@ -3,15 +3,21 @@
  * machine. Each benchmark runs in processes of its own.
  */
 import { parseArgs } from 'node:util';
+import { archive } from './archive.ts';
 import { edge } from './edge.ts';
 import { eventLoop } from './event-loop.ts';
+import { get } from './get.ts';
 import type { Benchmark, Measured } from './measure.ts';
 import { memory } from './memory.ts';
 import { save } from './save.ts';
+import { upload } from './upload.ts';
 
 const BENCHMARKS: Record<string, Benchmark> = {
   save,
   'event-loop': eventLoop,
+  archive,
+  upload,
+  get,
   memory,
   edge,
 };

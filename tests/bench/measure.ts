@@ -72,17 +72,16 @@ function short(value: number): number {
  */
 export async function alternate<Name extends string>(
   ways: Record<Name, (round: number) => unknown>,
-  options: { rounds: number; warmUp?: number; between?: () => unknown },
+  options: { rounds: number; warmUp?: number },
 ): Promise<Record<Name, number[]>> {
   const names = Object.keys(ways) as Name[];
   const results = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<
     Name,
     number[]
   >;
-  const { rounds, warmUp = Math.ceil(rounds / 10), between = () => {} } = options;
+  const { rounds, warmUp = Math.ceil(rounds / 10) } = options;
   for (let round = -warmUp; round < rounds; round++) {
     for (const name of names) {
-      await between();
       const began = performance.now();
       const given = await ways[name](round);
       const value = typeof given === 'number' ? given : performance.now() - began;
