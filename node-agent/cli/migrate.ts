@@ -70,6 +70,7 @@ async function run(context: CommandContext, options: MigrateOptions): Promise<Re
   const owners =
     options.owners === undefined ? new Map<string, string>() : readOwners(options.owners);
   const line = new ProgressLine(process.stderr, options.progress && !context.json);
+  let isAway = false;
   return context.withStorage(
     async (storage, { storePath }) => {
       const common = {
@@ -90,6 +91,10 @@ async function run(context: CommandContext, options: MigrateOptions): Promise<Re
         line.clear();
         // What one generation failed for is in the report.
         if (!(error instanceof StorageError)) context.onProblem(error);
+        else if (error.code === 'unavailable' && !isAway) {
+          isAway = true;
+          context.say(`${error.message}. Waiting for the cloud for a minute`);
+        }
       },
     },
   );

@@ -19,6 +19,7 @@ const LIST_PAGE = 1000;
 /** Archives in the bucket. */
 export class CloudObjects {
   readonly #connection: Connection;
+  #isPrivate = false;
 
   constructor(connection: Connection) {
     this.#connection = connection;
@@ -47,6 +48,7 @@ export class CloudObjects {
       if (isSame(known, archive)) return;
       throw new StorageError('conflict', `Cannot upload "${key}": other bytes are stored there`);
     }
+    await this.#checkPrivate();
     try {
       await this.#send(key, archive, resume);
     } catch (error) {
@@ -60,6 +62,25 @@ export class CloudObjects {
       const info = stored ? await this.info(key) : null;
       if (info === null || !isSame(info, archive)) throw error;
     }
+  }
+
+  /** Once in a run: everybody would read what is put into a public bucket. */
+  async #checkPrivate(): Promise<void> {
+    if (this.#isPrivate) return;
+    const { bucket } = this.#connection.settings;
+    const { data, error } = await this.#connection.client.storage.getBucket(bucket);
+    if (error !== null) {
+      // It is made, private, where it is missing.
+      if (realStatus(error) === 404) return;
+      throw fromPlatform(error, `look up the bucket "${bucket}"`, 'storage');
+    }
+    if (data.public) {
+      throw new StorageError(
+        'forbidden',
+        `Cannot upload into the bucket "${bucket}": it is public. Make it private, then: codebegen-storage uploads retry`,
+      );
+    }
+    this.#isPrivate = true;
   }
 
   async #send(key: string, archive: ArchiveFile, resume: ResumePoint): Promise<void> {

@@ -14,6 +14,8 @@ export type MigrateOptions = Readonly<{
   /** Whether to read back every archive from the cloud, and compare it. */
   verify: boolean;
   onProgress?: (progress: Progress) => void;
+  /** How long the cloud may be away, in milliseconds. Default a minute. */
+  patienceMs?: number;
 }>;
 
 /** How far it is: of `total` generations, so many are through this stage. */
@@ -42,6 +44,9 @@ export type Report = Readonly<{
 /** Generations that are read at once. */
 const AT_ONCE = 4;
 const POLL_MS = 250;
+/** How long the cloud may be away before nobody waits for it any more, in milliseconds. */
+const PATIENCE_MS = 60_000;
+
 /** What a migration would do, from names and manifests alone: nothing is opened or written. */
 export function plan(storePath: string, only: string | null): Report {
   const counts = new Counts();
@@ -88,7 +93,7 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
 
   const { cloud } = await storage.status();
   if (!cloud.enabled) return { ...counts.report(), migrated, known, verified: null };
-  await waitForUploads(storage, onProgress);
+  await waitForUploads(storage, options);
   const verified = await checkAll(storage, options, counts, total, verify);
   return { ...counts.report(), migrated, known, verified };
 }
@@ -99,20 +104,38 @@ async function adopt(storage: Storage, { kind, ref, path }: Found): Promise<bool
   return storage.adopt(ref);
 }
 
-/** Waits until nothing is owed any more but what is parked. */
+/**
+ * Waits until nothing is owed any more but what is parked, or the cloud has been away for too long:
+ * what was not uploaded by then is reported.
+ */
 async function waitForUploads(
   storage: Storage,
-  onProgress: (progress: Progress) => void,
+  { only, patienceMs = PATIENCE_MS, onProgress = () => {} }: MigrateOptions,
 ): Promise<void> {
   let total = 0;
+  let awaySince: number | null = null;
   for (;;) {
     const { outbox } = await storage.status();
-    total = Math.max(total, outbox.owed);
-    onProgress({ stage: 'upload', done: total - outbox.owed, total });
-    if (outbox.owed === 0) return;
+    const owed = only === null ? outbox.owed : await countOwed(storage, only);
+    total = Math.max(total, owed);
+    onProgress({ stage: 'upload', done: total - owed, total });
+    awaySince = outbox.paused ? (awaySince ?? performance.now()) : null;
+    if (owed === 0 || (awaySince !== null && performance.now() - awaySince >= patienceMs)) return;
     await storage.drain(POLL_MS);
     await sleep(POLL_MS);
   }
+}
+
+/** How many generations of a project are on their way. */
+async function countOwed(storage: Storage, projectId: string): Promise<number> {
+  let owed = 0;
+  let cursor: number | null = null;
+  do {
+    const page = await storage.list(projectId, cursor === null ? {} : { cursor });
+    owed += page.items.filter(({ status }) => status === 'pending' || status === 'uploaded').length;
+    cursor = page.nextCursor;
+  } while (cursor !== null);
+  return owed;
 }
 
 /** Counts what is verified, and says of the rest why it is not. */
