@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Handler } from 'hono';
 import type { Storage } from '../agent.ts';
-import { formatRef, pathProblem, StorageError } from '../contract.ts';
+import { formatRef, type ManifestEntry, pathProblem, StorageError } from '../contract.ts';
 import { listFiles as listFilesOf } from '../list-files.ts';
+import { hashFile } from '../store/hash.ts';
+import type { RefInput } from '../types.ts';
 import { readRef } from './input.ts';
 
 /** `GET /v1/projects/:project/:version/files`: by path. */
@@ -34,6 +36,11 @@ export function showFile(storage: Storage): Handler {
     const file = join(await realpath(sourcePath), path);
     const isListed = manifest.files.includes(path);
     const stat = isListed && (await isItself(file)) ? await lstat(file) : null;
+    await checkContent(
+      ref,
+      file,
+      manifest.entries?.find((entry) => entry.path === path),
+    );
     if (!stat?.isFile()) {
       const message = `Cannot find ${JSON.stringify(path)} in ${formatRef(ref)}`;
       throw new StorageError('not_found', message);
@@ -48,6 +55,20 @@ export function showFile(storage: Storage): Handler {
     const body = Readable.toWeb(createReadStream(file)) as ReadableStream;
     return c.body(body, 200, headers);
   };
+}
+
+/** Larger files are compared by their size alone: they would be read twice. */
+const HASHED_BYTES = 16 * 1024 * 1024;
+
+/** @throws StorageError `corrupt` where what lies here is not what was saved */
+async function checkContent(ref: RefInput, file: string, entry?: ManifestEntry): Promise<void> {
+  if (entry === undefined) return;
+  const size = (await lstat(file).catch(() => null))?.size;
+  const isSame =
+    size === entry.size && (size > HASHED_BYTES || (await hashFile(file)).sha256 === entry.sha256);
+  if (isSame) return;
+  const name = `${JSON.stringify(entry.path)} of ${formatRef(ref)}`;
+  throw new StorageError('corrupt', `Cannot read ${name}: it is not what was saved`);
 }
 
 /** Whether no part of a path is a link. */

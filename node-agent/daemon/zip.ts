@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import type { Handler } from 'hono';
 import yazl from 'yazl';
 import type { Storage } from '../agent.ts';
+import { formatRef, StorageError } from '../contract.ts';
 import { readRef } from './input.ts';
 
 /** `GET /v1/projects/:project/:version/archive.zip`: the source as a zip, made as it streams. */
@@ -22,7 +23,10 @@ export function serveZip(storage: Storage): Handler {
     const mtime = new Date(manifest.created_at);
     for (const path of manifest.files) {
       const file = join(sourcePath, path);
-      const { mode, size } = await stat(file);
+      const { mode, size } = await stat(file).catch((cause: unknown) => {
+        const name = `${JSON.stringify(path)} of ${formatRef(generation)}`;
+        throw new StorageError('corrupt', `Cannot zip ${name}: it is missing`, { cause });
+      });
       // Opened when its turn has come, not all at once.
       zip.addReadStreamLazy(`source/${path}`, { mode, size, mtime }, (done) => {
         reading = createReadStream(file);

@@ -71,6 +71,9 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
   const counts = new Counts();
   let total = 0;
   for (const _ of findAll(storePath, only)) total++;
+  if (only !== null && total === 0) {
+    throw new StorageError('not_found', `Cannot find "${only}" in "${storePath}"`);
+  }
 
   let [migrated, known, done] = [0, 0, 0];
   const walk = findAll(storePath, only);

@@ -125,6 +125,30 @@ test('get --to copies what was saved, or says that it is not', async () => {
   expect(readTexts(to)).toEqual({ a: 'sound', b: 'b' });
 });
 
+test('the daemon hands out no file that is not what was saved', async () => {
+  const { daemon } = await startDaemon();
+  const body = JSON.stringify({ project_id: 'p', files: { a: 'sound', b: 'b' } });
+  const headers = { 'content-type': 'application/json' };
+  const saved = await fetch(`${daemon.url}/v1/generations`, { method: 'POST', headers, body });
+  const { path } = await saved.json();
+  const ask = async (what: string) => {
+    const answer = await fetch(`${daemon.url}/v1/projects/p/1/${what}`);
+    return [answer.status, (await answer.text()).includes('"corrupt"')];
+  };
+  writeFileSync(join(path, 'source/a'), 'rotte');
+  expect(await ask('files/a')).toEqual([422, true]);
+  expect(await ask('files/b')).toEqual([200, false]);
+  rmSync(join(path, 'source/a'));
+  expect(await ask('files/a')).toEqual([422, true]);
+  expect(await ask('archive.zip')).toEqual([422, true]);
+});
+
+test('migrate of a project that is not there says so', async () => {
+  const env = await hostEnvironment({ USE_CLOUD_STORAGE: 'false' });
+  const ran = await runCli(['migrate', '--project-id', 'nosuch'], env);
+  expect([ran.code, ran.stderr]).toEqual([4, expect.stringContaining('"nosuch"')]);
+});
+
 test('a URL works while the cloud is away, and after the original was evicted', async () => {
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const env = await hostEnvironment({ SUPABASE_URL: proxy.url });
