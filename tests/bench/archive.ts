@@ -67,7 +67,7 @@ export async function archive(): Promise<Measured[]> {
 }
 
 /** A tree as the agent packs it, from memory and with nothing written, and the tar that is in there. */
-async function prepare(files: Tree) {
+export async function prepare(files: Tree) {
   const { source } = parseSave({ projectId: 'p', files });
   const { entries, read, totalBytes } = takeInventory(source, DEFAULT_LIMITS);
   const manifest: CompleteManifest = {

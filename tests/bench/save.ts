@@ -79,7 +79,7 @@ if (import.meta.main) {
 }
 
 /** Writes files, one after another, with nothing that makes them last; or with one fsync for each. */
-function writeTree(root: string, tree: Tree, { sync = false } = {}): void {
+export function writeTree(root: string, tree: Tree, { sync = false } = {}): void {
   mkdirSync(root);
   const made = new Set([root]);
   for (const [path, content] of Object.entries(tree)) {
@@ -98,7 +98,7 @@ function writeTree(root: string, tree: Tree, { sync = false } = {}): void {
 }
 
 /** What a commit syncs: the archive, the folder that it is in, and the rename of that. */
-function commit(folder: string, archive: Buffer): void {
+export function commit(folder: string, archive: Buffer): void {
   mkdirSync(`${folder}-new`);
   writeFileSync(join(`${folder}-new`, 'archive.tar.gz'), archive);
   syncOne(join(`${folder}-new`, 'archive.tar.gz'));
