@@ -10,6 +10,17 @@ import { ROOT, run } from '../support/run.ts';
 
 const BAR = /\[[#-]{24}\]/;
 
+/**
+ * What a person's shell has. Node takes colour from more of the environment than NO_COLOR (CI,
+ * FORCE_COLOR, TEAMCITY_VERSION): nothing of what the tests were started with may come through.
+ */
+const SHELL = {
+  ...Object.fromEntries(Object.keys(process.env).map((name) => [name, undefined])),
+  PATH: process.env.PATH,
+  HOME: process.env.HOME,
+  TERM: 'xterm-256color',
+};
+
 /** Runs a command on a terminal, and gives what it sent there. */
 async function onTerminal(
   args: string,
@@ -17,7 +28,7 @@ async function onTerminal(
   columns = 100,
 ): Promise<{ code: number | null; sent: string }> {
   const command = `stty cols ${columns} && exec ${process.execPath} ${ROOT}/node-agent/bin.ts ${args}`;
-  const ran = await run('script', ['-qec', command, '/dev/null'], { env });
+  const ran = await run('script', ['-qec', command, '/dev/null'], { env: { ...SHELL, ...env } });
   return { code: ran.code, sent: ran.stdout };
 }
 
@@ -86,7 +97,7 @@ describe('colour', () => {
   const green = styleText('green', '✓', { validateStream: false });
 
   test('is on a terminal, and not with NO_COLOR', async () => {
-    const env = await hostEnvironment({ USE_CLOUD_STORAGE: 'false', TERM: 'xterm-256color' });
+    const env = await hostEnvironment({ USE_CLOUD_STORAGE: 'false' });
     expect((await onTerminal('doctor', env)).sent).toContain(`${green} configuration`);
     const { code, sent } = await onTerminal('doctor', { ...env, NO_COLOR: '1' });
     expect([code, sent.includes('\u001b')]).toEqual([0, false]);
