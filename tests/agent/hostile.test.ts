@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { hostilePath, safePath } from '../support/paths.ts';
+import { fc } from '../support/properties.ts';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { listTree, readTree } from '../support/tree.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { digestText } from '../../functions/_shared/contract/digest.ts';
+import { fc } from '../support/properties.ts';
 
 const sha = (text: string) => createHash('sha256').update(text).digest('hex');
 const entry = (path: string, content = path, mode = 0o644) => ({

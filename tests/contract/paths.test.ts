@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { StorageError } from '../../functions/_shared/contract/errors.ts';
 import { checkPaths, comparePaths, pathProblem } from '../../functions/_shared/contract/paths.ts';
 import { hostilePath, safePath } from '../support/paths.ts';
+import { fc } from '../support/properties.ts';
 
 describe('one path', () => {
   test.each([

@@ -1,10 +1,11 @@
 /** Whatever happened: what is listed can be downloaded, and nothing else. */
-import fc from 'fast-check';
+
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { makeUser, serviceClient, type TestUser, uniqueId, userClient } from '../support/cloud.ts';
 import { asUser, callInProcess } from '../support/edge.ts';
 import { first, startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration } from '../support/generation.ts';
+import { fc } from '../support/properties.ts';
 import { makeTarGz } from '../support/tar.ts';
 
 const BUCKET = 'codebegen-projects';

@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { EDGE_LIMITS } from '../../functions/_shared/contract/limits.ts';
 import { formatUnified } from '../../functions/_shared/unified.ts';
@@ -10,6 +9,7 @@ import { makeUser, type TestUser, uniqueId } from '../support/cloud.ts';
 import { asUser, callInProcess, WAYS } from '../support/edge.ts';
 import { first, startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration, saveToCloud } from '../support/generation.ts';
+import { fc } from '../support/properties.ts';
 import { run } from '../support/run.ts';
 import { makeTarGz } from '../support/tar.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';

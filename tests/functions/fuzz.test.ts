@@ -1,15 +1,17 @@
 /** Calls made from the OpenAPI document, sound and hostile: never a 500, never undescribed. */
-import fc from 'fast-check';
+
 import { beforeAll, expect, test } from 'vitest';
 import { makeUser, type TestUser, uniqueId } from '../support/cloud.ts';
 import { callGateway } from '../support/edge.ts';
 import { putGeneration } from '../support/generation.ts';
 import { getDocument, type Operation, operationsOf, type Schema } from '../support/openapi.ts';
+import { fc } from '../support/properties.ts';
 import { makeTarGz } from '../support/tar.ts';
 
-const RUNS = 126;
+const RUNS = Number(process.env.FUZZ_RUNS ?? 126);
 const CALLS_A_RUN = 16;
 
+/** None holds a word that an answer must not: what was sent may be named in it. */
 const HOSTILE = [
   '..',
   '.',
@@ -19,7 +21,7 @@ const HOSTILE = [
   '%E0%A4',
   '%2F',
   "'",
-  '"; drop table storage_projects; --',
+  '"; drop table users; --',
   '\u0000',
   '🦀',
   'a/../../b',
@@ -174,7 +176,11 @@ test(`${RUNS * CALLS_A_RUN} calls in Deno, through the gateway`, async () => {
             expect(text, what).not.toMatch(/ at .*\.ts|storage_\w+|PGRST|select /i);
           }
           // A name such as ".." makes it the URL of another call, or of none.
-          const isOther = Object.values(path).some((value) => /^(%2e|\.)+$/i.test(fill(value)));
+          const isOther = Object.values(path).some((value) =>
+            fill(value)
+              .split('/')
+              .some((part) => /^(%2e|\.)+$/i.test(part)),
+          );
           if (isOther || url.endsWith('/')) return;
           const json = /json/.test(type) ? JSON.parse(text) : null;
           expect(operation.check(answer.status, type, json), what).toBeNull();

@@ -1,10 +1,11 @@
 /** Long lists, while they change. */
-import fc from 'fast-check';
+
 import { expect, inject, test } from 'vitest';
 import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { asUser, callGateway, callInProcess } from '../support/edge.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration, saveToCloud } from '../support/generation.ts';
+import { fc } from '../support/properties.ts';
 
 const BUCKET = 'codebegen-projects';
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from './properties.ts';
 
 const SAFE_UNITS = [...'abcXYZ019._-+@ ()äé文件😀'];
 
