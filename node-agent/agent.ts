@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { archiveOf } from './archive-of.ts';
 import { bury } from './bury.ts';
 import type { Cache } from './cache/cache.ts';
@@ -25,10 +26,9 @@ import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog
 import type { Instance } from './outbox/instance.ts';
 import { Jobs } from './outbox/jobs.ts';
 import { Outbox } from './outbox/outbox.ts';
-import { takeUp } from './reconcile.ts';
 import { Repeated } from './repeated.ts';
 import { Retriever } from './retrieve.ts';
-import { Saver } from './save.ts';
+import { type Saved, Saver } from './save.ts';
 import {
   parseDetails,
   parseOwner,
@@ -39,10 +39,12 @@ import {
   type SaveInput,
   type SaveRequest,
 } from './save-input.ts';
+import type { Scan } from './scan.ts';
 import { PathSigner } from './signed-path.ts';
 import { inGeneration, type Layout } from './store/layout.ts';
 import { readManifest, type Store } from './store/store.ts';
 import { createWork } from './sync.ts';
+import { takeUp } from './take-up.ts';
 import { writeTar } from './tar-input.ts';
 import { learnDeletions } from './tombstones.ts';
 import type {
@@ -67,6 +69,8 @@ import { GenerationWriter } from './writer.ts';
 const DRAIN_MS = 10_000;
 /** How often deletions in the cloud are looked for, in milliseconds. */
 const TOMBSTONES_MS = 60_000;
+/** After which time a scan goes on that could not be ended, in milliseconds. */
+const SCAN_AGAIN_MS = 60_000;
 
 /** The options with every default filled in. */
 export type Settled = StorageOptions &
@@ -80,6 +84,7 @@ export class Storage {
   readonly #catalog: Catalog;
   readonly #jobs: Jobs;
   readonly #store: Store;
+  readonly #scan: Scan;
   readonly #cache: Cache;
   readonly #workers: Workers;
   readonly #holds: Holds;
@@ -101,6 +106,7 @@ export class Storage {
       instance: Instance;
       catalog: Catalog;
       store: Store;
+      scan: Scan;
       cache: Cache;
       workers: Workers;
     },
@@ -111,6 +117,7 @@ export class Storage {
     this.#instance = parts.instance;
     this.#catalog = parts.catalog;
     this.#store = parts.store;
+    this.#scan = parts.scan;
     this.#cache = parts.cache;
     this.#workers = parts.workers;
     this.#jobs = new Jobs(parts.catalog);
@@ -126,21 +133,34 @@ export class Storage {
       this.#outbox = this.#makeOutbox(this.#cloud);
     }
     this.#retriever = new Retriever({ cache: parts.cache, cloud: this.#cloud });
-    if (options.background !== false) this.#startBackground();
+    // Also where nothing else goes on in the background: every answer is of what lies on disk.
+    this.#repeated.push(new Repeated(() => this.#scanAll(), SCAN_AGAIN_MS, onProblem));
+    if (options.background !== false) this.#addBackground();
+    for (const repeated of this.#repeated) repeated.start();
+  }
+
+  async #scanAll(): Promise<void> {
+    if (this.#scan.progress === null) return;
+    await this.#scan.whole();
+    this.#wake();
   }
 
   #makeOutbox(cloud: { objects: CloudObjects; records: CloudRecords }): Outbox {
     const { now, onProblem, onEvent, uploadConcurrency, random = Math.random } = this.#options;
+    const work = createWork({
+      ...this.#parts,
+      ...cloud,
+      jobs: this.#jobs,
+      onEvent,
+      onVerified: () => this.#wake(),
+    });
     return new Outbox({
       jobs: this.#jobs,
       instance: this.#instance,
-      work: createWork({
-        ...this.#parts,
-        ...cloud,
-        jobs: this.#jobs,
-        onEvent,
-        onVerified: () => this.#wake(),
-      }),
+      work: async (job) => {
+        await this.#scan.project(job.project_id);
+        return work(job);
+      },
       concurrency: uploadConcurrency,
       now,
       random,
@@ -159,7 +179,7 @@ export class Storage {
     };
   }
 
-  #startBackground(): void {
+  #addBackground(): void {
     const { cleanupEveryMs, onProblem } = this.#options;
     this.#wake();
     if (this.#cloud !== null) {
@@ -172,7 +192,6 @@ export class Storage {
     if (cleanupEveryMs !== null) {
       this.#repeated.push(new Repeated(() => this.cleanupCache(), cleanupEveryMs, onProblem));
     }
-    for (const repeated of this.#repeated) repeated.start();
   }
 
   /** Looks for work in the background, after something was added. */
@@ -258,7 +277,8 @@ export class Storage {
       throw new StorageError('unavailable', 'Cannot save: the storage is closed');
     }
     const began = performance.now();
-    const save = this.#saver.save(parse()).then(({ row, created }) => {
+    const request = parse();
+    const save = this.#saveRequest(request).then(({ row, created }) => {
       const receipt = this.#receipt(row, created);
       const { fileCount: files, bytes } = receipt;
       const ms = performance.now() - began;
@@ -273,6 +293,11 @@ export class Storage {
       this.#saves.delete(save);
       this.#wake();
     }
+  }
+
+  async #saveRequest(request: SaveRequest): Promise<Saved> {
+    await this.#scan.project(request.projectId);
+    return this.#saver.save(request);
   }
 
   #receipt(row: GenerationRow, created: boolean): Receipt {
@@ -433,9 +458,10 @@ export class Storage {
    *
    * @throws StorageError `unavailable` where the cloud cannot be asked
    */
-  verify(options: VerifyOptions = {}): AsyncIterable<Verified> {
+  async *verify(options: VerifyOptions = {}): AsyncIterable<Verified> {
+    await this.#scan.whole();
     const parts = { store: this.#store, catalog: this.#catalog, cloud: this.#cloud };
-    return verifyAll({ ...parts, random: this.#options.random ?? Math.random }, options);
+    yield* verifyAll({ ...parts, random: this.#options.random ?? Math.random }, options);
   }
 
   /**
@@ -462,7 +488,9 @@ export class Storage {
   ): Promise<ListPage<Summary, number>> {
     const limit = options.limit ?? PAGE.default;
     const before = options.cursor ?? MAX_VERSION + 1;
-    const rows = this.#catalog.list(parseId(projectId, 'project id'), before, limit + 1);
+    const project = parseId(projectId, 'project id');
+    await this.#scan.project(project);
+    const rows = this.#catalog.list(project, before, limit + 1);
     const items = rows.slice(0, limit).map((row) => this.#summary(row));
     return { items, nextCursor: rows.length > limit ? (items.at(-1)?.version ?? null) : null };
   }
@@ -472,7 +500,7 @@ export class Storage {
     options: { limit?: number; cursor?: string } = {},
   ): Promise<ListPage<ProjectSummary, string>> {
     const limit = options.limit ?? PAGE.default;
-    const rows = this.#catalog.listProjects(options.cursor ?? '', limit + 1);
+    const rows = await this.#projectsAfter(options.cursor ?? '', limit + 1);
     const items = rows.slice(0, limit).map((row) => ({
       projectId: row.id,
       ownerId: row.owner_id,
@@ -481,6 +509,15 @@ export class Storage {
       bytes: row.source_bytes,
     }));
     return { items, nextCursor: rows.length > limit ? (items.at(-1)?.projectId ?? null) : null };
+  }
+
+  /** What lies on disk in this part of the list is read first, where it is not read yet. */
+  async #projectsAfter(after: string, count: number) {
+    for (;;) {
+      const rows = this.#catalog.listProjects(after, count);
+      const last = rows.length < count ? null : rows.at(-1)!.id;
+      if (!(await this.#scan.range(after, last, count))) return rows;
+    }
   }
 
   /**
@@ -593,6 +630,7 @@ export class Storage {
       ...this.#parts,
       cache: this.#cache,
       records: this.#cloud.records,
+      scan: this.#scan,
       failed: this.#failedDeletions,
       onProblem: this.#options.onProblem,
     });
@@ -627,6 +665,7 @@ export class Storage {
   async setOwner(projectId: string, ownerId: string): Promise<boolean> {
     const project = parseId(projectId, 'project id');
     const owner = parseOwner(ownerId);
+    await this.#scan.project(project);
     const isHere = this.#catalog.hasProject(project);
     const known = this.#catalog.ownerOf(project);
     // The cloud first: another host may have named another owner there.
@@ -669,6 +708,7 @@ export class Storage {
    */
   async cleanupStore(options: { olderThanMs: number }): Promise<Evicted> {
     const cloud = checkCloudOn(this.#cloud);
+    await this.#scan.whole();
     const before = new Date(this.#options.now() - options.olderThanMs).toISOString();
     return evictStored({ ...this.#parts, cloud }, before);
   }
@@ -684,6 +724,7 @@ export class Storage {
         url: cloud?.url ?? null,
         bucket: cloud?.bucket ?? null,
       },
+      scan: this.#scan.progress,
       generations:
         cloud === null ? { ...others, local: local + pending } : { ...others, local, pending },
       outbox: {
@@ -693,6 +734,18 @@ export class Storage {
         paused: this.#outbox?.isPaused ?? false,
       },
     };
+  }
+
+  /**
+   * Waits until the whole disk is read into the catalog, which a start begins after a power loss or
+   * where the catalog was lost. Until then {@link status} and {@link uploads} may know less.
+   *
+   * @param timeoutMs the longest wait, in milliseconds
+   * @returns whether it is
+   */
+  async scanned(timeoutMs: number): Promise<boolean> {
+    await Promise.race([this.#scan.whole(), sleep(timeoutMs, null, { ref: false })]);
+    return this.#scan.progress === null;
   }
 
   /**
@@ -715,6 +768,7 @@ export class Storage {
       await Promise.allSettled(this.#saves);
       if (drainMs > 0) await this.drain(drainMs);
       const ending = [
+        this.#scan.stop(),
         this.#outbox?.stop(),
         this.#upkeep.stop(),
         ...this.#repeated.map((repeated) => repeated.stop()),
@@ -732,6 +786,7 @@ export class Storage {
 
   /** What the catalog knows, or the disk where the catalog does not. */
   async #findKnown({ projectId, version }: RefInput): Promise<GenerationRow | null> {
+    await this.#scan.project(projectId);
     const row = this.#catalog.find(projectId, version);
     if (row !== null) return row;
     const found = this.#store.locate(projectId, version);

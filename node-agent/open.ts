@@ -4,6 +4,7 @@ import { Cache } from './cache/cache.ts';
 import { DEFAULT_LIMITS, StorageError } from './contract.ts';
 import { openCatalog } from './outbox/open-catalog.ts';
 import { reconcile } from './reconcile.ts';
+import { Scan } from './scan.ts';
 import { fromFileSystem, makeFolder } from './store/durable.ts';
 import { Layout } from './store/layout.ts';
 import { Store } from './store/store.ts';
@@ -48,13 +49,15 @@ async function openParts(
   opened.push(() => workers.close());
   const store = new Store(layout, limits, instance.id, workers);
   const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
-  await reconcile({ store, catalog, instance, now, onProblem });
+  const parts = { store, catalog, instance, now, onProblem };
+  await reconcile(parts);
   await cache.sweepStaging((id) => instance.isGone(id));
   for (const id of gone) instance.forget(id);
   return new Storage({ ...options, onProblem, onEvent, limits, now }, layout, {
     instance,
     catalog,
     store,
+    scan: new Scan(parts),
     cache,
     workers,
   });

@@ -3,10 +3,10 @@ import { formatRef, objectKey, type Ref, StorageError } from './contract.ts';
 import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, refOf, type StoredFacts } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
-import { takeUp } from './reconcile.ts';
 import type { SaveRequest } from './save-input.ts';
 import type { Staged } from './store/stage.ts';
 import type { Store } from './store/store.ts';
+import { takeUp } from './take-up.ts';
 
 type Parts = Readonly<{
   store: Store;

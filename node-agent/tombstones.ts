@@ -3,6 +3,7 @@ import type { Cache } from './cache/cache.ts';
 import type { CloudRecords, CloudTombstone, TombstonePosition } from './cloud/records.ts';
 import type { Holds } from './holds.ts';
 import type { Catalog } from './outbox/catalog.ts';
+import type { Scan } from './scan.ts';
 import type { Store } from './store/store.ts';
 
 type Parts = Readonly<{
@@ -11,6 +12,7 @@ type Parts = Readonly<{
   catalog: Catalog;
   records: CloudRecords;
   holds: Holds;
+  scan: Scan;
   now: () => number;
   /** Those that could not be removed so far. */
   failed: Map<string, CloudTombstone>;
@@ -68,11 +70,12 @@ function startFrom(seen: string | null): TombstonePosition | null {
 }
 
 async function remove(parts: Parts, tombstone: CloudTombstone): Promise<boolean> {
-  const { cache, catalog } = parts;
+  const { cache, catalog, scan } = parts;
   const { project_id: projectId, version, generation_id: generationId } = tombstone;
   const ref = { projectId, version, generationId };
   const cached = cache.find(projectId, version, generationId);
   if (cached !== null) await cache.evict(cached);
+  await scan.project(projectId);
   const row = catalog.find(projectId, version);
   // Another generation may have the version here: its own reservation settles that.
   if (row?.generation_id !== generationId || row.state !== 'stored') return cached !== null;

@@ -3,6 +3,7 @@ import type { Timeouts } from './cloud/connection.ts';
 import type { Config } from './config.ts';
 import type { Limits, Manifest, Ref, Status } from './contract.ts';
 import type { OnEvent } from './events.ts';
+import type { ScanProgress } from './scan.ts';
 
 /** What a save returns: from here on the generation cannot be lost. */
 export type Receipt = Readonly<
@@ -95,7 +96,9 @@ export type OwedUpload = Readonly<
 export type StorageStatus = Readonly<{
   storePath: string;
   cloud: { enabled: boolean; url: string | null; bucket: string | null };
-  /** Generations by status. */
+  /** How far the disk is read into the catalog where a start began that; `null` once it is. */
+  scan: ScanProgress | null;
+  /** Generations by status, of what is read. */
   generations: Readonly<Partial<Record<Status, number>>>;
   /** `paused` while the cloud is away: one job at a time tries whether it is back. */
   outbox: {

@@ -1,9 +1,11 @@
 import { type Catalog, contentName, type GenerationRow, refOf } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
+import type { Scan } from './scan.ts';
 import type { Store } from './store/store.ts';
 
 type Parts = Readonly<{
   store: Store;
+  scan: Scan;
   catalog: Catalog;
   instance: Instance;
   /** Never throws. */
@@ -50,13 +52,15 @@ export class Upkeep {
   }
 
   async #run(): Promise<void> {
-    const { store, catalog } = this.#parts;
+    const { store, scan, catalog } = this.#parts;
     while (this.#again) {
       this.#again = false;
       await this.#each(
         (skip) => catalog.unsynced(PAGE, skip),
         async (row) => {
           const ref = refOf(row);
+          // What a power loss left of it must not be taken for what was saved.
+          await scan.project(ref.projectId);
           if (store.has(ref)) await store.syncTree(ref);
           catalog.setTreeSynced(ref, row.digest);
         },
@@ -78,8 +82,10 @@ export class Upkeep {
         try {
           await work(row);
         } catch (error) {
+          if (this.#stopped) return;
           this.#failed.add(contentName(row));
-          this.#parts.onProblem(error);
+          // Another process deleted it just now, or takes it out of the store.
+          if (this.#parts.store.has(refOf(row))) this.#parts.onProblem(error);
         }
       }
     }

@@ -1,6 +1,9 @@
 import type { Command } from 'commander';
 import type { CommandContext } from './context.ts';
 
+/** How long a scan that a start began is waited for, in milliseconds: mostly that is all of it. */
+const SCAN_WAIT_MS = 1000;
+
 export function addStatus(program: Command, context: CommandContext): void {
   program
     .command('status')
@@ -13,6 +16,7 @@ Example:
     )
     .action(async () => {
       await context.withStorage(async (storage) => {
+        await storage.scanned(SCAN_WAIT_MS);
         const status = await storage.status();
         const counts = Object.entries(status.generations);
         context.show(status, () => [
@@ -20,6 +24,11 @@ Example:
           `cloud        ${status.cloud.enabled ? `${status.cloud.url}, bucket "${status.cloud.bucket}"` : 'off'}`,
           `generations  ${counts.map(([name, count]) => `${count} ${name}`).join(', ') || 'none'}`,
           `outbox       ${status.outbox.owed} owed, ${status.outbox.parked} parked`,
+          ...(status.scan === null
+            ? []
+            : [
+                `scan         ${status.scan.read} of ${status.scan.projects} projects are read from the disk so far`,
+              ]),
         ]);
       });
     });

@@ -44,6 +44,8 @@ const SCHEMA = `
     replaced_key text,
     primary key (project_id, version)
   ) strict, without rowid;
+  create index generations_held on generations (project_id, version)
+    where instance_id is not null;
   create index generations_by_id on generations (project_id, generation_id);
   create index generations_by_state on generations (state, status);
   create index generations_unsynced on generations (project_id, version)
@@ -73,7 +75,7 @@ const SCHEMA = `
   create index jobs_due on jobs (parked, leased_by, due_at);
 `;
 
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSION = 4;
 
 /** Rows that are read at once where there may be many. */
 const PAGE_ROWS = 100;
@@ -273,9 +275,18 @@ export class Catalog {
   /**
    * Notes that a generation is in place, and what is owed for it: nothing for one of the Python
    * system, which has no digest, until it is migrated. May be repeated.
+   *
+   * @param isThere asked while no other process can write here: where it is not, nothing is noted
    */
-  finishSave(ref: Ref, facts: StoredFacts, createdAt: string, now: number): void {
+  finishSave(
+    ref: Ref,
+    facts: StoredFacts,
+    createdAt: string,
+    now: number,
+    isThere: () => boolean = () => true,
+  ): void {
     this.transaction(() => {
+      if (!isThere()) return;
       this.#checkHolder(ref);
       this.ensureProject(ref.projectId);
       this.#run(
@@ -484,8 +495,16 @@ export class Catalog {
   }
 
   /** Generations whose tree does not last by itself yet. */
-  unsynced(limit = Number.MAX_SAFE_INTEGER, skip?: ReadonlySet<string>): GenerationRow[] {
+  unsynced(limit: number, skip: ReadonlySet<string>): GenerationRow[] {
     return this.#page(`tree_synced = 0 and state = 'stored'`, limit, skip);
+  }
+
+  /** Those of one project. */
+  unsyncedOf(projectId: string): GenerationRow[] {
+    return this.#all<GenerationRow>(
+      `select * from generations where project_id = ? and tree_synced = 0 and state = 'stored'`,
+      projectId,
+    );
   }
 
   /** @param digest of the content that was synced: another may have taken its place */
@@ -517,10 +536,10 @@ export class Catalog {
     );
   }
 
-  #page(condition: string, limit: number, skip: ReadonlySet<string> = new Set()) {
+  #page(condition: string, limit: number, skip: ReadonlySet<string>) {
     const rows = this.#all<GenerationRow>(
       `select * from generations where ${condition} order by project_id, version limit ?`,
-      Math.min(limit + skip.size, Number.MAX_SAFE_INTEGER),
+      limit + skip.size,
     );
     return rows.filter((row) => !skip.has(contentName(row))).slice(0, limit);
   }

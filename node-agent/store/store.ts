@@ -10,7 +10,7 @@ import {
   statSync,
   symlinkSync,
 } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { BlockIndex } from '../archive/pack.ts';
 import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
@@ -509,39 +509,39 @@ export class Store {
     }
   }
 
+  /** The names of all projects on disk, in no order. */
+  async listProjects(): Promise<string[]> {
+    return (await readdir(this.layout.root)).filter(isId);
+  }
+
   /**
-   * Walks all that is on disk: generations in place, flat projects, and tombstones.
+   * What is on disk of a project: generations in place, where it is flat that one, and tombstones.
    *
-   * @param onProblem told of a project that cannot be read; the others are walked all the same
+   * @throws StorageError where it cannot be read
    */
-  *scan(onProblem: (error: unknown) => void): Iterable<{ ref: Ref; deletedAt: string | null }> {
-    for (const projectId of listFolder(this.layout.root).filter(isId)) {
-      try {
-        yield* this.#scanProject(projectId);
-      } catch (error) {
-        onProblem(fromFileSystem(error, `read "${this.layout.project(projectId)}"`));
-      }
+  listProject(projectId: string): { ref: Ref; deletedAt: string | null }[] {
+    try {
+      const buried = this.#listRefs(projectId, this.layout.tombstones(projectId));
+      const found = this.#listRefs(projectId, this.layout.generations(projectId));
+      const flat = flatRef(projectId);
+      const versionIsTaken = found.some(({ version }) => version === flat.version);
+      if (!versionIsTaken && listFlat(this.layout, projectId).length > 0) found.push(flat);
+      const gone = new Set(buried.map(folderName));
+      const inPlace = found.filter((ref) => !gone.has(folderName(ref)));
+      return [
+        ...inPlace.map((ref) => ({ ref, deletedAt: null })),
+        ...buried.map((ref) => ({ ref, deletedAt: this.buriedAt(ref) })),
+      ];
+    } catch (error) {
+      throw fromFileSystem(error, `read "${this.layout.project(projectId)}"`);
     }
   }
 
-  #scanProject(projectId: string): { ref: Ref; deletedAt: string | null }[] {
-    const found = listFolder(this.layout.generations(projectId)).flatMap((name) => {
-      const parsed = parseFolderName(name);
+  #listRefs(projectId: string, folder: string): Ref[] {
+    return listFolder(folder).flatMap((name) => {
+      const parsed = parseFolderName(name.replace(/\.json$/, ''));
       return parsed === null ? [] : [{ projectId, ...parsed }];
     });
-    const flat = flatRef(projectId);
-    const versionIsTaken = found.some(({ version }) => version === flat.version);
-    if (!versionIsTaken && listFlat(this.layout, projectId).length > 0) found.push(flat);
-    const inPlace = found
-      .filter((ref) => !existsSync(this.layout.tombstone(ref)))
-      .map((ref) => ({ ref, deletedAt: null }));
-    const buried = listFolder(this.layout.tombstones(projectId)).flatMap((name) => {
-      const parsed = parseFolderName(name.replace(/\.json$/, ''));
-      if (parsed === null) return [];
-      const ref = { projectId, ...parsed };
-      return [{ ref, deletedAt: this.buriedAt(ref) }];
-    });
-    return [...inPlace, ...buried];
   }
 
   /** Removes what instances that are gone left in staging. */

@@ -11,8 +11,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
+import { Catalog } from '../../node-agent/outbox/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
@@ -172,3 +173,22 @@ function overwrite(path: string, offset: number, length: number): void {
   writeSync(fd, Buffer.alloc(length, 0xa5), 0, length, offset);
   closeSync(fd);
 }
+
+test('what is gone by the time it would be noted is not noted', async () => {
+  const catalog = new Catalog(join(await tempFolder(), 'catalog.sqlite'));
+  onTestFinished(() => catalog.close());
+  const ref = { projectId: 'p', version: 1, generationId: 'g' };
+  const facts = {
+    digest: 'd',
+    sha256: 's',
+    md5: 'm',
+    archiveBytes: 1,
+    sourceBytes: 1,
+    fileCount: 1,
+    ownerId: null,
+    objectKey: null,
+  };
+  catalog.bury(ref, '2026-01-01T00:00:00.000Z', 0);
+  catalog.finishSave(ref, facts, '2026-01-01T00:00:00.000Z', 0, () => false);
+  expect(catalog.find('p', 1)).toMatchObject({ state: 'deleted' });
+});

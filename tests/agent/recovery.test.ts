@@ -53,8 +53,8 @@ describe('after a power loss', () => {
 
     const problems: unknown[] = [];
     const second = await openTestStorage({ storePath, onProblem: (error) => problems.push(error) });
-    expect(problems).toEqual([]);
     expect(readTree((await second.get(receipt)).sourcePath)).toEqual(EXPECTED);
+    expect(problems).toEqual([]);
     expect(await second.show(receipt)).toMatchObject({ digest: receipt.digest, fileCount: 3 });
     const archive = await readFile(join(receipt.path, 'archive.tar.gz'));
     expect(createHash('sha256').update(archive).digest('hex')).toBe(receipt.sha256);
@@ -80,6 +80,7 @@ describe('after a power loss', () => {
       storePath,
       onProblem: (error) => problems.push(error as { code: string }),
     });
+    expect(await third.scanned(10_000)).toBe(true);
     expect(problems).toMatchObject([{ code: 'conflict' }]);
     expect(await third.show(kept)).toMatchObject({ generationId: 'kept', digest: kept.digest });
     expect(readTree(join(lost.path, 'source'))).toEqual({ a: Buffer.from('lost') });
@@ -99,6 +100,7 @@ describe('after a power loss', () => {
       storePath,
       onProblem: (error) => problems.push(error as { code: string }),
     });
+    expect(await second.scanned(10_000)).toBe(true);
     expect(problems).toMatchObject([{ code: 'corrupt' }]);
     expect(readTree((await second.get(good)).sourcePath)).toEqual(EXPECTED);
     await expect(second.get(bad)).rejects.toMatchObject({ code: 'corrupt' });
@@ -303,6 +305,7 @@ test('one project that cannot be read keeps the store from nothing', async () =>
   await symlink('loop', join(storePath, 'loop'));
   const problems: unknown[] = [];
   const storage = await openTestStorage({ storePath, onProblem: (error) => problems.push(error) });
+  expect(await storage.scanned(10_000)).toBe(true);
   expect(problems).toHaveLength(1);
   expect(await storage.save({ projectId: 'p', files: { a: '1' } })).toMatchObject({ version: 1 });
 });

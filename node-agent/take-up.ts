@@ -1,0 +1,40 @@
+import { objectKey, type Ref } from './contract.ts';
+import type { Catalog, StoredFacts } from './outbox/catalog.ts';
+import type { Store } from './store/store.ts';
+
+type Parts = Readonly<{ store: Store; catalog: Catalog; now: () => number }>;
+
+/**
+ * Takes a generation that lies on disk into the catalog. One that is deleted meanwhile, by another
+ * process too, stays deleted.
+ *
+ * @throws StorageError `corrupt` where it is damaged beyond repair, `conflict`
+ */
+export async function takeUp({ store, catalog, now }: Parts, ref: Ref): Promise<void> {
+  if (store.has(ref)) await store.repairTree(ref);
+  const { facts, createdAt } = readFacts(store, ref);
+  catalog.finishSave(ref, facts, createdAt, now(), () => store.buriedAt(ref) === null);
+  const owner = store.readOwner(ref.projectId);
+  if (owner !== null) catalog.setOwner(ref.projectId, owner);
+}
+
+/**
+ * What the disk says of a generation. Of one of the Python system nothing is known but its files:
+ * it is not owed to the cloud.
+ */
+export function readFacts(store: Store, ref: Ref): { facts: StoredFacts; createdAt: string } {
+  const manifest = store.readManifest(ref);
+  const archive = store.readArchiveFacts(ref);
+  const isReplacement = archive !== null && store.isReplacement(ref);
+  const facts = {
+    digest: manifest.digest ?? null,
+    sha256: archive?.sha256 ?? null,
+    md5: archive?.md5 ?? null,
+    archiveBytes: archive?.bytes ?? null,
+    sourceBytes: manifest.total_size_bytes,
+    fileCount: manifest.file_count,
+    ownerId: manifest.owner_id ?? null,
+    objectKey: isReplacement ? objectKey(ref, archive.sha256) : null,
+  };
+  return { facts, createdAt: manifest.created_at };
+}
