@@ -25,11 +25,10 @@ export type Evicted = Readonly<{ evicted: number; bytes: number }>;
 export async function evictStored(parts: Parts, before: string): Promise<Evicted> {
   const { store, catalog } = parts;
   const result = { evicted: 0, bytes: 0 };
-  for (const row of catalog.stored(null)) {
+  for (const row of catalog.evictable(before)) {
     const ref = refOf(row);
-    const isOld = Date.parse(row.created_at) < Date.parse(before);
     const isActive = store.findActive(ref.projectId) === ref.version;
-    if (!isOld || isActive || !isEvictable(row) || !store.has(ref)) continue;
+    if (isActive || !store.has(ref)) continue;
     if (!(await isInBucket(parts, row)) || !(await evict(parts, row))) continue;
     result.evicted++;
     result.bytes += row.source_bytes ?? 0;

@@ -44,10 +44,13 @@ const SCHEMA = `
     replaced_key text,
     primary key (project_id, version)
   ) strict, without rowid;
-  create index generations_held on generations (project_id, version)
-    where instance_id is not null;
   create index generations_by_id on generations (project_id, generation_id);
-  create index generations_by_state on generations (state, status);
+  create index generations_counted on generations (status) where state = 'stored';
+  -- Each of what is mostly few or none. Queries name them: SQLite would rather read all that is
+  -- stored, of which there are many.
+  create index generations_old on generations (status) where state = 'stored' and digest is null;
+  create index generations_saving on generations (project_id, version) where state = 'saving';
+  create index generations_held on generations (project_id, version) where instance_id is not null;
   create index generations_unsynced on generations (project_id, version)
     where tree_synced = 0 and state = 'stored';
   create index generations_retirable on generations (project_id, version)
@@ -73,6 +76,7 @@ const SCHEMA = `
   ) strict;
   create index jobs_of_ref on jobs (project_id, version, id);
   create index jobs_due on jobs (parked, leased_by, due_at);
+  create index jobs_leased on jobs (leased_by) where leased_by is not null;
 `;
 
 const SCHEMA_VERSION = 4;
@@ -117,6 +121,11 @@ export type StoredFacts = Readonly<{
   /** Of a replacement; `null` where the key follows from the ref, or the hash is not known yet. */
   objectKey: string | null;
 }>;
+
+/** Between two generations, by project and version. */
+type Position = Readonly<{ projectId: string; version: number }>;
+
+const BEFORE_ALL: Position = { projectId: '', version: 0 };
 
 export type SavePlace =
   | Readonly<{ kind: 'new'; ref: Ref }>
@@ -253,8 +262,8 @@ export class Catalog {
     if (want.version !== null) return this.find(want.projectId, want.version);
     if (want.generationId === null) return null;
     return this.#get<GenerationRow>(
-      `select * from generations where project_id = ? and generation_id = ?
-       order by version desc limit 1`,
+      `select * from generations indexed by generations_by_id
+       where project_id = ? and generation_id = ? order by version desc limit 1`,
       want.projectId,
       want.generationId,
     );
@@ -422,13 +431,16 @@ export class Catalog {
 
   /** Saves that were under way when their instance ended. */
   unfinishedSaves(): GenerationRow[] {
-    return this.#all<GenerationRow>(`select * from generations where state = 'saving'`);
+    return this.#all<GenerationRow>(
+      `select * from generations indexed by generations_saving where state = 'saving'`,
+    );
   }
 
   /** Stored generations that an instance holds. */
   heldGenerations(): GenerationRow[] {
     return this.#all<GenerationRow>(
-      `select * from generations where state = 'stored' and instance_id is not null`,
+      `select * from generations indexed by generations_held
+       where instance_id is not null and state = 'stored'`,
     );
   }
 
@@ -496,7 +508,11 @@ export class Catalog {
 
   /** Generations whose tree does not last by itself yet. */
   unsynced(limit: number, skip: ReadonlySet<string>): GenerationRow[] {
-    return this.#page(`tree_synced = 0 and state = 'stored'`, limit, skip);
+    return this.#page(
+      `generations_unsynced where tree_synced = 0 and state = 'stored'`,
+      limit,
+      skip,
+    );
   }
 
   /** Those of one project. */
@@ -521,7 +537,8 @@ export class Catalog {
   /** Generations whose archive is needed no more: the tree lasts, and the cloud has its bytes. */
   retirable(limit: number, skip: ReadonlySet<string>): GenerationRow[] {
     return this.#page(
-      `archive_kept = 1 and tree_synced = 1 and status = 'verified' and state = 'stored'`,
+      `generations_retirable
+       where archive_kept = 1 and tree_synced = 1 and status = 'verified' and state = 'stored'`,
       limit,
       skip,
     );
@@ -536,9 +553,10 @@ export class Catalog {
     );
   }
 
-  #page(condition: string, limit: number, skip: ReadonlySet<string>) {
+  /** @param indexed names an index, and what it holds */
+  #page(indexed: string, limit: number, skip: ReadonlySet<string>) {
     const rows = this.#all<GenerationRow>(
-      `select * from generations where ${condition} order by project_id, version limit ?`,
+      `select * from generations indexed by ${indexed} order by project_id, version limit ?`,
       limit + skip.size,
     );
     return rows.filter((row) => !skip.has(contentName(row))).slice(0, limit);
@@ -560,20 +578,35 @@ export class Catalog {
    * @param only one project; `null`: all
    * @param after where to begin
    */
-  *stored(
-    only: string | null,
-    after: { projectId: string; version: number } = { projectId: '', version: 0 },
-  ): Generator<GenerationRow> {
-    let { projectId, version } = after;
-    for (;;) {
+  *stored(only: string | null, after: Position = BEFORE_ALL): Generator<GenerationRow> {
+    if (only === null) yield* this.#pages(`state = 'stored'`, after);
+    else yield* this.#pages(`state = 'stored' and project_id = ?`, after, only);
+  }
+
+  /**
+   * Those that may be taken out of the store: their bytes are proven to be in the cloud, and nothing
+   * of them is vouched for by their archive alone.
+   *
+   * @param before ISO 8601: those that were saved before
+   */
+  *evictable(before: string): Generator<GenerationRow> {
+    yield* this.#pages(
+      `state = 'stored' and status = 'verified' and tree_synced = 1 and digest is not null
+         and julianday(created_at) < julianday(?)`,
+      BEFORE_ALL,
+      before,
+    );
+  }
+
+  *#pages(condition: string, after: Position, ...values: string[]): Generator<GenerationRow> {
+    for (let { projectId, version } = after; ; ) {
       const rows = this.#all<GenerationRow>(
-        `select * from generations
-         where (project_id, version) > (?, ?) and state = 'stored' and (? is null or project_id = ?)
+        `select * from generations not indexed
+         where (project_id, version) > (?, ?) and ${condition}
          order by project_id, version limit ${PAGE_ROWS}`,
         projectId,
         version,
-        only,
-        only,
+        ...values,
       );
       yield* rows;
       const last = rows.at(-1);
@@ -604,19 +637,30 @@ export class Catalog {
     }>(
       `select p.id, p.owner_id, count(*) as versions, max(g.version) as latest_version,
          coalesce(sum(g.source_bytes), 0) as source_bytes
-       from projects p join generations g on g.project_id = p.id and g.state = 'stored'
+       from projects p
+         cross join generations g not indexed on g.project_id = p.id and g.state = 'stored'
        where p.id > ? group by p.id order by p.id limit ?`,
       after,
       limit,
     );
   }
 
+  /** Those in place, by status; `local` are those that nothing is owed for. */
   countByStatus(): Record<string, number> {
-    const rows = this.#all<{ status: string; count: number }>(
-      `select case when digest is null then 'local' else status end as status, count(*) as count
-       from generations where state = 'stored' group by 1`,
-    );
-    return Object.fromEntries(rows.map((row) => [row.status, row.count]));
+    const count = (indexed: string) =>
+      this.#all<{ status: string; count: number }>(
+        `select status, count(*) as count from generations indexed by ${indexed} group by status`,
+      );
+    const counts: Record<string, number> = {};
+    for (const { status, count: all } of count(`generations_counted where state = 'stored'`)) {
+      counts[status] = all;
+    }
+    // Of the Python system, and not migrated: they are on no way to the cloud.
+    for (const old of count(`generations_old where state = 'stored' and digest is null`)) {
+      counts[old.status] = (counts[old.status] ?? 0) - old.count;
+      counts.local = (counts.local ?? 0) + old.count;
+    }
+    return counts;
   }
 
   // The way to the cloud ------------------------------------------------------------------------

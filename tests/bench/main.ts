@@ -10,6 +10,7 @@ import { get } from './get.ts';
 import type { Benchmark, Measured } from './measure.ts';
 import { memory } from './memory.ts';
 import { save } from './save.ts';
+import { scale } from './scale.ts';
 import { upload } from './upload.ts';
 
 const BENCHMARKS: Record<string, Benchmark> = {
@@ -19,6 +20,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   upload,
   get,
   memory,
+  scale,
   edge,
 };
 

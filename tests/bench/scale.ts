@@ -1,0 +1,228 @@
+/**
+ * 100 000 generations in the store and its catalog: how long a daemon takes to be ready, and what
+ * saves, gets, lists and evictions take beside those of an empty store.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { DatabaseSync } from 'node:sqlite';
+import { openStorage, type Receipt, readConfig, type Storage } from '../../node-agent/index.ts';
+import { Layout } from '../../node-agent/store/layout.ts';
+import { ROOT } from '../support/run.ts';
+import { waitForStatus } from '../support/storage.ts';
+import { readSources } from './corpus.ts';
+import { runProgram, startHost } from './host.ts';
+import { alternate, atMost, type Measured, ratios, told } from './measure.ts';
+
+const PROJECTS = 10_000;
+const VERSIONS = 10;
+const ROUNDS = 7;
+const SAVES = 40;
+/** Generations that are evicted from each store: those that were saved, also to warm up. */
+const EVICTED = SAVES + SAVES / 10;
+
+type Calls = 'save' | 'get' | 'list' | 'projects' | 'evict';
+type Ratios = Record<Calls, number[]>;
+
+export async function scale(): Promise<Measured[]> {
+  const host = await startHost();
+  const stores = { empty: join(host.folder, 'empty'), full: join(host.folder, 'full') };
+  const env = (name: 'empty' | 'full') => ({
+    ...host.env,
+    FILE_STORAGE_PATH: stores[name],
+    CACHE_PATH: join(host.folder, `${name}-cache`),
+  });
+  try {
+    await fill(env('full'));
+    const starts: Measured[] = [];
+    for (const [how, prepare] of Object.entries(STARTS)) {
+      const ms: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        await prepare(env('full'));
+        const daemon = await startDaemon(env('full'));
+        ms.push(daemon.ms);
+        await stop(daemon.child, 'SIGTERM');
+      }
+      starts.push(atMost(`ready with 100 000 generations, ${how}`, ms, 'ms', 1000));
+      restoreCatalog(env('full'));
+    }
+    const alone: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      const daemon = await startDaemon(env('empty'));
+      alone.push(daemon.ms);
+      await stop(daemon.child, 'SIGTERM');
+    }
+    const calls = await runProgram<Ratios>(
+      import.meta.filename,
+      [stores.empty, stores.full],
+      env('full'),
+    );
+    return [
+      ...starts,
+      told('ready with an empty store', alone, 'ms'),
+      atMost('save beside 100 000 generations: times an empty store', calls.save, '×', 1.2),
+      atMost('get beside 100 000 generations: times an empty store', calls.get, '×', 1.2),
+      told('list of a project: times an empty store', calls.list, '×'),
+      told('list of projects, 50 beside 1: times an empty store', calls.projects, '×'),
+      told(`eviction of ${EVICTED}: times an empty store`, calls.evict, '×'),
+    ];
+  } finally {
+    await host.close();
+  }
+}
+
+/** What a start finds. */
+const STARTS: Record<string, (env: Record<string, string>) => Promise<void> | void> = {
+  'after a clean stop': () => {},
+  'after a kill': async (env) => {
+    const { child } = await startDaemon(env);
+    await stop(child, 'SIGKILL');
+  },
+  'after a power loss': async (env) => {
+    const { child } = await startDaemon(env);
+    await stop(child, 'SIGKILL');
+    onCatalog(env, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
+  },
+  'without its catalog': removeCatalog,
+};
+
+/** A daemon, and how long it took from its start until it can save, in milliseconds. */
+async function startDaemon(
+  env: Record<string, string>,
+): Promise<{ child: ChildProcess; ms: number }> {
+  const began = performance.now();
+  const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'start'], {
+    env: { ...process.env, ...env, AGENT_PORT: '0', USE_CLOUD_STORAGE: 'false' },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const [line] = (await once(createInterface(child.stdout!), 'line')) as [string];
+  const { status } = await fetch(`${line.slice(line.indexOf('http'))}/readyz`);
+  if (status !== 200) throw new Error(`It is not ready: ${status}`);
+  return { child, ms: performance.now() - began };
+}
+
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  const exited = once(child, 'exit');
+  child.kill(signal);
+  await exited;
+}
+
+/** Many generations like one that was saved, verified long ago. */
+async function fill(env: Record<string, string>): Promise<void> {
+  const storage = await openStorage({ ...readConfig(env), cloud: null, background: false });
+  const template = await storage.save({ projectId: 'template', files: { a: 'content' } });
+  await storage.close();
+  const layout = new Layout(env.FILE_STORAGE_PATH!);
+  const first = (projectId: string) =>
+    layout.generation({ projectId, version: 1, generationId: 'g' });
+  const manifest = JSON.parse(readFileSync(join(template.path, 'manifest.json'), 'utf8'));
+  for (let i = 0; i < PROJECTS; i++) {
+    const projectId = nameOf(i);
+    for (let version = 1; version <= VERSIONS; version++) {
+      const folder = layout.generation({ projectId, version, generationId: 'g' });
+      mkdirSync(join(folder, 'source'), { recursive: true });
+      // Of links to one file a file system takes no 100 000.
+      const from = version === 1 ? template.path : first(projectId);
+      for (const file of ['source/a', 'archive.json']) {
+        if (version === 1) copyFileSync(join(from, file), join(folder, file));
+        else linkSync(join(from, file), join(folder, file));
+      }
+      const own = { ...manifest, project_id: projectId, version, generation_id: 'g' };
+      writeFileSync(join(folder, 'manifest.json'), JSON.stringify(own));
+    }
+  }
+  onCatalog(env, (catalog) => {
+    catalog.exec(`
+      begin;
+      update generations set created_at = '2099-01-01T00:00:00.000Z', tree_synced = 1,
+        archive_kept = 0, status = 'verified', uploaded_at = '2026-01-01T00:00:00.000Z';
+      delete from jobs;
+      create temporary table numbers as
+        with recursive n (i) as (select 0 union all select i + 1 from n where i < ${PROJECTS - 1})
+        select 'p' || printf('%05d', i) as id from n;
+      insert into projects (id, folded) select id, id from numbers;
+      create temporary table row as select * from generations;`);
+    const insert = `insert into generations select * from row`;
+    for (let version = 1; version <= VERSIONS; version++) {
+      catalog.exec(`
+        create temporary table next as select row.* from numbers, row;
+        update next set project_id = (select id from numbers n where n.rowid = next.rowid),
+          version = ${version}, generation_id = 'g';
+        ${insert.replace('row', 'next')};
+        drop table next;`);
+    }
+    catalog.exec('commit');
+  });
+  copyFileSync(layout.catalog, `${layout.catalog}.kept`);
+}
+
+/** What is made again from the disk knows nothing of uploads: all would be owed. */
+function restoreCatalog(env: Record<string, string>): void {
+  const { catalog } = new Layout(env.FILE_STORAGE_PATH!);
+  removeCatalog(env);
+  copyFileSync(`${catalog}.kept`, catalog);
+}
+
+function removeCatalog(env: Record<string, string>): void {
+  const { catalog } = new Layout(env.FILE_STORAGE_PATH!);
+  for (const suffix of ['', '-wal', '-shm']) rmSync(catalog + suffix, { force: true });
+}
+
+function nameOf(i: number): string {
+  return `p${String(i).padStart(5, '0')}`;
+}
+
+function onCatalog(env: Record<string, string>, change: (catalog: DatabaseSync) => void): void {
+  const catalog = new DatabaseSync(new Layout(env.FILE_STORAGE_PATH!).catalog);
+  change(catalog);
+  catalog.close();
+}
+
+if (import.meta.main) {
+  const [empty, full] = process.argv.slice(2) as [string, string];
+  const config = readConfig(process.env);
+  const open = (storePath: string) =>
+    openStorage({ ...config, storePath, cache: { ...config.cache, path: `${storePath}-cache` } });
+  const storages = { empty: await open(empty), full: await open(full) };
+  await storages.full.scanned(600_000);
+  const tree = readSources(61);
+  const saved: Record<string, Receipt> = {};
+  const compare = async (
+    rounds: number,
+    call: (storage: Storage, name: 'empty' | 'full') => Promise<unknown>,
+    warmUp = rounds / 10,
+  ) => {
+    const times = await alternate(
+      {
+        empty: () => call(storages.empty, 'empty'),
+        full: () => call(storages.full, 'full'),
+      },
+      { rounds, warmUp },
+    );
+    return ratios(times.full, times.empty);
+  };
+  const results: Ratios = {
+    save: await compare(SAVES, async (storage, name) => {
+      // One cloud for both: they must not have a project in common.
+      const projectId = nameOf(name === 'full' ? PROJECTS / 2 : PROJECTS);
+      saved[name] = await storage.save({ projectId, files: tree });
+    }),
+    get: await compare(1000, (storage, name) => storage.get(saved[name]!)),
+    list: await compare(1000, (storage, name) => storage.list(saved[name]!.projectId)),
+    projects: await compare(100, (storage) => storage.listProjects()),
+    evict: [],
+  };
+  for (const name of ['empty', 'full'] as const) {
+    await waitForStatus(storages[name], saved[name]!, 'verified');
+    await storages[name].drain(60_000);
+  }
+  const evict = async (storage: Storage) => {
+    const { evicted } = await storage.cleanupStore({ olderThanMs: 0 });
+    if (evicted !== EVICTED) throw new Error(`${evicted} were evicted`);
+  };
+  results.evict = await compare(1, evict, 0);
+  for (const storage of Object.values(storages)) await storage.close();
+  console.log(JSON.stringify(results));
+}
