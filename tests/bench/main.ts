@@ -9,9 +9,11 @@ import { eventLoop } from './event-loop.ts';
 import { get } from './get.ts';
 import type { Benchmark, Measured } from './measure.ts';
 import { memory } from './memory.ts';
+import { rows } from './rows.ts';
 import { save } from './save.ts';
 import { scale } from './scale.ts';
 import { upload } from './upload.ts';
+import { weight } from './weight.ts';
 
 const BENCHMARKS: Record<string, Benchmark> = {
   save,
@@ -21,7 +23,9 @@ const BENCHMARKS: Record<string, Benchmark> = {
   get,
   memory,
   scale,
+  rows,
   edge,
+  weight,
 };
 
 const { values, positionals } = parseArgs({

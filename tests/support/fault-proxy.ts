@@ -29,21 +29,34 @@ export type FaultProxy = {
   seen: string[];
   /** Bytes of bodies that were answered. */
   answeredBytes: number;
+  close(): void;
 };
 
 /** Starts it. It goes with the test. */
 export async function startFaultProxy(target: string): Promise<FaultProxy> {
-  const proxy: FaultProxy = { url: '', rule: () => null, seen: [], answeredBytes: 0 };
+  const proxy = await openFaultProxy(target);
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+
+/** Starts it outside of a test. */
+export async function openFaultProxy(target: string): Promise<FaultProxy> {
+  const proxy: FaultProxy = {
+    url: '',
+    rule: () => null,
+    seen: [],
+    answeredBytes: 0,
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
   const server = createServer((incoming, outgoing) => {
     const { method = '', url: path = '' } = incoming;
     proxy.seen.push(`${method} ${path}`);
     handle(proxy, new URL(target), incoming, outgoing);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
-  });
   proxy.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return proxy;
 }
