@@ -38,7 +38,7 @@ export function repair(input: {
 }
 
 export function repack(input: { folder: string; scratch: string }): Promise<Outcome<ArchiveFacts>> {
-  return settle(async () => repackTree(input), `pack "${input.folder}"`);
+  return settle(() => repackTree(input), `pack "${input.folder}"`);
 }
 
 export function adopt(input: {

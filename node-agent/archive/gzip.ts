@@ -3,7 +3,7 @@
  * input and ends with a full flush, so that `inflate(block + 03 00)` reads it without the rest.
  * Format: RFC 1952 (gzip), RFC 1951 (deflate); the trick is that of dictzip and pigz -i.
  */
-import { constants, crc32, deflateRawSync } from 'node:zlib';
+import { constants, crc32, createDeflateRaw, deflateRawSync } from 'node:zlib';
 
 /** Bytes of input in one block. */
 export const BLOCK_BYTES = 128 * 1024;
@@ -16,9 +16,60 @@ const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
 /** An empty block that is marked as the last one. */
 const FINAL_BLOCK = Buffer.from([3, 0]);
 
+/** Twice as many as libuv has threads: none of them is to wait while this one reads files. */
+const MAX_LANES = 8;
+
+/** Deflates one block after another, in a thread of libuv's. */
+class Lane {
+  readonly block = Buffer.allocUnsafe(BLOCK_BYTES);
+  readonly #deflate = createDeflateRaw({
+    level: LEVEL,
+    // Also forgets what came before, as if it were begun anew.
+    flush: constants.Z_FULL_FLUSH,
+    chunkSize: OUTPUT_BYTES,
+  });
+  #output: Buffer[] = [];
+  #outputMemory: ArrayBuffer | null = null;
+
+  constructor() {
+    this.#deflate.on('data', (piece: Buffer) => this.#output.push(piece));
+    // Told to whoever waits for the run.
+    this.#deflate.on('error', () => {});
+  }
+
+  /** @param bytes how much of the block is filled */
+  run(bytes: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#deflate.write(this.block.subarray(0, bytes), (error) =>
+        error ? reject(error) : resolve(),
+      );
+    });
+  }
+
+  /** Hands out what the last run gave. */
+  take(emit: (bytes: Buffer) => void): void {
+    for (const piece of this.#output) {
+      emit(piece);
+      const memory = piece.buffer as ArrayBuffer;
+      if (memory === this.#outputMemory) continue;
+      // Given back at once: the garbage collector lets 64 MB of such memory pile up.
+      this.#outputMemory?.transfer(0);
+      this.#outputMemory = memory;
+    }
+    this.#output = [];
+  }
+
+  close(): void {
+    this.#deflate.destroy();
+  }
+}
+
 export class BlockGzip {
   readonly #write: (bytes: Buffer) => void;
-  readonly #block = Buffer.allocUnsafe(BLOCK_BYTES);
+  readonly #lanes: Lane[] = [];
+  /** Those that work, in the order of the input. */
+  readonly #working: { lane: Lane; done: Promise<void> }[] = [];
+  #lane: Lane;
   #filled = 0;
   #crc = 0;
   #inputBytes = 0;
@@ -28,6 +79,7 @@ export class BlockGzip {
   /** @param write takes the output piece by piece; each is good until it returns */
   constructor(write: (bytes: Buffer) => void) {
     this.#write = write;
+    this.#lane = this.#addLane();
     this.#emit(HEADER);
   }
 
@@ -36,20 +88,38 @@ export class BlockGzip {
     return this.#inputBytes;
   }
 
-  push(bytes: Uint8Array): void {
+  /**
+   * Takes bytes in; they are not looked at after this returns.
+   *
+   * @returns what is to be waited for before the next; `null` where there is room at once
+   */
+  push(bytes: Uint8Array): Promise<void> | null {
+    if (this.#filled + bytes.length >= BLOCK_BYTES) return this.#pushMuch(bytes);
+    this.#inputBytes += bytes.length;
+    this.#lane.block.set(bytes, this.#filled);
+    this.#filled += bytes.length;
+    return null;
+  }
+
+  async #pushMuch(bytes: Uint8Array): Promise<void> {
     this.#inputBytes += bytes.length;
     for (let offset = 0; offset < bytes.length; ) {
       const piece = bytes.subarray(offset, offset + BLOCK_BYTES - this.#filled);
-      this.#block.set(piece, this.#filled);
+      this.#lane.block.set(piece, this.#filled);
       this.#filled += piece.length;
       offset += piece.length;
-      if (this.#filled === BLOCK_BYTES) this.#flush();
+      if (this.#filled === BLOCK_BYTES) await this.#nextBlock();
     }
   }
 
   /** Ends the member. Returns where in the output each block begins. */
-  end(): { offsets: number[]; inputBytes: number; outputBytes: number } {
-    if (this.#filled > 0) this.#flush();
+  async end(): Promise<{ offsets: number[]; inputBytes: number; outputBytes: number }> {
+    const last = this.#deflateHere();
+    while (this.#working.length > 0) await this.#finishOldest();
+    if (last !== null) {
+      this.#offsets.push(this.#outputBytes);
+      this.#emit(last);
+    }
     const trailer = Buffer.alloc(8);
     trailer.writeUInt32LE(this.#crc, 0);
     trailer.writeUInt32LE(this.#inputBytes % 2 ** 32, 4);
@@ -62,19 +132,49 @@ export class BlockGzip {
     };
   }
 
-  #flush(): void {
-    const block = this.#block.subarray(0, this.#filled);
-    this.#crc = crc32(block, this.#crc);
-    this.#offsets.push(this.#outputBytes);
-    const deflated = deflateRawSync(block, {
+  /** Gives the memory back, also where it did not come to an end. */
+  close(): void {
+    for (const lane of this.#lanes) lane.close();
+  }
+
+  async #nextBlock(): Promise<void> {
+    this.#countIn();
+    const lane = this.#lane;
+    const done = lane.run(this.#filled);
+    // Also where nobody comes to wait for it, because a file could not be read.
+    done.catch(() => {});
+    this.#working.push({ lane, done });
+    this.#filled = 0;
+    this.#lane = this.#lanes.length < MAX_LANES ? this.#addLane() : await this.#finishOldest();
+  }
+
+  /** The last block, while the others are deflated elsewhere: mostly it is the only one. */
+  #deflateHere(): Buffer | null {
+    if (this.#filled === 0) return null;
+    this.#countIn();
+    return deflateRawSync(this.#lane.block.subarray(0, this.#filled), {
       level: LEVEL,
       finishFlush: constants.Z_FULL_FLUSH,
-      chunkSize: OUTPUT_BYTES,
     });
-    this.#emit(deflated);
-    // Given back at once: the garbage collector lets 64 MB of such memory pile up.
-    (deflated.buffer as ArrayBuffer).transfer(0);
-    this.#filled = 0;
+  }
+
+  #countIn(): void {
+    this.#crc = crc32(this.#lane.block.subarray(0, this.#filled), this.#crc);
+  }
+
+  #addLane(): Lane {
+    const lane = new Lane();
+    this.#lanes.push(lane);
+    return lane;
+  }
+
+  /** @returns the lane that is free then */
+  async #finishOldest(): Promise<Lane> {
+    const { lane, done } = this.#working.shift()!;
+    await done;
+    this.#offsets.push(this.#outputBytes);
+    lane.take((bytes) => this.#emit(bytes));
+    return lane;
   }
 
   #emit(bytes: Buffer): void {

@@ -12,6 +12,8 @@ const NAME_BYTES = 100;
 const PREFIX_BYTES = 155;
 const ASCII = /^[\x20-\x7e]*$/;
 
+const ZEROS = Buffer.alloc(2 * TAR_BLOCK);
+
 type Entry = { path: string; size: number; mode: number };
 
 /** The header of a file, and before it the pax header where one is needed. */
@@ -30,12 +32,12 @@ export function tarHeader({ path, size, mode }: Entry): Buffer {
 
 /** The zeros that fill the last block of an entry of the given size. */
 export function tarPadding(size: number): Buffer {
-  return Buffer.alloc((TAR_BLOCK - (size % TAR_BLOCK)) % TAR_BLOCK);
+  return ZEROS.subarray(0, (TAR_BLOCK - (size % TAR_BLOCK)) % TAR_BLOCK);
 }
 
 /** The two empty blocks that end a tar. */
 export function tarEnd(): Buffer {
-  return Buffer.alloc(2 * TAR_BLOCK);
+  return ZEROS;
 }
 
 /** Splits a path at a slash into ustar's prefix and name; `null` where it does not fit. */
@@ -84,7 +86,7 @@ function ustar(entry: {
   writeOctal(block, 0, 337, 8);
   block.write(entry.prefix, 345, PREFIX_BYTES, 'latin1');
   let checksum = 0;
-  for (const byte of block) checksum += byte;
+  for (let i = 0; i < TAR_BLOCK; i++) checksum += block[i]!;
   block.write(`${checksum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
   return block;
 }

@@ -50,7 +50,7 @@ export async function adoptTree(input: {
   const manifest = complete(old, source, artifacts);
   mkdirSync(scratch);
   try {
-    writeArchive(scratch, manifest, (kind, name) =>
+    await writeArchive(scratch, manifest, (kind, name) =>
       (kind === 'source' ? source : artifacts).read(name),
     );
     writeFileSync(inGeneration.manifest(scratch), formatManifest(manifest));

@@ -48,7 +48,7 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
   const inPlace = input.source.kind === 'staged';
   if (!inPlace) mkdirSync(folder);
   if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', { flag: 'wx' });
-  const archive = writeArchive(folder, manifest, (_, path) => inventory.read(path));
+  const archive = await writeArchive(folder, manifest, (_, path) => inventory.read(path));
   const synced = syncPath(inGeneration.archive(folder)).then(() => syncPath(folder));
   try {
     if (!inPlace) writeTree(inGeneration.source(folder), inventory.entries, inventory);
@@ -86,15 +86,15 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
  * Writes the archive into the folder of a generation, and beside it what it is and where its
  * blocks are. Nothing is synced.
  */
-export function writeArchive(
+export async function writeArchive(
   folder: string,
   manifest: CompleteManifest,
   read: ReadFile,
-): ArchiveFacts {
+): Promise<ArchiveFacts> {
   const fd = openSync(inGeneration.archive(folder), 'wx');
   let packed: Packed;
   try {
-    packed = packArchive(manifest, read, (bytes) => writeAll(fd, bytes));
+    packed = await packArchive(manifest, read, (bytes) => writeAll(fd, bytes));
   } finally {
     closeSync(fd);
   }

@@ -90,7 +90,10 @@ export async function repairTree(input: {
  * @param scratch a folder to make and remove, on the same file system
  * @throws StorageError `corrupt` where the tree is not what the manifest says
  */
-export function repackTree(input: { folder: string; scratch: string }): ArchiveFacts {
+export async function repackTree(input: {
+  folder: string;
+  scratch: string;
+}): Promise<ArchiveFacts> {
   const { folder, scratch } = input;
   const path = inGeneration.manifest(folder);
   const manifest = parseManifest(readFileSync(path, 'utf8'), path);
@@ -103,7 +106,7 @@ export function repackTree(input: { folder: string; scratch: string }): ArchiveF
   };
   mkdirSync(scratch);
   try {
-    const facts = writeArchive(scratch, manifest, (kind, name) =>
+    const facts = await writeArchive(scratch, manifest, (kind, name) =>
       readChecked(join(folder, kind, name), entries[kind].get(name)!),
     );
     syncTree(scratch);
