@@ -1,0 +1,69 @@
+/** The gzip whose blocks stand alone, at the edges of its blocks and of its lanes. */
+import { randomBytes } from 'node:crypto';
+import { gunzipSync, inflateRawSync } from 'node:zlib';
+import { expect, onTestFinished, test } from 'vitest';
+import { BLOCK_BYTES, BlockGzip } from '../../node-agent/archive/gzip.ts';
+
+/** Half of it does not get smaller, half does. */
+const noise = randomBytes(BLOCK_BYTES);
+function makeInput(bytes: number): Buffer {
+  const input = Buffer.alloc(bytes);
+  for (let at = 0; at < bytes; at += 2 * BLOCK_BYTES) noise.copy(input, at);
+  for (let at = 0; at < bytes; at += 1000) input.writeUInt8(at % 251, at);
+  return input;
+}
+
+test.each([
+  [0, 1],
+  [1, 1],
+  [BLOCK_BYTES - 1, 512],
+  [BLOCK_BYTES, 512],
+  [BLOCK_BYTES, BLOCK_BYTES],
+  [BLOCK_BYTES + 1, 1000],
+  [2 * BLOCK_BYTES, 70_000],
+  [9 * BLOCK_BYTES, 3 * BLOCK_BYTES],
+  [40 * BLOCK_BYTES + 17, 100_000],
+  [40 * BLOCK_BYTES, 40 * BLOCK_BYTES],
+])('%i bytes in pieces of %i come out again, whole and block by block', async (bytes, step) => {
+  const input = makeInput(bytes);
+  const pieces: Buffer[] = [];
+  const gzip = new BlockGzip((piece) => void pieces.push(Buffer.from(piece)));
+  onTestFinished(() => gzip.close());
+  for (let at = 0; at < bytes; at += step) {
+    // Whoever pushes may use its memory again at once.
+    const piece = Buffer.from(input.subarray(at, at + step));
+    await gzip.push(piece);
+    piece.fill(0);
+  }
+  const { offsets, inputBytes, outputBytes } = await gzip.end();
+  const output = Buffer.concat(pieces);
+  expect([inputBytes, outputBytes]).toEqual([bytes, output.length]);
+  expect(gunzipSync(output).equals(input)).toBe(true);
+  expect(offsets).toHaveLength(Math.ceil(bytes / BLOCK_BYTES));
+  for (const [i, begin] of offsets.entries()) {
+    const end = offsets[i + 1] ?? output.length - 10;
+    const block = inflateRawSync(Buffer.concat([output.subarray(begin, end), Buffer.from([3, 0])]));
+    const expected = input.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
+    expect(block.equals(expected), `block ${i}`).toBe(true);
+  }
+});
+
+test('given up in the middle, it fails nobody', async () => {
+  const gzip = new BlockGzip(() => {});
+  for (let i = 0; i < 20; i++) await gzip.push(noise);
+  gzip.close();
+});
+
+test('what cannot be written fails the packing', async () => {
+  let written = 0;
+  const gzip = new BlockGzip((piece) => {
+    written += piece.length;
+    if (written > BLOCK_BYTES) throw new Error('The disk is full');
+  });
+  onTestFinished(() => gzip.close());
+  const packing = async () => {
+    for (let i = 0; i < 20; i++) await gzip.push(noise);
+    await gzip.end();
+  };
+  await expect(packing()).rejects.toThrow('The disk is full');
+});
