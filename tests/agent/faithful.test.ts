@@ -138,6 +138,8 @@ test('the daemon hands out no file that is not what was saved', async () => {
   writeFileSync(join(path, 'source/a'), 'rotte');
   expect(await ask('files/a')).toEqual([422, true]);
   expect(await ask('files/b')).toEqual([200, false]);
+  // It streams: that it is no whole zip is all that can be said by then.
+  await expect(ask('archive.zip')).rejects.toThrow('terminated');
   rmSync(join(path, 'source/a'));
   expect(await ask('files/a')).toEqual([422, true]);
   expect(await ask('archive.zip')).toEqual([422, true]);
