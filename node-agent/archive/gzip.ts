@@ -3,7 +3,7 @@
  * input and ends with a full flush, so that `inflate(block + 03 00)` reads it without the rest.
  * Format: RFC 1952 (gzip), RFC 1951 (deflate); the trick is that of dictzip and pigz -i.
  */
-import { constants, crc32, createDeflateRaw, deflateRawSync } from 'node:zlib';
+import { constants, crc32, createDeflateRaw, type DeflateRaw, deflateRawSync } from 'node:zlib';
 
 /** Bytes of input in one block. */
 export const BLOCK_BYTES = 128 * 1024;
@@ -22,28 +22,32 @@ const MAX_LANES = 8;
 /** Deflates one block after another, in a thread of libuv's. */
 class Lane {
   readonly block = Buffer.allocUnsafe(BLOCK_BYTES);
-  readonly #deflate = createDeflateRaw({
-    level: LEVEL,
-    // Also forgets what came before, as if it were begun anew.
-    flush: constants.Z_FULL_FLUSH,
-    chunkSize: OUTPUT_BYTES,
-  });
+  #deflate: DeflateRaw | null = null;
   #output: Buffer[] = [];
   #outputMemory: ArrayBuffer | null = null;
 
-  constructor() {
-    this.#deflate.on('data', (piece: Buffer) => this.#output.push(piece));
-    // Told to whoever waits for the run.
-    this.#deflate.on('error', () => {});
-  }
-
   /** @param bytes how much of the block is filled */
   run(bytes: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#deflate.write(this.block.subarray(0, bytes), (error) =>
-        error ? reject(error) : resolve(),
-      );
+    // Not before: what is one block is deflated without.
+    this.#deflate ??= this.#open();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#deflate.write(this.block.subarray(0, bytes), (error) =>
+      error ? reject(error) : resolve(),
+    );
+    return promise;
+  }
+
+  #open(): DeflateRaw {
+    const deflate = createDeflateRaw({
+      level: LEVEL,
+      // Also forgets what came before, as if it were begun anew.
+      flush: constants.Z_FULL_FLUSH,
+      chunkSize: OUTPUT_BYTES,
     });
+    deflate.on('data', (piece: Buffer) => this.#output.push(piece));
+    // Told to whoever waits for the run.
+    deflate.on('error', () => {});
+    return deflate;
   }
 
   /** Hands out what the last run gave. */
@@ -60,7 +64,7 @@ class Lane {
   }
 
   close(): void {
-    this.#deflate.destroy();
+    this.#deflate?.destroy();
   }
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { StorageError } from '../contract.ts';
 import { fromFileSystem } from '../store/durable.ts';
-import { hashFile } from '../store/hash.ts';
+import { hasContent } from '../store/hash.ts';
 import type { LocalGeneration } from '../types.ts';
 import { addRefArguments, toRef } from './arguments.ts';
 import type { CommandContext } from './context.ts';
@@ -44,12 +44,11 @@ async function copy({ sourcePath: from, manifest }: LocalGeneration, to: string)
   }
   try {
     await cp(from, to, { recursive: true });
-    for (const { path, sha256 } of manifest.entries ?? []) {
-      const facts = await hashFile(join(to, path)).catch(() => null);
-      if (facts?.sha256 === sha256) continue;
+    for (const entry of manifest.entries ?? []) {
+      if (await hasContent(join(to, entry.path), entry).catch(() => false)) continue;
       throw new StorageError(
         'corrupt',
-        `Cannot copy ${JSON.stringify(path)}: it is not what was saved. codebegen-storage verify tells more`,
+        `Cannot copy ${JSON.stringify(entry.path)}: it is not what was saved. codebegen-storage verify tells more`,
       );
     }
   } catch (error) {

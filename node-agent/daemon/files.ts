@@ -7,7 +7,7 @@ import type { Handler } from 'hono';
 import type { Storage } from '../agent.ts';
 import { formatRef, type ManifestEntry, pathProblem, StorageError } from '../contract.ts';
 import { listFiles as listFilesOf } from '../list-files.ts';
-import { hashFile } from '../store/hash.ts';
+import { hasContent } from '../store/hash.ts';
 import type { RefInput } from '../types.ts';
 import { readRef } from './input.ts';
 
@@ -64,8 +64,7 @@ const HASHED_BYTES = 16 * 1024 * 1024;
 async function checkContent(ref: RefInput, file: string, entry?: ManifestEntry): Promise<void> {
   if (entry === undefined) return;
   const size = (await lstat(file).catch(() => null))?.size;
-  const isSame =
-    size === entry.size && (size > HASHED_BYTES || (await hashFile(file)).sha256 === entry.sha256);
+  const isSame = size === entry.size && (size > HASHED_BYTES || (await hasContent(file, entry)));
   if (isSame) return;
   const name = `${JSON.stringify(entry.path)} of ${formatRef(ref)}`;
   throw new StorageError('corrupt', `Cannot read ${name}: it is not what was saved`);

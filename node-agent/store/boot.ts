@@ -6,6 +6,14 @@ import { readFileSync } from 'node:fs';
  * what was not synced is lost only when the machine stops, and then this is another one.
  */
 export function readBootId(): string {
+  bootId ??= ask();
+  return bootId;
+}
+
+/** A process does not outlive it. */
+let bootId: string | null = null;
+
+function ask(): string {
   if (process.platform === 'linux') {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   }

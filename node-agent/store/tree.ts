@@ -1,7 +1,5 @@
-import { createHash } from 'node:crypto';
 import {
   closeSync,
-  createReadStream,
   existsSync,
   fsyncSync,
   mkdirSync,
@@ -22,7 +20,7 @@ import {
   parseManifest,
   StorageError,
 } from '../contract.ts';
-import { type ArchiveFacts, hashFile } from './hash.ts';
+import { type ArchiveFacts, hasContent, hashFile } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { readChecked } from './source.ts';
 import { writeArchive } from './stage.ts';
@@ -189,10 +187,4 @@ async function isWhole(folder: string): Promise<boolean> {
     if (missing || error instanceof StorageError) return false;
     throw error;
   }
-}
-
-async function hasContent(path: string, entry: ManifestEntry): Promise<boolean> {
-  const hash = createHash('sha256');
-  for await (const piece of createReadStream(path)) hash.update(piece as Buffer);
-  return hash.digest('hex') === entry.sha256;
 }

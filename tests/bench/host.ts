@@ -46,7 +46,7 @@ export async function startHost(): Promise<Host> {
       CACHE_PATH: join(folder, 'cache'),
     },
     async close() {
-      await end(stack);
+      await end(stack, 'SIGTERM');
       rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -69,7 +69,32 @@ export async function runProgram<T>(
   return JSON.parse(last) as T;
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  child.kill('SIGTERM');
-  await once(child, 'exit');
+/**
+ * Starts a daemon without a cloud.
+ *
+ * @param bin its program, from source or installed
+ * @returns how long it took from its start until it could save, in milliseconds, and how to end it
+ */
+export async function startDaemon(
+  bin: string,
+  env: Record<string, string>,
+): Promise<{ ms: number; end(signal: NodeJS.Signals): Promise<void> }> {
+  const began = performance.now();
+  const child = spawn(process.execPath, [bin, 'start'], {
+    env: { ...process.env, ...env, AGENT_PORT: '0', USE_CLOUD_STORAGE: 'false' },
+    // No `.env` is to be found there.
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+  const { status } = await fetch(`${line.slice(line.indexOf('http'))}/readyz`);
+  const ms = performance.now() - began;
+  if (status !== 200) throw new Error(`It is not ready: ${status}`);
+  return { ms, end: (signal) => end(child, signal) };
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  const exited = once(child, 'exit');
+  child.kill(signal);
+  await exited;
 }

@@ -2,18 +2,15 @@
  * 100 000 generations in the store and its catalog: how long a daemon takes to be ready, and what
  * saves, gets, lists and evictions take beside those of an empty store.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { copyFileSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { openStorage, type Receipt, readConfig, type Storage } from '../../node-agent/index.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
 import { ROOT } from '../support/run.ts';
 import { waitForStatus } from '../support/storage.ts';
 import { readSources } from './corpus.ts';
-import { runProgram, startHost } from './host.ts';
+import { runProgram, startDaemon, startHost } from './host.ts';
 import { alternate, atMost, type Measured, ratios, told } from './measure.ts';
 
 const PROJECTS = 10_000;
@@ -41,18 +38,18 @@ export async function scale(): Promise<Measured[]> {
       const ms: number[] = [];
       for (let round = 0; round < ROUNDS; round++) {
         await prepare(env('full'));
-        const daemon = await startDaemon(env('full'));
+        const daemon = await start(env('full'));
         ms.push(daemon.ms);
-        await stop(daemon.child, 'SIGTERM');
+        await daemon.end('SIGTERM');
       }
       starts.push(atMost(`ready with 100 000 generations, ${how}`, ms, 'ms', 1000));
       restoreCatalog(env('full'));
     }
     const alone: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
-      const daemon = await startDaemon(env('empty'));
+      const daemon = await start(env('empty'));
       alone.push(daemon.ms);
-      await stop(daemon.child, 'SIGTERM');
+      await daemon.end('SIGTERM');
     }
     const calls = await runProgram<Ratios>(
       import.meta.filename,
@@ -77,36 +74,18 @@ export async function scale(): Promise<Measured[]> {
 const STARTS: Record<string, (env: Record<string, string>) => Promise<void> | void> = {
   'after a clean stop': () => {},
   'after a kill': async (env) => {
-    const { child } = await startDaemon(env);
-    await stop(child, 'SIGKILL');
+    await (await start(env)).end('SIGKILL');
   },
   'after a power loss': async (env) => {
-    const { child } = await startDaemon(env);
-    await stop(child, 'SIGKILL');
+    await (await start(env)).end('SIGKILL');
     onCatalog(env, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
   },
   'without its catalog': removeCatalog,
 };
 
-/** A daemon, and how long it took from its start until it can save, in milliseconds. */
-async function startDaemon(
-  env: Record<string, string>,
-): Promise<{ child: ChildProcess; ms: number }> {
-  const began = performance.now();
-  const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'start'], {
-    env: { ...process.env, ...env, AGENT_PORT: '0', USE_CLOUD_STORAGE: 'false' },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  const [line] = (await once(createInterface(child.stdout!), 'line')) as [string];
-  const { status } = await fetch(`${line.slice(line.indexOf('http'))}/readyz`);
-  if (status !== 200) throw new Error(`It is not ready: ${status}`);
-  return { child, ms: performance.now() - began };
-}
-
-async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  const exited = once(child, 'exit');
-  child.kill(signal);
-  await exited;
+/** A daemon from source, and how long it took until it was ready. */
+function start(env: Record<string, string>) {
+  return startDaemon(`${ROOT}/node-agent/bin.ts`, env);
 }
 
 /** Many generations like one that was saved, verified long ago. */

@@ -2,14 +2,13 @@
  * What a generator host installs, how long its commands take to begin, and how large the function
  * is. The package is packed and installed as from the registry, which it asks.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { gzipSync } from 'node:zlib';
 import { ROOT } from '../support/run.ts';
+import { startDaemon } from './host.ts';
 import { alternate, type Measured, told } from './measure.ts';
 
 const ROUNDS = 11;
@@ -59,26 +58,11 @@ function install(folder: string): string[] {
 /** Starts a daemon on a new store, and gives how long that took until it could save, in ms. */
 async function startAndStop(bin: string, folder: string): Promise<number> {
   rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder);
-  const began = performance.now();
-  const child = spawn(process.execPath, [bin, 'start'], {
-    env: {
-      PATH: process.env.PATH,
-      USE_CLOUD_STORAGE: 'false',
-      FILE_STORAGE_PATH: join(folder, 'store'),
-      CACHE_PATH: join(folder, 'cache'),
-      AGENT_PORT: '0',
-    },
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'ignore'],
+  const { ms, end } = await startDaemon(bin, {
+    FILE_STORAGE_PATH: join(folder, 'store'),
+    CACHE_PATH: join(folder, 'cache'),
   });
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  const { status } = await fetch(`${line.slice(line.indexOf('http'))}/readyz`);
-  const ms = performance.now() - began;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exited;
-  if (status !== 200) throw new Error(`It is not ready: ${status}`);
+  await end('SIGTERM');
   return ms;
 }
 
