@@ -8,6 +8,7 @@ import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 const encoder = new TextEncoder();
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const DRIVE = /^[A-Za-z]:/;
+const ASCII = /^[\u0000-\u007f]*$/;
 
 /** Says what is wrong with one path; `null` where nothing is. */
 export function pathProblem(path: unknown, limits: Limits = DEFAULT_LIMITS): string | null {
@@ -18,11 +19,11 @@ export function pathProblem(path: unknown, limits: Limits = DEFAULT_LIMITS): str
   if (path.includes('\\')) return 'it holds a backslash';
   if (path.startsWith('/')) return 'it is absolute';
   if (DRIVE.test(path)) return 'it begins with a drive';
-  if (byteLength(path) > limits.pathBytes) return `it is longer than ${limits.pathBytes} bytes`;
+  if (isLonger(path, limits.pathBytes)) return `it is longer than ${limits.pathBytes} bytes`;
   for (const part of path.split('/')) {
     if (part === '') return 'it has an empty part';
     if (part === '.' || part === '..') return `it has a part "${part}"`;
-    if (byteLength(part) > limits.partBytes) {
+    if (isLonger(part, limits.partBytes)) {
       return `it has a part longer than ${limits.partBytes} bytes`;
     }
   }
@@ -115,12 +116,16 @@ export function comparePaths(a: string, b: string): number {
   return a.length - b.length;
 }
 
-function byteLength(text: string): number {
-  return encoder.encode(text).length;
+/** Whether a text has more than so many bytes in UTF-8. */
+function isLonger(text: string, bytes: number): boolean {
+  // Three bytes are the most for a unit of UTF-16: nearly every name is short enough at a glance.
+  return text.length * 3 > bytes && encoder.encode(text).length > bytes;
 }
 
 /** Case is folded by way of upper case, so that `ſ` and `s`, `ς` and `σ` are one. */
 function foldPath(path: string): string {
+  // The same as below, in a fraction of the time.
+  if (ASCII.test(path)) return path.toLowerCase();
   return path.normalize('NFC').toUpperCase().toLowerCase().normalize('NFC');
 }
 
