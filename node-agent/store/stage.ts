@@ -1,13 +1,8 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { formatManifest, type Packed, packArchive, type ReadFile } from '../archive/pack.ts';
-import {
-  type CompleteManifest,
-  digestText,
-  type Limits,
-  type ManifestEntry,
-  type Ref,
-} from '../contract.ts';
+import { type CompleteManifest, digestText, type Limits, type Ref } from '../contract.ts';
 import { syncPath } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
 import { inGeneration } from './layout.ts';
@@ -37,8 +32,9 @@ export type Staged = Readonly<{
 
 /**
  * Writes a generation to a staging folder. Only the archive and the folder's entries are synced:
- * they are the commit, and the tree can be made from them again. The archive is synced beside
- * the writing of the tree, never after it: on ext4 that would flush the tree too.
+ * they are the commit, and the tree can be made from them again. The tree is written while other
+ * threads deflate, and the archive synced once it is whole, whether or not the tree is: a journal
+ * flushes with it what new files there are.
  */
 export async function stageGeneration(input: StageInput): Promise<Staged> {
   const { folder, ref } = input;
@@ -48,19 +44,21 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
   const inPlace = input.source.kind === 'staged';
   if (!inPlace) mkdirSync(folder);
   if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', { flag: 'wx' });
-  const archive = await writeArchive(folder, manifest, (_, path) => inventory.read(path));
-  const synced = syncPath(inGeneration.archive(folder)).then(() => syncPath(folder));
-  try {
-    if (!inPlace) writeTree(inGeneration.source(folder), inventory.entries, inventory);
-    writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), { flag: 'wx' });
-  } finally {
-    await synced;
-  }
+  const archive = writeArchive(folder, manifest, (_, path) => inventory.read(path));
+  const tree = inPlace ? null : writeTree(inGeneration.source(folder), inventory);
+  const synced = archive
+    .then(() => syncPath(inGeneration.archive(folder)))
+    .then(() => syncPath(folder));
+  // Each to its end: nothing may be written any more when this has thrown.
+  await Promise.allSettled([tree, synced]);
+  await tree;
+  await synced;
+  writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), { flag: 'wx' });
   return {
     digest: manifest.digest,
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
-    archive,
+    archive: await archive,
   };
 
   function makeManifest({ createdAt, metadata }: StageInput, files: Inventory): CompleteManifest {
@@ -113,10 +111,14 @@ export function digestSource(source: Source, limits: Limits): string {
   return sha256Hex(digestText(takeInventory(source, limits).entries));
 }
 
-function writeTree(root: string, entries: readonly ManifestEntry[], files: Inventory): void {
+/** Pieces of files that are written in one go: other threads deflate, and want their next block. */
+const PIECES_AT_ONCE = 16;
+
+async function writeTree(root: string, { entries, read }: Inventory): Promise<void> {
   mkdirSync(root);
   const made = new Set<string>();
   // What the process's umask takes away is of no matter: the manifest has the mode.
+  let pieces = 0;
   for (const entry of entries) {
     const path = join(root, entry.path);
     const parent = dirname(path);
@@ -126,7 +128,11 @@ function writeTree(root: string, entries: readonly ManifestEntry[], files: Inven
     }
     const fd = openSync(path, 'wx', entry.mode);
     try {
-      for (const piece of files.read(entry.path)) writeAll(fd, piece);
+      for (const piece of read(entry.path)) {
+        writeAll(fd, piece);
+        pieces++;
+        if (pieces % PIECES_AT_ONCE === 0) await setImmediate();
+      }
     } finally {
       closeSync(fd);
     }
