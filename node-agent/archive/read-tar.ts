@@ -8,9 +8,15 @@ import { StorageError } from '../contract.ts';
 /** A file in a tar. */
 export type TarFile = Readonly<{
   header: TarHeader;
-  /** Its content, once: all of it, or none. */
+  /** Its content, once: all of it, or none. A piece is good until the next one is asked for. */
   body: AsyncIterable<Uint8Array>;
 }>;
+
+/**
+ * Bytes that gunzip hands out at once. With its default of 16 KiB most of the time goes into the
+ * way to libuv's threads and back.
+ */
+const PIECE_BYTES = 64 * 1024;
 
 /**
  * Reads the files of a tar, gzipped or not, as it streams in. Folders are passed over: they follow
@@ -21,7 +27,7 @@ export type TarFile = Readonly<{
  */
 export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncIterable<TarFile> {
   const source = watch(input);
-  const plain = await unzipped(source.pieces);
+  const { plain, isZipped } = await unzipped(source.pieces);
   // One piece at a time: Readable.toWeb would read far ahead.
   const pieces = ReadableStream.from<Uint8Array>(plain) as globalThis.ReadableStream<Uint8Array>;
   const entries = pieces.pipeThrough(createTarDecoder({ strict: true }));
@@ -36,6 +42,17 @@ export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncIterable<
       });
     }
   }
+  let memory: ArrayBuffer | null = null;
+  async function* contentOf(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    for await (const piece of translated(body)) {
+      if (isZipped && piece.buffer !== memory) {
+        // Given back at once: the garbage collector lets 64 MB of such memory pile up.
+        memory?.transfer(0);
+        memory = piece.buffer as ArrayBuffer;
+      }
+      yield piece;
+    }
+  }
   for await (const { header, body } of translated(entries)) {
     const { type, name } = header;
     if (type !== undefined && type !== 'file' && type !== 'directory') {
@@ -45,7 +62,7 @@ export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncIterable<
       );
     }
     if (type === 'directory') continue;
-    yield { header, body: translated(body) };
+    yield { header, body: contentOf(body) };
     // Read to its end, not cancelled: modern-tar would take the next file's content with it.
     if (!body.locked) for await (const _ of translated(body));
   }
@@ -70,7 +87,9 @@ function watch(input: AsyncIterable<Uint8Array>) {
 }
 
 /** The first two bytes tell a gzip. */
-async function unzipped(input: AsyncIterable<Uint8Array>): Promise<Readable> {
+async function unzipped(
+  input: AsyncIterable<Uint8Array>,
+): Promise<{ plain: Readable; isZipped: boolean }> {
   const pieces = input[Symbol.asyncIterator]();
   let head = Buffer.alloc(0);
   while (head.length < 2) {
@@ -87,9 +106,9 @@ async function unzipped(input: AsyncIterable<Uint8Array>): Promise<Readable> {
     }
   }
   const stream = Readable.from(all(), { objectMode: false });
-  if (head[0] !== 0x1f || head[1] !== 0x8b) return stream;
-  const gunzip = createGunzip();
+  if (head[0] !== 0x1f || head[1] !== 0x8b) return { plain: stream, isZipped: false };
+  const gunzip = createGunzip({ chunkSize: PIECE_BYTES });
   // Whoever reads `gunzip` is told of every error.
   pipeline(stream, gunzip).catch(() => {});
-  return gunzip;
+  return { plain: gunzip, isZipped: true };
 }

@@ -55,6 +55,7 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
     source: new Map<string, ManifestEntry>(),
     artifacts: new Map<string, ManifestEntry>(),
   };
+  const folders = new Set<string>();
   let manifest: Manifest | null = null;
 
   mkdirSync(folder);
@@ -65,7 +66,11 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
       manifest = parseManifest(await readText(header, body), 'manifest.json');
       continue;
     }
-    const entry = await writeEntry(join(folder, kind, path), header, body, budget);
+    const file = join(folder, kind, path);
+    const parent = dirname(file);
+    if (!folders.has(parent)) mkdirSync(parent, { recursive: true });
+    folders.add(parent);
+    const entry = await writeEntry(file, header, body, budget);
     found[kind].set(path, { ...entry, path });
   }
   if (manifest === null) {
@@ -109,7 +114,7 @@ class Budget {
 async function readText(header: TarHeader, body: AsyncIterable<Uint8Array>): Promise<string> {
   if (header.size > MANIFEST_BYTES) throw refuse(header.name, 'it is too large');
   const pieces: Uint8Array[] = [];
-  for await (const piece of body) pieces.push(piece);
+  for await (const piece of body) pieces.push(Buffer.from(piece));
   return Buffer.concat(pieces).toString();
 }
 
@@ -121,7 +126,6 @@ async function writeEntry(
 ): Promise<Omit<ManifestEntry, 'path'>> {
   // Before anything is written: a header may promise more than there is room for.
   budget.take(header.name, header.size);
-  mkdirSync(dirname(path), { recursive: true });
   const mode = ((header.mode ?? 0o644) & 0o777) | 0o600;
   const hash = createHash('sha256');
   const fd = openSync(path, 'wx', mode);
