@@ -107,13 +107,20 @@ export function createWork(parts: Parts): Work {
       if (error instanceof StorageError && error.code === 'conflict') return yieldTo(row, error);
       throw error;
     }
-    const details = { manifest: store.readManifest(ref), blockIndex: store.readBlockIndex(ref) };
-    // Mostly one look proves it, and one record says both. What a replacement took the place of goes
-    // in a step of its own.
-    const isProven = !isReplacement(row) && (await objects.isProven(keyOf(row), archive));
-    const { outcome, object_key: replaced } = isReplacement(row)
+    const details = {
+      manifest: store.readManifest(ref),
+      blockIndex: store.readBlockIndex(ref),
+      md5: archive.md5,
+    };
+    // Mostly the database has the proof too. What a replacement took the place of goes in a step of
+    // its own.
+    const {
+      outcome,
+      status,
+      object_key: replaced,
+    } = isReplacement(row)
       ? await records.replace(reservationOf(row), details)
-      : await records.record(ref, row.sha256, isProven ? 'verified' : 'uploaded', details);
+      : await records.record(ref, row.sha256, 'uploaded', details);
     if (outcome === 'superseded' && (await objects.has(keyOf(row), archive))) {
       // Two hosts uploaded the same content at once, packed at other times, and ours came last: the
       // row says what the bucket has.
@@ -129,7 +136,7 @@ export function createWork(parts: Parts): Work {
     }
     // Another host may have replaced it since it was reserved: what the row named last goes.
     if (replaced !== undefined && replaced !== keyOf(row)) catalog.setReplacedKey(ref, replaced);
-    if (!isProven || outcome !== 'recorded') {
+    if (status !== 'verified') {
       catalog.setStatus(ref, row.sha256, 'uploaded', isoNow());
       return 'verify';
     }

@@ -117,12 +117,6 @@ export class CloudObjects {
     };
   }
 
-  /** Whether what storage says proves the stored bytes to be those of the archive: by their MD5. */
-  async isProven(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<boolean> {
-    const info = await this.info(key);
-    return info !== null && isProof(info, archive);
-  }
-
   /**
    * Proves that the stored bytes are those of the archive: by the eTag where it is the MD5, else
    * by reading them back. Storage checks no checksum itself.
@@ -133,7 +127,8 @@ export class CloudObjects {
   async verify(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<boolean> {
     const info = await this.info(key);
     if (info === null) return false;
-    if (isProof(info, archive)) return true;
+    // The eTag is the MD5 of what storage holds, where it is one.
+    if (info.bytes === archive.bytes && info.etag === archive.md5) return true;
     if (info.bytes === archive.bytes && (await this.readBack(key)) === archive.sha256) return true;
     throw new StorageError('corrupt', `Cannot verify "${key}": the bucket holds other bytes`, {
       retryable: true,
@@ -270,11 +265,6 @@ export class CloudObjects {
     }
     return error === null;
   }
-}
-
-/** The eTag is the MD5 of what storage holds, where it is one. */
-function isProof(info: ObjectInfo, archive: Omit<ArchiveFile, 'path'>): boolean {
-  return info.bytes === archive.bytes && info.etag === archive.md5;
 }
 
 /** As far as storage says; the eTag is not everywhere the MD5. Verification proves it. */

@@ -34,6 +34,8 @@ export type ReserveOutcome =
 export type RecordOutcome = {
   /** Of what was replaced. */
   object_key?: string;
+  /** What was recorded: `verified` too where the database had the proof. */
+  status?: 'uploaded' | 'verified';
   outcome: 'recorded' | 'missing' | 'deleted' | 'superseded' | 'no_database';
 };
 
@@ -122,12 +124,16 @@ export class CloudRecords {
     );
   }
 
-  /** Notes that the archive is in the bucket, or proven equal. */
+  /**
+   * Notes that the archive is in the bucket, or proven equal.
+   *
+   * @param details.md5 of the archive: where Storage says the same, the row is `verified` at once
+   */
   record(
     ref: Ref,
     sha256: string,
     status: 'uploaded' | 'verified',
-    details?: { manifest: Manifest; blockIndex: BlockIndex | null },
+    details?: { manifest: Manifest; blockIndex: BlockIndex | null; md5: string },
   ): Promise<RecordOutcome> {
     return this.#call(
       'storage_record_generation',
@@ -138,6 +144,7 @@ export class CloudRecords {
         p_status: status,
         p_manifest: details?.manifest ?? null,
         p_block_index: details?.blockIndex ?? null,
+        p_md5: details?.md5 ?? null,
       },
       `record ${formatRef(ref)}`,
     );

@@ -606,7 +606,8 @@ create function public.storage_record_generation(
   p_sha256 text,
   p_status text,
   p_manifest jsonb default null,
-  p_block_index jsonb default null
+  p_block_index jsonb default null,
+  p_md5 text default null
 )
 returns jsonb
 language plpgsql
@@ -614,6 +615,7 @@ set search_path = ''
 as $$
 declare
   existing public.storage_generations;
+  reached text := p_status;
 begin
   select * into existing from public.storage_generations
   where project_id = p_project_id and version = p_version for update;
@@ -632,17 +634,26 @@ begin
     on conflict (project_id, version)
       do update set manifest = excluded.manifest, block_index = excluded.block_index;
   end if;
+  -- The eTag is the MD5 of what Storage received, where it is one.
+  if exists (
+    select 1 from storage.objects
+    where bucket_id = existing.bucket and name = existing.object_key
+      and btrim(metadata ->> 'eTag', '"') = p_md5
+      and (metadata ->> 'size')::bigint = existing.archive_bytes
+  ) then
+    reached := 'verified';
+  end if;
   -- A status only ever goes up: a repeat that comes late changes nothing.
   update public.storage_generations
-  set status = case when status = 'verified' then status else p_status end,
+  set status = case when status = 'verified' then status else reached end,
       uploaded_at = coalesce(uploaded_at, now()),
-      verified_at = case when p_status = 'verified' then coalesce(verified_at, now()) else verified_at end
+      verified_at = case when reached = 'verified' then coalesce(verified_at, now()) else verified_at end
   where project_id = p_project_id and version = p_version;
-  return jsonb_build_object('outcome', 'recorded');
+  return jsonb_build_object('outcome', 'recorded', 'status', reached);
 end
 $$;
 comment on function public.storage_record_generation is
-  'Notes that the archive is in the bucket (uploaded) or proven equal (verified): recorded, missing, deleted, or superseded by the archive of another host.';
+  'Notes that the archive is in the bucket (uploaded) or proven equal (verified; also where what Storage says has the MD5 that is given): recorded with that status, missing, deleted, or superseded by the archive of another host.';
 
 create function public.storage_replace_generation(
   p_project_id text,

@@ -286,7 +286,7 @@ test('bytes that are not those that were sent are removed and sent again', async
   await off.close();
   const key = `${receipt.projectId}/generations/v1__g.tar.gz`;
   const service = serviceClient();
-  // Between upload and verification somebody overwrites the object.
+  // Between upload and record somebody overwrites the object.
   const isUploaded = async () => (await service.storage.from(bucket).exists(key)).data;
   let flipped = false;
   let corrupt = 0;
@@ -314,7 +314,7 @@ test('bytes that are not those that were sent are removed and sent again', async
   expect(createHash('sha256').update(bytes).digest('hex')).toBe(receipt.sha256);
 });
 
-/** Forwards to the stack; `before` runs ahead of each request for `info`. */
+/** Forwards to the stack; `before` runs ahead of each record of an upload. */
 async function proxyTo(target: string, before: () => Promise<void>): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<number>();
   const server = serve(
@@ -323,7 +323,7 @@ async function proxyTo(target: string, before: () => Promise<void>): Promise<str
       hostname: '127.0.0.1',
       fetch: async (request) => {
         const { pathname, search } = new URL(request.url);
-        if (pathname.includes('/object/info/')) await before();
+        if (pathname.endsWith('/storage_record_generation')) await before();
         const headers = new Headers(request.headers);
         for (const name of ['host', 'connection', 'content-length']) headers.delete(name);
         headers.set('accept-encoding', 'identity');

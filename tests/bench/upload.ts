@@ -4,6 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '@supabase/supabase-js';
 import { openStorage, readConfig } from '../../node-agent/index.ts';
 import { readSources } from './corpus.ts';
@@ -42,13 +44,15 @@ if (import.meta.main) {
   const files = readSources(61);
   const away = await openStorage({ ...config, cloud: null });
   let n = 0;
-  /** Saves that are not uploaded yet. */
+  /** Saves that are not uploaded yet, and of which nothing else is left to do. */
   const prepare = async () => {
     const projectId = `p${n++}`;
     const saves = Array.from({ length: GENERATIONS }, (_, i) =>
       away.save({ projectId, files: { ...files, 'n.txt': `${n} ${i}` } }),
     );
-    return Promise.all(saves);
+    const receipts = await Promise.all(saves);
+    await waitForTrees(config.storePath);
+    return receipts;
   };
   let counted = 0;
   const times = await alternate(
@@ -100,4 +104,17 @@ if (import.meta.main) {
   );
   await away.close();
   console.log(JSON.stringify({ ...times, requests: counted } satisfies Times));
+}
+
+/** Until every tree lasts: each file of it is synced, in the background, which is no part of an upload. */
+async function waitForTrees(storePath: string): Promise<void> {
+  const catalog = new DatabaseSync(join(storePath, '.codebegen-storage', 'catalog.sqlite'), {
+    readOnly: true,
+  });
+  try {
+    const unsynced = catalog.prepare('select 1 from generations where tree_synced = 0 limit 1');
+    while (unsynced.get() !== undefined) await sleep(20);
+  } finally {
+    catalog.close();
+  }
 }
