@@ -66,11 +66,15 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
       manifest = parseManifest(await readText(header, body), 'manifest.json');
       continue;
     }
+    // Before anything is written: a header may promise more than there is room for.
+    budget.take(header.name, header.size);
     const file = join(folder, kind, path);
     const parent = dirname(file);
-    if (!folders.has(parent)) mkdirSync(parent, { recursive: true });
-    folders.add(parent);
-    const entry = await writeEntry(file, header, body, budget);
+    if (!folders.has(parent)) {
+      mkdirSync(parent, { recursive: true });
+      folders.add(parent);
+    }
+    const entry = await writeEntry(file, header, body);
     found[kind].set(path, { ...entry, path });
   }
   if (manifest === null) {
@@ -122,10 +126,7 @@ async function writeEntry(
   path: string,
   header: TarHeader,
   body: AsyncIterable<Uint8Array>,
-  budget: Budget,
 ): Promise<Omit<ManifestEntry, 'path'>> {
-  // Before anything is written: a header may promise more than there is room for.
-  budget.take(header.name, header.size);
   const mode = ((header.mode ?? 0o644) & 0o777) | 0o600;
   const hash = createHash('sha256');
   const fd = openSync(path, 'wx', mode);

@@ -127,9 +127,11 @@ export class CloudObjects {
   async verify(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<boolean> {
     const info = await this.info(key);
     if (info === null) return false;
-    // The eTag is the MD5 of what storage holds, where it is one.
-    if (info.bytes === archive.bytes && info.etag === archive.md5) return true;
-    if (info.bytes === archive.bytes && (await this.readBack(key)) === archive.sha256) return true;
+    if (info.bytes === archive.bytes) {
+      // The eTag is the MD5 of what storage holds, where it is one.
+      if (info.etag === archive.md5) return true;
+      if ((await this.readBack(key)) === archive.sha256) return true;
+    }
     throw new StorageError('corrupt', `Cannot verify "${key}": the bucket holds other bytes`, {
       retryable: true,
     });

@@ -44,22 +44,28 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
   const inPlace = input.source.kind === 'staged';
   if (!inPlace) mkdirSync(folder);
   if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', { flag: 'wx' });
-  const archive = writeArchive(folder, manifest, (_, path) => inventory.read(path));
-  const tree = inPlace ? null : writeTree(inGeneration.source(folder), inventory);
-  const synced = archive
-    .then(() => syncPath(inGeneration.archive(folder)))
-    .then(() => syncPath(folder));
+  const writing = [
+    writeCommit(),
+    inPlace ? null : writeTree(inGeneration.source(folder), inventory),
+  ] as const;
   // Each to its end: nothing may be written any more when this has thrown.
-  await Promise.allSettled([tree, synced]);
-  await tree;
-  await synced;
+  await Promise.allSettled(writing);
+  const [archive] = await Promise.all(writing);
   writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), { flag: 'wx' });
   return {
     digest: manifest.digest,
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
-    archive: await archive,
+    archive,
   };
+
+  /** What the generation can be made from again, durable. */
+  async function writeCommit(): Promise<ArchiveFacts> {
+    const facts = await writeArchive(folder, manifest, (_, path) => inventory.read(path));
+    await syncPath(inGeneration.archive(folder));
+    await syncPath(folder);
+    return facts;
+  }
 
   function makeManifest({ createdAt, metadata }: StageInput, files: Inventory): CompleteManifest {
     return {

@@ -76,12 +76,9 @@ if (import.meta.main) {
         commit: () => void commit(fresh(), archive),
         save: async () => {
           const before = process.cpuUsage();
-          const began = performance.now();
           await storage.save({ projectId, files: tree });
-          const ms = performance.now() - began;
           const { user, system } = process.cpuUsage(before);
           cpu.push((user + system) / 1000 / availableParallelism());
-          return ms;
         },
         bare: () => void writeTree(fresh(), tree),
         pack: () => pack(),

@@ -8,6 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '@supabase/supabase-js';
 import { openStorage, readConfig } from '../../node-agent/index.ts';
+import { Layout } from '../../node-agent/store/layout.ts';
 import { readSources } from './corpus.ts';
 import { runProgram, startHost } from './host.ts';
 import { alternate, atLeast, type Measured, ratios, told } from './measure.ts';
@@ -108,9 +109,7 @@ if (import.meta.main) {
 
 /** Until every tree lasts: each file of it is synced, in the background, which is no part of an upload. */
 async function waitForTrees(storePath: string): Promise<void> {
-  const catalog = new DatabaseSync(join(storePath, '.codebegen-storage', 'catalog.sqlite'), {
-    readOnly: true,
-  });
+  const catalog = new DatabaseSync(new Layout(storePath).catalog, { readOnly: true });
   try {
     const unsynced = catalog.prepare('select 1 from generations where tree_synced = 0 limit 1');
     while (unsynced.get() !== undefined) await sleep(20);
