@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { readdir, readFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -40,6 +41,18 @@ describe('get of what another host saved', () => {
     proxy.seen.length = 0;
     await reader.get(ref);
     expect(proxy.seen).toEqual([]);
+  });
+
+  test('brings large files back, and a manifest that comes in many pieces', async () => {
+    const { writer, reader } = await savedElsewhere();
+    const files = { a: randomBytes(300_000), b: 'b'.repeat(300_000), c: randomBytes(1000) };
+    const metadata = { prompt: randomBytes(100_000).toString('hex') };
+    const receipt = await writer.save({ projectId: uniqueId(), files, metadata });
+    await waitForStatus(writer, receipt, 'verified');
+    const fetched = await reader.get(receipt);
+    expect(fetched.from).toBe('cloud');
+    expect(fetched.manifest.metadata).toEqual(metadata);
+    expect(readTree(fetched.sourcePath)).toEqual(asBuffers(files));
   });
 
   test('by 20 callers at once downloads once', async () => {
