@@ -5,7 +5,13 @@ import { adoptTree } from './store/adopt.ts';
 import { fromFileSystem } from './store/durable.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
-import { digestSource, type Staged, type StageInput, stageGeneration } from './store/stage.ts';
+import {
+  digestSource,
+  type Parallel,
+  type Staged,
+  type StageInput,
+  stageGeneration,
+} from './store/stage.ts';
 import { checkTree, repackTree, repairTree, syncTree } from './store/tree.ts';
 
 /** An outcome that crosses threads: an Error would lose its code. */
@@ -13,7 +19,7 @@ export type Outcome<T> =
   | { value: T }
   | { failure: { code: ErrorCode; message: string; cause: unknown } };
 
-export function stage(input: StageInput): Promise<Outcome<Staged>> {
+export function stage(input: StageInput & Parallel): Promise<Outcome<Staged>> {
   return settle(() => stageGeneration(input), `save into "${input.folder}"`);
 }
 
@@ -37,15 +43,15 @@ export function repair(input: {
   return settle(() => repairTree(input), `repair "${input.folder}"`);
 }
 
-export function repack(input: { folder: string; scratch: string }): Promise<Outcome<ArchiveFacts>> {
+export function repack(
+  input: { folder: string; scratch: string } & Parallel,
+): Promise<Outcome<ArchiveFacts>> {
   return settle(() => repackTree(input), `pack "${input.folder}"`);
 }
 
-export function adopt(input: {
-  folder: string;
-  scratch: string;
-  limits: Limits;
-}): Promise<Outcome<void>> {
+export function adopt(
+  input: { folder: string; scratch: string; limits: Limits } & Parallel,
+): Promise<Outcome<void>> {
   return settle(() => adoptTree(input), `migrate "${input.folder}"`);
 }
 

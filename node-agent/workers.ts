@@ -3,18 +3,20 @@ import type { Unpacked, UnpackInput } from './archive/unpack.ts';
 import { type Limits, StorageError } from './contract.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
-import type { Staged, StageInput } from './store/stage.ts';
+import type { Parallel, Staged, StageInput } from './store/stage.ts';
 import { makeThreads } from './threads.ts';
 import type { Outcome } from './worker.ts';
 
 /** The threads that do the heavy work. */
 export class Workers {
+  /** Tasks that pack, those that wait with them. */
+  #packing = 0;
   readonly #pool = makeThreads('worker', import.meta.url, {
     maxThreads: Math.max(2, availableParallelism()),
   });
 
   stage(input: StageInput): Promise<Staged> {
-    return this.#run('stage', input);
+    return this.#pack('stage', input);
   }
 
   digest(source: Source, limits: Limits): Promise<string> {
@@ -34,11 +36,11 @@ export class Workers {
   }
 
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts> {
-    return this.#run('repack', input);
+    return this.#pack('repack', input);
   }
 
   adopt(input: { folder: string; scratch: string; limits: Limits }): Promise<void> {
-    return this.#run('adopt', input);
+    return this.#pack('adopt', input);
   }
 
   check(folder: string): Promise<string[]> {
@@ -47,6 +49,20 @@ export class Workers {
 
   async close(): Promise<void> {
     await this.#pool.destroy();
+  }
+
+  /**
+   * Where every core has a generation of its own to pack, more threads would not make it faster:
+   * they would only have the event loop wait longer for its turn.
+   */
+  async #pack<T>(name: string, input: object): Promise<T> {
+    this.#packing++;
+    try {
+      const { parallel }: Parallel = { parallel: 2 * this.#packing <= availableParallelism() };
+      return await this.#run(name, { ...input, parallel });
+    } finally {
+      this.#packing--;
+    }
   }
 
   async #run<T>(name: string, input: unknown): Promise<T> {

@@ -70,6 +70,7 @@ class Lane {
 
 export class BlockGzip {
   readonly #write: (bytes: Buffer) => void;
+  readonly #parallel: boolean;
   readonly #lanes: Lane[] = [];
   /** Those that work, in the order of the input. */
   readonly #working: { lane: Lane; done: Promise<void> }[] = [];
@@ -80,9 +81,13 @@ export class BlockGzip {
   #outputBytes = 0;
   readonly #offsets: number[] = [];
 
-  /** @param write takes the output piece by piece; each is good until it returns */
-  constructor(write: (bytes: Buffer) => void) {
+  /**
+   * @param write takes the output piece by piece; each is good until it returns
+   * @param parallel whether blocks are deflated in libuv's threads, or one after another in this one
+   */
+  constructor(write: (bytes: Buffer) => void, { parallel }: { parallel: boolean }) {
     this.#write = write;
+    this.#parallel = parallel;
     this.#lane = this.#addLane();
     this.#emit(HEADER);
   }
@@ -120,10 +125,7 @@ export class BlockGzip {
   async end(): Promise<{ offsets: number[]; inputBytes: number; outputBytes: number }> {
     const last = this.#deflateHere();
     while (this.#working.length > 0) await this.#finishOldest();
-    if (last !== null) {
-      this.#offsets.push(this.#outputBytes);
-      this.#emit(last);
-    }
+    if (last !== null) this.#emitBlock(last);
     const trailer = Buffer.alloc(8);
     trailer.writeUInt32LE(this.#crc, 0);
     trailer.writeUInt32LE(this.#inputBytes % 2 ** 32, 4);
@@ -142,6 +144,11 @@ export class BlockGzip {
   }
 
   async #nextBlock(): Promise<void> {
+    if (!this.#parallel) {
+      this.#emitBlock(this.#deflateHere()!);
+      this.#filled = 0;
+      return;
+    }
     this.#countIn();
     const lane = this.#lane;
     const done = lane.run(this.#filled);
@@ -152,13 +159,14 @@ export class BlockGzip {
     this.#lane = this.#lanes.length < MAX_LANES ? this.#addLane() : await this.#finishOldest();
   }
 
-  /** The last block, while the others are deflated elsewhere: mostly it is the only one. */
+  /** Also the last block, while the others are deflated elsewhere: mostly it is the only one. */
   #deflateHere(): Buffer | null {
     if (this.#filled === 0) return null;
     this.#countIn();
     return deflateRawSync(this.#lane.block.subarray(0, this.#filled), {
       level: LEVEL,
       finishFlush: constants.Z_FULL_FLUSH,
+      chunkSize: OUTPUT_BYTES,
     });
   }
 
@@ -179,6 +187,13 @@ export class BlockGzip {
     this.#offsets.push(this.#outputBytes);
     lane.take((bytes) => this.#emit(bytes));
     return lane;
+  }
+
+  #emitBlock(block: Buffer): void {
+    this.#offsets.push(this.#outputBytes);
+    this.#emit(block);
+    // Given back at once, as those of a lane.
+    (block.buffer as ArrayBuffer).transfer(0);
   }
 
   #emit(bytes: Buffer): void {

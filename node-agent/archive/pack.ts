@@ -31,19 +31,27 @@ export type Packed = Readonly<{
 /** Gives the content of a file in pieces: exactly `size` bytes, or it throws. */
 export type ReadFile = (folder: 'source' | 'artifacts', path: string) => Iterable<Uint8Array>;
 
-/** Writes the archive of a generation: the manifest, then `source/…` and `artifacts/…`, sorted. */
+/**
+ * Writes the archive of a generation: the manifest, then `source/…` and `artifacts/…`, sorted.
+ *
+ * @param parallel as for {@link BlockGzip}; the bytes are the same
+ */
 export async function packArchive(
   manifest: CompleteManifest,
   read: ReadFile,
   write: (bytes: Buffer) => void,
+  parallel: boolean,
 ): Promise<Packed> {
   const sha256 = createHash('sha256');
   const md5 = createHash('md5');
-  const gzip = new BlockGzip((bytes) => {
-    sha256.update(bytes);
-    md5.update(bytes);
-    write(bytes);
-  });
+  const gzip = new BlockGzip(
+    (bytes) => {
+      sha256.update(bytes);
+      md5.update(bytes);
+      write(bytes);
+    },
+    { parallel },
+  );
 
   try {
     const { blocks, entries, artifacts, tarBytes, bytes } = await pushAll(gzip, manifest, read);

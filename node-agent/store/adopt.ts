@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { formatManifest } from '../archive/pack.ts';
+import { formatManifest, type ReadFile } from '../archive/pack.ts';
 import {
   type CompleteManifest,
   digestText,
@@ -23,7 +23,7 @@ import { syncPath } from './durable.ts';
 import { sha256Hex } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { type Inventory, takeInventory } from './source.ts';
-import { writeArchive } from './stage.ts';
+import { type Parallel, writeArchive } from './stage.ts';
 import { syncTree } from './tree.ts';
 
 /**
@@ -34,11 +34,9 @@ import { syncTree } from './tree.ts';
  * @param scratch a folder to make and remove, on the same file system
  * @throws StorageError `corrupt` for a file that is missing, `invalid_input` that names a path
  */
-export async function adoptTree(input: {
-  folder: string;
-  scratch: string;
-  limits: Limits;
-}): Promise<void> {
+export async function adoptTree(
+  input: { folder: string; scratch: string; limits: Limits } & Parallel,
+): Promise<void> {
   const { folder, scratch, limits } = input;
   const path = inGeneration.manifest(folder);
   const old = parseManifest(readFileSync(path, 'utf8'), path);
@@ -50,9 +48,8 @@ export async function adoptTree(input: {
   const manifest = complete(old, source, artifacts);
   mkdirSync(scratch);
   try {
-    await writeArchive(scratch, manifest, (kind, name) =>
-      (kind === 'source' ? source : artifacts).read(name),
-    );
+    const read: ReadFile = (kind, name) => (kind === 'source' ? source : artifacts).read(name);
+    await writeArchive(scratch, manifest, read, input);
     writeFileSync(inGeneration.manifest(scratch), formatManifest(manifest));
     syncTree(folder);
     syncTree(scratch);

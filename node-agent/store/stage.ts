@@ -22,6 +22,9 @@ export type StageInput = Readonly<{
   limits: Limits;
 }>;
 
+/** Whether packing may use more threads than the one it runs in. */
+export type Parallel = Readonly<{ parallel: boolean }>;
+
 /** What is staged: whole, its archive durable, not yet in place. */
 export type Staged = Readonly<{
   digest: string;
@@ -36,7 +39,7 @@ export type Staged = Readonly<{
  * threads deflate, and the archive synced once it is whole, whether or not the tree is: a journal
  * flushes with it what new files there are.
  */
-export async function stageGeneration(input: StageInput): Promise<Staged> {
+export async function stageGeneration(input: StageInput & Parallel): Promise<Staged> {
   const { folder, ref } = input;
   const inventory = takeInventory(input.source, input.limits);
   const manifest = makeManifest(input, inventory);
@@ -61,7 +64,8 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
 
   /** What the generation can be made from again, durable. */
   async function writeCommit(): Promise<ArchiveFacts> {
-    const facts = await writeArchive(folder, manifest, (_, path) => inventory.read(path));
+    const read: ReadFile = (_, path) => inventory.read(path);
+    const facts = await writeArchive(folder, manifest, read, input);
     await syncPath(inGeneration.archive(folder));
     await syncPath(folder);
     return facts;
@@ -94,11 +98,12 @@ export async function writeArchive(
   folder: string,
   manifest: CompleteManifest,
   read: ReadFile,
+  { parallel }: Parallel,
 ): Promise<ArchiveFacts> {
   const fd = openSync(inGeneration.archive(folder), 'wx');
   let packed: Packed;
   try {
-    packed = await packArchive(manifest, read, (bytes) => writeAll(fd, bytes));
+    packed = await packArchive(manifest, read, (bytes) => writeAll(fd, bytes), parallel);
   } finally {
     closeSync(fd);
   }

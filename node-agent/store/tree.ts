@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import type { ReadFile } from '../archive/pack.ts';
 import { unpackArchive } from '../archive/unpack.ts';
 import {
   isComplete,
@@ -23,7 +24,7 @@ import {
 import { type ArchiveFacts, hasContent, hashFile } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { readChecked } from './source.ts';
-import { writeArchive } from './stage.ts';
+import { type Parallel, writeArchive } from './stage.ts';
 
 /** Makes everything in the folder of a generation last. Until then the archive vouches for it. */
 export function syncTree(folder: string): void {
@@ -88,10 +89,9 @@ export async function repairTree(input: {
  * @param scratch a folder to make and remove, on the same file system
  * @throws StorageError `corrupt` where the tree is not what the manifest says
  */
-export async function repackTree(input: {
-  folder: string;
-  scratch: string;
-}): Promise<ArchiveFacts> {
+export async function repackTree(
+  input: { folder: string; scratch: string } & Parallel,
+): Promise<ArchiveFacts> {
   const { folder, scratch } = input;
   const path = inGeneration.manifest(folder);
   const manifest = parseManifest(readFileSync(path, 'utf8'), path);
@@ -104,9 +104,9 @@ export async function repackTree(input: {
   };
   mkdirSync(scratch);
   try {
-    const facts = await writeArchive(scratch, manifest, (kind, name) =>
-      readChecked(join(folder, kind, name), entries[kind].get(name)!),
-    );
+    const read: ReadFile = (kind, name) =>
+      readChecked(join(folder, kind, name), entries[kind].get(name)!);
+    const facts = await writeArchive(scratch, manifest, read, input);
     syncTree(scratch);
     for (const part of ['archiveFacts', 'blockIndex', 'archive'] as const) {
       const made = inGeneration[part](scratch);

@@ -13,6 +13,19 @@ function makeInput(bytes: number): Buffer {
   return input;
 }
 
+async function deflate(input: Buffer, step: number, parallel: boolean) {
+  const pieces: Buffer[] = [];
+  const gzip = new BlockGzip((piece) => void pieces.push(Buffer.from(piece)), { parallel });
+  onTestFinished(() => gzip.close());
+  for (let at = 0; at < input.length; at += step) {
+    // Whoever pushes may use its memory again at once.
+    const piece = Buffer.from(input.subarray(at, at + step));
+    await gzip.push(piece);
+    piece.fill(0);
+  }
+  return { ...(await gzip.end()), output: Buffer.concat(pieces) };
+}
+
 test.each([
   [0, 1],
   [1, 1],
@@ -26,17 +39,8 @@ test.each([
   [40 * BLOCK_BYTES, 40 * BLOCK_BYTES],
 ])('%i bytes in pieces of %i come out again, whole and block by block', async (bytes, step) => {
   const input = makeInput(bytes);
-  const pieces: Buffer[] = [];
-  const gzip = new BlockGzip((piece) => void pieces.push(Buffer.from(piece)));
-  onTestFinished(() => gzip.close());
-  for (let at = 0; at < bytes; at += step) {
-    // Whoever pushes may use its memory again at once.
-    const piece = Buffer.from(input.subarray(at, at + step));
-    await gzip.push(piece);
-    piece.fill(0);
-  }
-  const { offsets, inputBytes, outputBytes } = await gzip.end();
-  const output = Buffer.concat(pieces);
+  const { output, offsets, inputBytes, outputBytes } = await deflate(input, step, true);
+  expect((await deflate(input, step, false)).output.equals(output)).toBe(true);
   expect([inputBytes, outputBytes]).toEqual([bytes, output.length]);
   expect(gunzipSync(output).equals(input)).toBe(true);
   expect(offsets).toHaveLength(Math.ceil(bytes / BLOCK_BYTES));
@@ -49,21 +53,25 @@ test.each([
 });
 
 test('given up in the middle, it fails nobody', async () => {
-  const gzip = new BlockGzip(() => {});
+  const gzip = new BlockGzip(() => {}, { parallel: true });
   for (let i = 0; i < 20; i++) await gzip.push(noise);
   gzip.close();
 });
 
-test('what cannot be written fails the packing', async () => {
-  let written = 0;
-  const gzip = new BlockGzip((piece) => {
-    written += piece.length;
-    if (written > BLOCK_BYTES) throw new Error('The disk is full');
-  });
-  onTestFinished(() => gzip.close());
-  const packing = async () => {
-    for (let i = 0; i < 20; i++) await gzip.push(noise);
-    await gzip.end();
-  };
-  await expect(packing()).rejects.toThrow('The disk is full');
-});
+test.each([true, false])(
+  'what cannot be written fails the packing (parallel: %s)',
+  async (parallel) => {
+    let written = 0;
+    const write = (piece: Buffer) => {
+      written += piece.length;
+      if (written > BLOCK_BYTES) throw new Error('The disk is full');
+    };
+    const gzip = new BlockGzip(write, { parallel });
+    onTestFinished(() => gzip.close());
+    const packing = async () => {
+      for (let i = 0; i < 20; i++) await gzip.push(noise);
+      await gzip.end();
+    };
+    await expect(packing()).rejects.toThrow('The disk is full');
+  },
+);

@@ -85,7 +85,7 @@ export async function prepare(files: Tree) {
     artifacts: [],
   };
   const pack = (write: (bytes: Buffer) => void = () => {}) =>
-    packArchive(manifest, (_, path) => read(path), write);
+    packArchive(manifest, (_, path) => read(path), write, true);
   const pieces: Buffer[] = [];
   await pack((bytes) => void pieces.push(Buffer.from(bytes)));
   return { tar: gunzipSync(Buffer.concat(pieces)), pack };
