@@ -131,6 +131,13 @@ const patched = {
     real.fsyncSync(fd);
     log({ op: 'sync', file: real.fstatSync(fd).ino });
   },
+  fsync(fd: number, done: (error: Error | null) => void): void {
+    step();
+    real.fsync(fd, (error) => {
+      if (error === null) log({ op: 'sync', file: real.fstatSync(fd).ino });
+      done(error);
+    });
+  },
   renameSync(from: PathLike, to: PathLike): void {
     step();
     const kept = backUp(to);
