@@ -157,9 +157,9 @@ export class Storage {
     return new Outbox({
       jobs: this.#jobs,
       instance: this.#instance,
-      work: async (job) => {
-        await this.#scan.project(job.project_id);
-        return work(job);
+      work: async (batch) => {
+        for (const job of batch) await this.#scan.project(job.project_id);
+        return work(batch);
       },
       concurrency: uploadConcurrency,
       now,
@@ -437,7 +437,7 @@ export class Storage {
       const reason = reserved.outcome === 'conflict' ? reserved.reason : 'it was deleted';
       throw new StorageError('conflict', `Cannot record ${formatRef(ref)}: ${reason}`);
     }
-    await records.record(ref, sha256, 'verified');
+    await records.record({ ref, sha256, status: 'verified', fileCount: 0, readDetails: null });
     return true;
   }
 

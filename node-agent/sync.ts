@@ -1,7 +1,13 @@
 import { archiveOf, packAgain } from './archive-of.ts';
 import { bury } from './bury.ts';
 import type { CloudObjects } from './cloud/objects.ts';
-import type { CloudRecords, Reservation } from './cloud/records.ts';
+import type {
+  CloudRecords,
+  Recording,
+  RecordOutcome,
+  Reservation,
+  ReserveOutcome,
+} from './cloud/records.ts';
 import { withRetryAfter } from './cloud/retry-after.ts';
 import { formatRef, isInCloud, objectKey, type Ref, StorageError } from './contract.ts';
 import type { OnEvent } from './events.ts';
@@ -11,6 +17,7 @@ import type { Job, JobKind, Jobs } from './outbox/jobs.ts';
 import type { Work } from './outbox/outbox.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Store } from './store/store.ts';
+import { together } from './together.ts';
 
 type Parts = {
   store: Store;
@@ -37,27 +44,54 @@ export function createWork(parts: Parts): Work {
   const { store, catalog, jobs, objects, records } = parts;
   const isoNow = () => new Date(parts.now()).toISOString();
 
-  return (job) => withRetryAfter(() => work(job));
+  return (batch) =>
+    withRetryAfter(() => {
+      switch (batch[0]!.kind) {
+        case 'reserve':
+          return together(
+            batch,
+            (asked: Reservation[]) => records.reserveAll(asked),
+            async (job, ask) => {
+              const row = findStored(job);
+              return row === null ? null : reserve(row, ask);
+            },
+          );
+        case 'record':
+          return together(
+            batch,
+            (asked: Recording[]) => records.recordAll(asked),
+            async (job, ask) => {
+              const row = findStored(job);
+              return row === null ? null : record(row, job, ask);
+            },
+          );
+        default:
+          return Promise.allSettled(batch.map(workAlone));
+      }
+    });
 
-  async function work(job: Job): Promise<JobKind | null> {
-    const row = catalog.find(job.project_id, job.version);
-    if (row === null) return null;
-    if (job.kind === 'delete') return remove(row);
-    if (row.state !== 'stored') return null;
-    switch (job.kind) {
-      case 'reserve':
-        return reserve(row);
-      case 'upload':
-        return upload(row, job);
-      case 'verify':
-        return verify(row);
+  async function workAlone(job: Job): Promise<JobKind | null> {
+    if (job.kind === 'delete') {
+      const row = catalog.find(job.project_id, job.version);
+      return row === null ? null : remove(row);
     }
+    const row = findStored(job);
+    if (row === null) return null;
+    return job.kind === 'upload' ? upload(row, job) : verify(row);
   }
 
-  async function reserve(given: GenerationRow): Promise<JobKind | null> {
+  function findStored(job: Job): GenerationRow | null {
+    const row = catalog.find(job.project_id, job.version);
+    return row?.state === 'stored' ? row : null;
+  }
+
+  async function reserve(
+    given: GenerationRow,
+    ask: (reservation: Reservation) => Promise<ReserveOutcome>,
+  ): Promise<JobKind | null> {
     const ref = refOf(given);
     const row = await withHashes(given);
-    const reserved = await records.reserve(reservationOf(row));
+    const reserved = await ask(reservationOf(row));
     switch (reserved.outcome) {
       case 'conflict':
         throw new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${reserved.reason}`);
@@ -107,24 +141,44 @@ export function createWork(parts: Parts): Work {
       if (error instanceof StorageError && error.code === 'conflict') return yieldTo(row, error);
       throw error;
     }
-    const details = {
+    jobs.setUploaded(job, row.sha256);
+    return 'record';
+  }
+
+  /** Says in the cloud that the archive is there. Mostly the database has the proof of it too. */
+  async function record(
+    given: GenerationRow,
+    job: Job,
+    ask: (recording: Recording) => Promise<RecordOutcome>,
+  ): Promise<JobKind | null> {
+    const ref = refOf(given);
+    const row = await withHashes(given);
+    // It was packed again meanwhile, or replaced: that is not what is in the bucket.
+    if (job.uploaded_sha256 !== row.sha256) return 'reserve';
+    const readDetails = () => ({
       manifest: store.readManifest(ref),
       blockIndex: store.readBlockIndex(ref),
-      md5: archive.md5,
-    };
-    // Mostly the database has the proof too. What a replacement took the place of goes in a step of
-    // its own.
+      md5: row.md5,
+    });
+    // What a replacement took the place of goes in a step of its own.
     const {
       outcome,
       status,
       object_key: replaced,
     } = isReplacement(row)
-      ? await records.replace(reservationOf(row), details)
-      : await records.record(ref, row.sha256, 'uploaded', details);
+      ? await records.replace(reservationOf(row), readDetails())
+      : await ask({
+          ref,
+          sha256: row.sha256,
+          status: 'uploaded',
+          fileCount: row.file_count ?? 0,
+          readDetails,
+        });
+    const archive = { bytes: row.archive_bytes, sha256: row.sha256, md5: row.md5 };
     if (outcome === 'superseded' && (await objects.has(keyOf(row), archive))) {
       // Two hosts uploaded the same content at once, packed at other times, and ours came last: the
       // row says what the bucket has.
-      await records.replace(reservationOf(row), details);
+      await records.replace(reservationOf(row), readDetails());
       catalog.setStatus(ref, row.sha256, 'uploaded', isoNow());
       return 'verify';
     }
@@ -183,7 +237,13 @@ export function createWork(parts: Parts): Work {
       await removeReplaced(row, key);
       catalog.setReplacedKey(ref, null);
     }
-    const { outcome } = await records.record(ref, row.sha256, 'verified');
+    const { outcome } = await records.record({
+      ref,
+      sha256: row.sha256,
+      status: 'verified',
+      fileCount: 0,
+      readDetails: null,
+    });
     if (outcome === 'recorded' || outcome === 'no_database') {
       setVerified(row);
     }

@@ -81,7 +81,7 @@ export type ArchiveOnDisk = Readonly<
 /** A step that is owed to the cloud. */
 export type OwedUpload = Readonly<
   Ref & {
-    step: 'reserve' | 'upload' | 'verify' | 'delete';
+    step: 'reserve' | 'upload' | 'record' | 'verify' | 'delete';
     /** From when on it is owed. */
     since: string;
     attempts: number;

@@ -97,7 +97,7 @@ export class CloudObjects {
   }
 
   /** Whether an object is there and holds these very bytes. */
-  async has(key: string, archive: ArchiveFile): Promise<boolean> {
+  async has(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<boolean> {
     const info = await this.info(key);
     return info !== null && isSame(info, archive);
   }

@@ -62,7 +62,7 @@ const SCHEMA = `
     id integer primary key,
     project_id text not null,
     version integer not null,
-    kind text not null check (kind in ('reserve', 'upload', 'verify', 'delete')),
+    kind text not null check (kind in ('reserve', 'upload', 'record', 'verify', 'delete')),
     -- from when on it is owed
     since integer not null,
     attempts integer not null default 0,
@@ -72,14 +72,16 @@ const SCHEMA = `
     parked integer not null default 0,
     failure text,
     -- where a resumable upload goes on
-    upload_url text
+    upload_url text,
+    -- the archive that is in the bucket and to be recorded
+    uploaded_sha256 text
   ) strict;
   create index jobs_of_ref on jobs (project_id, version, id);
-  create index jobs_due on jobs (parked, leased_by, due_at);
+  create index jobs_due on jobs (kind, parked, leased_by, due_at);
   create index jobs_leased on jobs (leased_by) where leased_by is not null;
 `;
 
-const SCHEMA_VERSION = 4;
+const SCHEMA_VERSION = 5;
 
 /** Rows that are read at once where there may be many. */
 const PAGE_ROWS = 100;
@@ -177,8 +179,9 @@ export class Catalog {
     this.#db.close();
   }
 
-  /** Runs all of it or nothing, alone among all processes. */
+  /** Runs all of it or nothing, alone among all processes; within another, as a part of that. */
   transaction<T>(work: () => T): T {
+    if (this.#db.isTransaction) return work();
     try {
       this.#db.exec('begin immediate');
       const result = work();

@@ -5,7 +5,9 @@ const IS_FIRST = `not exists (
   select 1 from jobs e where e.project_id = j.project_id and e.version = j.version and e.id < j.id
 )`;
 
-export type JobKind = 'reserve' | 'upload' | 'verify' | 'delete';
+export const JOB_KINDS = ['reserve', 'upload', 'record', 'verify', 'delete'] as const;
+
+export type JobKind = (typeof JOB_KINDS)[number];
 
 /** Work owed to the cloud for one generation. */
 export type Job = Readonly<{
@@ -20,7 +22,10 @@ export type Job = Readonly<{
   parked: 0 | 1;
   failure: string | null;
   upload_url: string | null;
+  uploaded_sha256: string | null;
 }>;
+
+type JobInLine = Pick<Job, 'kind' | 'due_at' | 'id'>;
 
 /** A job, and the generation it is for. */
 export type OwedJob = Job & Readonly<{ generation_id: string }>;
@@ -42,34 +47,56 @@ export class Jobs {
     this.#sql = catalog.sql;
   }
 
-  /** Takes the next job that is due. */
-  claim(instanceId: string, now: number): Job | null {
+  /**
+   * Takes the job of these kinds that is due next, and more of its kind after it. One that failed
+   * before is taken alone: it may be what the others would fail with.
+   */
+  claim(kinds: readonly JobKind[], limit: number, instanceId: string, now: number): Job[] {
     return this.#catalog.transaction(() => {
-      const job = this.#sql.get<Job>(
+      const [next] = kinds
+        .flatMap((kind) => this.#next(kind) ?? [])
+        .toSorted((a, b) => a.due_at - b.due_at || a.id - b.id);
+      if (next === undefined || next.due_at > now) return [];
+      const due = this.#sql.all<Job>(
         `select * from jobs j
-         where parked = 0 and leased_by is null and due_at <= ? and ${IS_FIRST}
-         order by due_at, id limit 1`,
+         where kind = ? and parked = 0 and leased_by is null and due_at <= ? and ${IS_FIRST}
+         order by due_at, id limit ?`,
+        next.kind,
         now,
+        limit,
       );
-      if (job !== null)
-        this.#sql.run('update jobs set leased_by = ? where id = ?', instanceId, job.id);
-      return job;
+      const failed = due[0]!.attempts > 0;
+      const jobs = failed ? due.slice(0, 1) : due.filter(({ attempts }) => attempts === 0);
+      for (const { id } of jobs) {
+        this.#sql.run('update jobs set leased_by = ? where id = ?', instanceId, id);
+      }
+      return jobs;
     });
   }
 
-  /** When the next job is due; `null` where none waits. */
-  nextDue(): number | null {
-    return (
-      this.#sql.get<{ due_at: number }>(
-        `select due_at from jobs j
-         where parked = 0 and leased_by is null and ${IS_FIRST} order by due_at limit 1`,
-      )?.due_at ?? null
+  /** When the next job of a kind is due; `null` where none waits. */
+  nextDue(kind: JobKind): number | null {
+    return this.#next(kind)?.due_at ?? null;
+  }
+
+  /** Of one kind at a time: over several, SQLite would sort all that is owed. */
+  #next(kind: JobKind): JobInLine | null {
+    return this.#sql.get<JobInLine>(
+      `select kind, due_at, id from jobs j
+       where kind = ? and parked = 0 and leased_by is null and ${IS_FIRST}
+       order by due_at, id limit 1`,
+      kind,
     );
   }
 
+  /** Runs several of these as one change: all of them or none. */
+  together(work: () => void): void {
+    this.#catalog.transaction(work);
+  }
+
   /**
-   * Ends a step: the job goes on with the next kind, or is done. Where the generation was deleted
-   * meanwhile, only the deletion is still owed.
+   * Ends a step: the job goes on with the next kind, or is done. Where the generation was
+   * deleted meanwhile, only the deletion is still owed.
    */
   finish(job: Job, next: JobKind | null, now: number): void {
     this.#catalog.transaction(() => {
@@ -155,6 +182,11 @@ export class Jobs {
     });
   }
 
+  /** Remembers which archive is in the bucket, to be recorded. */
+  setUploaded(job: Job, sha256: string): void {
+    this.#sql.run('update jobs set uploaded_sha256 = ? where id = ?', sha256, job.id);
+  }
+
   /** Remembers where a resumable upload goes on. */
   setUploadUrl(job: Job, url: string | null): void {
     this.#sql.run('update jobs set upload_url = ? where id = ?', url, job.id);
@@ -221,6 +253,8 @@ export class Jobs {
          min(since) filter (where parked = 0) as since
        from jobs`,
     );
-    return { owed: 0, parked: 0, since: null, ...row, nextDueAt: this.nextDue() };
+    const due = JOB_KINDS.flatMap((kind) => this.nextDue(kind) ?? []);
+    const nextDueAt = due.length === 0 ? null : Math.min(...due);
+    return { owed: 0, parked: 0, since: null, ...row, nextDueAt };
   }
 }

@@ -3,16 +3,19 @@ import type { OnEvent } from '../events.ts';
 import { backoffMs } from './backoff.ts';
 import { Breaker } from './breaker.ts';
 import type { Instance } from './instance.ts';
-import type { Job, JobKind, Jobs } from './jobs.ts';
+import { JOB_KINDS, type Job, type JobKind, type Jobs } from './jobs.ts';
 
-/** Does one step of a job and says what comes next; `null` where nothing does. */
-export type Work = (job: Job) => Promise<JobKind | null>;
+/**
+ * Does one step of some jobs, all of one kind, and says of each what comes next, `null` where
+ * nothing does, or why it failed. More than one are given only of the kinds in {@link BATCHED}.
+ */
+export type Work = (jobs: readonly Job[]) => Promise<PromiseSettledResult<JobKind | null>[]>;
 
 export type OutboxOptions = {
   jobs: Jobs;
   instance: Instance;
   work: Work;
-  /** Jobs at once. */
+  /** Jobs at once, beside what goes together. */
   concurrency: number;
   now: () => number;
   random: () => number;
@@ -24,6 +27,19 @@ export type OutboxOptions = {
 /** How often other processes' jobs and leases are looked for. */
 const POLL_MS = 2000;
 
+/**
+ * Steps that take one request for many: one such request of each kind at a time, and what becomes
+ * due meanwhile goes with the next.
+ */
+const BATCHED: readonly JobKind[] = ['reserve', 'record'];
+const BATCH_JOBS = 16;
+/**
+ * How long what is uploaded waits to be recorded, in milliseconds, while there are uploads under way
+ * that it could be recorded with.
+ */
+const GATHER_MS = 100;
+const SINGLE = JOB_KINDS.filter((kind) => !BATCHED.includes(kind));
+
 /** What may pass, but is no outage, is tried so often: wrong bytes, a race, a mistake of ours. */
 const MAX_ATTEMPTS = 5;
 
@@ -32,7 +48,7 @@ export class Outbox {
   readonly #options: OutboxOptions;
   readonly #stopping = new AbortController();
   readonly #breaker: Breaker;
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Map<Promise<void>, JobKind>();
   readonly #working = new Set<number>();
   #timer: NodeJS.Timeout | null = null;
   #polledAt = 0;
@@ -63,28 +79,62 @@ export class Outbox {
 
   #wake(): void {
     if (this.#stopping.signal.aborted) return;
-    const { jobs, instance, concurrency, now } = this.#options;
+    const { jobs, instance, now } = this.#options;
     if (now() - this.#polledAt >= POLL_MS) {
       this.#polledAt = now();
       jobs.freeLeases((id) => instance.isGone(id));
       jobs.freeOwn(instance.id, this.#working);
     }
-    while (this.#running.size < concurrency && this.#breaker.allows()) {
-      const job = jobs.claim(instance.id, now());
-      if (job === null) break;
-      this.#breaker.started();
-      this.#working.add(job.id);
-      const run = this.#run(job)
-        .catch((error: unknown) => this.#options.onProblem(error))
-        .finally(() => {
-          this.#working.delete(job.id);
-          this.#running.delete(run);
-          this.wake();
-        });
-      this.#running.add(run);
+    for (const kind of BATCHED) {
+      const isDue = (this.#nextStart([kind]) ?? Number.POSITIVE_INFINITY) <= now();
+      if (isDue && this.#mayStart(kind)) {
+        this.#start(jobs.claim([kind], BATCH_JOBS, instance.id, now()));
+      }
+    }
+    while (this.#mayStart('upload')) {
+      if (!this.#start(jobs.claim(SINGLE, 1, instance.id, now()))) break;
     }
     if (this.#running.size === 0) for (const done of this.#idle.splice(0)) done();
     this.#schedule();
+  }
+
+  /** Whether there is room for another job of this kind. */
+  #hasRoom(kind: JobKind): boolean {
+    const running = [...this.#running.values()];
+    if (BATCHED.includes(kind)) return !running.includes(kind);
+    return running.filter((other) => SINGLE.includes(other)).length < this.#options.concurrency;
+  }
+
+  /** When a job of these kinds is to start; `null` where none waits. */
+  #nextStart(kinds: readonly JobKind[]): number | null {
+    const isUploading = [...this.#running.values()].includes('upload');
+    const starts = kinds.flatMap((kind) => {
+      const due = this.#options.jobs.nextDue(kind);
+      if (due === null) return [];
+      return kind === 'record' && isUploading ? due + GATHER_MS : due;
+    });
+    return starts.length === 0 ? null : Math.min(...starts);
+  }
+
+  #mayStart(kind: JobKind): boolean {
+    return this.#breaker.allows() && this.#hasRoom(kind);
+  }
+
+  /** @returns whether there was anything to start */
+  #start(claimed: readonly Job[]): boolean {
+    const [first] = claimed;
+    if (first === undefined) return false;
+    this.#breaker.started();
+    for (const { id } of claimed) this.#working.add(id);
+    const run = this.#run(claimed)
+      .catch((error: unknown) => this.#options.onProblem(error))
+      .finally(() => {
+        for (const { id } of claimed) this.#working.delete(id);
+        this.#running.delete(run);
+        this.wake();
+      });
+    this.#running.set(run, first.kind);
+    return true;
   }
 
   /**
@@ -105,52 +155,63 @@ export class Outbox {
   async stop(): Promise<void> {
     this.#stopping.abort(new StorageError('unavailable', 'The agent is shutting down'));
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await Promise.all(this.#running);
+    await Promise.all(this.#running.keys());
     for (const done of this.#idle.splice(0)) done();
   }
 
-  async #run(job: Job): Promise<void> {
-    const { jobs, work, now, random } = this.#options;
-    try {
-      const next = await work(job);
-      this.#breaker.succeeded();
-      jobs.finish(job, next, now());
-    } catch (error) {
-      if (this.#stopping.signal.aborted) {
-        jobs.release(job);
-        return;
+  async #run(claimed: readonly Job[]): Promise<void> {
+    const { jobs, work, now } = this.#options;
+    const results = await work(claimed).catch((reason: unknown) =>
+      claimed.map(() => ({ status: 'rejected', reason }) as const),
+    );
+    this.#tellBreaker(results);
+    jobs.together(() => {
+      for (const [i, result] of results.entries()) {
+        const job = claimed[i]!;
+        if (result.status === 'fulfilled') jobs.finish(job, result.value, now());
+        else if (this.#stopping.signal.aborted) jobs.release(job);
+        else this.#setBack(job, result.reason);
       }
-      this.#tellBreaker(error);
-      this.#options.onProblem(error);
-      const failure = error instanceof StorageError ? error.message : `Unexpected: ${error}`;
-      const isRetried = mayRetry(job, error);
-      const code = error instanceof StorageError ? error.code : 'internal';
-      this.#options.onEvent({ kind: 'attempt_failed', code, parked: !isRetried });
-      if (isRetried) {
-        const wait = backoffMs(
-          job.attempts,
-          random(),
-          error instanceof StorageError ? error.retryAfterMs : null,
-        );
-        jobs.retry(job, now() + wait, failure);
-      } else {
-        jobs.park(job, failure);
-      }
+    });
+  }
+
+  /** Has a job that failed wait for its next attempt, or sets it aside. */
+  #setBack(job: Job, error: unknown): void {
+    const { jobs, now, random, onProblem, onEvent } = this.#options;
+    onProblem(error);
+    const failure = error instanceof StorageError ? error.message : `Unexpected: ${error}`;
+    const isRetried = mayRetry(job, error);
+    const code = error instanceof StorageError ? error.code : 'internal';
+    onEvent({ kind: 'attempt_failed', code, parked: !isRetried });
+    if (isRetried) {
+      const wait = backoffMs(
+        job.attempts,
+        random(),
+        error instanceof StorageError ? error.retryAfterMs : null,
+      );
+      jobs.retry(job, now() + wait, failure);
+    } else {
+      jobs.park(job, failure);
     }
   }
 
-  /** A refusal for good is an answer: the cloud is there. */
-  #tellBreaker(error: unknown): void {
-    if (!(error instanceof StorageError)) this.#breaker.undecided();
-    else if (error.code === 'unavailable' || error.code === 'rate_limited') {
-      this.#breaker.failed(error.retryAfterMs);
-    } else this.#breaker.succeeded();
+  /** What went together counts as one. A refusal for good is an answer: the cloud is there. */
+  #tellBreaker(results: readonly PromiseSettledResult<unknown>[]): void {
+    if (this.#stopping.signal.aborted) return;
+    const errors = results.map((result) =>
+      result.status === 'rejected' ? (result.reason as unknown) : null,
+    );
+    const away = errors.find(isAway);
+    if (away !== undefined) this.#breaker.failed(away.retryAfterMs);
+    else if (errors.some((error) => error === null || error instanceof StorageError)) {
+      this.#breaker.succeeded();
+    } else this.#breaker.undecided();
   }
 
   #schedule(): void {
-    const { jobs, now, concurrency } = this.#options;
-    const isOpen = this.#running.size < concurrency && !this.#breaker.isProbing;
-    const job = isOpen ? jobs.nextDue() : null;
+    const { now } = this.#options;
+    const open = this.#breaker.isProbing ? [] : JOB_KINDS.filter((kind) => this.#hasRoom(kind));
+    const job = this.#nextStart(open);
     const due = job === null ? null : Math.max(job, this.#breaker.nextProbeAt ?? job);
     this.#scheduleIn(due === null ? POLL_MS : Math.min(POLL_MS, Math.max(1, due - now())));
   }
@@ -161,6 +222,12 @@ export class Outbox {
     this.#timer = setTimeout(() => this.wake(), ms);
     this.#timer.unref();
   }
+}
+
+function isAway(error: unknown): error is StorageError {
+  return (
+    error instanceof StorageError && (error.code === 'unavailable' || error.code === 'rate_limited')
+  );
 }
 
 /**

@@ -574,6 +574,39 @@ $$;
 comment on function public.storage_reserve_generation is
   'Takes the version before a byte is sent: reserved (with the status so far), conflict (with the reason) or deleted.';
 
+-- Several in one request, each as the function for one does it: all of them or, where one fails,
+-- none. In the order of their names, so that two such requests wait for each other in one order.
+
+create function public.storage_reserve_generations(p_items jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  item record;
+  outcomes jsonb := '[]';
+begin
+  for item in
+    select * from jsonb_to_recordset(p_items) as given (
+      project_id text, version integer, generation_id text, bucket text, object_key text,
+      digest text, sha256 text, archive_bytes bigint, source_bytes bigint, file_count integer,
+      created_at timestamptz, owner_id uuid, replace boolean
+    ) order by project_id, version
+  loop
+    outcomes := outcomes || (
+      jsonb_build_object('project_id', item.project_id, 'version', item.version)
+      || public.storage_reserve_generation(
+        item.project_id, item.version, item.generation_id, item.bucket, item.object_key,
+        item.digest, item.sha256, item.archive_bytes, item.source_bytes, item.file_count,
+        item.created_at, item.owner_id, item.replace)
+    );
+  end loop;
+  return outcomes;
+end
+$$;
+comment on function public.storage_reserve_generations is
+  'Reserves several: of each its project_id, its version and what storage_reserve_generation says.';
+
 create function public.storage_set_owner(p_project_id text, p_owner_id uuid)
 returns jsonb
 language plpgsql
@@ -654,6 +687,38 @@ end
 $$;
 comment on function public.storage_record_generation is
   'Notes that the archive is in the bucket (uploaded) or proven equal (verified; also where what Storage says has the MD5 that is given): recorded with that status, missing, deleted, or superseded by the archive of another host.';
+
+create function public.storage_record_generations(p_items jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  item record;
+  outcomes jsonb := '[]';
+begin
+  -- First, as everywhere: whoever deletes a project locks it and then its generations.
+  perform 1 from public.storage_projects
+  where id in (select value ->> 'project_id' from jsonb_array_elements(p_items))
+  order by id for update;
+  for item in
+    select * from jsonb_to_recordset(p_items) as given (
+      project_id text, version integer, sha256 text, status text, manifest jsonb,
+      block_index jsonb, md5 text
+    ) order by project_id, version
+  loop
+    outcomes := outcomes || (
+      jsonb_build_object('project_id', item.project_id, 'version', item.version)
+      || public.storage_record_generation(
+        item.project_id, item.version, item.sha256, item.status,
+        item.manifest, item.block_index, item.md5)
+    );
+  end loop;
+  return outcomes;
+end
+$$;
+comment on function public.storage_record_generations is
+  'Records several: of each its project_id, its version and what storage_record_generation says.';
 
 create function public.storage_replace_generation(
   p_project_id text,
@@ -777,7 +842,7 @@ declare
   called record;
   for_the_service constant text[] := array[
     'storage_bury_generation', 'storage_reserve_generation', 'storage_record_generation',
-    'storage_replace_generation', 'storage_record_deletion', 'storage_record_removals',
+    'storage_reserve_generations', 'storage_record_generations', 'storage_replace_generation', 'storage_record_deletion', 'storage_record_removals',
     'storage_list_tombstones', 'storage_get_generation_of', 'storage_set_owner'
   ];
   for_users constant text[] := array[

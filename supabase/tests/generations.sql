@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(83);
+select plan(88);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -203,6 +203,36 @@ select is(storage_record_generation('grace-1', 1, 's3', 'uploaded', null, null, 
   'verified', 'the same is');
 select is((select status from storage_generations where project_id = 'grace-1' and version = 1),
   'verified', 'and is recorded so at once');
+
+-- Several in one request.
+select is(
+  storage_reserve_generations('[
+    {"project_id": "many", "version": 2, "generation_id": "m2", "bucket": "b", "object_key": "m/2",
+      "digest": "d", "sha256": "s", "archive_bytes": 1, "source_bytes": 1, "file_count": 1,
+      "created_at": "2026-01-01T00:00:00Z", "owner_id": null, "replace": false},
+    {"project_id": "many", "version": 1, "generation_id": "m1", "bucket": "b", "object_key": "m/1",
+      "digest": "d", "sha256": "s", "archive_bytes": 1, "source_bytes": 1, "file_count": 1,
+      "created_at": "2026-01-01T00:00:00Z", "owner_id": null, "replace": false}
+  ]') -> 0,
+  '{"project_id": "many", "version": 1, "outcome": "reserved", "status": "pending", "sha256": "s", "object_key": "m/1"}',
+  'each of several is reserved, in the order of their names'
+);
+select is(
+  jsonb_path_query_array(storage_record_generations('[
+    {"project_id": "many", "version": 3, "sha256": "s", "status": "uploaded"},
+    {"project_id": "many", "version": 2, "sha256": "x", "status": "uploaded"},
+    {"project_id": "many", "version": 1, "sha256": "s", "status": "uploaded", "manifest": {"a": 1}, "block_index": null}
+  ]'), '$[*].outcome'),
+  '["recorded", "superseded", "missing"]', 'what is not the case for one is said of that one'
+);
+select is((select block_index from storage_manifests where project_id = 'many'), null, 'no index is none');
+select throws_ok($$ select storage_reserve_generations('[
+    {"project_id": "many", "version": 4, "generation_id": "m4", "bucket": "b", "object_key": "m/4",
+      "digest": "d", "sha256": "s", "archive_bytes": 1, "source_bytes": 1, "file_count": 1,
+      "created_at": "2026-01-01T00:00:00Z", "owner_id": null, "replace": false},
+    {"project_id": "many", "version": 5, "generation_id": "m5"}
+  ]') $$, '23502', null, 'one that fails');
+select is((select count(*)::int from storage_generations where project_id = 'many'), 2, 'fails them all');
 
 select is((
   select array_agg(tablename::text) from pg_publication_tables

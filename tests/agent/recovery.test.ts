@@ -215,10 +215,12 @@ test('an eTag that is no MD5 is no conflict: the bytes are read back', async () 
   proxy.rule = any(
     (_, path) => (path.includes('/object/info/') ? { kind: 'answer', status: 200, body } : null),
     // What the database says where it has no MD5 to compare with.
-    first(1, /storage_record_generation/, {
+    first(1, /storage_record_generations/, {
       kind: 'answer',
       status: 200,
-      body: { outcome: 'recorded', status: 'uploaded' },
+      body: [
+        { project_id: receipt.projectId, version: 1, outcome: 'recorded', status: 'uploaded' },
+      ],
     }),
   );
   const second = await openTestStorage({

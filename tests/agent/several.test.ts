@@ -76,6 +76,6 @@ test('every job is done once, every version given once, and no lock is heard of'
     requests: COUNT + 1,
     different: COUNT + 1,
   });
-  expect(count(/rpc\/storage_reserve_generation/).requests).toBe(COUNT + 1);
+  expect(count(/rpc\/storage_reserve_generations/).requests).toBeLessThanOrEqual(COUNT + 1);
   for (const daemon of daemons) expect(daemon.output().stderr).toBe('');
 });

@@ -323,7 +323,7 @@ async function proxyTo(target: string, before: () => Promise<void>): Promise<str
       hostname: '127.0.0.1',
       fetch: async (request) => {
         const { pathname, search } = new URL(request.url);
-        if (pathname.endsWith('/storage_record_generation')) await before();
+        if (pathname.endsWith('/storage_record_generations')) await before();
         const headers = new Headers(request.headers);
         for (const name of ['host', 'connection', 'content-length']) headers.delete(name);
         headers.set('accept-encoding', 'identity');

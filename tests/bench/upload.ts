@@ -14,7 +14,7 @@ import { runProgram, startHost } from './host.ts';
 import { alternate, atLeast, type Measured, ratios, told } from './measure.ts';
 
 const GENERATIONS = 100;
-const ROUNDS = 5;
+const ROUNDS = 7;
 
 type Times = { agent: number[]; bare: number[]; requests: number };
 
@@ -101,7 +101,7 @@ if (import.meta.main) {
         return ms;
       },
     },
-    { rounds: ROUNDS, warmUp: 1 },
+    { rounds: ROUNDS, warmUp: 2 },
   );
   await away.close();
   console.log(JSON.stringify({ ...times, requests: counted } satisfies Times));

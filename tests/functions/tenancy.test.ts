@@ -255,6 +255,8 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_list_tombstones: () => ({ p_limit: 10 }),
   storage_reserve_generation: (p) => ({ ...version(p), ...ARCHIVE, p_bucket: BUCKET }),
   storage_record_generation: (p) => ({ ...version(p), p_sha256: 'x', p_status: 'uploaded' }),
+  storage_reserve_generations: (p) => ({ p_items: [{ ...ITEM, project_id: p }] }),
+  storage_record_generations: (p) => ({ p_items: [{ ...ITEM, project_id: p }] }),
   storage_replace_generation: (p) => ({ ...version(p), ...ARCHIVE, p_manifest: {} }),
   storage_record_deletion: (p) => ({ ...version(p), p_generation_id: 'g' }),
   storage_record_removals: (p) => ({ p_project_id: p, p_versions: [1] }),
@@ -270,6 +272,15 @@ const ARCHIVE = {
   p_source_bytes: 1,
   p_file_count: 1,
   p_created_at: '2026-01-01T00:00:00Z',
+};
+
+/** The same of one among several. */
+const ITEM = {
+  version: 1,
+  ...Object.fromEntries(Object.entries(ARCHIVE).map(([name, value]) => [name.slice(2), value])),
+  bucket: BUCKET,
+  status: 'uploaded',
+  replace: false,
 };
 
 /** Nobody at all may do these, not even the owner. */

@@ -68,6 +68,8 @@ export async function putGeneration(options: {
     const { error } = await storage.from(BUCKET).upload(key, archive, { upsert: true });
     if (error !== null) throw error;
   }
-  if (status !== 'pending') await records.record(ref, sha256, status);
+  if (status !== 'pending') {
+    await records.record({ ref, sha256, status, fileCount: 1, readDetails: null });
+  }
   return { bucket: BUCKET, key };
 }
