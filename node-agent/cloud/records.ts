@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { BlockIndex } from '../archive/pack.ts';
 import type { Manifest, Ref } from '../contract.ts';
 import { type ErrorCode, formatRef, StorageError } from '../contract.ts';
@@ -99,7 +100,7 @@ const NO_SUCH_FUNCTION = new Set(['PGRST202', '42883']);
 const FOR_ALL = new Set<ErrorCode>(['unavailable', 'rate_limited', 'unauthenticated', 'forbidden']);
 
 /** How many files the manifests in one request may have: each takes about 200 bytes. */
-const MAX_FILES = 5_000;
+const MAX_FILES = 2_000;
 
 /** The rows of generations in Postgres, written through our SQL functions. */
 export class CloudRecords {
@@ -281,9 +282,13 @@ export class CloudRecords {
       }
       return results;
     };
-    let items: object[];
+    const items: object[] = [];
     try {
-      items = given.map(toItem);
+      for (const one of given) {
+        items.push(toItem(one));
+        // To read a manifest may take a millisecond, and the event loop is for others too.
+        await setImmediate();
+      }
     } catch (reason) {
       return given.length === 1 ? [{ status: 'rejected', reason }] : eachAlone();
     }
