@@ -1,7 +1,9 @@
 /** What runs in a worker thread: the heavy work, which would stall the event loop. */
+import { getPriority, setPriority } from 'node:os';
 import { type Unpacked, type UnpackInput, unpackArchive } from './archive/unpack.ts';
 import { type ErrorCode, type Limits, StorageError } from './contract.ts';
 import { adoptTree } from './store/adopt.ts';
+import { type CommitInput, commitGeneration } from './store/commit.ts';
 import { fromFileSystem } from './store/durable.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
@@ -14,6 +16,18 @@ import {
 } from './store/stage.ts';
 import { checkTree, repackTree, repairTree, syncTree } from './store/tree.ts';
 
+/** By how much the heavy work gives way to the event loop: at 3 a thread weighs half of one at 0. */
+const NICENESS = 3;
+
+// On Linux alone a thread has a niceness of its own: elsewhere it is that of the process.
+if (process.platform === 'linux') {
+  try {
+    setPriority(Math.min(19, getPriority() + NICENESS));
+  } catch {
+    // A sandbox may forbid it. The work is the same without.
+  }
+}
+
 /** An outcome that crosses threads: an Error would lose its code. */
 export type Outcome<T> =
   | { value: T }
@@ -21,6 +35,10 @@ export type Outcome<T> =
 
 export function stage(input: StageInput & Parallel): Promise<Outcome<Staged>> {
   return settle(() => stageGeneration(input), `save into "${input.folder}"`);
+}
+
+export function commit(input: CommitInput & Parallel): Promise<Outcome<Staged>> {
+  return settle(() => commitGeneration(input), `save into "${input.folder}"`);
 }
 
 export function digest(input: { source: Source; limits: Limits }): Promise<Outcome<string>> {

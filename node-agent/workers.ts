@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Unpacked, UnpackInput } from './archive/unpack.ts';
 import { type Limits, StorageError } from './contract.ts';
+import type { CommitInput } from './store/commit.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
 import type { Parallel, Staged, StageInput } from './store/stage.ts';
@@ -17,6 +18,10 @@ export class Workers {
 
   stage(input: StageInput): Promise<Staged> {
     return this.#pack('stage', input);
+  }
+
+  commit(input: CommitInput): Promise<Staged> {
+    return this.#pack('commit', input);
   }
 
   digest(source: Source, limits: Limits): Promise<string> {

@@ -25,6 +25,7 @@ import {
   type Ref,
   StorageError,
 } from '../contract.ts';
+import type { CommitInput } from './commit.ts';
 import { fromFileSystem, makeFolder, syncPath, writeFileDurably } from './durable.ts';
 import { describeFlat, flatRef, flatSource, listFlat, mayBeFlat, passedOver } from './flat.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
@@ -56,6 +57,7 @@ type Journal = Readonly<{ ref: Ref; staged: string; trash: string }>;
 /** The heavy work of a save, done elsewhere than on the event loop. */
 export type StageWork = {
   stage(input: StageInput): Promise<Staged>;
+  commit(input: CommitInput): Promise<Staged>;
   digest(source: Source, limits: Limits): Promise<string>;
   sync(folder: string): Promise<void>;
   repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean>;
@@ -107,15 +109,15 @@ export class Store {
    * @throws StorageError `conflict` where the folder is there already
    */
   commit(ref: Ref, source: Source, details: SaveDetails): Promise<Staged> {
-    return this.#withStaged(ref, source, details, false, async (staged) => {
-      const place = this.layout.generation(ref);
-      await makeFolder(dirname(place), this.layout.project(ref.projectId));
-      if (existsSync(place)) {
-        throw new StorageError('conflict', `Cannot save ${formatRef(ref)}: its folder exists`);
-      }
-      renameSync(staged, place);
-      await syncPath(dirname(place));
-    });
+    return this.#withStaging(ref, source, (folder) =>
+      this.#work.commit({
+        ...this.#stageInput(ref, source, details),
+        folder,
+        replacement: false,
+        place: this.layout.generation(ref),
+        outermost: this.layout.project(ref.projectId),
+      }),
+    );
   }
 
   /**
@@ -132,7 +134,12 @@ export class Store {
     swapped: (staged: Staged) => void,
   ): Promise<Staged> {
     const trash = join(this.#staging, randomUUID());
-    const result = await this.#withStaged(ref, source, details, true, async (staged) => {
+    const result = await this.#withStaging(ref, source, async (staged) => {
+      const result = await this.#work.stage({
+        ...this.#stageInput(ref, source, details),
+        folder: staged,
+        replacement: true,
+      });
       await makeFolder(this.layout.replacing, this.layout.own);
       const inStaging = (path: string) => relative(this.layout.staging, path);
       const kept = { ref, staged: inStaging(staged), trash: inStaging(trash) };
@@ -142,6 +149,7 @@ export class Store {
         join(this.#staging, randomUUID()),
       );
       await this.#swap({ ref, staged, trash });
+      return result;
     });
     try {
       swapped(result);
@@ -204,27 +212,21 @@ export class Store {
     return recovered;
   }
 
-  async #withStaged(
+  #stageInput(ref: Ref, source: Source, details: SaveDetails) {
+    return { ref, ...details, source, limits: this.#limits };
+  }
+
+  /** Runs work on a staging folder, of which nothing is left where it fails. */
+  async #withStaging(
     ref: Ref,
     source: Source,
-    details: SaveDetails,
-    replacement: boolean,
-    place: (staged: string) => Promise<void>,
+    work: (folder: string) => Promise<Staged>,
   ): Promise<Staged> {
-    const staged = source.kind === 'staged' ? source.folder : join(this.#staging, randomUUID());
+    const folder = source.kind === 'staged' ? source.folder : join(this.#staging, randomUUID());
     try {
-      const result = await this.#work.stage({
-        folder: staged,
-        ref,
-        ...details,
-        source,
-        replacement,
-        limits: this.#limits,
-      });
-      await place(staged);
-      return result;
+      return await work(folder);
     } catch (error) {
-      await rm(staged, { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true });
       throw fromFileSystem(error, `save ${formatRef(ref)}`);
     }
   }

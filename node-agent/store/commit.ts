@@ -1,0 +1,31 @@
+import { existsSync, renameSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { formatRef, StorageError } from '../contract.ts';
+import { makeFolder, syncPath } from './durable.ts';
+import { type Parallel, type Staged, type StageInput, stageGeneration } from './stage.ts';
+
+/** What is to be saved, and where it is to lie in the end. */
+export type CommitInput = StageInput &
+  Readonly<{
+    place: string;
+    /** The folder above it of whose own place others take care. */
+    outermost: string;
+  }>;
+
+/**
+ * Stages a generation and puts it in its place. The rename, once it lasts, is the commit: all of
+ * it in one thread, for each way to another and back takes as long as an fsync.
+ *
+ * @throws StorageError `conflict` where the folder is there already
+ */
+export async function commitGeneration(input: CommitInput & Parallel): Promise<Staged> {
+  const { folder, place, outermost } = input;
+  const staged = await stageGeneration(input);
+  await makeFolder(dirname(place), outermost);
+  if (existsSync(place)) {
+    throw new StorageError('conflict', `Cannot save ${formatRef(input.ref)}: its folder exists`);
+  }
+  renameSync(folder, place);
+  await syncPath(dirname(place));
+  return staged;
+}
