@@ -95,20 +95,17 @@ async function push(
   { size, mode }: Pick<ManifestEntry, 'size' | 'mode'>,
   content: Iterable<Uint8Array>,
 ): Promise<number> {
-  const header = tarHeader({ path, size, mode });
-  const begin = gzip.inputBytes + header.length;
-  for (const piece of inTar(header, content, tarPadding(size))) {
-    const full = gzip.push(piece);
-    // Of three for each file most are `null`: awaiting those too is what would be seen in a profile.
+  // Of three pieces a file most are `null`: awaiting those too is what would be seen in a profile.
+  let full = gzip.push(tarHeader({ path, size, mode }));
+  if (full !== null) await full;
+  const begin = gzip.inputBytes;
+  for (const piece of content) {
+    full = gzip.push(piece);
     if (full !== null) await full;
   }
+  full = gzip.push(tarPadding(size));
+  if (full !== null) await full;
   return begin;
-}
-
-function* inTar(header: Buffer, content: Iterable<Uint8Array>, padding: Buffer) {
-  yield header;
-  yield* content;
-  yield padding;
 }
 
 /** The text of `manifest.json`. */

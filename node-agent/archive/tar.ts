@@ -10,6 +10,7 @@ export const TAR_BLOCK = 512;
 const MTIME = Date.UTC(1980, 0, 1) / 1000;
 const NAME_BYTES = 100;
 const PREFIX_BYTES = 155;
+const ZERO_DIGIT = '0'.charCodeAt(0);
 const ASCII = /^[\x20-\x7e]*$/;
 
 const ZEROS = Buffer.alloc(2 * TAR_BLOCK);
@@ -65,6 +66,19 @@ function paxRecord(key: string, value: string): Buffer {
   return Buffer.concat([Buffer.from(String(length)), rest]);
 }
 
+/** What all headers have alike; spaces where the checksum comes. */
+const TEMPLATE = (() => {
+  const block = Buffer.alloc(TAR_BLOCK);
+  writeOctal(block, 0, 108, 8);
+  writeOctal(block, 0, 116, 8);
+  writeOctal(block, MTIME, 136, 12);
+  block.fill(' ', 148, 156);
+  block.write('ustar\0' + '00', 257, 'latin1');
+  writeOctal(block, 0, 329, 8);
+  writeOctal(block, 0, 337, 8);
+  return block;
+})();
+
 function ustar(entry: {
   name: string;
   prefix: string;
@@ -72,25 +86,26 @@ function ustar(entry: {
   mode: number;
   type: '0' | 'x';
 }): Buffer {
-  const block = Buffer.alloc(TAR_BLOCK);
+  // Of a buffer that many share: memory of its own for each would be most of the work.
+  const block = Buffer.allocUnsafe(TAR_BLOCK);
+  TEMPLATE.copy(block);
   block.write(entry.name, 0, NAME_BYTES, 'latin1');
   writeOctal(block, entry.mode, 100, 8);
-  writeOctal(block, 0, 108, 8);
-  writeOctal(block, 0, 116, 8);
   writeOctal(block, entry.size, 124, 12);
-  writeOctal(block, MTIME, 136, 12);
-  block.fill(' ', 148, 156);
   block.write(entry.type, 156, 'latin1');
-  block.write('ustar\0' + '00', 257, 'latin1');
-  writeOctal(block, 0, 329, 8);
-  writeOctal(block, 0, 337, 8);
   block.write(entry.prefix, 345, PREFIX_BYTES, 'latin1');
   let checksum = 0;
   for (let i = 0; i < TAR_BLOCK; i++) checksum += block[i]!;
-  block.write(`${checksum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+  writeOctal(block, checksum, 148, 7);
   return block;
 }
 
+/** Digits and a NUL. By hand: of a string for each there is soon more garbage than of the files. */
 function writeOctal(block: Buffer, value: number, offset: number, length: number): void {
-  block.write(`${value.toString(8).padStart(length - 1, '0')}\0`, offset, 'latin1');
+  let rest = value;
+  block[offset + length - 1] = 0;
+  for (let i = offset + length - 2; i >= offset; i--) {
+    block[i] = ZERO_DIGIT + (rest % 8);
+    rest = Math.floor(rest / 8);
+  }
 }
