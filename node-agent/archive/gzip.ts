@@ -16,8 +16,14 @@ const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
 /** An empty block that is marked as the last one. */
 const FINAL_BLOCK = Buffer.from([3, 0]);
 
+/**
+ * How many blocks may be deflated at once in libuv's threads; 0: one after another in this thread.
+ * Asked anew for each block. The bytes are the same.
+ */
+export type Lanes = () => number;
+
 /** Twice as many as libuv has threads: none of them is to wait while this one reads files. */
-const MAX_LANES = 8;
+export const MAX_LANES = 8;
 
 /** Deflates one block after another, in a thread of libuv's. */
 class Lane {
@@ -70,8 +76,9 @@ class Lane {
 
 export class BlockGzip {
   readonly #write: (bytes: Buffer) => void;
-  readonly #parallel: boolean;
-  readonly #lanes: Lane[] = [];
+  readonly #lanes: Lanes;
+  readonly #made: Lane[] = [];
+  readonly #idle: Lane[] = [];
   /** Those that work, in the order of the input. */
   readonly #working: { lane: Lane; done: Promise<void> }[] = [];
   #lane: Lane;
@@ -81,13 +88,10 @@ export class BlockGzip {
   #outputBytes = 0;
   readonly #offsets: number[] = [];
 
-  /**
-   * @param write takes the output piece by piece; each is good until it returns
-   * @param parallel whether blocks are deflated in libuv's threads, or one after another in this one
-   */
-  constructor(write: (bytes: Buffer) => void, { parallel }: { parallel: boolean }) {
+  /** @param write takes the output piece by piece; each is good until it returns */
+  constructor(write: (bytes: Buffer) => void, lanes: Lanes) {
     this.#write = write;
-    this.#parallel = parallel;
+    this.#lanes = lanes;
     this.#lane = this.#addLane();
     this.#emit(HEADER);
   }
@@ -140,11 +144,15 @@ export class BlockGzip {
 
   /** Gives the memory back, also where it did not come to an end. */
   close(): void {
-    for (const lane of this.#lanes) lane.close();
+    for (const lane of this.#made) lane.close();
   }
 
   async #nextBlock(): Promise<void> {
-    if (!this.#parallel) {
+    const lanes = this.#lanes();
+    while (this.#working.length > 0 && this.#working.length >= lanes) {
+      this.#idle.push(await this.#finishOldest());
+    }
+    if (lanes === 0) {
       this.#emitBlock(this.#deflateHere()!);
       this.#filled = 0;
       return;
@@ -156,7 +164,7 @@ export class BlockGzip {
     done.catch(() => {});
     this.#working.push({ lane, done });
     this.#filled = 0;
-    this.#lane = this.#lanes.length < MAX_LANES ? this.#addLane() : await this.#finishOldest();
+    this.#lane = this.#idle.pop() ?? this.#addLane();
   }
 
   /** Also the last block, while the others are deflated elsewhere: mostly it is the only one. */
@@ -176,7 +184,7 @@ export class BlockGzip {
 
   #addLane(): Lane {
     const lane = new Lane();
-    this.#lanes.push(lane);
+    this.#made.push(lane);
     return lane;
   }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { CompleteManifest, ManifestEntry } from '../contract.ts';
-import { BLOCK_BYTES, BlockGzip } from './gzip.ts';
+import { BLOCK_BYTES, BlockGzip, type Lanes } from './gzip.ts';
 import { tarEnd, tarHeader, tarPadding } from './tar.ts';
 
 /** Archives of tars up to this size are read whole: they need no index. */
@@ -31,27 +31,20 @@ export type Packed = Readonly<{
 /** Gives the content of a file in pieces: exactly `size` bytes, or it throws. */
 export type ReadFile = (folder: 'source' | 'artifacts', path: string) => Iterable<Uint8Array>;
 
-/**
- * Writes the archive of a generation: the manifest, then `source/…` and `artifacts/…`, sorted.
- *
- * @param parallel as for {@link BlockGzip}; the bytes are the same
- */
+/** Writes the archive of a generation: the manifest, then `source/…` and `artifacts/…`, sorted. */
 export async function packArchive(
   manifest: CompleteManifest,
   read: ReadFile,
   write: (bytes: Buffer) => void,
-  parallel: boolean,
+  lanes: Lanes,
 ): Promise<Packed> {
   const sha256 = createHash('sha256');
   const md5 = createHash('md5');
-  const gzip = new BlockGzip(
-    (bytes) => {
-      sha256.update(bytes);
-      md5.update(bytes);
-      write(bytes);
-    },
-    { parallel },
-  );
+  const gzip = new BlockGzip((bytes) => {
+    sha256.update(bytes);
+    md5.update(bytes);
+    write(bytes);
+  }, lanes);
 
   try {
     const { blocks, entries, artifacts, tarBytes, bytes } = await pushAll(gzip, manifest, read);
@@ -72,40 +65,37 @@ export async function packArchive(
 /** @returns where things are, as in {@link BlockIndex} */
 async function pushAll(gzip: BlockGzip, manifest: CompleteManifest, read: ReadFile) {
   const text = Buffer.from(formatManifest(manifest));
-  await push(gzip, 'manifest.json', { size: text.length, mode: 0o644 }, [text]);
-  const pushFolder = async (folder: 'source' | 'artifacts') => {
-    const begins: number[] = [];
-    for (const entry of manifest[folder === 'source' ? 'entries' : 'artifacts']) {
-      const { path } = entry;
-      begins.push(await push(gzip, `${folder}/${path}`, entry, read(folder, path)));
-    }
-    return begins;
-  };
-  const entries = await pushFolder('source');
-  const artifacts = await pushFolder('artifacts');
+  const first = { path: 'manifest.json', size: text.length, mode: 0o644 };
+  await pushFiles(gzip, '', [first], () => [text]);
+  const { entries: sources, artifacts: others } = manifest;
+  const entries = await pushFiles(gzip, 'source/', sources, (path) => read('source', path));
+  const artifacts = await pushFiles(gzip, 'artifacts/', others, (path) => read('artifacts', path));
   await gzip.push(tarEnd());
   const { offsets: blocks, inputBytes: tarBytes, outputBytes: bytes } = await gzip.end();
   return { blocks, entries, artifacts, tarBytes, bytes };
 }
 
-/** @returns where in the tar the content of the file begins */
-async function push(
+/** @returns where in the tar the content of each file begins */
+async function pushFiles(
   gzip: BlockGzip,
-  path: string,
-  { size, mode }: Pick<ManifestEntry, 'size' | 'mode'>,
-  content: Iterable<Uint8Array>,
-): Promise<number> {
-  // Of three pieces a file most are `null`: awaiting those too is what would be seen in a profile.
-  let full = gzip.push(tarHeader({ path, size, mode }));
-  if (full !== null) await full;
-  const begin = gzip.inputBytes;
-  for (const piece of content) {
-    full = gzip.push(piece);
-    if (full !== null) await full;
+  folder: string,
+  files: readonly Pick<ManifestEntry, 'path' | 'size' | 'mode'>[],
+  read: (path: string) => Iterable<Uint8Array>,
+): Promise<number[]> {
+  const begins: number[] = [];
+  // Of three pieces a file most give `null`: awaiting those too is what would be seen in a profile.
+  for (const { path, size, mode } of files) {
+    const headed = gzip.push(tarHeader({ path: folder + path, size, mode }));
+    if (headed !== null) await headed;
+    begins.push(gzip.inputBytes);
+    for (const piece of read(path)) {
+      const full = gzip.push(piece);
+      if (full !== null) await full;
+    }
+    const padded = gzip.push(tarPadding(size));
+    if (padded !== null) await padded;
   }
-  full = gzip.push(tarPadding(size));
-  if (full !== null) await full;
-  return begin;
+  return begins;
 }
 
 /** The text of `manifest.json`. */

@@ -23,7 +23,7 @@ import { syncPath } from './durable.ts';
 import { sha256Hex } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { type Inventory, takeInventory } from './source.ts';
-import { type Parallel, writeArchive } from './stage.ts';
+import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 import { syncTree } from './tree.ts';
 
 /**
@@ -49,7 +49,7 @@ export async function adoptTree(
   mkdirSync(scratch);
   try {
     const read: ReadFile = (kind, name) => (kind === 'source' ? source : artifacts).read(name);
-    await writeArchive(scratch, manifest, read, input);
+    await writeArchive(scratch, manifest, read, lanesFor(input));
     writeFileSync(inGeneration.manifest(scratch), formatManifest(manifest));
     syncTree(folder);
     syncTree(scratch);

@@ -1,6 +1,8 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { type Lanes, MAX_LANES } from '../archive/gzip.ts';
 import { formatManifest, type Packed, packArchive, type ReadFile } from '../archive/pack.ts';
 import { type CompleteManifest, digestText, type Limits, type Ref } from '../contract.ts';
 import { syncPath } from './durable.ts';
@@ -25,6 +27,12 @@ export type StageInput = Readonly<{
 /** Whether packing may use more threads than the one it runs in. */
 export type Parallel = Readonly<{ parallel: boolean }>;
 
+/** As many threads as help a thread that does nothing but pack. */
+export const lanesFor =
+  ({ parallel }: Parallel): Lanes =>
+  () =>
+    parallel ? MAX_LANES : 0;
+
 /** What is staged: whole, its archive durable, not yet in place. */
 export type Staged = Readonly<{
   digest: string;
@@ -47,10 +55,8 @@ export async function stageGeneration(input: StageInput & Parallel): Promise<Sta
   const inPlace = input.source.kind === 'staged';
   if (!inPlace) mkdirSync(folder);
   if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', { flag: 'wx' });
-  const writing = [
-    writeCommit(),
-    inPlace ? null : writeTree(inGeneration.source(folder), inventory),
-  ] as const;
+  let treeIsWritten = inPlace;
+  const writing = [writeCommit(), inPlace ? null : writeSource()] as const;
   // Each to its end: nothing may be written any more when this has thrown.
   await Promise.allSettled(writing);
   const [archive] = await Promise.all(writing);
@@ -65,10 +71,21 @@ export async function stageGeneration(input: StageInput & Parallel): Promise<Sta
   /** What the generation can be made from again, durable. */
   async function writeCommit(): Promise<ArchiveFacts> {
     const read: ReadFile = (_, path) => inventory.read(path);
-    const facts = await writeArchive(folder, manifest, read, input);
+    const facts = await writeArchive(folder, manifest, read, lanes);
     await syncPath(inGeneration.archive(folder));
     await syncPath(folder);
     return facts;
+  }
+
+  async function writeSource(): Promise<void> {
+    await writeTree(inGeneration.source(folder), inventory);
+    treeIsWritten = true;
+  }
+
+  /** While this thread writes the tree too, more than there are cores would keep it from both. */
+  function lanes(): number {
+    const most = lanesFor(input)();
+    return treeIsWritten ? most : Math.min(most, availableParallelism());
   }
 
   function makeManifest({ createdAt, metadata }: StageInput, files: Inventory): CompleteManifest {
@@ -98,12 +115,12 @@ export async function writeArchive(
   folder: string,
   manifest: CompleteManifest,
   read: ReadFile,
-  { parallel }: Parallel,
+  lanes: Lanes,
 ): Promise<ArchiveFacts> {
   const fd = openSync(inGeneration.archive(folder), 'wx');
   let packed: Packed;
   try {
-    packed = await packArchive(manifest, read, (bytes) => writeAll(fd, bytes), parallel);
+    packed = await packArchive(manifest, read, (bytes) => writeAll(fd, bytes), lanes);
   } finally {
     closeSync(fd);
   }

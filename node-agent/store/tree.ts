@@ -24,7 +24,7 @@ import {
 import { type ArchiveFacts, hasContent, hashFile } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { readChecked } from './source.ts';
-import { type Parallel, writeArchive } from './stage.ts';
+import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 
 /** Makes everything in the folder of a generation last. Until then the archive vouches for it. */
 export function syncTree(folder: string): void {
@@ -106,7 +106,7 @@ export async function repackTree(
   try {
     const read: ReadFile = (kind, name) =>
       readChecked(join(folder, kind, name), entries[kind].get(name)!);
-    const facts = await writeArchive(scratch, manifest, read, input);
+    const facts = await writeArchive(scratch, manifest, read, lanesFor(input));
     syncTree(scratch);
     for (const part of ['archiveFacts', 'blockIndex', 'archive'] as const) {
       const made = inGeneration[part](scratch);

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { gunzipSync, inflateRawSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
-import { BLOCK_BYTES, BlockGzip } from '../../node-agent/archive/gzip.ts';
+import { BLOCK_BYTES, BlockGzip, type Lanes, MAX_LANES } from '../../node-agent/archive/gzip.ts';
 
 /** Half of it does not get smaller, half does. */
 const noise = randomBytes(BLOCK_BYTES);
@@ -13,9 +13,9 @@ function makeInput(bytes: number): Buffer {
   return input;
 }
 
-async function deflate(input: Buffer, step: number, parallel: boolean) {
+async function deflate(input: Buffer, step: number, lanes: Lanes) {
   const pieces: Buffer[] = [];
-  const gzip = new BlockGzip((piece) => void pieces.push(Buffer.from(piece)), { parallel });
+  const gzip = new BlockGzip((piece) => void pieces.push(Buffer.from(piece)), lanes);
   onTestFinished(() => gzip.close());
   for (let at = 0; at < input.length; at += step) {
     // Whoever pushes may use its memory again at once.
@@ -39,8 +39,12 @@ test.each([
   [40 * BLOCK_BYTES, 40 * BLOCK_BYTES],
 ])('%i bytes in pieces of %i come out again, whole and block by block', async (bytes, step) => {
   const input = makeInput(bytes);
-  const { output, offsets, inputBytes, outputBytes } = await deflate(input, step, true);
-  expect((await deflate(input, step, false)).output.equals(output)).toBe(true);
+  const all = () => MAX_LANES;
+  const { output, offsets, inputBytes, outputBytes } = await deflate(input, step, all);
+  let asked = 0;
+  for (const lanes of [() => 0, () => 1, () => [3, MAX_LANES, 0, 1][asked++ % 4]!]) {
+    expect((await deflate(input, step, lanes)).output.equals(output)).toBe(true);
+  }
   expect([inputBytes, outputBytes]).toEqual([bytes, output.length]);
   expect(gunzipSync(output).equals(input)).toBe(true);
   expect(offsets).toHaveLength(Math.ceil(bytes / BLOCK_BYTES));
@@ -53,20 +57,23 @@ test.each([
 });
 
 test('given up in the middle, it fails nobody', async () => {
-  const gzip = new BlockGzip(() => {}, { parallel: true });
+  const gzip = new BlockGzip(
+    () => {},
+    () => MAX_LANES,
+  );
   for (let i = 0; i < 20; i++) await gzip.push(noise);
   gzip.close();
 });
 
-test.each([true, false])(
-  'what cannot be written fails the packing (parallel: %s)',
-  async (parallel) => {
+test.each([MAX_LANES, 1, 0])(
+  'what cannot be written fails the packing (lanes: %s)',
+  async (lanes) => {
     let written = 0;
     const write = (piece: Buffer) => {
       written += piece.length;
       if (written > BLOCK_BYTES) throw new Error('The disk is full');
     };
-    const gzip = new BlockGzip(write, { parallel });
+    const gzip = new BlockGzip(write, () => lanes);
     onTestFinished(() => gzip.close());
     const packing = async () => {
       for (let i = 0; i < 20; i++) await gzip.push(noise);

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { MAX_LANES } from '../../node-agent/archive/gzip.ts';
 import { packArchive } from '../../node-agent/archive/pack.ts';
 import { type CompleteManifest, DEFAULT_LIMITS } from '../../node-agent/contract.ts';
 import { parseSave } from '../../node-agent/save-input.ts';
@@ -85,7 +86,12 @@ export async function prepare(files: Tree) {
     artifacts: [],
   };
   const pack = (write: (bytes: Buffer) => void = () => {}) =>
-    packArchive(manifest, (_, path) => read(path), write, true);
+    packArchive(
+      manifest,
+      (_, path) => read(path),
+      write,
+      () => MAX_LANES,
+    );
   const pieces: Buffer[] = [];
   await pack((bytes) => void pieces.push(Buffer.from(bytes)));
   return { tar: gunzipSync(Buffer.concat(pieces)), pack };
