@@ -1,15 +1,17 @@
+import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ReadableStream } from 'node:stream/web';
-import { createGunzip } from 'node:zlib';
+import { createGunzip, gunzipSync } from 'node:zlib';
 import { createTarDecoder, type TarHeader } from 'modern-tar';
 import { StorageError } from '../contract.ts';
+import { listPlainTar } from './plain-tar.ts';
 
 /** A file in a tar. */
-export type TarFile = Readonly<{
-  header: TarHeader;
+export type TarFile<Body = AsyncIterable<Uint8Array>> = Readonly<{
+  header: Pick<TarHeader, 'name' | 'size' | 'mode'>;
   /** Its content, once: all of it, or none. A piece is good until the next one is asked for. */
-  body: AsyncIterable<Uint8Array>;
+  body: Body;
 }>;
 
 /**
@@ -17,6 +19,11 @@ export type TarFile = Readonly<{
  * way to libuv's threads and back.
  */
 const PIECE_BYTES = 64 * 1024;
+
+/** What is read in one go lies in memory as a whole: so many bytes at most. */
+const SMALL_ARCHIVE_BYTES = 4 * 1024 * 1024;
+const SMALL_TAR_BYTES = 16 * 1024 * 1024;
+const SMALL_CHUNK_BYTES = 1024 * 1024;
 
 /**
  * Reads the files of a tar, gzipped or not, as it streams in. Folders are passed over: they follow
@@ -65,6 +72,27 @@ export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncIterable<
     yield { header, body: contentOf(body) };
     // Read to its end, not cancelled: modern-tar would take the next file's content with it.
     if (!body.locked) for await (const _ of translated(body));
+  }
+}
+
+/**
+ * Reads the files of an archive on disk, as {@link readTar} does. A small one that we made is read in
+ * one go, with nothing to wait for: that takes half of the time.
+ */
+export function readArchive(
+  path: string,
+): AsyncIterable<TarFile> | Iterable<TarFile<Iterable<Uint8Array>>> {
+  const isSmall = statSync(path).size <= SMALL_ARCHIVE_BYTES;
+  const tar = isSmall ? gunzipSmall(readFileSync(path)) : null;
+  return (tar && listPlainTar(tar)) ?? readTar(createReadStream(path));
+}
+
+/** `null` where that is no small tar: what else is the matter is told by whoever streams it. */
+function gunzipSmall(archive: Buffer): Buffer | null {
+  try {
+    return gunzipSync(archive, { maxOutputLength: SMALL_TAR_BYTES, chunkSize: SMALL_CHUNK_BYTES });
+  } catch {
+    return null;
   }
 }
 

@@ -1,15 +1,6 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  createReadStream,
-  mkdirSync,
-  openSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { TarHeader } from 'modern-tar';
 import {
   ArchiveNames,
   type Limits,
@@ -18,7 +9,7 @@ import {
   parseManifest,
   StorageError,
 } from '../contract.ts';
-import { readTar } from './read-tar.ts';
+import { readArchive, type TarFile } from './read-tar.ts';
 
 export type UnpackInput = Readonly<{
   archive: string;
@@ -31,6 +22,9 @@ export type UnpackInput = Readonly<{
 
 /** What was in an archive, every byte of it checked against its manifest. */
 export type Unpacked = Readonly<{ manifest: Manifest; files: number; bytes: number }>;
+
+type Header = TarFile['header'];
+type Body = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
 /** The manifest of a generation with the most files stays below this. */
 const MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -60,7 +54,7 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
 
   mkdirSync(folder);
   mkdirSync(join(folder, 'source'));
-  for await (const { header, body } of readTar(createReadStream(archive))) {
+  for await (const { header, body } of readArchive(archive)) {
     const { folder: kind, path } = names.read(header.name);
     if (kind === null) {
       manifest = parseManifest(await readText(header, body), 'manifest.json');
@@ -115,7 +109,7 @@ class Budget {
   }
 }
 
-async function readText(header: TarHeader, body: AsyncIterable<Uint8Array>): Promise<string> {
+async function readText(header: Header, body: Body): Promise<string> {
   if (header.size > MANIFEST_BYTES) throw refuse(header.name, 'it is too large');
   const pieces: Uint8Array[] = [];
   for await (const piece of body) pieces.push(Buffer.from(piece));
@@ -124,8 +118,8 @@ async function readText(header: TarHeader, body: AsyncIterable<Uint8Array>): Pro
 
 async function writeEntry(
   path: string,
-  header: TarHeader,
-  body: AsyncIterable<Uint8Array>,
+  header: Header,
+  body: Body,
 ): Promise<Omit<ManifestEntry, 'path'>> {
   const mode = ((header.mode ?? 0o644) & 0o777) | 0o600;
   const hash = createHash('sha256');

@@ -3,10 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { listPlainTar } from '../../node-agent/archive/plain-tar.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { openTestStorage, testCache, testCloud } from '../support/storage.ts';
-import { makeTar, makeTarGz, paxPath, type TarEntry } from '../support/tar.ts';
+import { makeTar, makeTarGz, paxPath, type Style, type TarEntry } from '../support/tar.ts';
 import { tempFolder } from '../support/temp.ts';
 import { listTree } from '../support/tree.ts';
 
@@ -83,12 +84,34 @@ const BROKEN: [string, (whole: Buffer) => Buffer][] = [
   ],
 ];
 
-test.each(HOSTILE)('an archive in the cloud with an entry that %s is refused', async (_, make) => {
-  const names = make('source/').map(({ name }) => name.replace(/^source\//, ''));
-  await expectRefused(makeTarGz([manifest(names), ...make('source/')]), [
-    'corrupt',
-    'invalid_input',
-  ]);
+/** An archive that looks as if the agent had made it is read in another way than others are. */
+describe.each<Style>(['ours', 'other'])('with headers as in those of %s,', (style) => {
+  test.each(HOSTILE)(
+    'an archive in the cloud with an entry that %s is refused',
+    async (_, make) => {
+      const names = make('source/').map(({ name }) => name.replace(/^source\//, ''));
+      const archive = makeTarGz([manifest(names), ...make('source/')], style);
+      await expectRefused(archive, ['corrupt', 'invalid_input']);
+    },
+  );
+
+  test('an archive in the cloud with content that its manifest does not name is refused', async () => {
+    const entry = { path: 'a', size: 1, sha256: '0'.repeat(64), mode: 0o644 };
+    const { content } = manifest(['a']);
+    const whole = { ...JSON.parse(String(content)), schema: 1, digest: '0'.repeat(64) };
+    const named = {
+      name: 'manifest.json',
+      content: JSON.stringify({ ...whole, entries: [entry], artifacts: [] }),
+    };
+    const error = await expectRefused(makeTarGz([named, file('source/a')], style), ['corrupt']);
+    expect(error.message).toContain('"a" is not what the manifest says');
+  });
+});
+
+test('headers as in archives of ours are those of archives of ours', () => {
+  const entries = [manifest(['a']), file('source/a')];
+  expect(listPlainTar(makeTar(entries, 'ours'))).toHaveLength(2);
+  expect(listPlainTar(makeTar(entries, 'other'))).toBeNull();
 });
 
 test.each(BROKEN)('an archive in the cloud that is %s is refused', async (_, spoil) => {

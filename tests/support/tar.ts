@@ -13,14 +13,18 @@ export type TarEntry = Readonly<{
   size?: number;
 }>;
 
+/** Whose headers a tar has, where one may differ from another: those of the agent, or any other's. */
+export type Style = 'ours' | 'other';
+
 /** The tar of the entries, gzipped. */
-export function makeTarGz(entries: readonly TarEntry[]): Buffer {
-  return gzipSync(makeTar(entries));
+export function makeTarGz(entries: readonly TarEntry[], style: Style = 'other'): Buffer {
+  return gzipSync(makeTar(entries, style));
 }
 
 /** The tar of the entries. */
-export function makeTar(entries: readonly TarEntry[]): Buffer {
-  return Buffer.concat([...entries.map(makeEntry), Buffer.alloc(2 * BLOCK)]);
+export function makeTar(entries: readonly TarEntry[], style: Style = 'other'): Buffer {
+  const parts = entries.map((entry) => makeEntry(entry, style));
+  return Buffer.concat([...parts, Buffer.alloc(2 * BLOCK)]);
 }
 
 /** A pax header that names the entry after it. */
@@ -31,7 +35,8 @@ export function paxPath(path: string): TarEntry {
   return { name: 'PaxHeader', type: 'x', content: `${length}${rest}` };
 }
 
-function makeEntry({ name, content = '', type = '0', linkName = '', size }: TarEntry): Buffer {
+function makeEntry(entry: TarEntry, style: Style): Buffer {
+  const { name, content = '', type = '0', linkName = '', size } = entry;
   const bytes = Buffer.from(content);
   const header = Buffer.alloc(BLOCK);
   header.write(name, 0, 100);
@@ -39,11 +44,12 @@ function makeEntry({ name, content = '', type = '0', linkName = '', size }: TarE
   header.write('0000000\0', 108);
   header.write('0000000\0', 116);
   header.write(`${(size ?? bytes.length).toString(8).padStart(11, '0')}\0`, 124);
-  header.write('00000000000\0', 136);
+  header.write(style === 'ours' ? '02263523000\0' : '00000000000\0', 136);
   header.fill(' ', 148, 156);
   header.write(type, 156);
   header.write(linkName, 157, 100);
   header.write('ustar\x0000', 257, 'latin1');
+  if (style === 'ours') header.write('0000000\x000000000\0', 329);
   const sum = header.reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
   const padding = Buffer.alloc((BLOCK - (bytes.length % BLOCK)) % BLOCK);
