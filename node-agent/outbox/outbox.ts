@@ -32,7 +32,7 @@ const POLL_MS = 2000;
  * due meanwhile goes with the next.
  */
 const BATCHED: readonly JobKind[] = ['reserve', 'record'];
-const BATCH_JOBS = 16;
+const BATCH_JOBS = 32;
 /**
  * How long what is uploaded waits to be recorded, in milliseconds, while there are uploads under way
  * that it could be recorded with.

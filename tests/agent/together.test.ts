@@ -55,7 +55,7 @@ test('many that are owed are reserved and recorded in few requests', async () =>
   const storage = await openTestStorage({ storePath, cloud });
   for (const { status } of await settled(storage, projectId, 40)) expect(status).toBe('verified');
   expect(count(proxy, PUT)).toBe(40);
-  expect(count(proxy, RESERVE)).toBe(3);
+  expect(count(proxy, RESERVE)).toBe(2);
   expect(count(proxy, RECORD)).toBeLessThan(20);
   const rows = serviceClient().from('storage_generations').select('version, status');
   const { data } = await rows.eq('project_id', projectId).eq('status', 'verified');
