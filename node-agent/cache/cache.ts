@@ -20,6 +20,7 @@ import {
   parseManifest,
   type Ref,
 } from '../contract.ts';
+import { makeFolders } from '../make-folders.ts';
 
 /** What is kept beside the files of an entry. */
 type EntryFile = {
@@ -116,7 +117,7 @@ export class Cache {
 
   /** A new file to download an archive into. */
   stageFile(): string {
-    mkdirSync(this.#staging, { recursive: true });
+    makeFolders(this.#staging);
     return join(this.#staging, randomUUID());
   }
 

@@ -1,7 +1,8 @@
 /** Whether the folders of this host are fit to keep generations. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { open, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolders } from '../make-folders.ts';
 import { fail, type Outcome, pass, warn } from './check.ts';
 
 /** Less than this is soon full. */
@@ -15,7 +16,7 @@ export async function checkFolder(path: string, variable: string): Promise<Outco
   const scratch = join(path, `.doctor-${randomUUID()}`);
   let made: string | undefined;
   try {
-    made = await mkdir(path, { recursive: true });
+    made = makeFolders(path);
     const file = await open(scratch, 'wx');
     await file.writeFile('doctor');
     await file.sync();

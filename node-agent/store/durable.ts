@@ -1,8 +1,9 @@
 import { closeSync, existsSync, fsync, openSync } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { StorageError } from '../contract.ts';
+import { makeFolders } from '../make-folders.ts';
 
 const syncFile = promisify(fsync);
 
@@ -31,7 +32,7 @@ const MAX_LASTING = 10_000;
  */
 export async function makeFolder(folder: string, outermost: string): Promise<void> {
   if (lasting.has(folder) && existsSync(folder)) return;
-  const first = await mkdir(folder, { recursive: true });
+  const first = makeFolders(folder);
   const upTo = Math.min(outermost.length, first?.length ?? Number.POSITIVE_INFINITY);
   for (let made = folder; ; made = dirname(made)) {
     await syncPath(dirname(made));
@@ -76,8 +77,13 @@ export function fromFileSystem(error: unknown, doing: string): unknown {
       cause: error,
     });
   }
+  const { path = 'a path', syscall } = (error ?? {}) as NodeJS.ErrnoException;
+  if (code === 'ENOENT' && syscall === 'mkdir') {
+    return new StorageError('invalid_input', `Cannot ${doing}: "${path}" cannot be made (ENOENT)`, {
+      cause: error,
+    });
+  }
   if (code === 'ENOTDIR' || code === 'EEXIST' || code === 'EISDIR') {
-    const path = (error as NodeJS.ErrnoException).path ?? 'a path';
     return new StorageError('invalid_input', `Cannot ${doing}: "${path}" is in the way (${code})`, {
       cause: error,
     });

@@ -56,6 +56,20 @@ test('without a cloud the folders are all there is; one that was not there is no
   expect(existsSync(path)).toBe(false);
 });
 
+test.skipIf(process.platform !== 'linux')(
+  'a store where no folder can be made is named by doctor and by every other command',
+  async () => {
+    const env = { FILE_STORAGE_PATH: '/proc/nope/store', CACHE_PATH: await tempFolder() };
+    const { checks } = await diagnose(env);
+    expect(checks.find(({ name }) => name === 'store')?.why).toContain('"/proc/nope/store"');
+    const listed = await runCli(['list'], env);
+    expect(listed.stderr).toBe(
+      'Cannot open the store "/proc/nope/store": "/proc/nope" cannot be made (ENOENT)\n',
+    );
+    expect(listed.code).toBe(1);
+  },
+);
+
 test.each<[string, () => Promise<Record<string, string>>, string, string, string]>([
   [
     'a variable that cannot be used',
