@@ -48,6 +48,12 @@ export async function save(): Promise<Measured[]> {
         told(`save, ${files} files: packing alone, times the floor`, ratios(pack, floor), '×'),
         atLeast(`save, ${files} files: faster than one fsync a file`, ratios(each, save), '×', 5),
         told(`save, ${files} files: one fsync a file, times the floor`, ratios(each, floor), '×'),
+        // Tells whether the file system is at its full speed: where it is not, all ways are alike.
+        told(
+          `save, ${files} files: bare writes, a file`,
+          bare.map((ms) => (1000 * ms) / files),
+          'µs',
+        ),
       ];
     });
   } finally {
