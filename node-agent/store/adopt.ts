@@ -19,7 +19,7 @@ import {
   parseManifest,
   StorageError,
 } from '../contract.ts';
-import { syncPath } from './durable.ts';
+import { syncPathHere } from './durable.ts';
 import { sha256Hex } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { type Inventory, takeInventory } from './source.ts';
@@ -57,7 +57,7 @@ export async function adoptTree(
       const made = inGeneration[part](scratch);
       if (existsSync(made)) renameSync(made, inGeneration[part](folder));
     }
-    await syncPath(folder);
+    syncPathHere(folder);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

@@ -1,7 +1,7 @@
 import { existsSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { formatRef, StorageError } from '../contract.ts';
-import { makeFolder, syncPath } from './durable.ts';
+import { makeFolder, syncPathHere } from './durable.ts';
 import { type Parallel, type Staged, type StageInput, stageGeneration } from './stage.ts';
 
 /** What is to be saved, and where it is to lie in the end. */
@@ -26,6 +26,6 @@ export async function commitGeneration(input: CommitInput & Parallel): Promise<S
     throw new StorageError('conflict', `Cannot save ${formatRef(input.ref)}: its folder exists`);
   }
   renameSync(folder, place);
-  await syncPath(dirname(place));
+  syncPathHere(dirname(place));
   return staged;
 }

@@ -1,9 +1,6 @@
 import {
-  closeSync,
   existsSync,
-  fsyncSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -21,6 +18,7 @@ import {
   parseManifest,
   StorageError,
 } from '../contract.ts';
+import { syncPathHere } from './durable.ts';
 import { type ArchiveFacts, hasContent, hashFile } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { readChecked } from './source.ts';
@@ -30,19 +28,9 @@ import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 export function syncTree(folder: string): void {
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
-    if (entry.isDirectory() || entry.isFile()) sync(path);
+    if (entry.isDirectory() || entry.isFile()) syncPathHere(path);
   }
-  sync(folder);
-}
-
-/** Makes a file, or the entries of a folder, last. In a worker thread nobody waits. */
-function sync(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  syncPathHere(folder);
 }
 
 /**
@@ -111,7 +99,7 @@ export async function repackTree(
     for (const part of ['archiveFacts', 'blockIndex', 'archive'] as const) {
       const made = inGeneration[part](scratch);
       if (existsSync(made)) renameSync(made, inGeneration[part](folder));
-      sync(folder);
+      syncPathHere(folder);
     }
     return facts;
   } catch (error) {
