@@ -1,7 +1,8 @@
-import { cp, mkdir, readdir, rm } from 'node:fs/promises';
+import { cp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { StorageError } from '../contract.ts';
+import { makeFolders } from '../make-folders.ts';
 import { fromFileSystem } from '../store/durable.ts';
 import { hasContent } from '../store/hash.ts';
 import type { LocalGeneration } from '../types.ts';
@@ -35,7 +36,7 @@ Examples:
 /** @throws StorageError `corrupt` where what lies here is not what was saved; nothing is left then */
 async function copy({ sourcePath: from, manifest }: LocalGeneration, to: string): Promise<void> {
   try {
-    await mkdir(to, { recursive: true });
+    makeFolders(to);
   } catch (error) {
     throw fromFileSystem(error, `copy into "${to}"`);
   }

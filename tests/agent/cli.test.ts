@@ -41,6 +41,10 @@ describe('a command', () => {
     const again = await cli('get', 'shop', '1', '--to', to, '--json');
     expect(again.code).toBe(1);
     expect(JSON.parse(again.stdout)).toMatchObject({ code: 'conflict', status: 409 });
+    if (process.platform === 'linux') {
+      const nowhere = await cli('get', 'shop', '1', '--to', '/proc/nope/restored');
+      expect(nowhere).toMatchObject({ code: 1, stderr: expect.stringContaining('"/proc/nope"') });
+    }
 
     const status = JSON.parse((await cli('status', '--json')).stdout);
     expect(status).toMatchObject({ generations: { local: 1 }, outbox: { owed: 1, parked: 0 } });
