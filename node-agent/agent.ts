@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { archiveOf } from './archive-of.ts';
-import { bury } from './bury.ts';
 import type { Cache } from './cache/cache.ts';
-import { connect } from './cloud/connection.ts';
+import { type Connection, connect } from './cloud/connection.ts';
 import { CloudObjects } from './cloud/objects.ts';
-import { CloudRecords, type CloudTombstone } from './cloud/records.ts';
+import type { CloudChange } from './cloud/outcomes.ts';
+import { CloudRecords } from './cloud/records.ts';
 import {
   diffFiles,
   type FilesDiff,
@@ -19,13 +19,17 @@ import {
   StorageError,
   URL_EXPIRY,
 } from './contract.ts';
+import { deleteHere } from './delete-here.ts';
 import { type Evicted, evictStored } from './evict.ts';
 import { Holds } from './holds.ts';
+import { learnChanges } from './learn-changes.ts';
 import { listFiles } from './list-files.ts';
-import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
+import { type Catalog, type GenerationRow, keyOf, type Position, refOf } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
-import { Jobs } from './outbox/jobs.ts';
+import { Jobs, type OwedJob } from './outbox/jobs.ts';
 import { Outbox } from './outbox/outbox.ts';
+import { proveInCloud } from './proof.ts';
+import { renumber } from './renumber.ts';
 import { Repeated } from './repeated.ts';
 import { Retriever } from './retrieve.ts';
 import { type Saved, Saver } from './save.ts';
@@ -43,10 +47,8 @@ import type { Scan } from './scan.ts';
 import { PathSigner } from './signed-path.ts';
 import { inGeneration, type Layout } from './store/layout.ts';
 import { readManifest, type Store } from './store/store.ts';
-import { createWork } from './sync.ts';
 import { takeUp } from './take-up.ts';
 import { writeTar } from './tar-input.ts';
-import { learnDeletions } from './tombstones.ts';
 import type {
   ArchiveOnDisk,
   DownloadUrl,
@@ -61,20 +63,29 @@ import type {
   Summary,
 } from './types.ts';
 import { Upkeep } from './upkeep.ts';
-import { checkObject, type Verified, type VerifyOptions, verifyAll } from './verify.ts';
+import { removeUnneeded } from './upload/parts.ts';
+import { takeOwner } from './upload/reserve.ts';
+import { createWork } from './upload/work.ts';
+import { type Verified, type VerifyOptions, verifyAll } from './verify.ts';
+import { Versions } from './versions.ts';
+import { isOlder } from './witness.ts';
 import type { Workers } from './workers.ts';
 import { GenerationWriter } from './writer.ts';
 
 /** How long {@link Storage.close} lets uploads that are due run, in milliseconds. */
 const DRAIN_MS = 10_000;
-/** How often deletions in the cloud are looked for, in milliseconds. */
-const TOMBSTONES_MS = 60_000;
+/** How often changes in the cloud are looked for, in milliseconds. */
+const CHANGES_MS = 60_000;
+/** How often objects are looked for that nothing needs and nobody removed, in milliseconds. */
+const UNNEEDED_MS = 3_600_000;
+/** How many of those are removed at once. */
+const UNNEEDED_AT_ONCE = 100;
 /** After which time a scan goes on that could not be ended, in milliseconds. */
 const SCAN_AGAIN_MS = 60_000;
 
 /** The options with every default filled in. */
 export type Settled = StorageOptions &
-  Required<Pick<StorageOptions, 'onProblem' | 'onEvent' | 'limits' | 'now'>>;
+  Required<Pick<StorageOptions, 'onProblem' | 'onEvent' | 'limits' | 'now' | 'monotonic'>>;
 
 /** Generations on this host: saved, got, listed, deleted, and brought to the cloud in the background. */
 export class Storage {
@@ -96,7 +107,8 @@ export class Storage {
   readonly #outbox: Outbox | null = null;
   readonly #repeated: Repeated[] = [];
   readonly #saves = new Set<Promise<Receipt>>();
-  readonly #failedDeletions = new Map<string, CloudTombstone>();
+  readonly #versions: Versions;
+  readonly #failedChanges = new Map<string, CloudChange>();
   #closed: Promise<void> | null = null;
 
   constructor(
@@ -122,15 +134,24 @@ export class Storage {
     this.#workers = parts.workers;
     this.#jobs = new Jobs(parts.catalog);
     this.#holds = new Holds({ ...parts, now });
-    this.#saver = new Saver({ ...parts, holds: this.#holds, now });
     this.#upkeep = new Upkeep({ ...parts, onProblem });
-    if (options.cloud !== null) {
-      const connection = connect(options.cloud, this.#stopped.signal, options.timeouts);
+    const { cloud, timeouts, fetch = null } = options;
+    const connection =
+      cloud === null ? null : connect(cloud, this.#stopped.signal, timeouts, fetch);
+    if (connection !== null) {
       this.#cloud = {
         objects: new CloudObjects(connection),
         records: new CloudRecords(connection),
       };
-      this.#outbox = this.#makeOutbox(this.#cloud);
+    }
+    this.#versions = new Versions({
+      ...parts,
+      records: this.#cloud?.records ?? null,
+      isAway: () => this.#outbox?.paused != null,
+    });
+    this.#saver = new Saver({ ...parts, holds: this.#holds, versions: this.#versions, now });
+    if (connection !== null && this.#cloud !== null) {
+      this.#outbox = this.#makeOutbox(this.#cloud, connection);
     }
     this.#retriever = new Retriever({ cache: parts.cache, cloud: this.#cloud });
     // Also where nothing else goes on in the background: every answer is of what lies on disk.
@@ -145,16 +166,23 @@ export class Storage {
     this.#wake();
   }
 
-  #makeOutbox(cloud: { objects: CloudObjects; records: CloudRecords }): Outbox {
-    const { now, onProblem, onEvent, uploadConcurrency, random = Math.random } = this.#options;
+  #makeOutbox(
+    cloud: { objects: CloudObjects; records: CloudRecords },
+    connection: Connection,
+  ): Outbox {
+    const { now, monotonic, onProblem, onEvent, uploadConcurrency } = this.#options;
+    const { random = Math.random } = this.#options;
     const work = createWork({
       ...this.#parts,
       ...cloud,
       jobs: this.#jobs,
+      saver: this.#saver,
+      versions: this.#versions,
       onEvent,
       onVerified: () => this.#wake(),
     });
     return new Outbox({
+      catalog: this.#catalog,
       jobs: this.#jobs,
       instance: this.#instance,
       work: async (batch) => {
@@ -163,7 +191,9 @@ export class Storage {
       },
       concurrency: uploadConcurrency,
       now,
+      monotonic,
       random,
+      refreshKey: () => connection.key.refresh(),
       onProblem,
       onEvent,
     });
@@ -187,7 +217,10 @@ export class Storage {
       const tell = (error: unknown) => {
         if (!(error instanceof StorageError && error.retryable)) onProblem(error);
       };
-      this.#repeated.push(new Repeated(() => this.learnDeletions(), TOMBSTONES_MS, tell));
+      this.#repeated.push(
+        new Repeated(() => this.learnChanges(), CHANGES_MS, tell),
+        new Repeated(() => this.removeUnneeded(), UNNEEDED_MS, tell),
+      );
     }
     if (cleanupEveryMs !== null) {
       this.#repeated.push(new Repeated(() => this.cleanupCache(), cleanupEveryMs, onProblem));
@@ -304,6 +337,7 @@ export class Storage {
     const ref = refOf(row);
     return {
       ...ref,
+      versionProvisional: this.#options.cloud !== null && row.provisional === 1,
       status: this.#statusOf(row),
       created,
       path: this.#store.layout.generation(ref),
@@ -331,10 +365,28 @@ export class Storage {
       if (row.state !== 'stored') throw notFound(want);
       const found = this.#store.find(ref);
       if (found !== null) {
+        const here = { ...ref, ...found, from: 'store' } as const;
+        const isOther = row.cloud_digest !== null && this.#cloud !== null;
+        const got = isOther ? await this.#getReplacement(want, row) : null;
+        if (got !== null) return got;
         this.#options.onEvent({ kind: 'get', from: 'store' });
-        return { ...ref, ...found, from: 'store', stale: false };
+        return { ...here, stale: isOther };
       }
     }
+    return this.#retrieve(want, row);
+  }
+
+  /** What took the place of what lies here; `null` where the cloud is away. */
+  async #getReplacement(want: RefInput, row: GenerationRow): Promise<LocalGeneration | null> {
+    try {
+      return await this.#retrieve(want, row);
+    } catch (error) {
+      if (error instanceof StorageError && error.retryable) return null;
+      throw error;
+    }
+  }
+
+  async #retrieve(want: RefInput, row: GenerationRow | null): Promise<LocalGeneration> {
     const { entry, from, stale } = await this.#retriever.get({ ...want, row });
     this.#options.onEvent({ kind: 'get', from });
     const { ref, path } = entry;
@@ -351,7 +403,7 @@ export class Storage {
   /** The Python system let two generations have one version: the catalog knows one, the disk both. */
   #getOther({ projectId, version, generationId }: RefInput): LocalGeneration {
     const ref = { projectId, version, generationId: generationId! };
-    const found = this.#store.buriedAt(ref) === null ? this.#store.find(ref) : null;
+    const found = this.#store.deletedAt(ref) === null ? this.#store.find(ref) : null;
     if (found === null) throw notFound(ref);
     return { ...ref, ...found, from: 'store', stale: false };
   }
@@ -375,7 +427,7 @@ export class Storage {
       await this.#store.adopt(ref);
       await takeUp(this.#parts, ref);
     } finally {
-      giveBack();
+      await giveBack();
     }
     this.#wake();
     return true;
@@ -437,8 +489,32 @@ export class Storage {
       const reason = reserved.outcome === 'conflict' ? reserved.reason : 'it was deleted';
       throw new StorageError('conflict', `Cannot record ${formatRef(ref)}: ${reason}`);
     }
-    await records.record({ ref, sha256, status: 'verified', fileCount: 0, readDetails: null });
+    await records.record({
+      ...{ ref, objectKey: reserved.object_key, sha256, status: 'verified', fileCount: 0 },
+      readDetails: null,
+    });
     return true;
+  }
+
+  /**
+   * Asks whether the cloud still has a generation as it was recorded; where it has not, it is owed
+   * to it again.
+   *
+   * @returns what is the matter; `null` where nothing is
+   * @throws StorageError `not_found`, `unavailable`
+   */
+  async confirmInCloud(input: RefInput): Promise<string | null> {
+    const row = await this.#find(input);
+    const cloud = checkCloudOn(this.#cloud);
+    const { problem } = await proveInCloud({ store: this.#store, ...cloud }, row);
+    if (problem !== null) await this.#oweAgain(row);
+    return problem;
+  }
+
+  async #oweAgain(row: GenerationRow): Promise<void> {
+    const { now } = this.#options;
+    await this.#catalog.write(() => this.#catalog.oweAgain(refOf(row), now()));
+    this.#wake();
   }
 
   /**
@@ -448,7 +524,8 @@ export class Storage {
    */
   async verifyInCloud(input: RefInput): Promise<void> {
     const row = await this.#find(input);
-    const problem = await checkObject(checkCloudOn(this.#cloud), row);
+    const parts = { store: this.#store, ...checkCloudOn(this.#cloud) };
+    const { problem } = await proveInCloud(parts, row, { readBack: true });
     if (problem === null) return;
     throw new StorageError('corrupt', `Cannot verify ${formatRef(refOf(row))}: ${problem}`);
   }
@@ -460,8 +537,10 @@ export class Storage {
    */
   async *verify(options: VerifyOptions = {}): AsyncIterable<Verified> {
     await this.#scan.whole();
+    const { now, random = Math.random } = this.#options;
     const parts = { store: this.#store, catalog: this.#catalog, cloud: this.#cloud };
-    yield* verifyAll({ ...parts, random: this.#options.random ?? Math.random }, options);
+    yield* verifyAll({ ...parts, random, now }, options);
+    this.#wake();
   }
 
   /**
@@ -533,13 +612,17 @@ export class Storage {
   ): Promise<DownloadUrl | null> {
     const expiresIn = parseExpiry(options.expiresIn);
     const row = await this.#find(input);
-    if (this.#cloud !== null && isInCloud(row.status)) {
+    if (this.#cloud !== null && (isInCloud(row.status) || row.cloud_digest !== null)) {
       try {
-        return await this.#cloudUrl(this.#cloud.objects, row, expiresIn);
+        return await this.#cloudUrl(this.#cloud, row, expiresIn);
       } catch (error) {
-        // Away: what lies here still is served from here.
+        if (!(error instanceof StorageError)) throw error;
+        // Gone from the bucket behind our back: it is sent again.
+        const isGone = error.code === 'not_found';
+        if (isGone) await this.#oweAgain(row);
+        // Gone or away: what lies here still is served from here.
         const own = this.#ownUrl(row, expiresIn);
-        if (own === null || !(error instanceof StorageError && error.retryable)) throw error;
+        if (own === null || !(isGone || error.retryable)) throw error;
         return own;
       }
     }
@@ -547,16 +630,20 @@ export class Storage {
   }
 
   async #cloudUrl(
-    objects: CloudObjects,
+    { objects, records }: { objects: CloudObjects; records: CloudRecords },
     row: GenerationRow,
     expiresIn: number,
   ): Promise<DownloadUrl> {
+    const ref = refOf(row);
     const expiresAt = new Date(this.#options.now() + expiresIn * 1000).toISOString();
-    const filename = archiveName(refOf(row));
-    const url = await objects.sign(keyOf(row), expiresIn, filename);
-    // Of what is there: another host may have uploaded the same content, packed at another time.
-    const info = await objects.info(keyOf(row));
-    return { url, expiresAt, sha256: info?.sha256 ?? row.sha256, size: info?.bytes ?? null };
+    // Of what is there: another host may have replaced it, or packed the same content.
+    const record = await records.find(ref.projectId, ref.version);
+    if (record !== null && !isInCloud(record.status)) throw notFound(ref);
+    const key = record?.object_key ?? keyOf(row);
+    const url = await objects.sign(key, expiresIn, archiveName(ref), record?.bucket);
+    const sha256 = record === null ? row.sha256 : record.sha256;
+    const size = record === null ? row.archive_bytes : record.archive_bytes;
+    return { url, expiresAt, sha256, size };
   }
 
   #ownUrl(row: GenerationRow, expiresIn: number): DownloadUrl | null {
@@ -613,29 +700,107 @@ export class Storage {
     const row = await this.#findAny(input);
     const ref = refOf(row);
     if (row.state === 'saving') throw notFound(ref);
-    const deleted = await bury(this.#parts, ref);
+    const deleted = await deleteHere(this.#parts, ref);
     this.#wake();
     return { ref, deleted };
   }
 
   /**
-   * Removes here what the web app or another host deleted. Happens by itself every minute.
+   * Follows what the web app or another host deleted or replaced: what was deleted goes here too,
+   * what was replaced is told. A database that knows less than it did, being restored or another
+   * one, is told all again. Happens by itself every minute.
    *
-   * @returns how many generations or cached copies that were; none while the cloud is off
+   * @returns how many generations or cached copies it changed; none while the cloud is off
    * @throws StorageError `unavailable`
    */
-  async learnDeletions(): Promise<number> {
+  async learnChanges(): Promise<number> {
     if (this.#cloud === null) return 0;
-    const removed = await learnDeletions({
-      ...this.#parts,
+    const { onProblem, onEvent } = this.#options;
+    const parts = { ...this.#parts, records: this.#cloud.records };
+    if (await isOlder(parts)) {
+      onEvent({ kind: 'cloud_older' });
+      onProblem(
+        new StorageError(
+          'conflict',
+          'The database knows less than it did: it was restored, or is another one. Everything that lies here is asked for again',
+        ),
+      );
+      await this.resend();
+    }
+    const changed = await learnChanges({
+      ...parts,
       cache: this.#cache,
-      records: this.#cloud.records,
       scan: this.#scan,
-      failed: this.#failedDeletions,
-      onProblem: this.#options.onProblem,
+      failed: this.#failedChanges,
+      onProblem,
+      onEvent,
     });
-    if (removed > 0) this.#wake();
-    return removed;
+    if (changed > 0) this.#wake();
+    return changed;
+  }
+
+  /**
+   * Removes objects from the bucket that nothing needs and whose host did not. Happens by itself
+   * every hour.
+   *
+   * @returns how many that were; none while the cloud is off
+   * @throws StorageError `unavailable`
+   */
+  async removeUnneeded(): Promise<number> {
+    if (this.#cloud === null) return 0;
+    let removed = 0;
+    for (;;) {
+      const some = await this.#cloud.records.listUnneeded(UNNEEDED_AT_ONCE);
+      await removeUnneeded(this.#cloud, some);
+      removed += some.length;
+      if (some.length < UNNEEDED_AT_ONCE) return removed;
+    }
+  }
+
+  /**
+   * Owes everything to the cloud again, or all of one project: what it still has is found to be
+   * there, what it lost is sent, what was deleted is deleted.
+   *
+   * @returns how many generations that are
+   */
+  async resend(projectId: string | null = null): Promise<number> {
+    const only = projectId === null ? null : parseId(projectId, 'project id');
+    if (only === null) await this.#scan.whole();
+    else await this.#scan.project(only);
+    let total = 0;
+    for (let after: Position | null = null, isEnd = false; !isEnd; isEnd = after === null) {
+      const owed = await this.#oweFrom(only, after);
+      total += owed.count;
+      after = owed.next;
+    }
+    this.#wake();
+    return total;
+  }
+
+  #oweFrom(only: string | null, after: Position | null) {
+    const { now } = this.#options;
+    return this.#catalog.write(() => this.#catalog.oweAllAgain(only, after, now()));
+  }
+
+  /**
+   * Saves a generation anew under the next version that is free here and in the cloud: for what
+   * cannot be uploaded under its own, another generation or other content having it there.
+   *
+   * @returns its new ref; the old one leads there with the generation id
+   * @throws StorageError `not_found`, `conflict` where it is in the cloud, `unavailable`
+   */
+  async renumber(input: RefInput): Promise<Ref> {
+    const row = await this.#find(input);
+    const ref = refOf(row);
+    if (row.status !== 'failed') {
+      const state = `it is ${this.#statusOf(row)}, nothing is in its way`;
+      throw new StorageError('conflict', `Cannot renumber ${formatRef(ref)}: ${state}`);
+    }
+    const { onEvent } = this.#options;
+    const parts = { ...this.#parts, saver: this.#saver, versions: this.#versions, onEvent };
+    const to = await renumber(parts, ref);
+    this.#wake();
+    return to;
   }
 
   /** What is owed to the cloud, oldest first. */
@@ -646,7 +811,7 @@ export class Storage {
     const jobs = this.#jobs.list(options.cursor ?? 0, limit + 1);
     const items = jobs.slice(0, limit).map((job) => ({
       ...refOf(job),
-      step: job.kind,
+      step: stepOf(job),
       since: toIso(job.since)!,
       attempts: job.attempts,
       dueAt: job.parked ? null : toIso(job.due_at),
@@ -657,37 +822,53 @@ export class Storage {
   }
 
   /**
-   * Sets the owner of a project that has none: its user sees it from then on.
+   * Sets the owner of a project: its user sees it from then on. Where the cloud has another one,
+   * that stays, and is known here then, unless it is a transfer. What could not be uploaded for its
+   * owner is tried again.
    *
    * @returns whether anything changed
    * @throws StorageError `not_found`, `conflict` where it has another owner
    */
-  async setOwner(projectId: string, ownerId: string): Promise<boolean> {
+  async setOwner(projectId: string, ownerId: string, { transfer = false } = {}): Promise<boolean> {
     const project = parseId(projectId, 'project id');
     const owner = parseOwner(ownerId);
     await this.#scan.project(project);
     const isHere = this.#catalog.hasProject(project);
     const known = this.#catalog.ownerOf(project);
-    // The cloud first: another host may have named another owner there.
-    const { outcome } = (await this.#cloud?.records.setOwner(project, owner)) ?? {
-      outcome: 'missing',
+    const refuse = (other: string) =>
+      new StorageError(
+        'conflict',
+        `Cannot give "${project}" to "${owner}": it has an owner, "${other}" (--transfer gives it to another)`,
+      );
+    const ask = async () => {
+      const answer = await this.#cloud?.records.setOwner(project, owner, { transfer });
+      if (answer?.outcome !== 'conflict') return answer?.outcome ?? 'missing';
+      // The cloud decides.
+      if (isHere) await takeOwner(this.#parts, project, answer.owner_id!);
+      throw refuse(answer.owner_id!);
     };
-    if (outcome === 'conflict' || (known !== null && known !== owner)) {
-      throw new StorageError('conflict', `Cannot give "${project}" to "${owner}": it has an owner`);
+
+    let outcome = await ask();
+    const isInCloud = outcome === 'set' || outcome === 'known';
+    if (!isHere && !isInCloud) throw new StorageError('not_found', `Cannot find "${project}"`);
+    if (!isInCloud && !transfer && known !== null && known !== owner) throw refuse(known);
+    if (isHere && known !== owner) {
+      await takeOwner(this.#parts, project, owner);
+      // A reservation may have made the project meanwhile, of nobody.
+      if (outcome === 'missing') outcome = await ask();
     }
-    if (!isHere && (outcome === 'missing' || outcome === 'no_database')) {
-      throw new StorageError('not_found', `Cannot find "${project}"`);
-    }
-    if (isHere && known === null) {
-      await this.#store.writeOwner(project, owner);
-      this.#catalog.setOwner(project, owner);
-    }
-    return outcome === 'set' || (isHere && known === null);
+    await this.#catalog.write(() => {
+      this.#catalog.dropNamedOwners(project);
+      this.#jobs.unpark(this.#options.now(), project);
+    });
+    this.#wake();
+    return outcome === 'set' || (isHere && known !== owner);
   }
 
   /** Takes up again what was parked. Returns how many uploads and deletions that were. */
   async retryParked(): Promise<number> {
-    const count = this.#jobs.unpark(this.#options.now());
+    const { now } = this.#options;
+    const count = await this.#catalog.write(() => this.#jobs.unpark(now()));
     this.#wake();
     return count;
   }
@@ -710,7 +891,10 @@ export class Storage {
     const cloud = checkCloudOn(this.#cloud);
     await this.#scan.whole();
     const before = new Date(this.#options.now() - options.olderThanMs).toISOString();
-    return evictStored({ ...this.#parts, cloud }, before);
+    const { onProblem } = this.#options;
+    const evicted = await evictStored({ ...this.#parts, ...cloud, onProblem }, before);
+    this.#wake();
+    return evicted;
   }
 
   async status(): Promise<StorageStatus> {
@@ -731,7 +915,8 @@ export class Storage {
         ...counts,
         since: toIso(since),
         nextDueAt: toIso(nextDueAt),
-        paused: this.#outbox?.isPaused ?? false,
+        paused: this.#outbox?.paused != null,
+        reason: this.#outbox?.paused?.reason ?? null,
       },
     };
   }
@@ -785,9 +970,15 @@ export class Storage {
   }
 
   /** What the catalog knows, or the disk where the catalog does not. */
-  async #findKnown({ projectId, version }: RefInput): Promise<GenerationRow | null> {
+  async #findKnown(want: RefInput): Promise<GenerationRow | null> {
+    const { projectId, version, generationId } = want;
     await this.#scan.project(projectId);
     const row = this.#catalog.find(projectId, version);
+    const isThis = row !== null && matches(refOf(row), want);
+    if (generationId !== undefined && !isThis) {
+      const moved = this.#store.movedTo({ projectId, version, generationId });
+      if (moved !== null) return this.#findKnown({ projectId, version: moved, generationId });
+    }
     if (row !== null) return row;
     const found = this.#store.locate(projectId, version);
     if (found === null) return null;
@@ -875,6 +1066,12 @@ function checkHolder(row: GenerationRow, ref: Ref): void {
     'conflict',
     `Cannot migrate ${formatRef(ref)}: the version is held by generation "${row.generation_id}"`,
   );
+}
+
+/** Of what was given up, the step at which it was. */
+function stepOf({ kind, given_up_at: givenUpAt }: OwedJob): OwedUpload['step'] {
+  const step = givenUpAt ?? kind;
+  return step === 'fail' ? 'reserve' : step;
 }
 
 function toIso(time: number | null): string | null {

@@ -37,9 +37,9 @@ export async function packAgain(
     const archive =
       found !== null && (await store.isArchiveSound(ref)) ? found : await store.repack(ref);
     // So that it is retired again, some time after.
-    catalog.setArchiveKept(ref, true);
+    await catalog.write(() => catalog.setArchiveKept(ref, true));
     return archive;
   } finally {
-    giveBack();
+    await giveBack();
   }
 }

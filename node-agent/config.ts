@@ -65,9 +65,9 @@ export function readConfig(env: Record<string, string | undefined>): Config {
 
   const enabled = check('USE_CLOUD_STORAGE', false, parseBoolean, 'must be true or false');
   const url = check('SUPABASE_URL', '', parseUrl, 'must be an http or https URL');
-  const key =
-    readSecret(env, 'SUPABASE_SERVICE_KEY', problems) ||
-    readSecret(env, 'SUPABASE_SECRET_KEY', problems);
+  const serviceKey = readSecret(env, 'SUPABASE_SERVICE_KEY', problems);
+  const { value: key, file: keyFile } =
+    serviceKey.value === '' ? readSecret(env, 'SUPABASE_SECRET_KEY', problems) : serviceKey;
   const bucket = check(
     'SUPABASE_BUCKET',
     DEFAULT_BUCKET,
@@ -108,7 +108,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       'must be a port: a whole number from 0 to 65535',
     ),
     publicUrl: check('AGENT_PUBLIC_URL', null, parseUrl, 'must be an http or https URL'),
-    token: readSecret(env, 'AGENT_TOKEN', problems) || null,
+    token: readSecret(env, 'AGENT_TOKEN', problems).value || null,
     logLevel: check(
       'LOG_LEVEL',
       'info',
@@ -145,7 +145,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   }
   return {
     storePath,
-    cloud: enabled ? { url, key, bucket } : null,
+    cloud: enabled ? { url, key, keyFile, bucket } : null,
     uploadConcurrency,
     cache,
     cleanupEveryMs: autoCleanup ? cleanupMs : null,
@@ -153,20 +153,22 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   };
 }
 
+/** A secret, and the file that it was read from: one given directly is in none. */
 function readSecret(
   env: Record<string, string | undefined>,
   name: string,
   problems: string[],
-): string {
+): { value: string; file: string | null } {
   const direct = env[name]?.trim();
-  if (direct) return direct;
-  const file = env[`${name}_FILE`]?.trim();
-  if (!file) return '';
+  if (direct) return { value: direct, file: null };
+  const named = env[`${name}_FILE`]?.trim();
+  if (!named) return { value: '', file: null };
+  const file = resolve(named);
   try {
-    return readFileSync(file, 'utf8').trim();
+    return { value: readFileSync(file, 'utf8').trim(), file };
   } catch {
-    problems.push(`${name}_FILE names a file that cannot be read: "${file}"`);
-    return '';
+    problems.push(`${name}_FILE names a file that cannot be read: "${named}"`);
+    return { value: '', file };
   }
 }
 

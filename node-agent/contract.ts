@@ -36,6 +36,7 @@ export {
   ARCHIVE_TYPE,
   DEFAULT_BUCKET,
   objectKey,
+  parseObjectKey,
 } from '../functions/_shared/contract/object-key.ts';
 export {
   checkPaths,

@@ -1,37 +1,48 @@
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords } from './cloud/records.ts';
+import { formatRef, StorageError } from './contract.ts';
 import type { Holds } from './holds.ts';
-import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
+import { type Catalog, type GenerationRow, refOf } from './outbox/catalog.ts';
+import { proveInCloud } from './proof.ts';
 import type { Store } from './store/store.ts';
 
 type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
   holds: Holds;
-  cloud: Readonly<{ objects: CloudObjects; records: CloudRecords }>;
+  objects: CloudObjects;
+  records: CloudRecords;
+  now: () => number;
+  /** Told of what stays because the cloud has it not. Never throws. */
+  onProblem: (error: unknown) => void;
 }>;
 
 /** What went from the store. */
 export type Evicted = Readonly<{ evicted: number; bytes: number }>;
 
 /**
- * Takes originals out of the store that are in the cloud, their bytes proven: from then on they are
- * got from there. The cloud is asked again, for each, whether it still has them. What is active in
- * its project stays.
+ * Takes originals out of the store that are in the cloud, their bytes proven now: from then on they
+ * are got from there. What is active in its project stays; so does what the cloud has not, which is
+ * told, and owed to it again.
  *
  * @param before ISO 8601: those that were saved before
  * @throws StorageError `unavailable`; what went until then is gone
  */
 export async function evictStored(parts: Parts, before: string): Promise<Evicted> {
-  const { store, catalog } = parts;
+  const { store, catalog, now, onProblem } = parts;
   const result = { evicted: 0, bytes: 0 };
   for (const row of catalog.evictable(before)) {
     const ref = refOf(row);
     const isActive = store.findActive(ref.projectId) === ref.version;
     if (isActive || !store.has(ref)) continue;
-    if (!(await isInBucket(parts, row)) || !(await evict(parts, row))) continue;
-    result.evicted++;
-    result.bytes += row.source_bytes ?? 0;
+    const { problem } = await proveInCloud(parts, row);
+    if (problem !== null) {
+      onProblem(new StorageError('corrupt', `Cannot evict ${formatRef(ref)}: ${problem}`));
+      await catalog.write(() => catalog.oweAgain(ref, now()));
+    } else if (await evict(parts, row)) {
+      result.evicted++;
+      result.bytes += row.source_bytes ?? 0;
+    }
   }
   return result;
 }
@@ -39,17 +50,6 @@ export async function evictStored(parts: Parts, before: string): Promise<Evicted
 /** Its bytes were proven, and nothing on disk is still vouched for by its archive alone. */
 function isEvictable(row: GenerationRow): boolean {
   return row.status === 'verified' && row.tree_synced === 1 && row.digest !== null;
-}
-
-/** What was proven once is asked for again: the bucket may have lost it since. */
-async function isInBucket({ cloud }: Parts, row: GenerationRow): Promise<boolean> {
-  const record = await cloud.records.find(row.project_id, row.version);
-  const info = await cloud.objects.info(record?.object_key ?? keyOf(row));
-  if (info === null) return false;
-  const sha256 = record?.sha256 ?? row.sha256;
-  return record === null || record.archive_bytes === null
-    ? info.sha256 === sha256
-    : info.bytes === record.archive_bytes && (info.sha256 === null || info.sha256 === sha256);
 }
 
 async function evict({ store, catalog, holds }: Parts, seen: GenerationRow): Promise<boolean> {
@@ -62,6 +62,6 @@ async function evict({ store, catalog, holds }: Parts, seen: GenerationRow): Pro
     await store.discard(ref);
     return true;
   } finally {
-    giveBack();
+    await giveBack();
   }
 }

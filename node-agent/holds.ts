@@ -37,17 +37,20 @@ export class Holds {
    * @returns how to give it back; `null` where it is not stored any more
    * @throws StorageError `unavailable` where somebody else works on it for too long
    */
-  async hold(ref: Ref): Promise<(() => void) | null> {
+  async hold(ref: Ref): Promise<(() => Promise<void>) | null> {
     const { catalog, instance } = this.#parts;
     const wait = this.waiter('change');
     for (;;) {
       const row = catalog.find(ref.projectId, ref.version);
       if (row?.state !== 'stored' || row.generation_id !== ref.generationId) return null;
-      if (catalog.hold(ref, instance.id)) {
-        const end = this.begin(ref);
-        return () => {
+      const end = await catalog.write(() =>
+        // In the same breath: what is noted and not worked on is cleared away.
+        catalog.hold(ref, instance.id) ? this.begin(ref) : null,
+      );
+      if (end !== null) {
+        return async () => {
           end();
-          catalog.release(ref);
+          await catalog.write(() => catalog.release(ref));
         };
       }
       await wait(row);
@@ -87,7 +90,7 @@ export class Holds {
       },
     };
     if (row.state === 'saving') await settleSave(parts, ref);
-    else if (mine) catalog.release(ref);
+    else if (mine) await catalog.write(() => catalog.release(ref));
     else await reconcile(parts);
   }
 }

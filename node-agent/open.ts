@@ -35,7 +35,7 @@ async function openParts(
 ): Promise<Storage> {
   const onProblem = guard(options.onProblem);
   const onEvent = guard(options.onEvent);
-  const { instance, catalog, gone } = openCatalog({
+  const { instance, catalog, gone } = await openCatalog({
     catalog: layout.catalog,
     instances: layout.instances,
     openLock: layout.openLock,
@@ -45,6 +45,7 @@ async function openParts(
   opened.push(() => catalog.close());
   const limits = options.limits ?? DEFAULT_LIMITS;
   const now = options.now ?? Date.now;
+  const monotonic = options.monotonic ?? (() => performance.now());
   const workers = new Workers();
   opened.push(() => workers.close());
   const store = new Store(layout, limits, instance.id, workers);
@@ -53,7 +54,7 @@ async function openParts(
   await reconcile(parts);
   await cache.sweepStaging((id) => instance.isGone(id));
   for (const id of gone) instance.forget(id);
-  return new Storage({ ...options, onProblem, onEvent, limits, now }, layout, {
+  return new Storage({ ...options, onProblem, onEvent, limits, now, monotonic }, layout, {
     instance,
     catalog,
     store,

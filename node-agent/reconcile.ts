@@ -2,7 +2,7 @@ import { type Ref, StorageError } from './contract.ts';
 import { type Catalog, refOf } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
 import { readBootId } from './store/boot.ts';
-import type { Store } from './store/store.ts';
+import type { OnDisk, Store } from './store/store.ts';
 import { readFacts, takeUp } from './take-up.ts';
 
 export type Parts = Readonly<{
@@ -26,7 +26,9 @@ export async function reconcile(parts: Parts): Promise<void> {
     await attempt(parts, async () => {
       if (rebooted) await store.repairTree(ref);
       const { facts, createdAt } = readFacts(store, ref);
-      catalog.finishReplace(ref, facts, createdAt, now());
+      await catalog.write(() => catalog.finishReplace(ref, facts, createdAt, now()), {
+        durably: true,
+      });
       done();
     });
   }
@@ -40,20 +42,32 @@ export async function reconcile(parts: Parts): Promise<void> {
 }
 
 /** Finishes a deletion whose process ended in the middle; else nothing was changed. */
-async function settleHeld({ store, catalog, now }: Parts, ref: Ref): Promise<void> {
-  const deletedAt = store.buriedAt(ref);
-  if (deletedAt === null) {
-    catalog.release(ref);
-    return;
-  }
-  await store.bury(ref, deletedAt);
-  catalog.bury(ref, deletedAt, now());
+async function settleHeld(parts: Parts, ref: Ref): Promise<void> {
+  const { store, catalog } = parts;
+  const deletedAt = store.deletedAt(ref);
+  if (deletedAt === null) await catalog.write(() => catalog.release(ref));
+  else await finishDeletion(parts, { ref, deletedAt, movedTo: store.movedTo(ref) });
+}
+
+/** Has disk and catalog hold nothing of what the disk says was deleted, or moved. */
+export async function finishDeletion(
+  { store, catalog, now }: Pick<Parts, 'store' | 'catalog' | 'now'>,
+  { ref, deletedAt, movedTo }: OnDisk & { deletedAt: string },
+): Promise<void> {
+  // Also where it is known: a crash may have left files.
+  await store.delete(ref, deletedAt);
+  await catalog.write(() => {
+    if (movedTo !== null) catalog.forget(ref);
+    else if (catalog.find(ref.projectId, ref.version)?.state !== 'deleted') {
+      catalog.markDeleted(ref, deletedAt, now());
+    }
+  });
 }
 
 /** Finishes a save whose process ended in the middle, or takes it back. */
 export async function settleSave(parts: Parts, ref: Ref): Promise<void> {
   if (!parts.store.has(ref)) {
-    parts.catalog.abortSave(ref);
+    await parts.catalog.write(() => parts.catalog.abortSave(ref));
     return;
   }
   await attempt(parts, () => takeUp(parts, ref));

@@ -10,7 +10,14 @@ import { fromFileSystem } from './store/durable.ts';
 export type Retrieved = Readonly<{ entry: CacheEntry; from: 'cache' | 'cloud'; stale: boolean }>;
 
 /** Where the cloud has an archive, and what it must be. */
-type Place = Readonly<{ ref: Ref; key: string; sha256: string | null }>;
+type Place = Readonly<{
+  ref: Ref;
+  key: string;
+  bucket?: string;
+  sha256: string | null;
+  /** Of its content; `null` where nobody recorded it. */
+  digest: string | null;
+}>;
 
 type Want = Readonly<{
   projectId: string;
@@ -50,11 +57,11 @@ export class Retriever {
   async #get(want: Want): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
     const cached = cache.find(want.projectId, want.version, want.generationId);
-    if (cached !== null && !cache.isWhole(cached)) {
+    if (cached === null) return this.#fetch(want);
+    if (isOther(cached, want.row) || !cache.isWhole(cached)) {
       await cache.evict(cached);
       return this.#fetch(want);
     }
-    if (cached === null) return this.#fetch(want);
     cache.markUsed(cached);
     if (cache.isFresh(cached)) return { entry: cached, from: 'cache', stale: false };
     if (cloud === null) return { entry: cached, from: 'cache', stale: true };
@@ -71,7 +78,7 @@ export class Retriever {
   async #revalidate(cached: CacheEntry, want: Want): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
     const place = await this.#locate(want);
-    const info = await cloud!.objects.info(place.key);
+    const info = await cloud!.objects.info(place.key, place.bucket);
     if (info === null) {
       await cache.evict(cached);
       throw notFound(want);
@@ -88,27 +95,29 @@ export class Retriever {
       const state = 'it is in the cloud alone, which is off (USE_CLOUD_STORAGE)';
       throw new StorageError('unavailable', `Cannot get ${formatRef(want)}: ${state}`);
     }
-    const place = await this.#locate(want);
     try {
-      return await this.#download(place);
+      return await this.#download(await this.#locate(want));
     } catch (error) {
-      if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
-      return this.#download(place);
+      // It was damaged on its way, or a replacement took its place between question and download.
+      const again = error instanceof StorageError && AGAIN.has(error.code);
+      if (!again || (error.code === 'not_found' && error.cause === undefined)) throw error;
+      return this.#download(await this.#locate(want));
     }
   }
 
-  async #download({ ref, key, sha256 }: Place): Promise<Retrieved> {
+  async #download({ ref, key, bucket, sha256, digest }: Place): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
     const archive = cache.stageFile();
     try {
-      const arrived = await cloud!.objects.download(key, archive);
+      const arrived = await cloud!.objects.download(key, archive, bucket);
       if (sha256 !== null && arrived.sha256 !== sha256) {
         throw new StorageError(
           'corrupt',
           `Cannot get ${formatRef(ref)}: what arrived is not what was recorded`,
         );
       }
-      const entry = await cache.install(ref, archive, { ...arrived, trusted: sha256 !== null });
+      const trusted = sha256 !== null;
+      const entry = await cache.install(ref, archive, { ...arrived, digest, trusted });
       return { entry, from: 'cloud', stale: false };
     } catch (error) {
       throw fromFileSystem(error, `get ${formatRef(ref)}`);
@@ -127,16 +136,26 @@ export class Retriever {
       if (!matches || record.status === 'deleted' || !isInCloud(record.status))
         throw notFound(want);
       const ref = { projectId, version, generationId: record.generation_id };
-      return { ref, key: record.object_key, sha256: record.sha256 };
+      const { bucket, object_key: key, sha256, digest } = record;
+      return { ref, key, bucket, sha256, digest };
     }
     if (row !== null) {
       const ref = { projectId, version, generationId: row.generation_id };
-      return { ref, key: keyOf(row), sha256: row.sha256 };
+      return { ref, key: keyOf(row), sha256: row.sha256, digest: row.digest };
     }
     const found = await objects.findArchive(projectId, version, want.generationId);
     if (found === null) throw notFound(want);
-    return found;
+    return { ...found, digest: null };
   }
+}
+
+/** What is worth another try. */
+const AGAIN: ReadonlySet<string> = new Set(['corrupt', 'not_found']);
+
+/** Whether a cached copy is of what this host replaced since. */
+function isOther(cached: CacheEntry, row: GenerationRow | null): boolean {
+  if (row === null || row.cloud_digest !== null) return false;
+  return cached.digest !== null && row.digest !== null && cached.digest !== row.digest;
 }
 
 function notFound(want: Want): StorageError {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { formatRef, objectKey, type Ref, StorageError } from './contract.ts';
+import { formatRef, type Ref, StorageError } from './contract.ts';
 import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, refOf, type StoredFacts } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
@@ -7,12 +7,14 @@ import type { SaveRequest } from './save-input.ts';
 import type { Staged } from './store/stage.ts';
 import type { Store } from './store/store.ts';
 import { takeUp } from './take-up.ts';
+import type { Versions } from './versions.ts';
 
 type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
   instance: Instance;
   holds: Holds;
+  versions: Versions;
   now: () => number;
 }>;
 
@@ -34,8 +36,9 @@ export class Saver {
    * @throws StorageError `invalid_input` that names the path, `too_large`, `conflict` where the
    *   version holds something else, `disk_full`; nothing of it is left then
    */
-  async save(request: SaveRequest): Promise<Saved> {
+  async save(given: SaveRequest): Promise<Saved> {
     const { store, catalog, now } = this.#parts;
+    const request = await this.#withVersion(given);
     const createdAt = this.#isoNow();
     const place = await this.#takePlace(request, createdAt);
     if (place.row !== undefined) return this.#compare(place.row, request);
@@ -43,7 +46,9 @@ export class Saver {
     try {
       const { metadata, source, ownerId } = request;
       const staged = await store.commit(ref, source, { createdAt, metadata, ownerId });
-      catalog.finishSave(ref, factsOf(staged, ownerId), createdAt, now());
+      await catalog.write(() =>
+        catalog.finishSave(ref, factsOf(staged, ownerId), createdAt, now()),
+      );
       if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
       await this.#takeBack(ref);
@@ -54,6 +59,19 @@ export class Saver {
     return { row: catalog.find(ref.projectId, ref.version)!, created: true };
   }
 
+  /** A generation that the cloud has is saved under the version that it has there. */
+  async #withVersion(request: SaveRequest): Promise<SaveRequest> {
+    const { catalog, versions } = this.#parts;
+    const { projectId, generationId } = request;
+    if (request.version !== null) return request;
+    if (generationId !== null && catalog.findGeneration(projectId, generationId) !== null) {
+      return request;
+    }
+    const version = await versions.lookUp(projectId, generationId);
+    const isFree = version !== null && catalog.find(projectId, version) === null;
+    return isFree ? { ...request, version } : request;
+  }
+
   /** Takes the place of a save, after other work on the same generation where there is some. */
   async #takePlace(request: SaveRequest, createdAt: string) {
     const { catalog, instance, holds } = this.#parts;
@@ -61,14 +79,16 @@ export class Saver {
     // What is damaged beyond repair keeps its version, and no other save from having the next.
     let above = 0;
     for (;;) {
-      const place = catalog.beginSave(request, instance.id, randomUUID, createdAt, above);
+      const { place, end } = await catalog.write(() => {
+        const place = catalog.beginSave(request, instance.id, randomUUID, createdAt, above);
+        // Noted in the same breath: a place of ours that nobody works on would be cleared away.
+        return { place, end: place.kind === 'new' ? holds.begin(place.ref) : () => {} };
+      });
       if (place.kind === 'stored') return { row: place.row };
       if (place.kind === 'saving') {
         await wait(place.row);
         continue;
       }
-      // Noted in the same breath: a place of ours that nobody works on would be cleared away.
-      const end = holds.begin(place.ref);
       try {
         if (await this.#isFree(place.ref)) return { ref: place.ref, end };
       } catch (error) {
@@ -88,7 +108,7 @@ export class Saver {
     const row = catalog.find(ref.projectId, ref.version);
     if (row?.state !== 'saving' || row.instance_id !== instance.id) return;
     await store.discard(ref);
-    catalog.abortSave(ref);
+    await catalog.write(() => catalog.abortSave(ref));
   }
 
   /** The disk is the truth: what lies there and is not in the catalog has the version. */
@@ -96,7 +116,7 @@ export class Saver {
     const { store, catalog } = this.#parts;
     const found = store.locate(ref.projectId, ref.version);
     if (found === null) return true;
-    catalog.abortSave(ref);
+    await catalog.write(() => catalog.abortSave(ref));
     await takeUp(this.#parts, found);
     return false;
   }
@@ -127,7 +147,8 @@ export class Saver {
     return this.#whileHeld(ref, request, async () => {
       const createdAt = row.created_at;
       const staged = await store.commit(ref, source, { createdAt, metadata, ownerId });
-      catalog.finishSave(ref, factsOf(staged, ownerId, row.object_key), createdAt, now());
+      const facts = { ...factsOf(staged, ownerId), isReplacement: row.is_replacement === 1 };
+      await catalog.write(() => catalog.finishSave(ref, facts, createdAt, now()));
     });
   }
 
@@ -136,9 +157,11 @@ export class Saver {
     const { metadata, source, ownerId } = request;
     return this.#whileHeld(ref, request, async () => {
       const createdAt = this.#isoNow();
-      await store.replace(ref, source, { createdAt, metadata, ownerId }, (staged) => {
-        const key = objectKey(ref, staged.archive.sha256);
-        catalog.finishReplace(ref, factsOf(staged, ownerId, key), createdAt, now());
+      await store.replace(ref, source, { createdAt, metadata, ownerId }, async (staged) => {
+        const facts = { ...factsOf(staged, ownerId), isReplacement: true };
+        await catalog.write(() => catalog.finishReplace(ref, facts, createdAt, now()), {
+          durably: true,
+        });
       });
     });
   }
@@ -146,14 +169,16 @@ export class Saver {
   /** Writes a stored generation anew, as the only one that works on it. */
   async #whileHeld(ref: Ref, request: SaveRequest, write: () => Promise<void>): Promise<Saved> {
     const { catalog, instance, holds } = this.#parts;
+    const end = await catalog.write(() =>
+      catalog.hold(ref, instance.id) ? holds.begin(ref) : null,
+    );
     // Somebody else works on it now: what they leave is compared anew.
-    if (!catalog.hold(ref, instance.id)) return this.save(request);
-    const end = holds.begin(ref);
+    if (end === null) return this.save(request);
     try {
       await write();
       if (request.ownerId !== null) await this.#noteOwner(ref.projectId, request.ownerId);
     } catch (error) {
-      catalog.release(ref);
+      await catalog.write(() => catalog.release(ref));
       throw error;
     } finally {
       end();
@@ -165,8 +190,8 @@ export class Saver {
   async #noteOwner(projectId: string, ownerId: string): Promise<void> {
     const { store, catalog } = this.#parts;
     if (catalog.ownerOf(projectId) !== null) return;
-    await store.writeOwner(projectId, ownerId);
-    catalog.setOwner(projectId, ownerId);
+    await store.writeProject(projectId, { ownerId });
+    await catalog.write(() => catalog.setOwner(projectId, ownerId));
   }
 
   #isoNow(): string {
@@ -174,9 +199,9 @@ export class Saver {
   }
 }
 
-function factsOf(staged: Staged, ownerId: string | null, key: string | null = null): StoredFacts {
+function factsOf(staged: Staged, ownerId: string | null): StoredFacts {
   return {
-    objectKey: key,
+    isReplacement: false,
     digest: staged.digest,
     sha256: staged.archive.sha256,
     md5: staged.archive.md5,

@@ -1,8 +1,9 @@
 import { setImmediate as breathe } from 'node:timers/promises';
-import { foldId, type Ref, StorageError } from './contract.ts';
+import { foldId, StorageError } from './contract.ts';
 import { refOf } from './outbox/catalog.ts';
-import { attempt, type Parts } from './reconcile.ts';
+import { attempt, finishDeletion, type Parts } from './reconcile.ts';
 import { readBootId } from './store/boot.ts';
+import type { OnDisk } from './store/store.ts';
 import { takeUp } from './take-up.ts';
 
 /** How long generations are read before others get a turn, in milliseconds. */
@@ -102,7 +103,8 @@ export class Scan {
     for (const folded of this.#pending.keys()) {
       if (!(await this.#read(folded))) return;
     }
-    this.#parts.catalog.setScannedBoot(this.#bootId);
+    const { catalog } = this.#parts;
+    await catalog.write(() => catalog.setScannedBoot(this.#bootId));
     this.#isDone = true;
   }
 
@@ -176,16 +178,15 @@ export class Scan {
     this.#stopped.signal.throwIfAborted();
   }
 
-  async #note({ ref, deletedAt }: { ref: Ref; deletedAt: string | null }): Promise<void> {
-    const { store, catalog, instance, now } = this.#parts;
-    const row = catalog.find(ref.projectId, ref.version);
-    const state = row?.generation_id === ref.generationId ? row.state : null;
+  async #note(found: OnDisk): Promise<void> {
+    const { store, catalog, instance } = this.#parts;
+    const { ref, deletedAt } = found;
     if (deletedAt !== null) {
-      // Also where it is known: a crash may have left files.
-      await store.bury(ref, deletedAt);
-      if (state !== 'deleted') catalog.bury(ref, deletedAt, now());
+      await finishDeletion(this.#parts, { ...found, deletedAt });
       return;
     }
+    const row = catalog.find(ref.projectId, ref.version);
+    const state = row?.generation_id === ref.generationId ? row.state : null;
     const holder = state === 'saving' ? row!.instance_id : null;
     // Whoever saves it notes it.
     if (state === 'stored' || (holder !== null && !instance.isGone(holder))) return;
@@ -193,7 +194,7 @@ export class Scan {
       await takeUp(this.#parts, ref);
     } catch (error) {
       // Another process deleted it just now.
-      if (store.buriedAt(ref) === null) throw error;
+      if (store.deletedAt(ref) === null) throw error;
     }
   }
 }

@@ -1,4 +1,4 @@
-import { objectKey, type Ref } from './contract.ts';
+import type { Ref } from './contract.ts';
 import type { Catalog, StoredFacts } from './outbox/catalog.ts';
 import type { Store } from './store/store.ts';
 
@@ -13,9 +13,13 @@ type Parts = Readonly<{ store: Store; catalog: Catalog; now: () => number }>;
 export async function takeUp({ store, catalog, now }: Parts, ref: Ref): Promise<void> {
   if (store.has(ref)) await store.repairTree(ref);
   const { facts, createdAt } = readFacts(store, ref);
-  catalog.finishSave(ref, facts, createdAt, now(), () => store.buriedAt(ref) === null);
-  const owner = store.readOwner(ref.projectId);
-  if (owner !== null) catalog.setOwner(ref.projectId, owner);
+  const { ownerId, cloudVersion } = store.readProject(ref.projectId);
+  await catalog.write(() => {
+    catalog.finishSave(ref, facts, createdAt, now(), () => store.deletedAt(ref) === null);
+    if (!catalog.hasProject(ref.projectId)) return;
+    if (ownerId !== null) catalog.setOwner(ref.projectId, ownerId);
+    if (cloudVersion > 0) catalog.setCloudVersion(ref.projectId, cloudVersion, false);
+  });
 }
 
 /**
@@ -25,7 +29,6 @@ export async function takeUp({ store, catalog, now }: Parts, ref: Ref): Promise<
 export function readFacts(store: Store, ref: Ref): { facts: StoredFacts; createdAt: string } {
   const manifest = store.readManifest(ref);
   const archive = store.readArchiveFacts(ref);
-  const isReplacement = archive !== null && store.isReplacement(ref);
   const facts = {
     digest: manifest.digest ?? null,
     sha256: archive?.sha256 ?? null,
@@ -34,7 +37,7 @@ export function readFacts(store: Store, ref: Ref): { facts: StoredFacts; created
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
     ownerId: manifest.owner_id ?? null,
-    objectKey: isReplacement ? objectKey(ref, archive.sha256) : null,
+    isReplacement: store.isReplacement(ref),
   };
   return { facts, createdAt: manifest.created_at };
 }

@@ -9,6 +9,11 @@ import type { ScanProgress } from './scan.ts';
 export type Receipt = Readonly<
   Ref & {
     status: Status;
+    /**
+     * Whether the version was chosen without the cloud, which was away: where it has that version,
+     * this generation gets another one.
+     */
+    versionProvisional: boolean;
     /** False where the same content was there already. */
     created: boolean;
     path: string;
@@ -100,7 +105,10 @@ export type StorageStatus = Readonly<{
   scan: ScanProgress | null;
   /** Generations by status, of what is read. */
   generations: Readonly<Partial<Record<Status, number>>>;
-  /** `paused` while the cloud is away: one job at a time tries whether it is back. */
+  /**
+   * `paused` while the cloud is away, or refuses the key or the plan: one job at a time tries whether
+   * it is back. `reason` says what it answers.
+   */
   outbox: {
     owed: number;
     parked: number;
@@ -108,6 +116,7 @@ export type StorageStatus = Readonly<{
     since: string | null;
     nextDueAt: string | null;
     paused: boolean;
+    reason: string | null;
   };
 }>;
 
@@ -130,6 +139,11 @@ export type StorageOptions = Omit<Config, 'daemon'> & {
   onProblem?: (error: unknown) => void;
   /** Told of what happens, to count it. */
   onEvent?: OnEvent;
+  /** What sends requests to the cloud, in this thread. @default fetch, in threads of their own */
+  fetch?: typeof fetch;
+  /** The time of day, in milliseconds. */
   now?: () => number;
+  /** Milliseconds of a clock that nobody sets. */
+  monotonic?: () => number;
   random?: () => number;
 };

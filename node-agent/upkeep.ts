@@ -1,5 +1,4 @@
 import { type Catalog, contentName, type GenerationRow, refOf } from './outbox/catalog.ts';
-import type { Instance } from './outbox/instance.ts';
 import type { Scan } from './scan.ts';
 import type { Store } from './store/store.ts';
 
@@ -7,7 +6,6 @@ type Parts = Readonly<{
   store: Store;
   scan: Scan;
   catalog: Catalog;
-  instance: Instance;
   /** Never throws. */
   onProblem: (error: unknown) => void;
 }>;
@@ -62,12 +60,12 @@ export class Upkeep {
           // What a power loss left of it must not be taken for what was saved.
           await scan.project(ref.projectId);
           if (store.has(ref)) await store.syncTree(ref);
-          catalog.setTreeSynced(ref, row.digest);
+          await catalog.write(() => catalog.setTreeSynced(ref, row.digest));
         },
       );
       await this.#each(
         (skip) => catalog.retirable(PAGE, skip),
-        async (row) => this.#retire(row),
+        (row) => this.#retire(row),
       );
     }
   }
@@ -91,21 +89,20 @@ export class Upkeep {
     }
   }
 
-  /** In one breath: nobody of this process comes between, and the hold keeps others away. */
-  #retire(seen: GenerationRow): void {
-    const { store, catalog, instance } = this.#parts;
+  /** In one transaction: nobody comes between, of this process or another. */
+  async #retire(seen: GenerationRow): Promise<void> {
+    const { store, catalog } = this.#parts;
     const ref = refOf(seen);
-    if (!catalog.hold(ref, instance.id)) {
-      this.#failed.add(contentName(seen));
-      return;
-    }
-    try {
+    await catalog.write(() => {
       const row = catalog.find(ref.projectId, ref.version);
       if (row?.status !== 'verified' || row.digest !== seen.digest) return;
+      // Somebody works on it.
+      if (row.instance_id !== null) {
+        this.#failed.add(contentName(seen));
+        return;
+      }
       store.retireArchive(ref);
       catalog.setArchiveKept(ref, false);
-    } finally {
-      catalog.release(ref);
-    }
+    });
   }
 }

@@ -1,7 +1,8 @@
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords } from './cloud/records.ts';
-import { formatRef, isInCloud, type Ref, StorageError } from './contract.ts';
-import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
+import { isInCloud, type Ref } from './contract.ts';
+import { type Catalog, refOf } from './outbox/catalog.ts';
+import { proveInCloud } from './proof.ts';
 import type { Store } from './store/store.ts';
 
 /** After which generation to go on. */
@@ -28,17 +29,24 @@ type Cloud = Readonly<{ objects: CloudObjects; records: CloudRecords }>;
 
 /**
  * Reads generations, one after another by project and version, and compares every byte with the
- * hashes that were recorded. Nothing is changed. What has no hashes, being of the Python system,
- * is passed over.
+ * hashes that were recorded. What the cloud has not, or has in other bytes, is owed to it again; else
+ * nothing is changed. What has no hashes, being of the Python system, is passed over.
  *
  * @throws StorageError `unavailable` where the cloud cannot be asked: it says nothing of the bytes
  */
 export async function* verifyAll(
-  parts: Readonly<{ store: Store; catalog: Catalog; cloud: Cloud | null; random: () => number }>,
+  parts: Readonly<{
+    store: Store;
+    catalog: Catalog;
+    cloud: Cloud | null;
+    random: () => number;
+    now: () => number;
+  }>,
   options: VerifyOptions,
 ): AsyncGenerator<Verified> {
   const { store = true, cloud = true, sample = 1, projectId } = options;
-  for (const row of parts.catalog.stored(projectId ?? null, options.after)) {
+  const { catalog, now } = parts;
+  for (const row of catalog.stored(projectId ?? null, options.after)) {
     if (row.digest === null || parts.random() >= sample) continue;
     const ref = refOf(row);
     const problems: Verified['problems'][number][] = [];
@@ -47,31 +55,12 @@ export async function* verifyAll(
       problems.push(...reasons.map((reason) => ({ where: 'store' as const, reason })));
     }
     if (cloud && parts.cloud !== null && isInCloud(row.status)) {
-      const reason = await checkObject(parts.cloud, row);
-      if (reason !== null) problems.push({ where: 'cloud', reason });
+      const proof = await proveInCloud({ ...parts, ...parts.cloud }, row, { readBack: true });
+      if (proof.problem !== null) {
+        problems.push({ where: 'cloud', reason: proof.problem });
+        await catalog.write(() => catalog.oweAgain(ref, now()));
+      }
     }
     yield { ...ref, problems };
-  }
-}
-
-/**
- * Reads the archive of a generation back, all of it.
- *
- * @returns what is the matter with it; `null` where nothing is
- */
-export async function checkObject(
-  { objects, records }: Cloud,
-  row: GenerationRow,
-): Promise<string | null> {
-  const record = await records.find(row.project_id, row.version);
-  const sha256 = record?.sha256 ?? row.sha256;
-  try {
-    const found = await objects.readBack(record?.object_key ?? keyOf(row));
-    return found === sha256 ? null : 'the bucket holds other bytes than were recorded';
-  } catch (error) {
-    if (error instanceof StorageError && error.code === 'not_found') {
-      return `${formatRef(refOf(row))} is not in the bucket`;
-    }
-    throw error;
   }
 }

@@ -12,7 +12,7 @@ import { removeObjects } from './remove-objects.ts';
 import { notFound } from './rows.ts';
 
 type Input = { param: typeof VersionParamSchema; query: typeof GenerationQuerySchema };
-type Buried = ObjectPlace & { generation_id: string };
+type Deleted = { generation_id: string; objects: ObjectPlace[] };
 
 /**
  * `DELETE /projects/:project/:version`: leaves a tombstone, then removes the archive. Where it
@@ -22,16 +22,16 @@ export async function deleteGeneration(c: UserContext<Input>) {
   const { project, version } = c.req.valid('param');
   const { generation } = c.req.valid('query');
   const doing = `delete ${formatRef({ projectId: project, version })}`;
-  const buried = await callDatabase<Buried | null>(
+  const target = await callDatabase<Deleted | null>(
     c.var.database,
     'storage_delete_generation',
     { p_project_id: project, p_version: version, p_generation_id: generation ?? null },
     doing,
   );
-  if (buried === null) throw notFound(project, version);
+  if (target === null) throw notFound(project, version);
   const service = createServiceClient(c.var.environment);
-  await removeObjects(service, project, [{ ...buried, version }], doing);
-  const { generation_id } = buried;
+  await removeObjects(service, target.objects, doing);
+  const { generation_id } = target;
   const deleted: DeletedGeneration = {
     project_id: project,
     version,

@@ -7,7 +7,6 @@ import { REMOVE_AT_ONCE, removeObjects } from './remove-objects.ts';
 import { notFound } from './rows.ts';
 
 type Input = { param: typeof ProjectParamSchema };
-type Owed = ObjectPlace & { version: number };
 
 /**
  * `DELETE /projects/:project`: leaves tombstones of the project and of all in it, then removes the
@@ -17,18 +16,18 @@ export async function deleteProject(c: UserContext<Input>) {
   const { project } = c.req.valid('param');
   const doing = `delete "${project}"`;
   const service = createServiceClient(c.var.environment);
-  let owed = await bury();
+  let owed = await markDeleted();
   if (owed === null) throw notFound(project);
   while (owed !== null && owed.length > 0) {
-    await removeObjects(service, project, owed, doing);
-    owed = await bury();
+    await removeObjects(service, owed, doing);
+    owed = await markDeleted();
   }
   const deleted: DeletedProject = { project_id: project, status: 'deleted' };
   return c.json(deleted);
 
   /** Answers with what is still in the bucket, so many at a time; nothing is new the second time. */
-  function bury() {
-    return callDatabase<Owed[] | null>(
+  function markDeleted() {
+    return callDatabase<ObjectPlace[] | null>(
       c.var.database,
       'storage_delete_project',
       { p_project_id: project, p_limit: REMOVE_AT_ONCE },

@@ -11,14 +11,13 @@ export const REMOVE_AT_ONCE = 1000;
  * is not there any more counts as removed.
  *
  * @param service a client of the service role: no user may remove objects
- * @param objects of one project, {@link REMOVE_AT_ONCE} at most
+ * @param objects {@link REMOVE_AT_ONCE} at most
  * @param doing completes "Cannot …" in the message
  * @throws StorageError `unavailable`: a repeat goes on
  */
 export async function removeObjects(
   service: SupabaseClient,
-  projectId: string,
-  objects: readonly (ObjectPlace & { version: number })[],
+  objects: readonly ObjectPlace[],
   doing: string,
 ): Promise<void> {
   for (const bucket of new Set(objects.map((object) => object.bucket))) {
@@ -33,11 +32,6 @@ export async function removeObjects(
         { cause: error },
       );
     }
-    await callDatabase(
-      service,
-      'storage_record_removals',
-      { p_project_id: projectId, p_versions: some.map((object) => object.version) },
-      doing,
-    );
+    await callDatabase(service, 'storage_record_removals', { p_objects: some }, doing);
   }
 }

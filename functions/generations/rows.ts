@@ -19,6 +19,7 @@ export function toGeneration(row: Generation): Generation {
     version: row.version,
     generation_id: row.generation_id,
     status: row.status,
+    failure: row.failure,
     active: row.active,
     file_count: row.file_count,
     source_bytes: row.source_bytes,
@@ -79,10 +80,11 @@ export function checkFound<T extends GenerationRow>(row: T | null, asked: Asked)
  */
 export function checkInCloud(row: GenerationRow, doing: string): void {
   if (isInCloud(row.status)) return;
-  throw new StorageError(
-    'conflict',
-    `Cannot ${doing} ${formatRow(row)}: it is ${row.status}, not uploaded yet`,
-  );
+  const state =
+    row.status === 'failed'
+      ? `its upload failed: ${row.failure}`
+      : `it is ${row.status}, not uploaded yet`;
+  throw new StorageError('conflict', `Cannot ${doing} ${formatRow(row)}: ${state}`);
 }
 
 /** How messages name a generation: `"abc-123 v1"`. */

@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } fr
 import { dirname, join } from 'node:path';
 import {
   ArchiveNames,
+  digestText,
   type Limits,
   type Manifest,
   type ManifestEntry,
@@ -21,7 +22,13 @@ export type UnpackInput = Readonly<{
 }>;
 
 /** What was in an archive, every byte of it checked against its manifest. */
-export type Unpacked = Readonly<{ manifest: Manifest; files: number; bytes: number }>;
+export type Unpacked = Readonly<{
+  manifest: Manifest;
+  files: number;
+  bytes: number;
+  /** Of what was in it, whatever its manifest says. */
+  digest: string;
+}>;
 
 type Header = TarFile['header'];
 type Body = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
@@ -76,7 +83,9 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
   }
   checkContent(manifest, found);
   writeFileSync(join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
-  return { manifest, files: found.source.size, bytes: budget.total };
+  const text = digestText([...found.source.values()], [...found.artifacts.values()]);
+  const digest = createHash('sha256').update(text).digest('hex');
+  return { manifest, files: found.source.size, bytes: budget.total, digest };
 }
 
 /** Every byte that is unpacked is taken from it. */

@@ -14,11 +14,13 @@ import { join } from 'node:path';
 import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
 import {
   folderName,
+  formatRef,
   isId,
   type Limits,
   parseFolderName,
   parseManifest,
   type Ref,
+  StorageError,
 } from '../contract.ts';
 import { makeFolders } from '../make-folders.ts';
 
@@ -27,6 +29,8 @@ type EntryFile = {
   /** Of the archive that it was unpacked from. */
   etag: string;
   sha256: string;
+  /** Of its content; absent where the Python system packed it. */
+  digest?: string | null;
   /** Bytes of the files. */
   bytes: number;
   /** When the cloud last said that it is still this. Milliseconds. */
@@ -39,6 +43,8 @@ export type CacheEntry = Readonly<{
   path: string;
   etag: string;
   sha256: string;
+  /** Of its content; `null` where it is not known. */
+  digest: string | null;
   bytes: number;
   checkedAt: number;
   /** Milliseconds. */
@@ -100,7 +106,9 @@ export class Cache {
 
   /** Whether an entry may be served without asking the cloud. */
   isFresh(entry: CacheEntry): boolean {
-    return this.#now() - entry.checkedAt < this.#options.ttlMs;
+    const age = this.#now() - entry.checkedAt;
+    // Of the future where the clock was put back: then nobody knows.
+    return age >= 0 && age < this.#options.ttlMs;
   }
 
   /** Notes that an entry was asked for: the least recently used go first. */
@@ -111,8 +119,8 @@ export class Cache {
 
   /** Notes that the cloud still has what the entry holds. */
   markFresh(entry: CacheEntry): void {
-    const { etag, sha256, bytes } = entry;
-    this.#writeEntryFile(entry.path, { etag, sha256, bytes, checked_at: this.#now() });
+    const { etag, sha256, digest, bytes } = entry;
+    this.#writeEntryFile(entry.path, { etag, sha256, digest, bytes, checked_at: this.#now() });
   }
 
   /** A new file to download an archive into. */
@@ -124,18 +132,25 @@ export class Cache {
   /**
    * Unpacks an archive whose bytes were checked, and makes it an entry: the rename is the commit.
    *
+   * @param facts.digest of what it has to hold; `null`: whatever it holds
+   * @param facts.trusted whether its hash is one that was recorded
    * @throws StorageError `corrupt`, `invalid_input`, `too_large`; nothing of it is left then
    */
   async install(
     ref: Ref,
     archive: string,
-    facts: { etag: string; sha256: string; trusted: boolean },
+    facts: { etag: string; sha256: string; digest: string | null; trusted: boolean },
   ): Promise<CacheEntry> {
     const folder = this.stageFile();
-    const { trusted, ...recorded } = facts;
+    const { trusted, digest: expected, ...recorded } = facts;
     try {
-      const { bytes } = await this.#work.unpack({ archive, folder, limits: this.#limits, trusted });
-      this.#writeEntryFile(folder, { ...recorded, bytes, checked_at: this.#now() });
+      const unpacked = await this.#work.unpack({ archive, folder, limits: this.#limits, trusted });
+      const { bytes, manifest } = unpacked;
+      if (expected !== null && unpacked.digest !== expected) {
+        throw new StorageError('corrupt', `Cannot get ${formatRef(ref)}: it holds other content`);
+      }
+      const digest = manifest.digest === undefined ? null : unpacked.digest;
+      this.#writeEntryFile(folder, { ...recorded, digest, bytes, checked_at: this.#now() });
       const place = this.#place(ref);
       mkdirSync(join(place, '..'), { recursive: true });
       const old = this.find(ref.projectId, ref.version);
@@ -262,9 +277,9 @@ export class Cache {
 function readEntry(ref: Ref, path: string): CacheEntry | null {
   const file = join(path, ENTRY_FILE);
   try {
-    const { etag, sha256, bytes, checked_at } = JSON.parse(readFileSync(file, 'utf8')) as EntryFile;
-    const usedAt = statSync(file).mtimeMs;
-    return { ref, path, etag, sha256, bytes, checkedAt: checked_at, usedAt };
+    const entry = JSON.parse(readFileSync(file, 'utf8')) as EntryFile;
+    const { etag, sha256, digest = null, bytes, checked_at: checkedAt } = entry;
+    return { ref, path, etag, sha256, digest, bytes, checkedAt, usedAt: statSync(file).mtimeMs };
   } catch {
     // Half written by nobody, but perhaps by hand: it is no entry.
     return null;

@@ -24,6 +24,7 @@ Example:
           `cloud        ${status.cloud.enabled ? `${status.cloud.url}, bucket "${status.cloud.bucket}"` : 'off'}`,
           `generations  ${counts.map(([name, count]) => `${count} ${name}`).join(', ') || 'none'}`,
           `outbox       ${status.outbox.owed} owed, ${status.outbox.parked} parked`,
+          ...(status.outbox.reason === null ? [] : [`paused       ${status.outbox.reason}`]),
           ...(status.scan === null
             ? []
             : [

@@ -31,7 +31,8 @@ export function addVerify(program: Command, context: CommandContext): void {
       'after',
       `
 With --json it prints a line for each generation that is damaged, and one at the end. Ctrl-C ends it, and it
-says how to go on. The exit code is 3 where something is damaged; nothing is changed.
+says how to go on. The exit code is 3 where something is damaged. What the cloud lost, or has in other bytes, is
+sent again, by the daemon or the next command that uploads; else nothing is changed.
 
 Examples:
   $ codebegen-storage verify

@@ -1,4 +1,6 @@
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
+import { readAnswer } from './answer.ts';
+import { Key } from './key.ts';
 import { noteRetryAfter } from './retry-after.ts';
 import { Transfers } from './transfers.ts';
 
@@ -8,6 +10,8 @@ export type CloudSettings = Readonly<{
   url: string;
   /** Secret or service role key: past row level security. */
   key: string;
+  /** Where the key was read from, and is read again once it is refused. */
+  keyFile?: string | null;
   bucket: string;
 }>;
 
@@ -15,51 +19,78 @@ export type CloudSettings = Readonly<{
 export type Timeouts = Readonly<{
   /** For the answer to a small request. */
   requestMs: number;
-  /** For the answer to one that carries up to 6 MiB. */
+  /** For the answer to one that carries 6 MiB. */
   transferMs: number;
   /** For the next bytes of a download. */
   silenceMs: number;
 }>;
 
 export const DEFAULT_TIMEOUTS: Timeouts = {
-  requestMs: 30_000,
+  requestMs: 20_000,
   transferMs: 120_000,
   silenceMs: 30_000,
 };
 
+/** What one request carries at most. */
+const MOST_BYTES = 6 * 1024 * 1024;
+
 /** What every request of the agent to the cloud goes through. */
 export type Connection = Readonly<{
   settings: CloudSettings;
+  key: Key;
   client: SupabaseClient;
+  /** Asks as we are, bounded in time. Answers that are not the platform's say 503. */
   fetch: typeof fetch;
   /** For archives above what one request takes, and for every download. */
   transfers: Transfers;
   timeouts: Timeouts;
 }>;
 
-/** @param signal ends every request when the agent stops */
+/**
+ * @param signal ends every request when the agent stops
+ * @param send what sends requests
+ */
 export function connect(
   settings: CloudSettings,
   signal: AbortSignal,
   timeouts: Timeouts = DEFAULT_TIMEOUTS,
+  send: typeof fetch | null = null,
 ): Connection {
-  const fetchWithTimeout: typeof fetch = async (input, init) => {
-    const carries = init?.body !== undefined && init.body !== null && typeof init.body !== 'string';
-    const timeout = AbortSignal.timeout(carries ? timeouts.transferMs : timeouts.requestMs);
+  const key = new Key(settings.key, settings.keyFile ?? null);
+  const fetchAsUs: typeof fetch = async (input, init) => {
+    const timeout = AbortSignal.timeout(longestWait(init?.body, timeouts));
     const signals = [signal, timeout, ...(init?.signal ? [init.signal] : [])];
-    const response = await fetch(input, { ...init, signal: AbortSignal.any(signals) });
-    noteRetryAfter(response.headers.get('retry-after'));
-    return response;
+    const headers = new Headers(init?.headers);
+    headers.set('apikey', key.value);
+    headers.set('authorization', `Bearer ${key.value}`);
+    const url = String(input instanceof Request ? input.url : input);
+    const response = await (send ?? fetch)(url, {
+      ...init,
+      headers,
+      signal: AbortSignal.any(signals),
+    });
+    noteRetryAfter(response.headers);
+    return readAnswer(response, url);
   };
   const client = createClient(settings.url, settings.key, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
-    global: { fetch: fetchWithTimeout },
+    // Retries are the outbox's: it waits for the cloud as a whole.
+    db: { retry: false },
+    global: { fetch: fetchAsUs },
   });
   return {
     settings,
+    key,
     client,
-    fetch: fetchWithTimeout,
-    transfers: new Transfers(signal),
+    fetch: fetchAsUs,
+    transfers: new Transfers(signal, send),
     timeouts,
   };
+}
+
+/** A lane that waits for an answer that was lost is of no use: small bodies are not waited for long. */
+function longestWait(body: unknown, { requestMs, transferMs }: Timeouts): number {
+  const bytes = body instanceof Uint8Array ? body.byteLength : 0;
+  const more = Math.min(1, bytes / MOST_BYTES) * Math.max(0, transferMs - requestMs);
+  return Math.round(requestMs + more);
 }

@@ -1,11 +1,15 @@
 import { readFile } from 'node:fs/promises';
-import { ARCHIVE_TYPE, parseFolderName, type Ref, StorageError } from '../contract.ts';
+import { ARCHIVE_TYPE, parseObjectKey, type Ref, StorageError } from '../contract.ts';
+import { readRefusal } from './answer.ts';
 import type { Connection } from './connection.ts';
 import { type ResumePoint, uploadInChunks } from './resumable.ts';
-import { fromPlatform, fromResponse, realStatus, translated } from './translate.ts';
+import { checkAnswer, fromPlatform, realStatus, translated } from './translate.ts';
 
 /** Above this size an archive is sent in chunks: what Supabase advises for one request. */
 export const SINGLE_REQUEST_BYTES = 6 * 1024 * 1024;
+
+/** Above this size an early refusal may wedge the connection for a minute: it is looked first. */
+const LOOK_FIRST_BYTES = 256 * 1024;
 
 /** An archive on disk that is to be stored. */
 export type ArchiveFile = Readonly<{ path: string; bytes: number; sha256: string; md5: string }>;
@@ -13,20 +17,28 @@ export type ArchiveFile = Readonly<{ path: string; bytes: number; sha256: string
 /** What storage says of an object. */
 export type ObjectInfo = Readonly<{ bytes: number; etag: string; sha256: string | null }>;
 
-/** What one call of Storage lists. */
-const LIST_PAGE = 1000;
+/** Where an object lies. */
+export type ObjectPlace = Readonly<{ bucket: string; key: string }>;
+
+/** What one call of Storage lists, or removes. */
+const AT_ONCE = 1000;
 
 /** Archives in the bucket. */
 export class CloudObjects {
   readonly #connection: Connection;
-  #isPrivate = false;
+  #checked: { limit: number | null } | null = null;
 
   constructor(connection: Connection) {
     this.#connection = connection;
   }
 
-  get #bucket() {
-    return this.#connection.client.storage.from(this.#connection.settings.bucket);
+  /** The bucket that is written into. */
+  get bucket(): string {
+    return this.#connection.settings.bucket;
+  }
+
+  #in(bucket: string) {
+    return this.#connection.client.storage.from(bucket);
   }
 
   /**
@@ -34,7 +46,7 @@ export class CloudObjects {
    * bytes is not sent again. Makes the bucket, private, where it is missing.
    *
    * @param options.isNew that nothing is expected there: it is sent without a look first
-   * @throws StorageError `conflict` where other bytes have the key
+   * @throws StorageError `conflict` where other bytes have the key, `too_large` with the limit
    */
   async put(
     key: string,
@@ -42,13 +54,12 @@ export class CloudObjects {
     resume: ResumePoint,
     { isNew = false } = {},
   ): Promise<void> {
-    // In one request a refusal costs no more than the look; a large body may wedge the connection.
-    const known = isNew && archive.bytes <= SINGLE_REQUEST_BYTES ? null : await this.info(key);
+    const known = isNew && archive.bytes <= LOOK_FIRST_BYTES ? null : await this.info(key);
     if (known !== null) {
       if (isSame(known, archive)) return;
       throw new StorageError('conflict', `Cannot upload "${key}": other bytes are stored there`);
     }
-    await this.#checkPrivate();
+    await this.#checkBucket(key, archive.bytes);
     try {
       await this.#send(key, archive, resume);
     } catch (error) {
@@ -57,58 +68,80 @@ export class CloudObjects {
         await this.#send(key, archive, resume);
         return;
       }
+      if (!(error instanceof StorageError)) throw error;
+      if (error.code === 'too_large') throw this.#tooLarge(key, archive.bytes, error);
       // Somebody was quicker, or an earlier attempt whose answer was lost.
-      const stored = error instanceof StorageError && error.code === 'conflict';
-      const info = stored ? await this.info(key) : null;
+      const info = error.code === 'conflict' ? await this.info(key) : null;
       if (info === null || !isSame(info, archive)) throw error;
     }
   }
 
   /** Once in a run: everybody would read what is put into a public bucket. */
-  async #checkPrivate(): Promise<void> {
-    if (this.#isPrivate) return;
-    const { bucket } = this.#connection.settings;
-    const { data, error } = await this.#connection.client.storage.getBucket(bucket);
-    if (error !== null) {
-      // It is made, private, where it is missing.
-      if (realStatus(error) === 404) return;
-      throw fromPlatform(error, `look up the bucket "${bucket}"`, 'storage');
+  async #checkBucket(key: string, bytes: number): Promise<void> {
+    if (this.#checked === null) {
+      const { data, error } = await this.#connection.client.storage.getBucket(this.bucket);
+      if (error !== null) {
+        // It is made, private, where it is missing.
+        if (realStatus(error) === 404) return;
+        throw fromPlatform(error, `look up the bucket "${this.bucket}"`, 'storage');
+      }
+      checkAnswer(typeof data.public === 'boolean', `look up the bucket "${this.bucket}"`);
+      if (data.public) {
+        throw new StorageError(
+          'forbidden',
+          `Cannot upload into the bucket "${this.bucket}": it is public. Make it private, then: codebegen-storage uploads retry`,
+        );
+      }
+      this.#checked = { limit: data.file_size_limit ?? null };
     }
-    if (data.public) {
-      throw new StorageError(
-        'forbidden',
-        `Cannot upload into the bucket "${bucket}": it is public. Make it private, then: codebegen-storage uploads retry`,
-      );
-    }
-    this.#isPrivate = true;
+    const { limit } = this.#checked;
+    if (limit === null || bytes <= limit) return;
+    // It may have been raised since.
+    this.#checked = null;
+    throw this.#tooLarge(key, bytes, null, limit);
+  }
+
+  #tooLarge(key: string, bytes: number, cause: unknown, known?: number): StorageError {
+    const limit = known ?? this.#checked?.limit ?? null;
+    this.#checked = null;
+    const state =
+      limit === null
+        ? `are over what the project takes for one object (50 MB on the free plan)`
+        : `are over the limit of the bucket "${this.bucket}", ${limit} bytes`;
+    return new StorageError(
+      'too_large',
+      `Cannot upload "${key}": its ${bytes} bytes ${state}. Raise the limit in the dashboard, then: codebegen-storage uploads retry`,
+      { cause },
+    );
   }
 
   async #send(key: string, archive: ArchiveFile, resume: ResumePoint): Promise<void> {
     if (archive.bytes > SINGLE_REQUEST_BYTES) {
       await uploadInChunks(this.#connection, key, archive, resume);
-      return;
+      // That all of it arrived is no proof that it was made an object.
+      const info = await this.info(key);
+      if (info !== null && isSame(info, archive)) return;
+      throw new StorageError('unavailable', `Cannot upload "${key}": storage took it and lost it`);
     }
-    const { error } = await this.#bucket.upload(key, await readFile(archive.path), {
+    const { data, error } = await this.#in(this.bucket).upload(key, await readFile(archive.path), {
       contentType: ARCHIVE_TYPE,
       upsert: false,
       metadata: { sha256: archive.sha256 },
     });
     if (error !== null) throw fromPlatform(error, `upload "${key}"`, 'storage');
-  }
-
-  /** Whether an object is there and holds these very bytes. */
-  async has(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<boolean> {
-    const info = await this.info(key);
-    return info !== null && isSame(info, archive);
+    checkAnswer(typeof data.fullPath === 'string', `upload "${key}"`);
   }
 
   /** What storage knows of an object; `null` where it has none. */
-  async info(key: string): Promise<ObjectInfo | null> {
-    const { data, error } = await this.#bucket.info(key);
+  async info(key: string, bucket = this.bucket): Promise<ObjectInfo | null> {
+    const { data, error } = await this.#in(bucket).info(key);
     if (error !== null) {
-      if (realStatus(error) === 404) return null;
-      throw fromPlatform(error, `look up "${key}"`, 'storage');
+      const known = fromPlatform(error, `look up "${key}"`, 'storage');
+      if (known.code !== 'not_found') throw known;
+      await this.#checkKey();
+      return null;
     }
+    checkAnswer(typeof data.etag === 'string' && typeof data.size === 'number', `look up "${key}"`);
     const sha256 = data.metadata?.sha256;
     return {
       bytes: data.size ?? -1,
@@ -118,19 +151,34 @@ export class CloudObjects {
   }
 
   /**
+   * A key that is over counts as no key where objects are read: nothing is there then, as it seems.
+   * So before that is believed, something is asked that nobody may without a key.
+   *
+   * @throws StorageError `unauthenticated`
+   */
+  async #checkKey(): Promise<void> {
+    const { error } = await this.#connection.client.storage.listBuckets({ limit: 1 });
+    if (error !== null) throw fromPlatform(error, 'list the buckets', 'storage');
+  }
+
+  /**
    * Proves that the stored bytes are those of the archive: by the eTag where it is the MD5, else
    * by reading them back. Storage checks no checksum itself.
    *
    * @returns whether there is anything
    * @throws StorageError `corrupt`
    */
-  async verify(key: string, archive: Omit<ArchiveFile, 'path'>): Promise<boolean> {
-    const info = await this.info(key);
+  async verify(
+    key: string,
+    archive: Omit<ArchiveFile, 'path'>,
+    bucket = this.bucket,
+  ): Promise<boolean> {
+    const info = await this.info(key, bucket);
     if (info === null) return false;
     if (info.bytes === archive.bytes) {
       // The eTag is the MD5 of what storage holds, where it is one.
       if (info.etag === archive.md5) return true;
-      if ((await this.readBack(key)) === archive.sha256) return true;
+      if ((await this.readBack(key, bucket)) === archive.sha256) return true;
     }
     throw new StorageError('corrupt', `Cannot verify "${key}": the bucket holds other bytes`, {
       retryable: true,
@@ -142,8 +190,8 @@ export class CloudObjects {
    *
    * @throws StorageError `not_found`, `unavailable`
    */
-  async readBack(key: string): Promise<string> {
-    return (await this.#receive(key, null, 'read back')).sha256;
+  async readBack(key: string, bucket = this.bucket): Promise<string> {
+    return (await this.#receive({ bucket, key }, null, 'read back')).sha256;
   }
 
   /**
@@ -152,26 +200,37 @@ export class CloudObjects {
    * @returns the sha256 of the bytes that arrived, and the eTag that storage said
    * @throws StorageError `not_found`, `unavailable`; what the disk says
    */
-  async download(key: string, file: string): Promise<{ sha256: string; etag: string }> {
-    return this.#receive(key, file, 'download');
+  async download(
+    key: string,
+    file: string,
+    bucket = this.bucket,
+  ): Promise<{ sha256: string; etag: string }> {
+    return this.#receive({ bucket, key }, file, 'download');
   }
 
   async #receive(
-    key: string,
+    { bucket, key }: ObjectPlace,
     file: string | null,
     verb: string,
   ): Promise<{ sha256: string; etag: string }> {
-    const { settings, transfers, timeouts } = this.#connection;
+    const { settings, key: secret, transfers, timeouts } = this.#connection;
     const doing = `${verb} "${key}"`;
+    const url = `${settings.url}/storage/v1/object/${bucket}/${key}`;
     const { status, headers, text, sha256 } = await translated(doing, () =>
       transfers.receive({
-        url: `${settings.url}/storage/v1/object/${settings.bucket}/${key}`,
-        headers: { authorization: `Bearer ${settings.key}`, apikey: settings.key },
+        url,
+        headers: { authorization: `Bearer ${secret.value}`, apikey: secret.value },
         file,
         silenceMs: timeouts.silenceMs,
       }),
     );
-    if (status >= 400) throw fromPlatform(fromResponse(status, text), doing, 'storage');
+    if (status >= 400) {
+      const known = fromPlatform(await readRefusal(status, text, url), doing, 'storage');
+      if (known.code === 'not_found') await this.#checkKey();
+      throw known;
+    }
+    // Storage names every object that it gives; a page in its place has no such name.
+    checkAnswer(status === 200 && headers.etag !== undefined, doing);
     return { sha256, etag: (headers.etag ?? '').replaceAll('"', '') };
   }
 
@@ -183,18 +242,18 @@ export class CloudObjects {
   ): Promise<{ ref: Ref; key: string; sha256: string | null } | null> {
     const folder = `${projectId}/generations`;
     // Storage may take "_" for any letter, so that v10 to v19 are among what it finds for v1.
-    const { data, error } = await this.#bucket.list(folder, {
-      limit: 1000,
+    const { data, error } = await this.#in(this.bucket).list(folder, {
+      limit: AT_ONCE,
       search: `v${version}__`,
     });
     if (error !== null) throw fromPlatform(error, `list "${folder}"`, 'storage');
+    checkAnswer(Array.isArray(data), `list "${folder}"`);
     for (const { name } of data) {
-      const parsed = parseFolderName(name.replace(/(\.[0-9a-f]{12})?\.tar\.gz$/, ''));
-      if (parsed?.version !== version) continue;
-      if (generationId !== undefined && parsed.generationId !== generationId) continue;
       const key = `${folder}/${name}`;
-      const sha256 = (await this.info(key))?.sha256 ?? null;
-      return { ref: { projectId, ...parsed }, key, sha256 };
+      const ref = parseObjectKey(key);
+      if (ref?.version !== version) continue;
+      if (generationId !== undefined && ref.generationId !== generationId) continue;
+      return { ref, key, sha256: (await this.info(key))?.sha256 ?? null };
     }
     return null;
   }
@@ -217,39 +276,55 @@ export class CloudObjects {
   }
 
   async *#listFolder(folder: string): AsyncGenerator<{ id: string | null; name: string }> {
-    for (let offset = 0; ; offset += LIST_PAGE) {
-      const { data, error } = await this.#bucket.list(folder, {
-        limit: LIST_PAGE,
+    for (let offset = 0; ; offset += AT_ONCE) {
+      const { data, error } = await this.#in(this.bucket).list(folder, {
+        limit: AT_ONCE,
         offset,
         sortBy: { column: 'name', order: 'asc' },
       });
       if (error !== null) throw fromPlatform(error, `list "${folder}"`, 'storage');
+      checkAnswer(Array.isArray(data), `list "${folder}"`);
       yield* data as { id: string | null; name: string }[];
-      if (data.length < LIST_PAGE) return;
+      if (data.length < AT_ONCE) return;
     }
   }
 
-  /**
-   * Removes an object; one that is missing is no error.
-   *
-   * @param bucket where it is; the configured one where left out
-   */
-  async remove(key: string, bucket = this.#connection.settings.bucket): Promise<void> {
-    const { error } = await this.#connection.client.storage.from(bucket).remove([key]);
-    if (error !== null && !isMissingBucket(fromPlatform(error, '', ''))) {
-      throw fromPlatform(error, `remove "${key}"`, 'storage');
+  /** Removes objects; those that are missing are no error. */
+  async remove(places: readonly ObjectPlace[]): Promise<void> {
+    const byBucket = Map.groupBy(places, ({ bucket }) => bucket);
+    for (const [bucket, some] of byBucket) {
+      const keys = some.map(({ key }) => key);
+      for (let begin = 0; begin < keys.length; begin += AT_ONCE) {
+        const doing = `remove "${keys[begin]}"`;
+        const { data, error } = await this.#in(bucket).remove(keys.slice(begin, begin + AT_ONCE));
+        if (error === null) checkAnswer(Array.isArray(data), doing);
+        else if (!isMissingBucket(fromPlatform(error, '', ''))) {
+          throw fromPlatform(error, doing, 'storage');
+        }
+      }
     }
   }
 
   /**
    * @param expiresIn seconds
    * @param filename what a browser saves it as
+   * @throws StorageError `not_found` where no such object is there
    */
-  async sign(key: string, expiresIn: number, filename: string): Promise<string> {
-    const { data, error } = await this.#bucket.createSignedUrl(key, expiresIn, {
+  async sign(
+    key: string,
+    expiresIn: number,
+    filename: string,
+    bucket = this.bucket,
+  ): Promise<string> {
+    const { data, error } = await this.#in(bucket).createSignedUrl(key, expiresIn, {
       download: filename,
     });
-    if (error !== null) throw fromPlatform(error, `sign "${key}"`, 'storage');
+    if (error !== null) {
+      const known = fromPlatform(error, `sign "${key}"`, 'storage');
+      if (known.code === 'not_found') await this.#checkKey();
+      throw known;
+    }
+    checkAnswer(data.signedUrl.includes('token='), `sign "${key}"`);
     return data.signedUrl;
   }
 

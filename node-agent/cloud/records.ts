@@ -1,14 +1,34 @@
 import { setImmediate } from 'node:timers/promises';
+import * as v from 'valibot';
 import type { BlockIndex } from '../archive/pack.ts';
-import type { Manifest, Ref } from '../contract.ts';
-import { type ErrorCode, formatRef, StorageError } from '../contract.ts';
+import { formatRef, type Manifest, type Ref } from '../contract.ts';
+import { CloudError } from '../outage.ts';
 import type { Connection } from './connection.ts';
-import { fromPlatform } from './translate.ts';
+import {
+  ChangesSchema,
+  type CloudChange,
+  type CloudRow,
+  CloudRowSchema,
+  type DeletionOutcome,
+  DeletionOutcomeSchema,
+  FailureOutcomeSchema,
+  type NoDatabase,
+  OwnerOutcomeSchema,
+  type RecordOutcome,
+  RecordOutcomeSchema,
+  RemovalOutcomeSchema,
+  type ReserveOutcome,
+  ReserveOutcomeSchema,
+  type UnneededObject,
+  UnneededSchema,
+} from './outcomes.ts';
+import { checkAnswer, fromPlatform } from './translate.ts';
 
 /** What is said of a generation before a byte of it is sent. */
 export type Reservation = Readonly<{
   ref: Ref;
-  objectKey: string;
+  /** Where its archive lies already; left out, a key is given. */
+  objectKey?: string;
   digest: string | null;
   sha256: string;
   archiveBytes: number | null;
@@ -20,32 +40,11 @@ export type Reservation = Readonly<{
   replace: boolean;
 }>;
 
-export type ReserveOutcome =
-  | {
-      outcome: 'reserved';
-      status: 'pending' | 'uploaded' | 'verified';
-      sha256: string;
-      /** What the row names now: for a replacement, the object to remove in the end. */
-      object_key: string;
-    }
-  | { outcome: 'conflict'; reason: string }
-  | { outcome: 'deleted' }
-  | NoDatabase;
-
-/** Our migrations are not applied. */
-type NoDatabase = { outcome: 'no_database' };
-
-export type RecordOutcome = {
-  /** Of what was replaced. */
-  object_key?: string;
-  /** What was recorded: `verified` too where the database had the proof. */
-  status?: 'uploaded' | 'verified';
-  outcome: 'recorded' | 'missing' | 'deleted' | 'superseded' | 'no_database';
-};
-
 /** What is said of a generation whose archive is in the bucket. */
 export type Recording = Readonly<{
   ref: Ref;
+  /** That was reserved for it. */
+  objectKey: string;
   sha256: string;
   /** Whether its bytes are proven equal. */
   status: 'uploaded' | 'verified';
@@ -60,44 +59,14 @@ export type Recording = Readonly<{
 
 export type RecordedDetails = Readonly<{ manifest: Manifest; blockIndex: BlockIndex | null }>;
 
-export type DeletionOutcome =
-  | { outcome: 'recorded'; bucket: string; object_key: string }
-  | { outcome: 'missing' | 'other' | 'no_database' };
-
-/** The row of a generation, as far as reading it needs. */
-export type CloudRow = Readonly<{
-  generation_id: string;
-  bucket: string;
-  object_key: string;
-  status: 'pending' | 'uploaded' | 'verified' | 'deleted';
-  sha256: string | null;
-  archive_bytes: number | null;
-}>;
-
-/** Where in the order of deletions one is. `deleted_at` is the database's text, to the microsecond. */
-export type TombstonePosition = Readonly<{
-  deleted_at: string;
-  project_id: string;
-  version: number;
-}>;
-
-/** What the web app or another host deleted. */
-export type CloudTombstone = TombstonePosition &
-  Readonly<{ generation_id: string; digest: string | null }>;
-
-/** `known`: it is that already; `missing`: there is no such project, or it is deleted. */
-export type OwnerOutcome = Readonly<{
-  outcome: 'set' | 'known' | 'conflict' | 'missing' | 'no_database';
-}>;
+/** Where in the order of changes one is. `changed_at` is the database's text, to the microsecond. */
+export type ChangePosition = Pick<CloudChange, 'changed_at' | 'project_id' | 'version'>;
 
 /** How PostgREST says that a table is not there. */
 const NO_SUCH_TABLE = new Set(['PGRST205', '42P01']);
 
 /** How PostgREST says that a function is not there: our migrations are not applied. */
 const NO_SUCH_FUNCTION = new Set(['PGRST202', '42883']);
-
-/** What goes wrong for whoever asks, whatever is asked. */
-const FOR_ALL = new Set<ErrorCode>(['unavailable', 'rate_limited', 'unauthenticated', 'forbidden']);
 
 /** How many files the manifests in one request may have: each takes about 200 bytes. */
 const MAX_FILES = 2_000;
@@ -119,12 +88,13 @@ export class CloudRecords {
   reserveAll(
     reservations: readonly Reservation[],
   ): Promise<PromiseSettledResult<ReserveOutcome>[]> {
-    return this.#callForEach('storage_reserve_generations', 'reserve', reservations, (given) => ({
+    const call = { name: 'storage_reserve_generations', verb: 'reserve', ...RESERVING };
+    return this.#callForEach(call, reservations, (given) => ({
       project_id: given.ref.projectId,
       version: given.ref.version,
       generation_id: given.ref.generationId,
       bucket: this.#connection.settings.bucket,
-      object_key: given.objectKey,
+      object_key: given.objectKey ?? null,
       digest: given.digest,
       sha256: given.sha256,
       archive_bytes: given.archiveBytes,
@@ -138,19 +108,41 @@ export class CloudRecords {
 
   /** What the database knows of a version; `null` where it has none, or no database is there. */
   async find(projectId: string, version: number): Promise<CloudRow | null> {
+    const doing = `look up ${formatRef({ projectId, version })}`;
     const { data, error, status } = await this.#connection.client
       .from('storage_generations')
-      .select('generation_id, bucket, object_key, status, sha256, archive_bytes')
+      .select(Object.keys(CloudRowSchema.entries).join())
       .eq('project_id', projectId)
       .eq('version', version)
-      .maybeSingle<CloudRow>();
-    if (error === null) return data;
+      .limit(1);
+    if (error === null) return checked(v.array(CloudRowSchema), data, doing)[0] ?? null;
     if (NO_SUCH_TABLE.has(error.code)) return null;
-    throw fromPlatform(
-      { ...error, status },
-      `look up ${formatRef({ projectId, version })}`,
-      'the database',
-    );
+    throw fromPlatform({ ...error, status }, doing, WHO);
+  }
+
+  /**
+   * The highest version that a project ever had, deleted ones too; 0 where it has none.
+   *
+   * @param options.generationId of this generation alone
+   */
+  async highestVersion(
+    projectId: string,
+    { generationId, signal }: { generationId?: string; signal: AbortSignal },
+  ): Promise<number> {
+    const doing = `look up "${projectId}"`;
+    const { data, error, status } = await this.#connection.client
+      .from('storage_generations')
+      .select('version')
+      .match({
+        project_id: projectId,
+        ...(generationId === undefined ? {} : { generation_id: generationId }),
+      })
+      .order('version', { ascending: false })
+      .limit(1)
+      .abortSignal(signal);
+    if (error === null) return checked(HighestSchema, data, doing)[0]?.version ?? 0;
+    if (NO_SUCH_TABLE.has(error.code)) return 0;
+    throw fromPlatform({ ...error, status }, doing, WHO);
   }
 
   /** Notes that the archive is in the bucket, or proven equal. */
@@ -164,102 +156,129 @@ export class CloudRecords {
   ): Promise<PromiseSettledResult<RecordOutcome>[]> {
     const results: PromiseSettledResult<RecordOutcome>[] = [];
     for (const group of inGroups(recordings)) {
-      const made = await this.#callForEach<Recording, RecordOutcome>(
-        'storage_record_generations',
-        'record',
-        group,
-        ({ ref, sha256, status, readDetails }) => {
-          const details = readDetails?.();
-          return {
-            project_id: ref.projectId,
-            version: ref.version,
-            sha256,
-            status,
-            manifest: details?.manifest ?? null,
-            block_index: details?.blockIndex ?? null,
-            md5: details?.md5 ?? null,
-          };
-        },
-      );
+      const call = { name: 'storage_record_generations', verb: 'record', ...RECORDING };
+      const made = await this.#callForEach(call, group, (given) => {
+        const details = given.readDetails?.();
+        return {
+          project_id: given.ref.projectId,
+          version: given.ref.version,
+          bucket: this.#connection.settings.bucket,
+          object_key: given.objectKey,
+          sha256: given.sha256,
+          status: given.status,
+          manifest: details?.manifest ?? null,
+          block_index: details?.blockIndex ?? null,
+          md5: details?.md5 ?? null,
+        };
+      });
       results.push(...made);
     }
     return results;
   }
 
-  /** Switches the row to the archive of a replacement, in one UPDATE. */
-  replace(reservation: Reservation, details: RecordedDetails): Promise<RecordOutcome> {
-    const { ref } = reservation;
-    return this.#call(
-      'storage_replace_generation',
-      {
-        p_project_id: ref.projectId,
-        p_version: ref.version,
-        p_generation_id: ref.generationId,
-        p_object_key: reservation.objectKey,
-        p_digest: reservation.digest,
-        p_sha256: reservation.sha256,
-        p_archive_bytes: reservation.archiveBytes,
-        p_source_bytes: reservation.sourceBytes,
-        p_file_count: reservation.fileCount,
-        p_created_at: reservation.createdAt,
-        p_manifest: details.manifest,
-        p_block_index: details.blockIndex,
-      },
-      `replace ${formatRef(ref)}`,
-    );
-  }
-
-  /** Sets the owner of a project that has none. */
-  setOwner(projectId: string, ownerId: string): Promise<OwnerOutcome> {
-    return this.#call(
-      'storage_set_owner',
-      { p_project_id: projectId, p_owner_id: ownerId },
-      `set the owner of "${projectId}"`,
-    );
-  }
-
-  /**
-   * Leaves a tombstone; tells which object to remove.
-   *
-   * @param digest where it is given, other content is not deleted: `other`
-   */
-  recordDeletion(ref: Ref, digest: string | null): Promise<DeletionOutcome> {
-    return this.#call(
-      'storage_record_deletion',
+  /** Notes why the upload of what was reserved is given up, for the user. */
+  async recordFailure(ref: Ref, digest: string | null, reason: string): Promise<void> {
+    await this.#call(
+      'storage_record_failure',
       {
         p_project_id: ref.projectId,
         p_version: ref.version,
         p_generation_id: ref.generationId,
         p_digest: digest,
+        p_reason: reason,
       },
-      `record the deletion of ${formatRef(ref)}`,
-    );
-  }
-
-  /** Notes that the object of a deleted generation is gone. */
-  async recordRemoval(ref: Ref): Promise<void> {
-    await this.#call(
-      'storage_record_removals',
-      { p_project_id: ref.projectId, p_versions: [ref.version] },
-      `record the removal of ${formatRef(ref)}`,
+      FailureOutcomeSchema,
+      `record the failure of ${formatRef(ref)}`,
     );
   }
 
   /**
-   * A page of what was deleted in the cloud, oldest first; none where no database is there.
+   * Sets the owner of a project that has none.
+   *
+   * @param options.transfer also where it has another one
+   */
+  setOwner(projectId: string, ownerId: string, options: { transfer: boolean }) {
+    return this.#call(
+      'storage_set_owner',
+      { p_project_id: projectId, p_owner_id: ownerId, p_transfer: options.transfer },
+      OwnerOutcomeSchema,
+      `set the owner of "${projectId}"`,
+    );
+  }
+
+  /**
+   * Leaves a tombstone; tells which objects to remove.
+   *
+   * @param digests of the content that is deleted: any other stays, `other`; `null`: whatever it is
+   */
+  recordDeletion(ref: Ref, digests: readonly string[] | null): Promise<DeletionOutcome> {
+    return this.#call(
+      'storage_record_deletion',
+      {
+        p_bucket: this.#connection.settings.bucket,
+        p_project_id: ref.projectId,
+        p_version: ref.version,
+        p_generation_id: ref.generationId,
+        p_digests: digests,
+      },
+      DeletionOutcomeSchema,
+      `record the deletion of ${formatRef(ref)}`,
+    );
+  }
+
+  /** Notes that objects that nothing needs are gone. */
+  async recordRemovals(objects: readonly UnneededObject[]): Promise<void> {
+    await this.#call(
+      'storage_record_removals',
+      { p_objects: objects },
+      RemovalOutcomeSchema,
+      'record what was removed',
+    );
+  }
+
+  /** Whether our migrations are applied. */
+  async isThere(): Promise<boolean> {
+    const listed = await this.#call(
+      'storage_list_unneeded',
+      { p_limit: 0 },
+      UnneededSchema,
+      'ask the database',
+    );
+    return Array.isArray(listed);
+  }
+
+  /** Objects that nothing needs and nobody removed; none where no database is there. */
+  async listUnneeded(limit: number): Promise<UnneededObject[]> {
+    const listed = await this.#call(
+      'storage_list_unneeded',
+      { p_limit: limit },
+      UnneededSchema,
+      'list what is not needed',
+    );
+    return Array.isArray(listed) ? listed : [];
+  }
+
+  /**
+   * A page of what was deleted or replaced in the cloud, oldest first; none where no database is
+   * there.
    *
    * @param after the last one that is known
    */
-  async listTombstones(after: TombstonePosition | null, limit: number): Promise<CloudTombstone[]> {
-    const page = await this.#call<CloudTombstone[] | { outcome: 'no_database' }>(
-      'storage_list_tombstones',
+  async listChanges(after: ChangePosition | null, limit: number): Promise<CloudChange[]> {
+    const page = await this.#call(
+      'storage_list_changes',
       {
         p_limit: limit,
-        p_after_deleted_at: after?.deleted_at ?? null,
-        p_after_project_id: after?.project_id ?? null,
-        p_after_version: after?.version ?? null,
+        ...(after === null
+          ? {}
+          : {
+              p_after_changed_at: after.changed_at,
+              p_after_project_id: after.project_id,
+              p_after_version: after.version,
+            }),
       },
-      'list what was deleted',
+      ChangesSchema,
+      'list what was changed',
     );
     return Array.isArray(page) ? page : [];
   }
@@ -269,17 +288,14 @@ export class CloudRecords {
    * told alone.
    */
   async #callForEach<Given extends { ref: Ref }, Outcome>(
-    name: string,
-    verb: string,
+    call: Readonly<{ name: string; verb: string; schema: OutcomeSchema<Outcome> }>,
     given: readonly Given[],
     toItem: (given: Given) => object,
-  ): Promise<PromiseSettledResult<Outcome>[]> {
-    const doing = ({ ref }: Given) => `${verb} ${formatRef(ref)}`;
+  ): Promise<PromiseSettledResult<Outcome | NoDatabase>[]> {
+    const doing = ({ ref }: Given) => `${call.verb} ${formatRef(ref)}`;
     const eachAlone = async () => {
-      const results: PromiseSettledResult<Outcome>[] = [];
-      for (const one of given) {
-        results.push(...(await this.#callForEach<Given, Outcome>(name, verb, [one], toItem)));
-      }
+      const results: PromiseSettledResult<Outcome | NoDatabase>[] = [];
+      for (const one of given) results.push(...(await this.#callForEach(call, [one], toItem)));
       return results;
     };
     const items: object[] = [];
@@ -293,24 +309,23 @@ export class CloudRecords {
       return given.length === 1 ? [{ status: 'rejected', reason }] : eachAlone();
     }
     try {
-      type Named = Outcome & { project_id: string; version: number };
-      const answer = await this.#call<Named[] | NoDatabase>(
-        name,
-        { p_items: items },
-        doing(given[0]!),
-      );
+      const named = v.array(v.looseObject({ project_id: v.string(), version: v.number() }));
+      const answer = await this.#call(call.name, { p_items: items }, named, doing(given[0]!));
       if (!Array.isArray(answer)) {
-        return given.map(() => ({ status: 'fulfilled', value: answer as Outcome }));
+        return given.map(() => ({ status: 'fulfilled', value: answer }));
       }
       const byRef = new Map(answer.map((one) => [`${one.project_id} ${one.version}`, one]));
-      return given.map(({ ref: { projectId, version } }) => ({
-        status: 'fulfilled',
-        value: byRef.get(`${projectId} ${version}`)!,
-      }));
+      return given.map((one) => {
+        const { projectId, version } = one.ref;
+        const value = checked(call.schema, byRef.get(`${projectId} ${version}`), doing(one));
+        return { status: 'fulfilled', value };
+      });
     } catch (error) {
-      if (error instanceof StorageError && FOR_ALL.has(error.code)) {
+      // What goes wrong for whoever asks, whatever is asked.
+      if (error instanceof CloudError && error.outage !== null) {
         return given.map((one) => {
-          const reason = fromPlatform(error.cause, doing(one), 'the database');
+          const reason =
+            error.cause === undefined ? error : fromPlatform(error.cause, doing(one), WHO);
           return { status: 'rejected', reason };
         });
       }
@@ -318,12 +333,31 @@ export class CloudRecords {
     }
   }
 
-  async #call<T>(name: string, args: Record<string, unknown>, doing: string): Promise<T> {
+  async #call<T>(
+    name: string,
+    args: Record<string, unknown>,
+    schema: OutcomeSchema<T>,
+    doing: string,
+  ): Promise<T | NoDatabase> {
     const { data, error, status } = await this.#connection.client.rpc(name, args);
-    if (error === null) return data as T;
-    if (NO_SUCH_FUNCTION.has(error.code)) return { outcome: 'no_database' } as T;
-    throw fromPlatform({ ...error, status }, doing, 'the database');
+    if (error === null) return checked(schema, data, doing);
+    if (NO_SUCH_FUNCTION.has(error.code)) return { outcome: 'no_database' };
+    throw fromPlatform({ ...error, status }, doing, WHO);
   }
+}
+
+type OutcomeSchema<T> = v.GenericSchema<unknown, T>;
+
+const WHO = 'the database';
+const RESERVING = { schema: ReserveOutcomeSchema };
+const RECORDING = { schema: RecordOutcomeSchema };
+const HighestSchema = v.array(v.object({ version: v.number() }));
+
+/** @throws StorageError `unavailable` where it is nothing that we would answer */
+function checked<T>(schema: OutcomeSchema<T>, answer: unknown, doing: string): T {
+  const { success, output } = v.safeParse(schema, answer);
+  checkAnswer(success, doing, WHO);
+  return output as T;
 }
 
 /** So that no request is too large, and few manifests are in memory at once. */

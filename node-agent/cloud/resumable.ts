@@ -1,22 +1,33 @@
 /** Upload in chunks: TUS 1.0.0 as Supabase Storage speaks it (chunks of 6 MiB, no others). */
 import { stat } from 'node:fs/promises';
 import { ARCHIVE_TYPE, StorageError } from '../contract.ts';
+import { CloudError } from '../outage.ts';
+import { readAnswer } from './answer.ts';
 import type { Connection } from './connection.ts';
 import type { ArchiveFile } from './objects.ts';
-import { fromPlatform, fromResponse, translated } from './translate.ts';
+import { checkAnswer, fromPlatform, fromResponse, translated } from './translate.ts';
 
 const CHUNK_BYTES = 6 * 1024 * 1024;
 
-/** The upload is forgotten, or is elsewhere than we think: the next attempt asks where it is. */
-const ASK_AGAIN = [404, 409, 410];
+/** The upload is forgotten, or was never one: it is begun anew. */
+const FORGOTTEN = [400, 403, 404, 410];
+
+/** The upload is elsewhere than we think, or somebody else is at it: the server says where it is. */
+const ELSEWHERE = [409, 423, 460];
 
 /** Remembers where an upload goes on, across restarts. */
 export type ResumePoint = Readonly<{
   url: string | null;
-  save(url: string | null): void;
+  save(url: string | null): Promise<void>;
 }>;
 
-/** Sends an archive, going on where an earlier attempt ended if the server still knows it. */
+/**
+ * Sends an archive, going on where an earlier attempt ended if the server still knows it. That all
+ * of it is there does not say that it was made an object.
+ *
+ * @throws StorageError `unavailable` where it is to be tried again, from its begin where the server
+ *   lost count of it twice
+ */
 export async function uploadInChunks(
   connection: Connection,
   key: string,
@@ -31,21 +42,31 @@ export async function uploadInChunks(
   let offset = url === null ? null : await tus.offset(url);
   if (url === null || offset === null) {
     url = await tus.create(archive);
-    resume.save(url);
+    await resume.save(url);
     offset = 0;
   }
   try {
+    let misses = 0;
     while (offset < archive.bytes) {
-      const next = await tus.append(url, offset, archive);
-      if (next <= offset) throw fromPlatform({ status: 502 }, `upload "${key}"`, 'storage');
-      offset = next;
+      const next: number | null = await tus.append(url, offset, archive);
+      if (next !== null && next > offset) {
+        offset = next;
+        continue;
+      }
+      const known = misses++ === 0 ? await tus.offset(url) : null;
+      if (known === null) {
+        await resume.save(null);
+        throw tus.lost();
+      }
+      offset = known;
     }
   } catch (error) {
     // What is refused for good leads nowhere any more.
-    if (error instanceof StorageError && !error.retryable) resume.save(null);
+    const isRefusal = error instanceof CloudError && error.outage === null && !error.retryable;
+    if (isRefusal) await resume.save(null);
     throw error;
   }
-  resume.save(null);
+  await resume.save(null);
 }
 
 class TusUpload {
@@ -75,18 +96,28 @@ class TusUpload {
     const location = response.headers.get('location');
     // Behind a proxy the server may not know its own address: only the name of the upload counts.
     const name = location === null ? undefined : location.split('?')[0]?.split('/').at(-1);
-    if (!name) throw this.#fail(502);
+    if (!name) throw this.lost();
     return `/upload/resumable/${name}`;
   }
 
-  /** How much the server has; `null` where it knows the upload no more. */
+  /**
+   * How much the server has; `null` where it knows the upload no more.
+   *
+   * @throws StorageError `unavailable` where somebody else is at it
+   */
   async offset(url: string): Promise<number | null> {
-    const response = await this.#request('HEAD', url, {}, [403, 404, 410]);
-    return response.ok ? this.#parseOffset(response.headers.get('upload-offset')) : null;
+    const response = await this.#request('HEAD', url, {}, [...FORGOTTEN, ...ELSEWHERE]);
+    if (response.ok) return this.#parseOffset(response.headers.get('upload-offset'));
+    if (FORGOTTEN.includes(response.status)) return null;
+    throw this.lost();
   }
 
-  /** Sends the next chunk of a file. Returns how much the server has then. */
-  async append(url: string, offset: number, file: ArchiveFile): Promise<number> {
+  /**
+   * Sends the next chunk of a file.
+   *
+   * @returns how much the server has then; `null` where it lost count
+   */
+  async append(url: string, offset: number, file: ArchiveFile): Promise<number | null> {
     const { transfers, timeouts } = this.#connection;
     const bytes = Math.min(CHUNK_BYTES, file.bytes - offset);
     const { status, headers, text } = await translated(this.#doing, () =>
@@ -105,22 +136,33 @@ class TusUpload {
       }),
     );
     if (status < 300) return this.#parseOffset(headers['upload-offset']);
-    if (!ASK_AGAIN.includes(status)) throw this.#fail(status, text);
-    throw new StorageError(
+    if (headers['tus-resumable'] !== undefined && [...FORGOTTEN, ...ELSEWHERE].includes(status)) {
+      const known = this.#fail(status, text);
+      // What is said about the key is not about the upload.
+      if (known.outage === null) return null;
+      throw known;
+    }
+    const answer = await readAnswer(new Response(text, { status, headers }), this.#url(url));
+    throw this.#fail(answer.status, await answer.text());
+  }
+
+  /** The next attempt asks where it is, or begins anew. */
+  lost(): StorageError {
+    return new StorageError(
       'unavailable',
-      `Cannot upload "${this.#key}": storage lost count of it (${status})`,
+      `Cannot upload "${this.#key}": storage lost count of it`,
     );
   }
 
   #parseOffset(header: string | null | undefined): number {
-    const offset = Number(header ?? Number.NaN);
-    if (!Number.isSafeInteger(offset)) throw this.#fail(502);
+    const offset = header ? Number(header) : Number.NaN;
+    checkAnswer(Number.isSafeInteger(offset), this.#doing);
     return offset;
   }
 
   get #headers(): Record<string, string> {
-    const { key } = this.#connection.settings;
-    return { authorization: `Bearer ${key}`, apikey: key, 'tus-resumable': '1.0.0' };
+    const { value } = this.#connection.key;
+    return { authorization: `Bearer ${value}`, apikey: value, 'tus-resumable': '1.0.0' };
   }
 
   #url(path: string): string {
@@ -150,7 +192,7 @@ class TusUpload {
     return `upload "${this.#key}"`;
   }
 
-  #fail(status: number, message = ''): StorageError {
-    return fromPlatform(fromResponse(status, message), this.#doing, 'storage');
+  #fail(status: number, message = ''): CloudError {
+    return fromPlatform(fromResponse(status, message), this.#doing, 'storage') as CloudError;
   }
 }

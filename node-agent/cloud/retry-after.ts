@@ -11,14 +11,11 @@ export function withRetryAfter<T>(work: () => Promise<T>): Promise<T> {
   return scope.run({ retryAfterMs: null }, work);
 }
 
-/**
- * Notes what an answer says; to be called for every one.
- *
- * @param header its `Retry-After`; `null` where it has none
- */
-export function noteRetryAfter(header: string | null): void {
+/** Notes what the headers of an answer say; to be called for every one. */
+export function noteRetryAfter(headers: Pick<Headers, 'get'>): void {
   const store = scope.getStore();
-  if (store !== undefined) store.retryAfterMs = parseRetryAfter(header);
+  if (store === undefined) return;
+  store.retryAfterMs = parseRetryAfter(headers.get('retry-after'), headers.get('date'));
 }
 
 /** What the last answer said, in milliseconds; `null` where it said nothing. */
@@ -26,10 +23,15 @@ export function lastRetryAfter(): number | null {
   return scope.getStore()?.retryAfterMs ?? null;
 }
 
-/** Seconds, or a date: RFC 9110, 10.2.3. */
-function parseRetryAfter(header: string | null): number | null {
+/**
+ * Seconds, or a date: RFC 9110, 10.2.3. A date is meant by the clock that the answer was made by,
+ * which this host's may be hours away from.
+ *
+ * @param answeredAt the `Date` of the answer; without it a date says nothing
+ */
+export function parseRetryAfter(header: string | null, answeredAt: string | null): number | null {
   if (header === null) return null;
-  if (/^\d{1,6}$/.test(header.trim())) return Number(header) * 1000;
-  const date = Date.parse(header);
-  return Number.isNaN(date) ? null : Math.max(0, date - Date.now());
+  if (/^\s*\d+\s*$/.test(header)) return Number(header) * 1000;
+  const wait = Date.parse(header) - Date.parse(answeredAt ?? '');
+  return Number.isNaN(wait) ? null : Math.max(0, wait);
 }

@@ -40,15 +40,22 @@ export type Transferred<T> =
   /** What the disk said, which has a system call, or the network. */
   | { failure: { message: string; code?: string; syscall?: string; path?: string } };
 
-/** Downloads into a new file, and hashes on the way. */
-export function receive(input: ReceiveInput): Promise<Transferred<Answer & { sha256: string }>> {
+/**
+ * Downloads into a new file, and hashes on the way.
+ *
+ * @param request what sends requests
+ */
+export function receive(
+  input: ReceiveInput,
+  request: typeof fetch = fetch,
+): Promise<Transferred<Answer & { sha256: string }>> {
   return settle(async () => {
     const idle = new AbortController();
     const abort = () => idle.abort(new DOMException('The server fell silent', 'TimeoutError'));
     let timer = setTimeout(abort, input.silenceMs);
     let handle: FileHandle | null = null;
     try {
-      const response = await fetch(input.url, { headers: input.headers, signal: idle.signal });
+      const response = await request(input.url, { headers: input.headers, signal: idle.signal });
       if (!response.ok) return { ...(await answerOf(response)), sha256: '' };
       if (input.file !== null) handle = await open(input.file, 'wx');
       const hash = createHash('sha256');
@@ -67,10 +74,13 @@ export function receive(input: ReceiveInput): Promise<Transferred<Answer & { sha
 }
 
 /** Sends a part of a file as the body of a request. */
-export function send(input: SendInput): Promise<Transferred<Answer>> {
+export function send(
+  input: SendInput,
+  request: typeof fetch = fetch,
+): Promise<Transferred<Answer>> {
   return settle(async () => {
     const file = await openAsBlob(input.file);
-    const response = await fetch(input.url, {
+    const response = await request(input.url, {
       method: input.method,
       headers: input.headers,
       body: file.slice(input.offset, input.offset + input.bytes),

@@ -1,6 +1,13 @@
 import { makeThreads } from '../threads.ts';
 import { noteRetryAfter } from './retry-after.ts';
-import type { Answer, ReceiveInput, SendInput, Transferred } from './transfer-worker.ts';
+import {
+  type Answer,
+  type ReceiveInput,
+  receive,
+  type SendInput,
+  send,
+  type Transferred,
+} from './transfer-worker.ts';
 
 /** Transfers wait for the network: a thread has room for many. */
 const AT_ONCE = 32;
@@ -16,31 +23,42 @@ export class Transfers {
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
   });
   readonly #signal: AbortSignal;
+  readonly #send: typeof fetch | null;
 
-  /** @param signal ends every transfer, for good */
-  constructor(signal: AbortSignal) {
+  /**
+   * @param signal ends every transfer, for good
+   * @param send what sends requests, in this thread; `null`: fetch, in threads of their own
+   */
+  constructor(signal: AbortSignal, send: typeof fetch | null = null) {
     this.#signal = signal;
+    this.#send = send;
     signal.addEventListener('abort', () => void this.#pool.destroy(), { once: true });
   }
 
   /** Downloads into a new file, or nowhere, and hashes on the way. */
   receive(input: ReceiveInput): Promise<Answer & { sha256: string }> {
-    return this.#run('receive', input);
+    return this.#run('receive', input, receive);
   }
 
   /** Sends a part of a file as the body of a request. */
   send(input: SendInput): Promise<Answer> {
-    return this.#run('send', input);
+    return this.#run('send', input, send);
   }
 
-  async #run<T extends Answer>(name: string, input: unknown): Promise<T> {
+  async #run<I, T extends Answer>(
+    name: string,
+    input: I,
+    here: (input: I, send: typeof fetch) => Promise<Transferred<T>>,
+  ): Promise<T> {
     this.#signal.throwIfAborted();
-    const done = (await this.#pool.run(input, { name }).catch((error: unknown) => {
+    const running: Promise<Transferred<T>> =
+      this.#send === null ? this.#pool.run(input, { name }) : here(input, this.#send);
+    const done = await running.catch((error: unknown) => {
       this.#signal.throwIfAborted();
       throw error;
-    })) as Transferred<T>;
+    });
     if ('value' in done) {
-      noteRetryAfter(done.value.headers['retry-after'] ?? null);
+      noteRetryAfter(new Headers(done.value.headers));
       return done.value;
     }
     const { message, ...details } = done.failure;

@@ -1,4 +1,6 @@
 import { type ErrorCode, StorageError } from '../contract.ts';
+import { CloudError, type Outage } from '../outage.ts';
+import { NOT_THE_PLATFORM } from './answer.ts';
 import { lastRetryAfter } from './retry-after.ts';
 
 /** What supabase-js says went wrong, in either of its shapes. */
@@ -14,6 +16,7 @@ export type ForeignError = {
 const CODES: Record<number, ErrorCode> = {
   400: 'invalid_input',
   401: 'unauthenticated',
+  402: 'unavailable',
   403: 'forbidden',
   404: 'not_found',
   409: 'conflict',
@@ -24,7 +27,16 @@ const CODES: Record<number, ErrorCode> = {
 };
 
 /** Statuses that say: not now. */
-const PASSING = new Set([408, 425]);
+const PASSING = new Set([408, 423, 425]);
+
+/** The plan does not allow it, or the project is paused. */
+const PLAN = new Set([402, 540]);
+
+/** How PostgreSQL says that it is not the statement's fault: a deadlock, a race, too many at once. */
+const PASSING_SQL = new Set(['40001', '40P01', '55P03', '57014', '53300', '57P03']);
+
+/** How Storage refuses a token: in the words of the library that reads it. */
+const ABOUT_TOKEN = /\bjw[st]\b|\bjwt|signature verification|"exp" claim|invalid (api )?key/i;
 
 /** The status that storage means: its errors come as HTTP 400 with the real one in the body. */
 export function realStatus(error: unknown): number {
@@ -51,14 +63,41 @@ export function fromResponse(status: number, text: string): ForeignError {
 export function fromPlatform(error: unknown, doing: string, who: string): StorageError {
   if (error instanceof StorageError) return error;
   const status = realStatus(error);
-  const passing = status === 0 || status >= 500 || PASSING.has(status);
-  const code = passing ? 'unavailable' : (CODES[status] ?? 'unavailable');
-  const retryAfterMs = passing || status === 429 ? lastRetryAfter() : null;
-  const state = status === 0 ? 'is out of reach' : `answered ${status}`;
-  return new StorageError(code, `Cannot ${doing}: ${who} ${state}`, {
-    cause: error,
-    ...(retryAfterMs === null ? {} : { retryAfterMs }),
-  });
+  const { message = '', code: foreign = '' } = (error ?? {}) as ForeignError;
+  const fail = (outage: Outage, code: ErrorCode, state: string, retryAfterMs?: number | null) =>
+    new CloudError(outage, code, `Cannot ${doing}: ${who} ${state}`, {
+      cause: error,
+      ...(retryAfterMs == null ? {} : { retryAfterMs }),
+    });
+
+  if (status === 401 || (status === 403 && ABOUT_TOKEN.test(message))) {
+    return fail('refused', 'unauthenticated', `refuses the key (${status}${said(message)})`);
+  }
+  if (PLAN.has(status)) {
+    const state = `refuses for the plan, or the project is paused (${status}${said(message)})`;
+    return fail('refused', 'unavailable', state);
+  }
+  const isPassing =
+    status === 0 ||
+    status >= 500 ||
+    PASSING.has(status) ||
+    PASSING_SQL.has(foreign) ||
+    foreign === NOT_THE_PLATFORM;
+  const code = isPassing ? 'unavailable' : (CODES[status] ?? 'unavailable');
+  const isAway = isPassing || code === 'rate_limited' || code === 'unavailable';
+  const state =
+    foreign === NOT_THE_PLATFORM
+      ? message
+      : status === 0
+        ? 'is out of reach'
+        : `answered ${status}`;
+  return fail(isAway ? 'away' : null, code, state, isAway ? lastRetryAfter() : null);
+}
+
+/** What the platform says of its own, for a person: one line of it. */
+function said(message: string): string {
+  const [line = ''] = message.trim().split('\n');
+  return line === '' || line.startsWith('<') ? '' : `: ${line.slice(0, 200)}`;
 }
 
 /**
@@ -74,4 +113,15 @@ export async function translated<T>(doing: string, run: () => Promise<T>): Promi
     if (typeof (error as NodeJS.ErrnoException).syscall === 'string') throw error;
     throw fromPlatform(error, doing, 'storage');
   }
+}
+
+/**
+ * Checks that an answer is one of those that the platform gives.
+ *
+ * @throws StorageError `unavailable`: it is somebody else's, in the platform's place
+ */
+export function checkAnswer(isKnown: boolean, doing: string, who = 'storage'): void {
+  if (isKnown) return;
+  const state = "answered in words that are not Supabase's";
+  throw new CloudError('away', 'unavailable', `Cannot ${doing}: ${who} ${state}`);
 }

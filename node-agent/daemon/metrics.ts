@@ -44,6 +44,11 @@ export function createMetrics(): Metrics {
   ]);
   const gets = counter('gets_total', 'Generations that were got, by where from.', ['from']);
   const evictions = counter('cache_evictions_total', 'Cached copies that were evicted.');
+  const conflicts = counter(
+    'conflicts_total',
+    'Generations that are at odds with the cloud: replaced or taken there, renumbered here, or lost.',
+    ['kind'],
+  );
   const evictedBytes = counter('cache_evicted_bytes_total', 'Bytes of cached copies evicted.');
 
   const generations = gauge('generations', 'Generations on this host.', ['status']);
@@ -75,6 +80,11 @@ export function createMetrics(): Metrics {
         case 'evict':
           evictions.inc(event.copies);
           evictedBytes.inc(event.bytes);
+          break;
+        case 'conflict':
+        case 'renumbered':
+        case 'lost':
+          conflicts.inc({ kind: event.kind });
           break;
       }
     },

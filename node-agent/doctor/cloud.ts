@@ -92,7 +92,7 @@ function roleOf(key: string): string | null {
 
 async function checkMigrations(client: SupabaseClient): Promise<Outcome> {
   const push = 'Run: npx supabase db push --remote="$DATABASE_URL" (docs/setup.md)';
-  const { error } = await client.rpc('storage_list_tombstones', { p_limit: 1 });
+  const { error } = await client.rpc('storage_list_changes', { p_limit: 1 });
   if (error === null) return pass('they are applied');
   if (error.code === 'PGRST202' || error.code === '42883')
     return fail('they are not applied', push);

@@ -1,5 +1,5 @@
 import type { Storage } from '../agent.ts';
-import { isId, parseFolderName, type Ref } from '../contract.ts';
+import { parseObjectKey } from '../contract.ts';
 import { Counts } from './counts.ts';
 import type { MigrateOptions, Report } from './migrate.ts';
 
@@ -15,7 +15,7 @@ export async function migrateBucket(
   let [migrated, known, done] = [0, 0, 0];
   for await (const key of storage.archivesInBucket(only)) {
     counts.found();
-    const ref = parseKey(key);
+    const ref = parseObjectKey(key);
     if (ref === null)
       counts.fail(key, 'its key is not {project}/generations/v{version}__{id}.tar.gz');
     else {
@@ -29,13 +29,4 @@ export async function migrateBucket(
   }
   const report = counts.report();
   return { ...report, migrated, known, verified: report.found - report.failed };
-}
-
-function parseKey(key: string): Ref | null {
-  const [projectId = '', , name = ''] = key.split('/');
-  // A replacement's key has its hash in it: ours, which has a row.
-  const parsed = parseFolderName(name.replace(/(\.[0-9a-f]{12})?\.tar\.gz$/, ''));
-  return parsed !== null && name.endsWith('.tar.gz') && isId(projectId)
-    ? { projectId, ...parsed }
-    : null;
 }

@@ -2,64 +2,105 @@ import { backoffMs } from './backoff.ts';
 
 /** So many failures in a row, of whatever job, mean that the cloud is away. */
 const THRESHOLD = 3;
+/** The longest wait between two looks whether the cloud is back: it is noticed within ten seconds. */
+const AWAY_CAP_MS = 8000;
+/** The same while the key or the plan is refused: that takes a person. */
+const REFUSED_CAP_MS = 60_000;
+
+/** Why everything waits. */
+export type OutageCause = Readonly<{ kind: 'away' | 'refused'; reason: string }>;
+
+/** A job that was let through; where the breaker was open it is the one that tells whether to close. */
+export type Pass = Readonly<{ isProbe: boolean }>;
 
 /**
- * Pauses everything while the cloud is away, and then lets one job try: its success opens the way
- * for all, its failure pauses for longer.
+ * Pauses everything while the cloud is away, and lets one job at a time try: its success opens the
+ * way for all. It counts outages, not jobs: what fails together, or was under way when it opened,
+ * is one failure.
  */
 export class Breaker {
   readonly #now: () => number;
   readonly #random: () => number;
   #failures = 0;
+  /** Looks that failed since it opened. */
+  #probes = 0;
   #openUntil = 0;
-  #probing = false;
+  #probing: Pass | null = null;
+  #cause: OutageCause | null = null;
 
+  /** @param now milliseconds of a clock that nobody sets */
   constructor(now: () => number, random: () => number) {
     this.#now = now;
     this.#random = random;
   }
 
+  /** Why everything waits; `null` while nothing does. */
+  get cause(): OutageCause | null {
+    return this.#cause;
+  }
+
   get isOpen(): boolean {
-    return this.#failures >= THRESHOLD;
+    return this.#cause !== null;
   }
 
   /** Whether the one job is under way that tells whether the cloud is back. */
   get isProbing(): boolean {
-    return this.#probing;
+    return this.#probing !== null;
   }
 
-  /** Whether a job may start now. One that may while the breaker is open is the probe. */
+  /** Whether a job may start now. */
   allows(): boolean {
     if (!this.isOpen) return true;
-    return !this.#probing && this.#now() >= this.#openUntil;
+    return this.#probing === null && this.#now() >= this.#openUntil;
   }
 
-  /** To be called when a job that was allowed has started. */
-  started(): void {
-    if (this.isOpen) this.#probing = true;
+  /** To be called when a job that was allowed starts; what it gives is told with the outcome. */
+  start(): Pass {
+    const pass = { isProbe: this.isOpen };
+    if (pass.isProbe) this.#probing = pass;
+    return pass;
   }
 
-  /** When a probe may go; `null` while none is waited for. */
-  get nextProbeAt(): number | null {
-    return this.isOpen && !this.#probing ? this.#openUntil : null;
+  /** How long until a job may try, in milliseconds; 0 where one may now, `null` while one does. */
+  get waitMs(): number | null {
+    if (!this.isOpen) return 0;
+    return this.#probing === null ? Math.max(0, this.#openUntil - this.#now()) : null;
   }
 
-  succeeded(): void {
+  /** Notes an answer of the cloud. @returns whether everything was waiting until now */
+  succeeded(): boolean {
+    const wasOpen = this.isOpen;
     this.#failures = 0;
-    this.#probing = false;
+    this.#probes = 0;
+    this.#probing = null;
+    this.#cause = null;
+    return wasOpen;
   }
 
-  /** @param retryAfterMs what the cloud asked for */
-  failed(retryAfterMs: number | null): void {
-    this.#failures++;
-    this.#probing = false;
-    if (!this.isOpen) return;
-    this.#openUntil =
-      this.#now() + backoffMs(this.#failures - THRESHOLD, this.#random(), retryAfterMs);
+  /** Notes that the cloud did not answer, or refused whoever asks. */
+  failed(pass: Pass, cause: OutageCause, retryAfterMs: number | null): void {
+    const isProbe = this.#probing === pass;
+    if (isProbe) {
+      this.#probing = null;
+      this.#probes++;
+    } else {
+      // It was under way when the outage was noticed: the same one.
+      if (this.isOpen) return;
+      this.#failures++;
+      if (cause.kind === 'away' && this.#failures < THRESHOLD) return;
+    }
+    this.#cause = cause;
+    const cap = cause.kind === 'away' ? AWAY_CAP_MS : REFUSED_CAP_MS;
+    this.#openUntil = this.#now() + backoffMs(this.#probes, this.#random(), retryAfterMs, cap);
   }
 
-  /** A probe that ended without telling anything of the cloud. */
-  undecided(): void {
-    this.#probing = false;
+  /** Notes that a job ended without telling anything of the cloud. */
+  undecided(pass: Pass): void {
+    if (this.#probing === pass) this.#probing = null;
+  }
+
+  /** Lets a job try now: something has changed. */
+  tryNow(): void {
+    this.#openUntil = this.#now();
   }
 }

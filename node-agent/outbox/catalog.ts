@@ -1,4 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { foldId, formatRef, MAX_VERSION, objectKey, type Ref, StorageError } from '../contract.ts';
 
 /**
@@ -9,7 +10,11 @@ const SCHEMA = `
   create table projects (
     id text primary key,
     folded text not null unique,
-    owner_id text
+    owner_id text,
+    -- the highest version that the cloud is known to have
+    cloud_version integer not null default 0,
+    -- whether the cloud was asked for it
+    looked_up integer not null default 0
   ) strict, without rowid;
 
   create table generations (
@@ -38,10 +43,16 @@ const SCHEMA = `
     archive_kept integer not null default 1,
     -- the owner that was named with the save
     owner_id text,
-    -- of a replacement, which has a key of its own; else the key follows from the ref
+    -- whether it took the place of other content
+    is_replacement integer not null default 0,
+    -- that the cloud gave; until then the key follows from the ref
     object_key text,
-    -- what the replacement takes the place of in the bucket, until it is removed
-    replaced_key text,
+    -- what the cloud had when this took its place, until this is there
+    replaced_digest text,
+    -- what the cloud has under this name, where that is other content of another host
+    cloud_digest text,
+    -- whether the version was chosen here without the cloud being asked
+    provisional integer not null default 0,
     primary key (project_id, version)
   ) strict, without rowid;
   create index generations_by_id on generations (project_id, generation_id);
@@ -62,7 +73,7 @@ const SCHEMA = `
     id integer primary key,
     project_id text not null,
     version integer not null,
-    kind text not null check (kind in ('reserve', 'upload', 'record', 'verify', 'delete')),
+    kind text not null check (kind in ('reserve', 'upload', 'record', 'verify', 'fail', 'delete')),
     -- from when on it is owed
     since integer not null,
     attempts integer not null default 0,
@@ -74,20 +85,30 @@ const SCHEMA = `
     -- where a resumable upload goes on
     upload_url text,
     -- the archive that is in the bucket and to be recorded
-    uploaded_sha256 text
+    uploaded_sha256 text,
+    -- how often it had to go back to an earlier step
+    setbacks integer not null default 0,
+    -- the step at which it was given up
+    given_up_at text
   ) strict;
   create index jobs_of_ref on jobs (project_id, version, id);
   create index jobs_due on jobs (kind, parked, leased_by, due_at);
   create index jobs_leased on jobs (leased_by) where leased_by is not null;
 `;
 
-const SCHEMA_VERSION = 5;
+const SCHEMA_VERSION = 6;
 
 /** Rows that are read at once where there may be many. */
 const PAGE_ROWS = 100;
 
-/** How long a statement waits for another process, in milliseconds. */
-const BUSY_MS = 10_000;
+/**
+ * How long a statement waits for another process, in milliseconds: no longer than the event loop
+ * may stand still. What writes waits elsewhere, in {@link Catalog.write}.
+ */
+const BUSY_MS = 5;
+/** How long {@link Catalog.write} waits for another process, in milliseconds. */
+const WRITE_WAIT_MS = 10_000;
+const WRITE_POLL_MS = 20;
 
 export type GenerationRow = Readonly<{
   project_id: string;
@@ -107,8 +128,11 @@ export type GenerationRow = Readonly<{
   uploaded_at: string | null;
   owner_id: string | null;
   tree_synced: 0 | 1;
+  is_replacement: 0 | 1;
   object_key: string | null;
-  replaced_key: string | null;
+  replaced_digest: string | null;
+  cloud_digest: string | null;
+  provisional: 0 | 1;
 }>;
 
 /** What is known of a generation once it is in place. */
@@ -120,12 +144,12 @@ export type StoredFacts = Readonly<{
   sourceBytes: number;
   fileCount: number;
   ownerId: string | null;
-  /** Of a replacement; `null` where the key follows from the ref, or the hash is not known yet. */
-  objectKey: string | null;
+  /** Whether it took the place of other content. */
+  isReplacement: boolean;
 }>;
 
 /** Between two generations, by project and version. */
-type Position = Readonly<{ projectId: string; version: number }>;
+export type Position = Readonly<{ projectId: string; version: number }>;
 
 const BEFORE_ALL: Position = { projectId: '', version: 0 };
 
@@ -194,11 +218,30 @@ export class Catalog {
     }
   }
 
-  /** As {@link transaction}, and safe from a power loss: for what the disk does not say. */
-  #durably(work: () => void): void {
+  /**
+   * As {@link transaction}, for as long as it takes others to let go of the catalog: the event loop
+   * goes on meanwhile.
+   *
+   * @param options.durably whether it is safe from a power loss when it ends: for what the disk does
+   *   not say
+   * @throws StorageError `unavailable` where others keep it busy for too long
+   */
+  async write<T>(work: () => T, options: { durably?: boolean } = {}): Promise<T> {
+    const deadline = performance.now() + WRITE_WAIT_MS;
+    for (;;) {
+      try {
+        return options.durably ? this.#durably(work) : this.transaction(work);
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > deadline) throw error;
+      }
+      await sleep(WRITE_POLL_MS * (0.5 + Math.random()));
+    }
+  }
+
+  #durably<T>(work: () => T): T {
     this.#db.exec('pragma synchronous = full');
     try {
-      this.transaction(work);
+      return this.transaction(work);
     } finally {
       this.#db.exec('pragma synchronous = normal');
     }
@@ -237,6 +280,7 @@ export class Catalog {
   ): SavePlace {
     return this.transaction(() => {
       const { projectId } = want;
+      const isProvisional = want.version === null && !this.isLookedUp(projectId);
       this.ensureProject(projectId);
       const row = this.#findPlace(want);
       if (row !== null) {
@@ -246,16 +290,18 @@ export class Catalog {
         // A stored one that an instance holds is being replaced.
         return { kind: row.instance_id === null ? row.state : 'saving', row };
       }
-      const version = want.version ?? this.#nextVersion(projectId, above);
+      const version = want.version ?? this.nextVersion(projectId, above);
       const ref = { projectId, version, generationId: want.generationId ?? makeId() };
       this.#run(
-        `insert into generations (project_id, version, generation_id, state, instance_id, created_at)
-         values (?, ?, ?, 'saving', ?, ?)`,
+        `insert into generations (project_id, version, generation_id, state, instance_id, created_at,
+           provisional)
+         values (?, ?, ?, 'saving', ?, ?, ?)`,
         projectId,
         version,
         ref.generationId,
         instanceId,
         createdAt,
+        isProvisional ? 1 : 0,
       );
       return { kind: 'new', ref };
     });
@@ -264,18 +310,27 @@ export class Catalog {
   #findPlace(want: { projectId: string; version: number | null; generationId: string | null }) {
     if (want.version !== null) return this.find(want.projectId, want.version);
     if (want.generationId === null) return null;
+    return this.findGeneration(want.projectId, want.generationId);
+  }
+
+  /** The latest version under a generation id. */
+  findGeneration(projectId: string, generationId: string): GenerationRow | null {
     return this.#get<GenerationRow>(
       `select * from generations indexed by generations_by_id
        where project_id = ? and generation_id = ? order by version desc limit 1`,
-      want.projectId,
-      want.generationId,
+      projectId,
+      generationId,
     );
   }
 
-  #nextVersion(projectId: string, above: number): number {
+  /** The next version that is free, here and as far as is known in the cloud. */
+  nextVersion(projectId: string, above = 0): number {
     const next = this.#get<{ version: number }>(
-      'select max(coalesce(max(version), 0), ?) + 1 as version from generations where project_id = ?',
+      `select max(coalesce(max(version), 0), ?,
+         (select cloud_version from projects where id = ?)) + 1 as version
+       from generations where project_id = ?`,
       above,
+      projectId,
       projectId,
     )!.version;
     if (next > MAX_VERSION) {
@@ -303,13 +358,13 @@ export class Catalog {
       this.ensureProject(ref.projectId);
       this.#run(
         `insert into generations (project_id, version, generation_id, state, created_at, digest,
-           sha256, md5, archive_bytes, source_bytes, file_count, owner_id, object_key)
+           sha256, md5, archive_bytes, source_bytes, file_count, owner_id, is_replacement)
          values (?, ?, ?, 'stored', ?, ?, ?, ?, ?, ?, ?, ?, ?)
          on conflict (project_id, version) do update set state = 'stored', instance_id = null,
            digest = excluded.digest, sha256 = excluded.sha256, md5 = excluded.md5,
            archive_bytes = excluded.archive_bytes, source_bytes = excluded.source_bytes,
            file_count = excluded.file_count, created_at = excluded.created_at,
-           owner_id = excluded.owner_id, object_key = excluded.object_key, tree_synced = 0,
+           owner_id = excluded.owner_id, is_replacement = excluded.is_replacement, tree_synced = 0,
            archive_kept = 1`,
         ref.projectId,
         ref.version,
@@ -322,7 +377,7 @@ export class Catalog {
         facts.sourceBytes,
         facts.fileCount,
         facts.ownerId,
-        facts.objectKey,
+        facts.isReplacement ? 1 : 0,
       );
       if (facts.digest !== null) this.#owe(ref, 'reserve', now);
     });
@@ -364,16 +419,19 @@ export class Catalog {
   }
 
   /**
-   * Notes that other content is in place, and owes its way to the cloud from the start. It lasts
-   * before the journal goes: after a power loss nothing else tells that the row is of the old one.
+   * Notes that other content is in place, and owes its way to the cloud from the start. It has to
+   * last before the journal goes: after a power loss nothing else tells that the row is of the old
+   * one.
    */
   finishReplace(ref: Ref, facts: StoredFacts, createdAt: string, now: number): void {
-    this.#durably(() => {
+    this.transaction(() => {
       this.#run(
         `update generations set instance_id = null, status = 'pending', failure = null,
+           replaced_digest = case when uploaded_at is null and replaced_digest is not null
+             then replaced_digest else digest end,
            digest = ?, sha256 = ?, md5 = ?, archive_bytes = ?, source_bytes = ?, file_count = ?,
-           created_at = ?, uploaded_at = null, object_key = ?, owner_id = coalesce(?, owner_id),
-           tree_synced = 0, archive_kept = 1
+           created_at = ?, uploaded_at = null, object_key = null, is_replacement = 1,
+           cloud_digest = null, owner_id = coalesce(?, owner_id), tree_synced = 0, archive_kept = 1
          where project_id = ? and version = ?`,
         facts.digest,
         facts.sha256,
@@ -382,7 +440,6 @@ export class Catalog {
         facts.sourceBytes,
         facts.fileCount,
         createdAt,
-        facts.objectKey,
         facts.ownerId,
         ref.projectId,
         ref.version,
@@ -398,15 +455,6 @@ export class Catalog {
         now,
       );
     });
-  }
-
-  setReplacedKey(ref: Ref, key: string | null): void {
-    this.#run(
-      'update generations set replaced_key = ? where project_id = ? and version = ?',
-      key,
-      ref.projectId,
-      ref.version,
-    );
   }
 
   #dropJobs(ref: Ref): void {
@@ -480,6 +528,47 @@ export class Catalog {
     this.#run('update projects set owner_id = ? where id = ?', ownerId, projectId);
   }
 
+  /** Forgets which other owners were named with saves of a project: whose it is was decided. */
+  dropNamedOwners(projectId: string): void {
+    this.#run('update generations set owner_id = null where project_id = ?', projectId);
+  }
+
+  /** Whether it is known which versions the cloud has of a project. */
+  isLookedUp(projectId: string): boolean {
+    return (
+      this.#get<{ looked_up: 0 | 1 }>('select looked_up from projects where id = ?', projectId)
+        ?.looked_up === 1
+    );
+  }
+
+  /** The highest version that the cloud is known to have of a project; 0 where none is known. */
+  cloudVersion(projectId: string): number {
+    return (
+      this.#get<{ cloud_version: number }>(
+        'select cloud_version from projects where id = ?',
+        projectId,
+      )?.cloud_version ?? 0
+    );
+  }
+
+  /**
+   * Notes which version is the highest that the cloud has.
+   *
+   * @param isLookedUp whether the cloud was asked; else it may have higher ones
+   */
+  setCloudVersion(projectId: string, version: number, isLookedUp: boolean): void {
+    this.transaction(() => {
+      this.ensureProject(projectId);
+      this.#run(
+        `update projects set cloud_version = max(cloud_version, ?), looked_up = max(looked_up, ?)
+         where id = ?`,
+        version,
+        isLookedUp ? 1 : 0,
+        projectId,
+      );
+    });
+  }
+
   // What the disk is known to hold --------------------------------------------------------------
 
   /** In which run of the machine the whole disk was read into the catalog; `null`: in none. */
@@ -491,13 +580,32 @@ export class Catalog {
     this.#setMeta('scanned_boot', bootId);
   }
 
-  /** Up to where deletions in the cloud are known; `null` at first. */
-  get tombstonesSeen(): string | null {
-    return this.#meta('tombstones_seen');
+  /** Up to where changes in the cloud are known; `null` at first. */
+  get changesSeen(): string | null {
+    return this.#meta('changes_seen');
   }
 
-  setTombstonesSeen(deletedAt: string): void {
-    this.#setMeta('tombstones_seen', deletedAt);
+  setChangesSeen(changedAt: string | null): void {
+    if (changedAt === null) this.#run(`delete from meta where key = 'changes_seen'`);
+    else this.#setMeta('changes_seen', changedAt);
+  }
+
+  /** What the cloud was last known to have, and to have deleted: a database that knows less is older. */
+  witnesses(): { ref: Ref; isDeleted: boolean }[] {
+    return ['witness_stored', 'witness_deleted'].flatMap((key) => {
+      const text = this.#meta(key);
+      return text === null
+        ? []
+        : [{ ref: JSON.parse(text) as Ref, isDeleted: key === 'witness_deleted' }];
+    });
+  }
+
+  setWitness(ref: Ref, isDeleted: boolean): void {
+    this.#setMeta(isDeleted ? 'witness_deleted' : 'witness_stored', JSON.stringify(ref));
+  }
+
+  dropWitnesses(): void {
+    this.#run(`delete from meta where key in ('witness_stored', 'witness_deleted')`);
   }
 
   #meta(key: string): string | null {
@@ -669,34 +777,161 @@ export class Catalog {
   // The way to the cloud ------------------------------------------------------------------------
 
   /** Notes what the archive is, of which a rebuilt catalog knows nothing. */
-  setHashes(ref: Ref, hashes: { sha256: string; md5: string; bytes: number }, key: string): void {
+  setHashes(ref: Ref, hashes: { sha256: string; md5: string; bytes: number }): void {
     this.#run(
-      `update generations set sha256 = ?, md5 = ?, archive_bytes = ?, object_key = ?
+      `update generations set sha256 = ?, md5 = ?, archive_bytes = ?
        where project_id = ? and version = ?`,
       hashes.sha256,
       hashes.md5,
       hashes.bytes,
+      ref.projectId,
+      ref.version,
+    );
+  }
+
+  /** Notes under which key the cloud has the content of a generation, or is to have it. */
+  setObjectKey(ref: Ref, digest: string | null, key: string): void {
+    this.#run(
+      `update generations set object_key = ?, provisional = 0
+       where project_id = ? and version = ? and digest is ?`,
       key,
       ref.projectId,
       ref.version,
+      digest,
     );
   }
 
-  /** Notes how far the archive with this sha256 is; another one may have taken its place. */
-  setStatus(ref: Ref, sha256: string, status: GenerationRow['status'], at: string): void {
+  /** Notes that nobody chose the version of a generation. */
+  setProvisional(ref: Ref): void {
     this.#run(
-      `update generations set status = ?, failure = null, uploaded_at = coalesce(uploaded_at, ?)
-       where project_id = ? and version = ? and sha256 = ?`,
-      status,
-      at,
+      'update generations set provisional = 1 where project_id = ? and version = ?',
       ref.projectId,
       ref.version,
-      sha256,
     );
+  }
+
+  /** Notes how far content is; other content may have taken its place. */
+  setStatus(ref: Ref, digest: string | null, status: 'uploaded' | 'verified', at: string): void {
+    this.transaction(() => {
+      this.#run(
+        `update generations set status = ?, failure = null, cloud_digest = null,
+           replaced_digest = null, provisional = 0, uploaded_at = coalesce(uploaded_at, ?)
+         where project_id = ? and version = ? and digest is ?`,
+        status,
+        at,
+        ref.projectId,
+        ref.version,
+        digest,
+      );
+      this.setWitness(ref, false);
+    });
+  }
+
+  /** Notes that the bucket has not what it was thought to have. */
+  setPending(ref: Ref, digest: string | null): void {
+    this.#run(
+      `update generations set status = 'pending'
+       where project_id = ? and version = ? and digest is ?`,
+      ref.projectId,
+      ref.version,
+      digest,
+    );
+  }
+
+  /** Notes that the cloud has other content under the name of this one, and why. */
+  setSuperseded(ref: Ref, digest: string | null, cloudDigest: string | null, why: string): void {
+    this.#run(
+      `update generations set status = 'failed', failure = ?, cloud_digest = ?
+       where project_id = ? and version = ? and digest is ? and state = 'stored'`,
+      why,
+      cloudDigest ?? 'unknown',
+      ref.projectId,
+      ref.version,
+      digest,
+    );
+  }
+
+  /** Takes over what the cloud has of a generation, of which nothing is left here. */
+  setFromCloud(
+    ref: Ref,
+    facts: Readonly<{
+      digest: string | null;
+      sha256: string | null;
+      bytes: number | null;
+      key: string;
+    }>,
+  ): void {
+    this.#run(
+      `update generations set status = 'uploaded', failure = null, cloud_digest = null, digest = ?,
+         sha256 = ?, md5 = null, archive_bytes = ?, object_key = ?
+       where project_id = ? and version = ? and state = 'stored'`,
+      facts.digest,
+      facts.sha256,
+      facts.bytes,
+      facts.key,
+      ref.projectId,
+      ref.version,
+    );
+  }
+
+  /** Owes a stored generation to the cloud again: what it has of it is asked for. */
+  oweAgain(ref: Ref, now: number): void {
+    this.#owe(ref, 'reserve', now);
+  }
+
+  /**
+   * Owes everything again, some at a time: what is stored, and what was deleted.
+   *
+   * @param only one project; `null`: all
+   * @returns where it goes on; `null` at the end
+   */
+  oweAllAgain(
+    only: string | null,
+    after: Position | null,
+    now: number,
+  ): { count: number; next: Position | null } {
+    const { projectId, version } = after ?? BEFORE_ALL;
+    return this.transaction(() => {
+      const rows = this.#all<GenerationRow>(
+        `select * from generations
+         where (project_id, version) > (?, ?) and (? is null or project_id = ?)
+           and (state = 'deleted' or (state = 'stored' and digest is not null))
+         order by project_id, version limit ${PAGE_ROWS}`,
+        projectId,
+        version,
+        only,
+        only,
+      );
+      for (const row of rows) {
+        this.#owe(refOf(row), row.state === 'deleted' ? 'delete' : 'reserve', now);
+      }
+      const last = rows.at(-1);
+      const next =
+        last === undefined ? null : { projectId: last.project_id, version: last.version };
+      return { count: rows.length, next };
+    });
+  }
+
+  /** Forgets a generation that is not here any more, and what was owed for it. */
+  forget(ref: Ref): void {
+    this.transaction(() => {
+      const row = this.find(ref.projectId, ref.version);
+      if (row?.generation_id !== ref.generationId) return;
+      this.#run(
+        'delete from jobs where project_id = ? and version = ?',
+        ref.projectId,
+        ref.version,
+      );
+      this.#run(
+        'delete from generations where project_id = ? and version = ?',
+        ref.projectId,
+        ref.version,
+      );
+    });
   }
 
   /** Marks a generation deleted and owes its deletion; what else was owed for it is dropped. */
-  bury(ref: Ref, at: string, now: number): void {
+  markDeleted(ref: Ref, at: string, now: number): void {
     this.transaction(() => {
       this.#checkHolder(ref);
       this.ensureProject(ref.projectId);
@@ -774,7 +1009,7 @@ export function contentName(row: GenerationRow): string {
   return `${formatRef(refOf(row))} ${row.digest}`;
 }
 
-/** The key of a row's archive in the bucket. */
+/** The key of a row's archive in the bucket; until the cloud gave one, that which it mostly gives. */
 export function keyOf(row: GenerationRow): string {
   return row.object_key ?? objectKey(refOf(row));
 }
@@ -789,11 +1024,20 @@ const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
 const SQLITE_NOTADB = 26;
 
+/** The low byte is the code, the rest says more. */
+function sqliteCode(error: unknown): number {
+  return ((error as { errcode?: number } | null)?.errcode ?? 0) & 0xff;
+}
+
+/** Whether others keep the catalog busy. */
+export function isBusy(error: unknown): boolean {
+  return error instanceof StorageError && sqliteCode(error.cause) === SQLITE_BUSY;
+}
+
 /** Translates what SQLite says, once, where it enters. */
 function fromSqlite(error: unknown): unknown {
   if (error instanceof StorageError) return error;
-  // The low byte is the code, the rest says more.
-  const code = ((error as { errcode?: number }).errcode ?? 0) & 0xff;
+  const code = sqliteCode(error);
   if (code === SQLITE_CORRUPT || code === SQLITE_NOTADB) {
     return new StorageError(
       'corrupt',

@@ -5,7 +5,11 @@ const IS_FIRST = `not exists (
   select 1 from jobs e where e.project_id = j.project_id and e.version = j.version and e.id < j.id
 )`;
 
-export const JOB_KINDS = ['reserve', 'upload', 'record', 'verify', 'delete'] as const;
+/**
+ * The steps of a job: on the way to the cloud `reserve`, `upload`, `record`, `verify`; once that is
+ * given up `fail`, which says so in the cloud; or `delete`.
+ */
+export const JOB_KINDS = ['reserve', 'upload', 'record', 'verify', 'fail', 'delete'] as const;
 
 export type JobKind = (typeof JOB_KINDS)[number];
 
@@ -23,6 +27,8 @@ export type Job = Readonly<{
   failure: string | null;
   upload_url: string | null;
   uploaded_sha256: string | null;
+  setbacks: number;
+  given_up_at: JobKind | null;
 }>;
 
 type JobInLine = Pick<Job, 'kind' | 'due_at' | 'id'>;
@@ -114,59 +120,96 @@ export class Jobs {
     });
   }
 
-  /** Gives a job back to be tried again at a time. */
-  retry(job: Job, dueAt: number, failure: string): void {
+  /** Gives a job back to be tried again at a time, from the given step. */
+  retry(job: Job, options: Readonly<{ kind: JobKind; dueAt: number; failure: string }>): void {
     if (this.#isObsolete(job)) {
       this.#drop(job);
       return;
     }
     this.#sql.run(
-      `update jobs set attempts = attempts + 1, due_at = ?, leased_by = null, failure = ?
+      `update jobs set kind = ?1, attempts = attempts + 1, due_at = ?2, leased_by = null,
+         failure = ?3, setbacks = setbacks + (kind <> ?1)
+       where id = ?4`,
+      options.kind,
+      options.dueAt,
+      options.failure,
+      job.id,
+    );
+  }
+
+  /** Gives a job back untouched: its worker stops, or the cloud is away. */
+  release(job: Job, failure: string | null = job.failure): void {
+    this.#sql.run('update jobs set leased_by = null, failure = ? where id = ?', failure, job.id);
+  }
+
+  /**
+   * Gives up a job that cannot succeed as things are: it stays visible. That of an upload says so in
+   * the cloud first.
+   */
+  giveUp(job: Job, failure: string, now: number): void {
+    if (this.#isObsolete(job)) {
+      this.#drop(job);
+      return;
+    }
+    if (job.kind === 'delete' || job.kind === 'fail') {
+      this.#park(job, failure);
+      return;
+    }
+    this.#catalog.transaction(() => {
+      this.#sql.run(
+        `update jobs set kind = 'fail', given_up_at = kind, attempts = 0, due_at = ?,
+           leased_by = null, failure = ?
+         where id = ?`,
+        now,
+        failure,
+        job.id,
+      );
+      this.#sql.run(
+        `update generations set status = 'failed', failure = ?
+         where project_id = ? and version = ?`,
+        failure,
+        job.project_id,
+        job.version,
+      );
+    });
+  }
+
+  /** Sets a job aside until somebody has it tried again. */
+  park(job: Job): void {
+    if (this.#isObsolete(job)) this.#drop(job);
+    else this.#park(job, job.failure);
+  }
+
+  #park(job: Job, failure: string | null): void {
+    this.#sql.run(
+      `update jobs set parked = 1, attempts = attempts + 1, leased_by = null, failure = ?
        where id = ?`,
-      dueAt,
       failure,
       job.id,
     );
   }
 
-  /** Gives a job back untouched: its worker stops. */
-  release(job: Job): void {
-    this.#sql.run('update jobs set leased_by = null where id = ?', job.id);
-  }
-
-  /** Sets a job aside that cannot succeed as things are; it stays visible. */
-  park(job: Job, failure: string): void {
-    if (this.#isObsolete(job)) {
-      this.#drop(job);
-      return;
-    }
-    this.#catalog.transaction(() => {
-      this.#sql.run(
-        `update jobs set parked = 1, attempts = attempts + 1, leased_by = null, failure = ?
-         where id = ?`,
-        failure,
-        job.id,
-      );
-      if (job.kind !== 'delete') {
-        this.#sql.run(
-          `update generations set status = 'failed', failure = ?
-           where project_id = ? and version = ?`,
-          failure,
-          job.project_id,
-          job.version,
-        );
-      }
-    });
-  }
-
-  /** Takes parked jobs up again, and those that wait at once. Returns how many were parked. */
-  unpark(now: number): number {
+  /**
+   * Has parked jobs tried again, and those that wait at once.
+   *
+   * @param projectId of one project; `null`: all
+   * @returns how many were given up
+   */
+  unpark(now: number, projectId: string | null = null): number {
     return this.#catalog.transaction(() => {
-      this.#sql.run('update jobs set due_at = ? where due_at > ?', now, now);
-      const parked = this.#sql.all<Job>('select * from jobs where parked = 1');
-      for (const job of parked) {
+      const chosen = `(?1 is null or project_id = ?1)`;
+      const waiting = `update jobs set due_at = ?2 where due_at > ?2 and ${chosen}`;
+      this.#sql.run(waiting, projectId, now);
+      const givenUp = this.#sql.all<Job>(
+        `select * from jobs
+         where (parked = 1 or (kind = 'fail' and leased_by is null)) and ${chosen}`,
+        projectId,
+      );
+      for (const job of givenUp) {
         this.#sql.run(
-          'update jobs set parked = 0, attempts = 0, due_at = ?, failure = null where id = ?',
+          `update jobs set kind = case kind when 'delete' then kind else 'reserve' end,
+             parked = 0, given_up_at = null, attempts = 0, setbacks = 0, due_at = ?, failure = null
+           where id = ?`,
           now,
           job.id,
         );
@@ -178,8 +221,27 @@ export class Jobs {
           job.version,
         );
       }
-      return parked.length;
+      return givenUp.length;
     });
+  }
+
+  /** Has some jobs tried at once, as if they had not failed: it was not their fault. */
+  forgive(ids: Iterable<number>, now: number): void {
+    this.#catalog.transaction(() => {
+      for (const id of ids) {
+        this.#sql.run(
+          `update jobs set attempts = 0, due_at = min(due_at, ?) where id = ? and parked = 0`,
+          now,
+          id,
+        );
+      }
+    });
+  }
+
+  /** Lets no job wait for longer than any would: the clock was put back meanwhile. */
+  clampDue(latest: number): void {
+    const late = this.#sql.get('select 1 from jobs where due_at > ? limit 1', latest);
+    if (late !== null) this.#sql.run('update jobs set due_at = ? where due_at > ?', latest, latest);
   }
 
   /** Remembers which archive is in the bucket, to be recorded. */

@@ -1,11 +1,13 @@
 import { existsSync, renameSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageError } from '../contract.ts';
-import { Catalog } from './catalog.ts';
+import { Catalog, isBusy } from './catalog.ts';
 import { Instance } from './instance.ts';
 
-/** How long an opening waits for that of another process, in milliseconds. */
+/** How long an opening waits for other processes, in milliseconds. */
 const WAIT_MS = 30_000;
+const POLL_MS = 20;
 
 export type Opened = Readonly<{
   instance: Instance;
@@ -21,20 +23,20 @@ export type Opened = Readonly<{
  *
  * @throws StorageError `corrupt` where the catalog is damaged and others have it open
  */
-export function openCatalog(paths: {
+export async function openCatalog(paths: {
   catalog: string;
   instances: string;
   openLock: string;
   /** Told where a damaged catalog was set aside. */
   onProblem: (error: unknown) => void;
-}): Opened {
+}): Promise<Opened> {
   const lock = new DatabaseSync(paths.openLock);
   try {
-    lock.exec(`pragma busy_timeout = ${WAIT_MS}; begin exclusive`);
+    await takeLock(lock);
     const instance = new Instance(paths.instances);
     try {
       const { running, gone } = instance.others();
-      const catalog = open(paths.catalog, { running, gone }, paths.onProblem);
+      const catalog = await open(paths.catalog, { running, gone }, paths.onProblem);
       return { instance, catalog, gone };
     } catch (error) {
       instance.close();
@@ -45,13 +47,31 @@ export function openCatalog(paths: {
   }
 }
 
-function open(
+/** @throws StorageError `unavailable` where another process is at it for too long */
+async function takeLock(lock: DatabaseSync): Promise<void> {
+  lock.exec('pragma busy_timeout = 0');
+  const deadline = performance.now() + WAIT_MS;
+  for (;;) {
+    try {
+      lock.exec('begin exclusive');
+      return;
+    } catch (cause) {
+      if (performance.now() > deadline) {
+        const message = 'Cannot open the store: another process has been opening it for too long';
+        throw new StorageError('unavailable', message, { cause });
+      }
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+async function open(
   path: string,
   others: { running: string[]; gone: string[] },
   onProblem: (error: unknown) => void,
-): Catalog {
+): Promise<Catalog> {
   try {
-    return openChecked(path, others.gone.length > 0);
+    return await openChecked(path, others.gone.length > 0);
   } catch (error) {
     if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
     if (others.running.length > 0) {
@@ -62,7 +82,7 @@ function open(
       );
     }
     const aside = setAside(path);
-    const catalog = new Catalog(path);
+    const catalog = await openPatiently(path);
     onProblem(
       new StorageError(
         'corrupt',
@@ -75,14 +95,27 @@ function open(
 }
 
 /** After an unclean stop every page is looked at: damage is found now, not in a month. */
-function openChecked(path: string, afterUncleanStop: boolean): Catalog {
-  const catalog = new Catalog(path);
+async function openChecked(path: string, afterUncleanStop: boolean): Promise<Catalog> {
+  const catalog = await openPatiently(path);
   try {
     if (afterUncleanStop) catalog.check();
     return catalog;
   } catch (error) {
     catalog.close();
     throw error;
+  }
+}
+
+/** Other processes may write while this one opens it. */
+async function openPatiently(path: string): Promise<Catalog> {
+  const deadline = performance.now() + WAIT_MS;
+  for (;;) {
+    try {
+      return new Catalog(path);
+    } catch (error) {
+      if (!isBusy(error) || performance.now() > deadline) throw error;
+    }
+    await sleep(POLL_MS);
   }
 }
 

@@ -33,13 +33,25 @@ import { inGeneration, type Layout } from './layout.ts';
 import type { Source } from './source.ts';
 import type { Staged, StageInput } from './stage.ts';
 
-/** The mark that something was deleted. */
+/** The mark that something was deleted, or has another version now. */
 export type Tombstone = Readonly<{
   project_id: string;
   version: number;
   generation_id: string;
   deleted_at: string;
+  /** The version that it has now. */
+  moved_to?: number;
 }>;
+
+/** What is known of a project. */
+export type ProjectFacts = Readonly<{
+  /** Who was named at a save; `null` where nobody was. */
+  ownerId: string | null;
+  /** The highest version that the cloud is known to have; 0 where none is known. */
+  cloudVersion: number;
+}>;
+
+type ProjectFile = { id?: string; owner_id?: string; cloud_version?: number };
 
 /** What is kept with the files. */
 export type SaveDetails = Readonly<{
@@ -53,6 +65,9 @@ export type StoredGeneration = Readonly<{ path: string; sourcePath: string; mani
 
 /** A replacement that is under way. Paths are relative to staging: a store may be moved. */
 type Journal = Readonly<{ ref: Ref; staged: string; trash: string }>;
+
+/** What is on disk under a ref: a generation, or the mark that it was deleted or moved. */
+export type OnDisk = Readonly<{ ref: Ref; deletedAt: string | null; movedTo: number | null }>;
 
 /** The heavy work of a save, done elsewhere than on the event loop. */
 export type StageWork = {
@@ -98,6 +113,26 @@ export class Store {
     return folder;
   }
 
+  /** Where in staging a file of this process may lie. The caller makes and removes it. */
+  stagePath(): string {
+    return join(this.#staging, randomUUID());
+  }
+
+  /**
+   * The digest of what is in an archive, made from its files.
+   *
+   * @throws StorageError `corrupt` where it is no archive of ours
+   */
+  async digestArchive(archive: string): Promise<string> {
+    const folder = this.stagePath();
+    try {
+      const limits = this.#limits;
+      return (await this.#work.unpack({ archive, folder, limits, trusted: false })).digest;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
   async dropStaging(folder: string): Promise<void> {
     await rm(folder, { recursive: true, force: true });
   }
@@ -124,14 +159,14 @@ export class Store {
    * Puts other content in the place of a generation. Two renames cannot be one, so a journal is
    * written before them: a crash in between is finished by {@link recoverReplacements}.
    *
-   * @param swapped called once the new content is in place for good; where it throws, the old one
+   * @param swapped called once the new content is in place for good; where it fails, the old one
    *   is put back
    */
   async replace(
     ref: Ref,
     source: Source,
     details: SaveDetails,
-    swapped: (staged: Staged) => void,
+    swapped: (staged: Staged) => Promise<void>,
   ): Promise<Staged> {
     const trash = join(this.#staging, randomUUID());
     const result = await this.#withStaging(ref, source, async (staged) => {
@@ -152,7 +187,7 @@ export class Store {
       return result;
     });
     try {
-      swapped(result);
+      await swapped(result);
     } catch (error) {
       await this.#swapBack(ref, trash);
       throw fromFileSystem(error, `save ${formatRef(ref)}`);
@@ -377,7 +412,7 @@ export class Store {
    * When a generation was deleted; `null` where it was not. That its tombstone is there says all,
    * and when it was made its file knows too.
    */
-  buriedAt(ref: Ref): string | null {
+  deletedAt(ref: Ref): string | null {
     const stat = statSync(this.layout.tombstone(ref), { throwIfNoEntry: false });
     return stat?.mtime.toISOString() ?? null;
   }
@@ -386,12 +421,46 @@ export class Store {
    * Deletes a generation: first the tombstone, which is the commit, then the folder. May be
    * repeated, and finishes what an earlier call left.
    */
-  async bury(ref: Ref, deletedAt: string): Promise<void> {
+  async delete(ref: Ref, deletedAt: string): Promise<void> {
+    await this.#takeAway(ref, { deleted_at: deletedAt });
+  }
+
+  /**
+   * Marks that a generation has another version now, under which it lies already, and takes it away
+   * from where it was. Otherwise as {@link delete}.
+   */
+  async move(ref: Ref, to: number, at: string): Promise<void> {
+    await this.#takeAway(ref, { deleted_at: at, moved_to: to });
+  }
+
+  /** Which version a generation has that was moved; `null` where it was not. */
+  movedTo(ref: Ref): number | null {
+    const text = readOrNull(this.layout.tombstone(ref));
+    try {
+      return text === null ? null : ((JSON.parse(text) as Tombstone).moved_to ?? null);
+    } catch {
+      // Emptied by a power loss: its being there says that it was deleted.
+      return null;
+    }
+  }
+
+  /** Takes a tombstone away: what the cloud has under this name is to be seen here. */
+  async dropTombstone(ref: Ref): Promise<void> {
+    try {
+      if (!existsSync(this.layout.tombstone(ref))) return;
+      rmSync(this.layout.tombstone(ref), { force: true });
+      await syncPath(this.layout.tombstones(ref.projectId));
+    } catch (error) {
+      throw fromFileSystem(error, `delete ${formatRef(ref)}`);
+    }
+  }
+
+  async #takeAway(ref: Ref, mark: Pick<Tombstone, 'deleted_at' | 'moved_to'>): Promise<void> {
     const tombstone: Tombstone = {
       project_id: ref.projectId,
       version: ref.version,
       generation_id: ref.generationId,
-      deleted_at: deletedAt,
+      ...mark,
     };
     const trash = join(this.#staging, randomUUID());
     try {
@@ -488,26 +557,33 @@ export class Store {
     }
   }
 
-  /** The owner that was named at a save; `null` where nobody was. */
-  readOwner(projectId: string): string | null {
+  /** What is kept of a project, so that it is known even where the catalog is lost. */
+  readProject(projectId: string): ProjectFacts {
     const text = readOrNull(this.layout.projectFile(projectId)) ?? '{}';
     try {
-      return (JSON.parse(text) as { owner_id?: string }).owner_id ?? null;
+      const { owner_id, cloud_version } = JSON.parse(text) as ProjectFile;
+      return { ownerId: owner_id ?? null, cloudVersion: cloud_version ?? 0 };
     } catch {
-      // Cut short by a power loss: as if nobody had been named.
-      return null;
+      // Cut short by a power loss: as if nothing had been kept.
+      return { ownerId: null, cloudVersion: 0 };
     }
   }
 
-  /** Keeps the owner of a project, so that it is known even where the catalog is lost. */
-  async writeOwner(projectId: string, ownerId: string): Promise<void> {
+  /** Keeps what is given of a project, beside what is kept of it. */
+  async writeProject(projectId: string, given: Partial<ProjectFacts>): Promise<void> {
+    const { ownerId, cloudVersion } = { ...this.readProject(projectId), ...given };
+    const file: ProjectFile = {
+      id: projectId,
+      ...(ownerId === null ? {} : { owner_id: ownerId }),
+      ...(cloudVersion === 0 ? {} : { cloud_version: cloudVersion }),
+    };
     try {
       await makeFolder(this.layout.generations(projectId), this.layout.project(projectId));
-      const text = `${JSON.stringify({ id: projectId, owner_id: ownerId }, null, 2)}\n`;
       const temporary = join(this.#staging, randomUUID());
+      const text = `${JSON.stringify(file, null, 2)}\n`;
       await writeFileDurably(this.layout.projectFile(projectId), text, temporary);
     } catch (error) {
-      throw fromFileSystem(error, `note the owner of "${projectId}"`);
+      throw fromFileSystem(error, `note what is known of "${projectId}"`);
     }
   }
 
@@ -521,18 +597,22 @@ export class Store {
    *
    * @throws StorageError where it cannot be read
    */
-  listProject(projectId: string): { ref: Ref; deletedAt: string | null }[] {
+  listProject(projectId: string): OnDisk[] {
     try {
-      const buried = this.#listRefs(projectId, this.layout.tombstones(projectId));
+      const deleted = this.#listRefs(projectId, this.layout.tombstones(projectId));
       const found = this.#listRefs(projectId, this.layout.generations(projectId));
       const flat = flatRef(projectId);
       const versionIsTaken = found.some(({ version }) => version === flat.version);
       if (!versionIsTaken && listFlat(this.layout, projectId).length > 0) found.push(flat);
-      const gone = new Set(buried.map(folderName));
+      const gone = new Set(deleted.map(folderName));
       const inPlace = found.filter((ref) => !gone.has(folderName(ref)));
       return [
-        ...inPlace.map((ref) => ({ ref, deletedAt: null })),
-        ...buried.map((ref) => ({ ref, deletedAt: this.buriedAt(ref) })),
+        ...inPlace.map((ref) => ({ ref, deletedAt: null, movedTo: null })),
+        ...deleted.map((ref) => ({
+          ref,
+          deletedAt: this.deletedAt(ref),
+          movedTo: this.movedTo(ref),
+        })),
       ];
     } catch (error) {
       throw fromFileSystem(error, `read "${this.layout.project(projectId)}"`);

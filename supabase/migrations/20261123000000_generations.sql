@@ -23,7 +23,10 @@ create table public.storage_generations (
   generation_id text not null check (generation_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$'),
   bucket text not null,
   object_key text not null,
-  status text not null default 'pending' check (status in ('pending', 'uploaded', 'verified', 'deleted')),
+  status text not null default 'pending'
+    check (status in ('pending', 'uploaded', 'verified', 'failed', 'deleted')),
+  -- Why a host gave its upload up, for the user.
+  failure text check (char_length(failure) <= 1000),
   digest text,
   sha256 text,
   archive_bytes bigint,
@@ -33,7 +36,13 @@ create table public.storage_generations (
   uploaded_at timestamptz,
   verified_at timestamptz,
   deleted_at timestamptz,
-  -- Set once the object of a deleted generation is out of the bucket: until then a repeated
+  -- When other content took the place of what was there.
+  replaced_at timestamptz,
+  -- What hosts follow: when it was deleted, or replaced.
+  changed_at timestamptz generated always as (greatest(deleted_at, replaced_at)) stored,
+  -- Counts the contents that it had, and its deletion: what was asked for on an older one is late.
+  epoch integer not null default 1,
+  -- Set once the objects of a deleted generation are out of the bucket: until then a repeated
   -- deletion has something left to do.
   object_removed_at timestamptz,
   primary key (project_id, version),
@@ -45,8 +54,44 @@ comment on table public.storage_generations is
 
 create index storage_generations_listed
   on public.storage_generations (project_id, version desc) where deleted_at is null;
-create index storage_generations_tombstones
-  on public.storage_generations (deleted_at, project_id, version) where deleted_at is not null;
+create index storage_generations_changed
+  on public.storage_generations (changed_at, project_id, version) where changed_at is not null;
+
+create table public.storage_archives (
+  bucket text not null,
+  object_key text not null,
+  project_id text not null,
+  version integer not null,
+  -- Of what a host puts there. A key is given out once, for one archive: nothing else ever lies there.
+  digest text,
+  sha256 text,
+  archive_bytes bigint,
+  source_bytes bigint,
+  file_count integer,
+  created_at timestamptz,
+  -- The epoch of the generation that it was to follow.
+  follows integer not null default 0,
+  -- expected: given out, and not recorded yet; current: the row names it; unneeded: it is to be removed;
+  -- removed: it was
+  state text not null check (state in ('expected', 'current', 'unneeded', 'removed')),
+  state_at timestamptz not null default now(),
+  -- When the row began to name it; null where it never did.
+  current_at timestamptz,
+  -- An upload that was under way when the object was removed may have ended after that: when to look
+  -- for it once more.
+  look_again_at timestamptz,
+  primary key (bucket, object_key),
+  foreign key (project_id, version) references public.storage_generations (project_id, version)
+    on delete cascade
+);
+comment on table public.storage_archives is
+  'Every object key that was ever given out, and whether its object is needed: nothing lies in the bucket that no row names.';
+
+create index storage_archives_of_generation on public.storage_archives (project_id, version);
+create index storage_archives_unneeded on public.storage_archives (state_at)
+  where state = 'unneeded';
+create index storage_archives_looked_for on public.storage_archives (look_again_at)
+  where look_again_at is not null;
 
 create table public.storage_manifests (
   project_id text not null,
@@ -64,13 +109,15 @@ comment on table public.storage_manifests is
 alter table public.storage_projects enable row level security;
 alter table public.storage_generations enable row level security;
 alter table public.storage_manifests enable row level security;
+-- No policy: keys are between the hosts and the bucket.
+alter table public.storage_archives enable row level security;
 
-revoke all on public.storage_projects, public.storage_generations, public.storage_manifests
-  from anon, authenticated;
+revoke all on public.storage_projects, public.storage_generations, public.storage_manifests,
+  public.storage_archives from anon, authenticated;
 grant select on public.storage_projects, public.storage_generations, public.storage_manifests
   to authenticated;
-grant all on public.storage_projects, public.storage_generations, public.storage_manifests
-  to service_role;
+grant all on public.storage_projects, public.storage_generations, public.storage_manifests,
+  public.storage_archives to service_role;
 
 create policy "owners read their projects" on public.storage_projects
   for select to authenticated
@@ -123,7 +170,7 @@ set search_path = ''
 as $$
   select jsonb_build_object(
     'project_id', g.project_id, 'version', g.version, 'generation_id', g.generation_id,
-    'status', g.status, 'active', g.version is not distinct from active_version,
+    'status', g.status, 'failure', g.failure, 'active', g.version is not distinct from active_version,
     'file_count', g.file_count, 'source_bytes', g.source_bytes, 'archive_bytes', g.archive_bytes,
     'digest', g.digest, 'sha256', g.sha256,
     'created_at', g.created_at, 'uploaded_at', g.uploaded_at
@@ -420,14 +467,13 @@ begin
   if not found or target.object_removed_at is not null then
     return null;
   end if;
-  perform public.storage_bury_generation(p_project_id, p_version);
-  return jsonb_build_object(
-    'generation_id', target.generation_id, 'bucket', target.bucket, 'object_key', target.object_key
-  );
+  perform public.storage_mark_deleted(p_project_id, p_version);
+  return jsonb_build_object('generation_id', target.generation_id,
+    'objects', public.storage_unneeded_of(p_project_id, p_version));
 end
 $$;
 comment on function public.storage_delete_generation is
-  'Leaves a tombstone and tells which object to remove; null where there is nothing of the caller''s left to delete.';
+  'Leaves a tombstone and tells which objects to remove; null where there is nothing of the caller''s left to delete.';
 
 create function public.storage_delete_project(p_project_id text, p_limit integer)
 returns jsonb
@@ -443,18 +489,15 @@ begin
   if not found then
     return null;
   end if;
-  update public.storage_generations
-  set status = 'deleted', deleted_at = now()
-  where project_id = p_project_id and deleted_at is null;
-  delete from public.storage_manifests where project_id = p_project_id;
+  perform public.storage_mark_deleted(p_project_id, null);
   update public.storage_projects
   set deleted_at = coalesce(deleted_at, now()), active_version = null
   where id = p_project_id;
   select coalesce(jsonb_agg(to_jsonb(owed)), '[]') into objects
   from (
-    select version, bucket, object_key from public.storage_generations
-    where project_id = p_project_id and object_removed_at is null
-    order by version
+    select bucket, object_key from public.storage_archives
+    where project_id = p_project_id and state = 'unneeded'
+    order by version, object_key
     limit p_limit
   ) owed;
   if target.deleted_at is not null and objects = '[]' then
@@ -466,373 +509,49 @@ $$;
 comment on function public.storage_delete_project is
   'Leaves tombstones of a project and of all in it, and tells which objects to remove, so many at a time; null where there is nothing of the caller''s left to delete.';
 
-create function public.storage_bury_generation(p_project_id text, p_version integer)
+-- What deletions share. They are called with the project locked.
+
+create function public.storage_mark_deleted(p_project_id text, p_version integer)
 returns void
 language sql
 set search_path = ''
 as $$
+  -- The key of a row that no host reserved is written down too.
+  insert into public.storage_archives (bucket, object_key, project_id, version, digest, state)
+  select bucket, object_key, project_id, version, digest, 'current'
+  from public.storage_generations
+  where project_id = p_project_id and version = coalesce(p_version, version)
+    and object_removed_at is null
+  on conflict do nothing;
+  update public.storage_archives
+  set state = 'unneeded', state_at = now()
+  where project_id = p_project_id and version = coalesce(p_version, version)
+    and state in ('expected', 'current');
   update public.storage_generations
-  set status = 'deleted', deleted_at = now()
-  where project_id = p_project_id and version = p_version and deleted_at is null;
-  delete from public.storage_manifests where project_id = p_project_id and version = p_version;
+  set status = 'deleted', deleted_at = now(), epoch = epoch + 1, failure = null
+  where project_id = p_project_id and version = coalesce(p_version, version)
+    and deleted_at is null;
+  delete from public.storage_manifests
+  where project_id = p_project_id and version = coalesce(p_version, version);
   update public.storage_projects
   set active_version = null
-  where id = p_project_id and active_version = p_version;
+  where id = p_project_id and active_version = coalesce(p_version, active_version);
 $$;
+comment on function public.storage_mark_deleted is
+  'Leaves a tombstone of a version, or of all of a project where it is null; its objects are to be removed.';
 
--- What the agent records, with the service role ----------------------------------------------
--- Each is one request and one transaction, may be repeated, and answers with an outcome.
-
-create function public.storage_reserve_generation(
-  p_project_id text,
-  p_version integer,
-  p_generation_id text,
-  p_bucket text,
-  p_object_key text,
-  p_digest text,
-  p_sha256 text,
-  p_archive_bytes bigint,
-  p_source_bytes bigint,
-  p_file_count integer,
-  p_created_at timestamptz,
-  p_owner_id uuid default null,
-  p_replace boolean default false
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  project public.storage_projects;
-  existing public.storage_generations;
-begin
-  insert into public.storage_projects (id, owner_id) values (p_project_id, p_owner_id)
-  on conflict do nothing;
-  select * into project from public.storage_projects where id = p_project_id for update;
-  if not found then
-    return jsonb_build_object('outcome', 'conflict',
-      'reason', 'another project has this id in other case');
-  end if;
-  if project.deleted_at is not null and not exists (
-    select 1 from public.storage_generations
-    where project_id = p_project_id and version = p_version
-  ) then
-    return jsonb_build_object('outcome', 'conflict', 'reason', 'the project was deleted');
-  end if;
-  if project.owner_id is distinct from p_owner_id and p_owner_id is not null then
-    if project.owner_id is not null then
-      return jsonb_build_object('outcome', 'conflict', 'reason', 'the project has another owner');
-    end if;
-  end if;
-
-  insert into public.storage_generations (
-    project_id, version, generation_id, bucket, object_key, digest, sha256,
-    archive_bytes, source_bytes, file_count, created_at
-  ) values (
-    p_project_id, p_version, p_generation_id, p_bucket, p_object_key, p_digest, p_sha256,
-    p_archive_bytes, p_source_bytes, p_file_count, p_created_at
-  ) on conflict (project_id, version) do nothing;
-  select * into existing from public.storage_generations
-  where project_id = p_project_id and version = p_version for update;
-
-  if existing.generation_id <> p_generation_id then
-    return jsonb_build_object('outcome', 'conflict',
-      'reason', format('the version is held by generation "%s"', existing.generation_id));
-  end if;
-  if existing.deleted_at is not null and existing.digest is distinct from p_digest and not p_replace then
-    return jsonb_build_object('outcome', 'conflict',
-      'reason', 'another host saved other content under the same name, and it was deleted');
-  end if;
-  if existing.deleted_at is not null then
-    return jsonb_build_object('outcome', 'deleted');
-  end if;
-  if project.owner_id is null and p_owner_id is not null
-    and (existing.digest is not distinct from p_digest or p_replace) then
-    update public.storage_projects set owner_id = p_owner_id where id = p_project_id;
-  end if;
-  if existing.digest is distinct from p_digest and p_replace then
-    -- The row stays what it is until the new archive is in the bucket.
-    return jsonb_build_object('outcome', 'reserved', 'status', 'pending',
-      'sha256', existing.sha256, 'object_key', existing.object_key);
-  end if;
-  if existing.digest is distinct from p_digest then
-    return jsonb_build_object('outcome', 'conflict',
-      'reason', 'another host saved other content under the same name');
-  end if;
-  -- The same content saved on two hosts makes archives that differ in their manifest. The last
-  -- to reserve uploads; the other learns of it when it records.
-  if existing.status = 'pending' and existing.sha256 is distinct from p_sha256 then
-    update public.storage_generations
-    set sha256 = p_sha256, archive_bytes = p_archive_bytes, created_at = p_created_at
-    where project_id = p_project_id and version = p_version;
-    existing.sha256 := p_sha256;
-  end if;
-  return jsonb_build_object('outcome', 'reserved',
-    'status', existing.status, 'sha256', existing.sha256, 'object_key', existing.object_key);
-end
-$$;
-comment on function public.storage_reserve_generation is
-  'Takes the version before a byte is sent: reserved (with the status so far), conflict (with the reason) or deleted.';
-
--- Several in one request, each as the function for one does it: all of them or, where one fails,
--- none. In the order of their names, so that two such requests wait for each other in one order.
-
-create function public.storage_reserve_generations(p_items jsonb)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  item record;
-  outcomes jsonb := '[]';
-begin
-  for item in
-    select * from jsonb_to_recordset(p_items) as given (
-      project_id text, version integer, generation_id text, bucket text, object_key text,
-      digest text, sha256 text, archive_bytes bigint, source_bytes bigint, file_count integer,
-      created_at timestamptz, owner_id uuid, replace boolean
-    ) order by project_id, version
-  loop
-    outcomes := outcomes || (
-      jsonb_build_object('project_id', item.project_id, 'version', item.version)
-      || public.storage_reserve_generation(
-        item.project_id, item.version, item.generation_id, item.bucket, item.object_key,
-        item.digest, item.sha256, item.archive_bytes, item.source_bytes, item.file_count,
-        item.created_at, item.owner_id, item.replace)
-    );
-  end loop;
-  return outcomes;
-end
-$$;
-comment on function public.storage_reserve_generations is
-  'Reserves several: of each its project_id, its version and what storage_reserve_generation says.';
-
-create function public.storage_set_owner(p_project_id text, p_owner_id uuid)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  project public.storage_projects;
-begin
-  select * into project from public.storage_projects
-  where id = p_project_id and deleted_at is null for update;
-  if not found then
-    return jsonb_build_object('outcome', 'missing');
-  end if;
-  if project.owner_id = p_owner_id then
-    return jsonb_build_object('outcome', 'known');
-  end if;
-  if project.owner_id is not null then
-    return jsonb_build_object('outcome', 'conflict');
-  end if;
-  update public.storage_projects set owner_id = p_owner_id where id = p_project_id;
-  return jsonb_build_object('outcome', 'set');
-end
-$$;
-comment on function public.storage_set_owner is
-  'Says whose a project is that is nobody''s: set, known, conflict where it is another''s, missing.';
-
-create function public.storage_record_generation(
-  p_project_id text,
-  p_version integer,
-  p_sha256 text,
-  p_status text,
-  p_manifest jsonb default null,
-  p_block_index jsonb default null,
-  p_md5 text default null
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  existing public.storage_generations;
-  reached text := p_status;
-begin
-  select * into existing from public.storage_generations
-  where project_id = p_project_id and version = p_version for update;
-  if not found then
-    return jsonb_build_object('outcome', 'missing');
-  end if;
-  if existing.deleted_at is not null then
-    return jsonb_build_object('outcome', 'deleted');
-  end if;
-  if existing.sha256 is distinct from p_sha256 then
-    return jsonb_build_object('outcome', 'superseded');
-  end if;
-  if p_manifest is not null then
-    insert into public.storage_manifests (project_id, version, manifest, block_index)
-    values (p_project_id, p_version, p_manifest, p_block_index)
-    on conflict (project_id, version)
-      do update set manifest = excluded.manifest, block_index = excluded.block_index;
-  end if;
-  -- The eTag is the MD5 of what Storage received, where it is one.
-  if exists (
-    select 1 from storage.objects
-    where bucket_id = existing.bucket and name = existing.object_key
-      and btrim(metadata ->> 'eTag', '"') = p_md5
-      and (metadata ->> 'size')::bigint = existing.archive_bytes
-  ) then
-    reached := 'verified';
-  end if;
-  -- A status only ever goes up: a repeat that comes late changes nothing.
-  update public.storage_generations
-  set status = case when status = 'verified' then status else reached end,
-      uploaded_at = coalesce(uploaded_at, now()),
-      verified_at = case when reached = 'verified' then coalesce(verified_at, now()) else verified_at end
-  where project_id = p_project_id and version = p_version;
-  return jsonb_build_object('outcome', 'recorded', 'status', reached);
-end
-$$;
-comment on function public.storage_record_generation is
-  'Notes that the archive is in the bucket (uploaded) or proven equal (verified; also where what Storage says has the MD5 that is given): recorded with that status, missing, deleted, or superseded by the archive of another host.';
-
-create function public.storage_record_generations(p_items jsonb)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  item record;
-  outcomes jsonb := '[]';
-begin
-  -- First, as everywhere: whoever deletes a project locks it and then its generations.
-  perform 1 from public.storage_projects
-  where id in (select value ->> 'project_id' from jsonb_array_elements(p_items))
-  order by id for update;
-  for item in
-    select * from jsonb_to_recordset(p_items) as given (
-      project_id text, version integer, sha256 text, status text, manifest jsonb,
-      block_index jsonb, md5 text
-    ) order by project_id, version
-  loop
-    outcomes := outcomes || (
-      jsonb_build_object('project_id', item.project_id, 'version', item.version)
-      || public.storage_record_generation(
-        item.project_id, item.version, item.sha256, item.status,
-        item.manifest, item.block_index, item.md5)
-    );
-  end loop;
-  return outcomes;
-end
-$$;
-comment on function public.storage_record_generations is
-  'Records several: of each its project_id, its version and what storage_record_generation says.';
-
-create function public.storage_replace_generation(
-  p_project_id text,
-  p_version integer,
-  p_generation_id text,
-  p_object_key text,
-  p_digest text,
-  p_sha256 text,
-  p_archive_bytes bigint,
-  p_source_bytes bigint,
-  p_file_count integer,
-  p_created_at timestamptz,
-  p_manifest jsonb,
-  p_block_index jsonb default null
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  existing public.storage_generations;
-begin
-  select * into existing from public.storage_generations
-  where project_id = p_project_id and version = p_version and generation_id = p_generation_id
-  for update;
-  if not found then
-    return jsonb_build_object('outcome', 'missing');
-  end if;
-  if existing.deleted_at is not null then
-    return jsonb_build_object('outcome', 'deleted');
-  end if;
-  update public.storage_generations
-  set object_key = p_object_key, digest = p_digest, sha256 = p_sha256, status = 'uploaded',
-      archive_bytes = p_archive_bytes, source_bytes = p_source_bytes, file_count = p_file_count,
-      created_at = p_created_at, uploaded_at = now(), verified_at = null
-  where project_id = p_project_id and version = p_version;
-  insert into public.storage_manifests (project_id, version, manifest, block_index)
-  values (p_project_id, p_version, p_manifest, p_block_index)
-  on conflict (project_id, version)
-    do update set manifest = excluded.manifest, block_index = excluded.block_index;
-  return jsonb_build_object('outcome', 'recorded', 'object_key', existing.object_key);
-end
-$$;
-comment on function public.storage_replace_generation is
-  'Switches a generation to the archive of its replacement, which is in the bucket: recorded, with the key of what it replaced, missing or deleted.';
-
-create function public.storage_record_deletion(
-  p_project_id text,
-  p_version integer,
-  p_generation_id text,
-  p_digest text default null
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  existing public.storage_generations;
-begin
-  perform 1 from public.storage_projects where id = p_project_id for update;
-  select * into existing from public.storage_generations
-  where project_id = p_project_id and version = p_version and generation_id = p_generation_id
-  for update;
-  if not found then
-    return jsonb_build_object('outcome', 'missing');
-  end if;
-  if p_digest is not null and existing.digest is distinct from p_digest then
-    return jsonb_build_object('outcome', 'other');
-  end if;
-  perform public.storage_bury_generation(p_project_id, p_version);
-  return jsonb_build_object('outcome', 'recorded',
-    'bucket', existing.bucket, 'object_key', existing.object_key);
-end
-$$;
-comment on function public.storage_record_deletion is
-  'Leaves a tombstone for what a host deleted and tells which object to remove.';
-
-create function public.storage_record_removals(p_project_id text, p_versions integer[])
-returns void
-language sql
-set search_path = ''
-as $$
-  update public.storage_generations
-  set object_removed_at = coalesce(object_removed_at, now())
-  where project_id = p_project_id and version = any (p_versions) and deleted_at is not null;
-$$;
-comment on function public.storage_record_removals is
-  'Notes that the objects of deleted generations are out of the bucket.';
-
-create function public.storage_list_tombstones(
-  p_limit integer,
-  p_after_deleted_at timestamptz default null,
-  p_after_project_id text default null,
-  p_after_version integer default null
-)
+create function public.storage_unneeded_of(p_project_id text, p_version integer)
 returns jsonb
 language sql stable
 set search_path = ''
 as $$
-  select coalesce(jsonb_agg(to_jsonb(page) order by page.deleted_at, page.project_id, page.version), '[]')
-  from (
-    select project_id, version, generation_id, digest, deleted_at
-    from public.storage_generations
-    where deleted_at is not null
-      and (deleted_at, project_id, version) > (
-        coalesce(p_after_deleted_at, '-infinity'), coalesce(p_after_project_id, ''),
-        coalesce(p_after_version, 0)
-      )
-    order by deleted_at, project_id, version
-    limit p_limit
-  ) page
+  select coalesce(
+    jsonb_agg(jsonb_build_object('bucket', bucket, 'object_key', object_key) order by object_key), '[]')
+  from public.storage_archives
+  where project_id = p_project_id and version = p_version and state = 'unneeded'
 $$;
-comment on function public.storage_list_tombstones is
-  'A page of what was deleted, oldest first, after the given position: hosts remove it.';
+comment on function public.storage_unneeded_of is
+  'The objects of a generation that are to be removed.';
 
 -- Who may call -------------------------------------------------------------------------------
 -- PostgreSQL lets everybody execute a new function, and hosted Supabase grants it to anon too.
@@ -841,9 +560,7 @@ do $$
 declare
   called record;
   for_the_service constant text[] := array[
-    'storage_bury_generation', 'storage_reserve_generation', 'storage_record_generation',
-    'storage_reserve_generations', 'storage_record_generations', 'storage_replace_generation', 'storage_record_deletion', 'storage_record_removals',
-    'storage_list_tombstones', 'storage_get_generation_of', 'storage_set_owner'
+    'storage_get_generation_of', 'storage_mark_deleted', 'storage_unneeded_of'
   ];
   for_users constant text[] := array[
     'storage_generation_json', 'storage_list_projects', 'storage_list_generations',

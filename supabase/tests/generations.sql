@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(88);
+select plan(134);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -74,10 +74,11 @@ select throws_ok($$ update storage_generations set status = 'verified' $$, '4250
 select throws_ok($$ delete from storage_generations $$, '42501', null, 'a user deletes no generation');
 select throws_ok($$ insert into storage.objects (bucket_id, name) values ('b', 'ada-1/9') $$, '42501', null,
   'a user uploads no object');
-select throws_ok($$ select storage_record_removals('ada-1', array[1]) $$, '42501', null,
+select throws_ok($$ select storage_record_removals('[]') $$, '42501', null,
   'a user calls nothing that is for the agent');
-select throws_ok($$ select storage_list_tombstones(10) $$, '42501', null,
+select throws_ok($$ select storage_list_changes(10) $$, '42501', null,
   'nor sees what others deleted');
+select throws_ok($$ select * from storage_archives $$, '42501', null, 'nor keys of archives');
 
 select is(jsonb_array_length(storage_list_projects(10)), 1, 'the list has her projects alone');
 select is(storage_list_projects(10) #>> '{0,versions}', '2', 'and counts what is not deleted');
@@ -126,7 +127,8 @@ select throws_ok($$ select storage_create_project('') $$, '23514', null, 'a proj
 
 select is(storage_delete_generation('grace-1', 1), null, 'another''s generation cannot be deleted');
 select is(storage_delete_generation('ada-1', 1, 'g2'), null, 'nor one under another generation id');
-select is(storage_delete_generation('ada-1', 1) ->> 'object_key', 'ada-1/1', 'an owner deletes a generation');
+select is(storage_delete_generation('ada-1', 1) -> 'objects', '[{"bucket": "b", "object_key": "ada-1/1"}]'::jsonb,
+  'an owner deletes a generation');
 select is((select active_version from storage_projects where id = 'ada-1'), null,
   'which is then not the active one');
 select is((select count(*) from storage.objects where bucket_id = 'b'), 0::bigint,
@@ -150,88 +152,192 @@ select throws_ok($$ select storage_list_projects(1) $$, '42501', null, 'nor to c
 -- The agent ---------------------------------------------------------------------------------------
 reset role;
 set local role service_role;
-select lives_ok($$ select storage_record_removals('ada-1', array[1]) $$, 'the agent notes that the object is gone');
-select is(storage_record_generation('ada-1', 1, 's1', 'uploaded') ->> 'outcome', 'deleted',
-  'and cannot bring back what was deleted');
-select is(storage_reserve_generation('grace-1', 1, 'other', 'b', 'k', 'd', 's', 1, 1, 1, now()) ->> 'outcome',
-  'conflict', 'nor take a version that is held');
 
-select is(jsonb_path_query_array(storage_list_tombstones(10), '$[*].version'), '[1, 2, 3]'::jsonb,
-  'and learns what was deleted, oldest first');
+create function pg_temp.item(version integer, more jsonb) returns jsonb language sql as $$
+  select jsonb_build_object('project_id', 'p', 'version', version, 'generation_id', 'g', 'bucket', 'b',
+    'digest', 'X', 'sha256', 'aaaaaaaaaaaaaaaa', 'archive_bytes', 5, 'source_bytes', 1, 'file_count', 1,
+    'created_at', '2026-01-01T00:00:00Z', 'owner_id', null, 'replace', false) || more
+$$;
+create function pg_temp.reserve(version integer, more jsonb default '{}') returns jsonb language sql as $$
+  select storage_reserve_generations(jsonb_build_array(pg_temp.item(version, more))) -> 0
+$$;
+create function pg_temp.record(version integer, key text, more jsonb default '{}') returns jsonb language sql as $$
+  select storage_record_generations(jsonb_build_array(jsonb_build_object('project_id', 'p', 'version', version,
+    'bucket', 'b', 'object_key', key, 'sha256', 'aaaaaaaaaaaaaaaa', 'status', 'uploaded', 'md5', 'beef') || more)) -> 0
+$$;
+-- As Storage writes it.
+create function pg_temp.upload(key text, md5 text default 'beef', bytes integer default 5) returns void language sql as $$
+  insert into storage.objects (bucket_id, name, metadata)
+  values ('b', key, jsonb_build_object('eTag', format('"%s"', md5), 'size', bytes))
+  on conflict (bucket_id, name) do update set metadata = excluded.metadata
+$$;
+create function pg_temp.clean(version integer) returns jsonb language sql as $$
+  select set_config('storage.allow_delete_query', 'true', true);
+  delete from storage.objects where (bucket_id, name) in (
+    select bucket, object_key from storage_archives a where a.project_id = 'p' and a.version = clean.version and state = 'unneeded');
+  select storage_record_removals(storage_unneeded_of('p', version))
+$$;
+
+select is(storage_record_generation('{"project_id": "ada-1", "version": 1, "bucket": "b", "object_key": "ada-1/1",
+  "sha256": "s1", "status": "uploaded"}') ->> 'outcome', 'missing', 'what no host reserved is not recorded');
+select is(jsonb_path_query_array(storage_list_changes(10), '$[*].version'), '[1, 2, 3]'::jsonb,
+  'a host learns what was deleted, oldest first');
 select is(storage_get_generation_of('bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb', 'grace-1', 1) ->> 'version', '1',
   'the function asks for the user whom a link names');
 select is(storage_get_generation_of('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa', 'grace-1', 1), null,
   'who must own it');
-select lives_ok($$ select storage_record_removals('ada-1', array[1, 2, 3]) $$, 'objects are noted as gone together');
+select lives_ok($$ select storage_record_removals('[{"bucket": "b", "object_key": "ada-1/1"},
+  {"bucket": "b", "object_key": "ada-1/2"}, {"bucket": "b", "object_key": "ada-1/3"}]') $$,
+  'objects are noted as gone together');
 reset role;
 select pg_temp.sign_in('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa');
 select is(storage_delete_project('ada-1', 10), null, 'and then nothing is left to delete');
 reset role;
 set local role service_role;
-select is(storage_list_tombstones(10, 'infinity'), '[]'::jsonb, 'nothing after the last one');
+select is(storage_list_changes(10, 'infinity'), '[]'::jsonb, 'nothing after the last one');
 
 -- Content that never got there is not what is there.
-select is(storage_record_deletion('grace-1', 1, 'g1', 'other digest') ->> 'outcome', 'other',
+select is(storage_record_deletion('b', 'grace-1', 1, 'g1', '{other digest}') ->> 'outcome', 'recorded',
+  'what has no digest is deleted whatever it is');
+update storage_generations set digest = 'D', status = 'uploaded', deleted_at = null
+where project_id = 'grace-1';
+select is(storage_record_deletion('b', 'grace-1', 1, 'g1', '{other digest}') ->> 'outcome', 'other',
   'a host deletes no content but its own');
 select is((select status from storage_generations where project_id = 'grace-1' and version = 1), 'uploaded',
   'which stays');
-select is(storage_reserve_generation('ada-1', 9, 'g9', 'b', 'k9', 'd', 's', 1, 1, 1, now()) ->> 'outcome',
-  'conflict', 'what is saved into a deleted project is parked, not deleted');
-select is(storage_reserve_generation('ada-1', 1, 'g1', 'b', 'k1', 'other', 's', 1, 1, 1, now()) ->> 'outcome',
+select is(pg_temp.reserve(9, '{"project_id": "ada-1"}') ->> 'reason', 'the project was deleted',
+  'what is saved into a deleted project is parked, not deleted');
+select is(pg_temp.reserve(1, '{"project_id": "ada-1", "generation_id": "g1"}') ->> 'outcome',
   'conflict', 'nor is other content than what was deleted');
 select is(storage_set_owner('orphan', 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa') ->> 'outcome', 'set',
   'a project that is nobody''s gets an owner');
-select is(storage_set_owner('orphan', 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb') ->> 'outcome', 'conflict',
-  'once');
-insert into storage_projects (id) values ('late');
-select is(storage_reserve_generation('late', 1, 'g', 'b', 'late/1', 'd', 's', 1, 1, 1, now()) ->> 'outcome',
-  'reserved', 'a generation without an owner is taken');
-select storage_reserve_generation('late', 1, 'g', 'b', 'late/1.x', 'd2', 's2', 1, 1, 1, now(),
-  'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa', true);
-select is((select owner_id::text from storage_projects where id = 'late'), 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa',
-  'and its replacement can name one');
+select is(storage_set_owner('orphan', 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb'),
+  '{"outcome": "conflict", "owner_id": "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"}'::jsonb, 'once');
+select is(storage_set_owner('orphan', 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb', true) ->> 'outcome', 'set',
+  'unless it is a transfer');
 
--- What Storage says of the object is the proof.
-update storage.objects set metadata = '{"eTag": "\"5d41\"", "size": 30}' where name = 'grace-1/1';
-select is(storage_record_generation('grace-1', 1, 's3', 'uploaded', null, null, 'beef') ->> 'status',
-  'uploaded', 'an archive of another MD5 is not proven');
-update storage.objects set metadata = metadata || '{"size": 29}' where name = 'grace-1/1';
-select is(storage_record_generation('grace-1', 1, 's3', 'uploaded', null, null, '5d41') ->> 'status',
-  'uploaded', 'nor one of another size');
-update storage.objects set metadata = metadata || '{"size": 30}' where name = 'grace-1/1';
-select is(storage_record_generation('grace-1', 1, 's3', 'uploaded', null, null, '5d41') ->> 'status',
-  'verified', 'the same is');
-select is((select status from storage_generations where project_id = 'grace-1' and version = 1),
-  'verified', 'and is recorded so at once');
+-- One key, one archive.
+select is(pg_temp.reserve(1), '{"project_id": "p", "version": 1, "outcome": "reserved", "status": "pending",
+  "sha256": "aaaaaaaaaaaaaaaa", "object_key": "p/generations/v1__g.tar.gz", "owner_id": null}'::jsonb,
+  'the first to reserve gets the key of the generation');
+select is(pg_temp.reserve(1) ->> 'object_key', 'p/generations/v1__g.tar.gz', 'and again the same');
+select is(pg_temp.reserve(1, '{"sha256": "bbbbbbbbbbbbbbbb"}') ->> 'object_key',
+  'p/generations/v1__g.bbbbbbbbbbbb.tar.gz', 'other bytes of the same content get another');
+select is(pg_temp.reserve(1, '{"sha256": "bbbbbbbbbbbbcccc"}') ->> 'object_key',
+  'p/generations/v1__g.bbbbbbbbbbbbc.tar.gz', 'also where they begin alike');
+select is(pg_temp.reserve(1, '{"generation_id": "other"}') ->> 'cause', 'version', 'a version is held by one');
+select is(pg_temp.reserve(1, '{"digest": "Y"}') ->> 'cause', 'content', 'and holds one content');
+select is(pg_temp.record(1, 'p/generations/v1__g.tar.gz') ->> 'outcome', 'absent',
+  'what is not in the bucket is not recorded, whoever says so');
+select pg_temp.upload('p/generations/v1__g.tar.gz', 'dead');
+select is(pg_temp.record(1, 'p/generations/v1__g.tar.gz') ->> 'status', 'uploaded',
+  'an archive of another MD5 is not proven');
+select pg_temp.upload('p/generations/v1__g.tar.gz', 'beef', 4);
+select is(pg_temp.record(1, 'p/generations/v1__g.tar.gz') ->> 'status', 'uploaded', 'nor one of another size');
+select pg_temp.upload('p/generations/v1__g.tar.gz');
+select is(pg_temp.record(1, 'p/generations/v1__g.tar.gz') ->> 'status', 'verified', 'the same is');
+select pg_temp.upload('p/generations/v1__g.bbbbbbbbbbbb.tar.gz');
+select is(pg_temp.record(1, 'p/generations/v1__g.bbbbbbbbbbbb.tar.gz', '{"sha256": "bbbbbbbbbbbbbbbb"}') ->> 'outcome',
+  'known', 'the same content from another host is there already');
+select is(jsonb_array_length(storage_unneeded_of('p', 1)), 2, 'and what it sent is to be removed');
+select lives_ok($$ select pg_temp.clean(1) $$, 'which its host does');
+select is(storage_unneeded_of('p', 1), '[]'::jsonb, 'and says so');
+select is((select object_key from storage_generations where project_id = 'p'), 'p/generations/v1__g.tar.gz',
+  'the row names what is there');
+
+-- A replacement, and what comes late.
+select is(pg_temp.reserve(1, '{"digest": "Y", "sha256": "yyyyyyyyyyyyyyyy", "replace": true, "created_at": "2026-01-02T00:00:00Z"}')
+  ->> 'object_key', 'p/generations/v1__g.yyyyyyyyyyyy.tar.gz', 'a replacement gets a key of its own');
+select is(pg_temp.reserve(1, '{"digest": "Z", "sha256": "zzzzzzzzzzzzzzzz", "replace": true, "created_at": "2026-01-02T00:00:01Z"}')
+  ->> 'object_key', 'p/generations/v1__g.zzzzzzzzzzzz.tar.gz', 'as does that of another host');
+select is((select digest from storage_generations where project_id = 'p'), 'X', 'until then the row is what it was');
+select pg_temp.upload('p/generations/v1__g.yyyyyyyyyyyy.tar.gz');
+select is(pg_temp.record(1, 'p/generations/v1__g.yyyyyyyyyyyy.tar.gz', '{"sha256": "yyyyyyyyyyyyyyyy"}') -> 'unneeded',
+  '[{"bucket": "b", "object_key": "p/generations/v1__g.tar.gz"},
+    {"bucket": "b", "object_key": "p/generations/v1__g.zzzzzzzzzzzz.tar.gz"}]'::jsonb,
+  'recorded, it makes every other archive unneeded');
+select is((select row(digest, epoch, status)::text from storage_generations where project_id = 'p'), '(Y,2,verified)',
+  'and the row names it');
+select is(pg_temp.record(1, 'p/generations/v1__g.tar.gz') ->> 'outcome', 'superseded', 'what it replaced comes late');
+select is(pg_temp.reserve(1) ->> 'outcome', 'superseded', 'also where it is reserved again');
+select pg_temp.upload('p/generations/v1__g.zzzzzzzzzzzz.tar.gz');
+select is(pg_temp.record(1, 'p/generations/v1__g.zzzzzzzzzzzz.tar.gz', '{"sha256": "zzzzzzzzzzzzzzzz"}') ->> 'digest', 'Y',
+  'as does the other replacement, whose host is told what is there');
+select is(pg_temp.reserve(1, '{"digest": "Z", "sha256": "zzzzzzzzzzzzzzzz", "replace": true, "created_at": "2026-01-02T00:00:01Z"}')
+  ->> 'outcome', 'superseded', 'it does not come back by being reserved again');
+select is(pg_temp.reserve(1, '{"digest": "Z", "sha256": "zzzzzzzzzzzz0000", "replace": true, "created_at": "2026-01-03T00:00:00Z"}')
+  ->> 'object_key', 'p/generations/v1__g.zzzzzzzzzzzz0.tar.gz', 'unless it is saved again, under a new key');
+select is(jsonb_path_query_array(storage_list_changes(10, '-infinity', 'o'), '$[*].project_id') @> '["p"]', true,
+  'hosts learn of the replacement');
+select lives_ok($$ select pg_temp.clean(1) $$, 'what was replaced is removed');
+
+-- An object that was lost is sent again.
+select set_config('storage.allow_delete_query', 'true', true);
+delete from storage.objects where name = 'p/generations/v1__g.yyyyyyyyyyyy.tar.gz';
+select is(pg_temp.reserve(1, '{"digest": "Y", "sha256": "yyyyyyyyyyyyyyyy", "replace": true, "created_at": "2026-01-02T00:00:00Z"}')
+  ->> 'status', 'pending', 'what the bucket lost is pending again, under its own key');
+select is(pg_temp.reserve(1, '{"digest": "Y", "sha256": "1111111111111111", "created_at": "2026-01-02T00:00:00Z"}')
+  ->> 'object_key', 'p/generations/v1__g.111111111111.tar.gz', 'or another host sends it');
+select pg_temp.upload('p/generations/v1__g.111111111111.tar.gz');
+select is(pg_temp.record(1, 'p/generations/v1__g.111111111111.tar.gz', '{"sha256": "1111111111111111"}') ->> 'outcome',
+  'recorded', 'whose archive the row names then');
+select is((select epoch from storage_generations where project_id = 'p'), 2, 'the content is what it was');
+
+-- A failure, and a deletion.
+select is(pg_temp.reserve(2) ->> 'outcome', 'reserved', 'another is reserved');
+select is(storage_record_failure('p', 2, 'g', 'other', 'no') ->> 'outcome', 'other', 'what fails is one content');
+select is(storage_record_failure('p', 2, 'g', 'X', 'too large') ->> 'outcome', 'recorded', 'its failure is recorded');
+select is((select failure from storage_generations where project_id = 'p' and version = 2), 'too large',
+  'with the reason');
+select is(storage_record_failure('p', 1, 'g', 'Y', 'too large') ->> 'outcome', 'other', 'not of what is there');
+select is(pg_temp.reserve(2) ->> 'status', 'pending', 'tried again it is pending');
+select is((select failure from storage_generations where project_id = 'p' and version = 2), null, 'without a reason');
+select is(storage_record_deletion('b', 'p', 2, 'g', '{X}') -> 'unneeded',
+  '[{"bucket": "b", "object_key": "p/generations/v2__g.tar.gz"}]'::jsonb, 'a deletion tells every key that was given out');
+select pg_temp.upload('p/generations/v2__g.tar.gz');
+select is(pg_temp.record(2, 'p/generations/v2__g.tar.gz') ->> 'outcome', 'deleted', 'an upload that comes late is told');
+select lives_ok($$ select pg_temp.clean(2) $$, 'and goes');
+select isnt((select object_removed_at from storage_generations where project_id = 'p' and version = 2), null,
+  'then nothing of it is left');
+select is(pg_temp.reserve(2) ->> 'outcome', 'deleted', 'what was deleted does not come back');
+select is(pg_temp.reserve(2, '{"digest": "W", "replace": true, "created_at": "2026-02-01T00:00:00Z"}') ->> 'outcome', 'conflict',
+  'other content is not deleted with it');
+select is(storage_record_deletion('b', 'p', 3, 'g', '{X}') ->> 'outcome', 'recorded',
+  'what was never here leaves a tombstone too');
+select is(pg_temp.reserve(3) ->> 'outcome', 'deleted', 'so that a reservation under way comes too late');
+
+-- What an upload under way may have left is looked for once more.
+select is(storage_list_unneeded(10), '[]'::jsonb, 'nothing is left to remove');
+update storage_archives set look_again_at = now() - interval '1 minute' where object_key = 'p/generations/v2__g.tar.gz';
+select is(storage_list_unneeded(10), '[{"bucket": "b", "object_key": "p/generations/v2__g.tar.gz"}]'::jsonb,
+  'until it is time to look again');
+select lives_ok($$ select storage_record_removals(storage_list_unneeded(10)) $$, 'which is done once');
+select is(storage_list_unneeded(10), '[]'::jsonb, 'and over');
+
+-- A bucket that keeps old versions has a row of each.
+reset role;
+alter table storage.objects add column archived_at timestamptz;
+set local role service_role;
+select is(pg_temp.reserve(4) ->> 'status', 'pending', 'another is reserved');
+select pg_temp.upload('p/generations/v4__g.tar.gz');
+update storage.objects set archived_at = now() where name = 'p/generations/v4__g.tar.gz';
+select is(pg_temp.record(4, 'p/generations/v4__g.tar.gz') ->> 'outcome', 'absent', 'an archived object is none');
 
 -- Several in one request.
 select is(
-  storage_reserve_generations('[
-    {"project_id": "many", "version": 2, "generation_id": "m2", "bucket": "b", "object_key": "m/2",
-      "digest": "d", "sha256": "s", "archive_bytes": 1, "source_bytes": 1, "file_count": 1,
-      "created_at": "2026-01-01T00:00:00Z", "owner_id": null, "replace": false},
-    {"project_id": "many", "version": 1, "generation_id": "m1", "bucket": "b", "object_key": "m/1",
-      "digest": "d", "sha256": "s", "archive_bytes": 1, "source_bytes": 1, "file_count": 1,
-      "created_at": "2026-01-01T00:00:00Z", "owner_id": null, "replace": false}
-  ]') -> 0,
-  '{"project_id": "many", "version": 1, "outcome": "reserved", "status": "pending", "sha256": "s", "object_key": "m/1"}',
-  'each of several is reserved, in the order of their names'
-);
+  jsonb_path_query_array(storage_reserve_generations(jsonb_build_array(
+    pg_temp.item(2, '{"project_id": "many"}'), pg_temp.item(1, '{"project_id": "many"}'))), '$[*].version'),
+  '[1, 2]', 'several are reserved in the order of their names');
 select is(
   jsonb_path_query_array(storage_record_generations('[
-    {"project_id": "many", "version": 3, "sha256": "s", "status": "uploaded"},
-    {"project_id": "many", "version": 2, "sha256": "x", "status": "uploaded"},
-    {"project_id": "many", "version": 1, "sha256": "s", "status": "uploaded", "manifest": {"a": 1}, "block_index": null}
+    {"project_id": "many", "version": 3, "bucket": "b", "object_key": "k", "sha256": "s", "status": "uploaded"},
+    {"project_id": "many", "version": 1, "bucket": "b", "object_key": "many/generations/v1__g.tar.gz",
+      "sha256": "aaaaaaaaaaaaaaaa", "status": "uploaded"}
   ]'), '$[*].outcome'),
-  '["recorded", "superseded", "missing"]', 'what is not the case for one is said of that one'
-);
-select is((select block_index from storage_manifests where project_id = 'many'), null, 'no index is none');
-select throws_ok($$ select storage_reserve_generations('[
-    {"project_id": "many", "version": 4, "generation_id": "m4", "bucket": "b", "object_key": "m/4",
-      "digest": "d", "sha256": "s", "archive_bytes": 1, "source_bytes": 1, "file_count": 1,
-      "created_at": "2026-01-01T00:00:00Z", "owner_id": null, "replace": false},
-    {"project_id": "many", "version": 5, "generation_id": "m5"}
-  ]') $$, '23502', null, 'one that fails');
+  '["absent", "missing"]', 'what is not the case for one is said of that one');
+select throws_ok($$ select storage_reserve_generations(jsonb_build_array(
+    pg_temp.item(4, '{"project_id": "many"}'), pg_temp.item(5, '{"project_id": "many", "bucket": null}'))) $$,
+  '23502', null, 'one that fails');
 select is((select count(*)::int from storage_generations where project_id = 'many'), 2, 'fails them all');
 
 select is((

@@ -186,9 +186,9 @@ test('what is gone by the time it would be noted is not noted', async () => {
     sourceBytes: 1,
     fileCount: 1,
     ownerId: null,
-    objectKey: null,
+    isReplacement: false,
   };
-  catalog.bury(ref, '2026-01-01T00:00:00.000Z', 0);
+  catalog.markDeleted(ref, '2026-01-01T00:00:00.000Z', 0);
   catalog.finishSave(ref, facts, '2026-01-01T00:00:00.000Z', 0, () => false);
   expect(catalog.find('p', 1)).toMatchObject({ state: 'deleted' });
 });

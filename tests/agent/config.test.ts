@@ -30,6 +30,7 @@ test('the cloud is where the environment says', () => {
   expect(readConfig(env).cloud).toEqual({
     url: 'https://abc.supabase.co',
     key: 'sb_secret_x',
+    keyFile: null,
     bucket: 'other',
   });
 });

@@ -22,11 +22,11 @@ test('a deletion through the function is learnt: gone here, and never uploaded a
   await waitForStatus(storage, second, 'verified');
   await deleteAsUser(user, projectId, 1);
 
-  expect(await storage.learnDeletions()).toBe(1);
+  expect(await storage.learnChanges()).toBe(1);
   await expect(storage.get(first)).rejects.toMatchObject({ code: 'not_found' });
   expect(existsSync(first.path)).toBe(false);
   expect(await storage.get(second)).toMatchObject({ from: 'store' });
-  expect(await storage.learnDeletions()).toBe(0);
+  expect(await storage.learnChanges()).toBe(0);
   await storage.drain();
   await storage.close();
 
@@ -55,7 +55,7 @@ test('a host that only has a cached copy gives it up too', async () => {
   const reader = await openTestStorage({ cloud: testCloud(BUCKET), cache });
   const { path } = await reader.get(receipt);
   await deleteAsUser(user, receipt.projectId, receipt.version);
-  expect(await reader.learnDeletions()).toBe(1);
+  expect(await reader.learnChanges()).toBe(1);
   expect(existsSync(path)).toBe(false);
   await expect(reader.get(receipt)).rejects.toMatchObject({ code: 'not_found' });
 });
@@ -94,7 +94,7 @@ test('more deletions than fit a page, all at the same time, are learnt; those of
     generationId: 'other',
     files: { a: '1' },
   });
-  expect(await storage.learnDeletions()).toBe(1);
+  expect(await storage.learnChanges()).toBe(1);
   await expect(storage.get(last)).rejects.toMatchObject({ code: 'not_found' });
   for (const receipt of [kept, other]) {
     expect(await storage.get(receipt)).toMatchObject({ from: 'store' });
@@ -118,26 +118,26 @@ test('a deletion whose transaction ended late is learnt too', async () => {
     generationId: 'gen-2',
     files: { a: '1' },
   });
-  expect(await storage.learnDeletions()).toBe(0);
+  expect(await storage.learnChanges()).toBe(0);
   // It began before the one that is known, and is seen only now.
   const { error } = await serviceClient()
     .from('storage_generations')
     .update({ status: 'deleted', deleted_at: minutesAgo(5), digest: late.digest })
     .match({ project_id: projectId, version: 2 });
   expect(error).toBeNull();
-  expect(await storage.learnDeletions()).toBe(1);
+  expect(await storage.learnChanges()).toBe(1);
   await expect(storage.get(late)).rejects.toMatchObject({ code: 'not_found' });
 });
 
 test('without the migrations, or without a cloud, there is nothing to learn', async () => {
   const local = await openTestStorage();
-  expect(await local.learnDeletions()).toBe(0);
+  expect(await local.learnChanges()).toBe(0);
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const body = { code: 'PGRST202', message: 'no such function' };
   proxy.rule = (_, path) =>
     path.startsWith('/rest/') ? { kind: 'answer', status: 404, body } : null;
   const without = await openTestStorage({ cloud: { ...testCloud(BUCKET), url: proxy.url } });
-  expect(await without.learnDeletions()).toBe(0);
+  expect(await without.learnChanges()).toBe(0);
 });
 
 async function deleteAsUser(user: TestUser, projectId: string, version: number): Promise<void> {
@@ -168,10 +168,10 @@ test('one deletion that cannot be carried out keeps no other from being learnt',
   writeFileSync(inTheWay, 'in the way');
   await deleteAsUser(user, one.projectId, 1);
   await deleteAsUser(user, two.projectId, 1);
-  expect(await storage.learnDeletions()).toBe(1);
+  expect(await storage.learnChanges()).toBe(1);
   expect(problems).toHaveLength(1);
   await expect(storage.get(two)).rejects.toMatchObject({ code: 'not_found' });
   rmSync(inTheWay);
-  expect(await storage.learnDeletions()).toBe(1);
+  expect(await storage.learnChanges()).toBe(1);
   await expect(storage.get(one)).rejects.toMatchObject({ code: 'not_found' });
 });

@@ -121,7 +121,7 @@ test.each<[string, () => Promise<Record<string, string>>, string, string, string
   ],
   [
     'migrations that are missing',
-    () => behind(/storage_list_tombstones/, 404, { code: 'PGRST202' }),
+    () => behind(/storage_list_changes/, 404, { code: 'PGRST202' }),
     'migrations',
     'fail',
     'db push',

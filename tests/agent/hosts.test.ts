@@ -33,7 +33,7 @@ test('deleting what never got there leaves the other host its own', async () => 
   expect(await b.delete(ref)).toMatchObject({ deleted: true });
   await b.drain();
   expect((await b.status()).outbox.owed).toBe(0);
-  expect(await a.learnDeletions()).toBe(0);
+  expect(await a.learnChanges()).toBe(0);
   const rows = serviceClient().from('storage_generations').select('status');
   expect((await rows.eq('project_id', ref.projectId)).data).toEqual([{ status: 'verified' }]);
   const key = `${ref.projectId}/generations/v1__g.tar.gz`;
@@ -44,7 +44,7 @@ test('a deletion elsewhere takes no other content that never got there', async (
   const { a, b, ref } = await twoHostsAtOdds();
   await a.delete(ref);
   await a.drain();
-  expect(await b.learnDeletions()).toBe(0);
+  expect(await b.learnChanges()).toBe(0);
   await b.retryParked();
   await waitForFailure(b, ref);
   expect((await b.show(ref)).failure).toContain('other content');
@@ -99,7 +99,7 @@ test('an object of a replacement that was never switched to goes with the deleti
   await storage.save({ ...ref, files: { a: '0' } });
   await waitForStatus(storage, ref, 'verified');
   proxy.rule = (_, path) =>
-    path.includes('storage_replace_generation') ? { kind: 'answer', status: 503 } : null;
+    path.includes('storage_record_generations') ? { kind: 'answer', status: 503 } : null;
   await storage.save({ ...ref, files: { a: '1' }, replace: true });
   while ((await list()) < 2) await storage.drain(50);
   await storage.delete(ref);

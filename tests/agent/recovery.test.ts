@@ -219,7 +219,10 @@ test('an eTag that is no MD5 is no conflict: the bytes are read back', async () 
       kind: 'answer',
       status: 200,
       body: [
-        { project_id: receipt.projectId, version: 1, outcome: 'recorded', status: 'uploaded' },
+        {
+          ...{ project_id: receipt.projectId, version: 1 },
+          ...{ outcome: 'recorded', status: 'uploaded', unneeded: [] },
+        },
       ],
     }),
   );

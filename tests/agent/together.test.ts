@@ -8,7 +8,7 @@ import { CloudRecords } from '../../node-agent/cloud/records.ts';
 import type { Manifest } from '../../node-agent/contract.ts';
 import type { Storage } from '../../node-agent/index.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
-import { together } from '../../node-agent/together.ts';
+import { together } from '../../node-agent/upload/together.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { any, type FaultProxy, first, startFaultProxy } from '../support/fault-proxy.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
@@ -150,6 +150,7 @@ test('a request carries the names of 2000 files at most, or of one generation', 
   const results = await records.recordAll(
     [900, 900, 900, 6000, 1].map((fileCount, i) => ({
       ref: { projectId, version: i + 1, generationId: 'g' },
+      objectKey: 'k',
       ...{ sha256: 's', status: 'uploaded', fileCount },
       readDetails: () => {
         // Not before its turn: all of them at once may not fit.

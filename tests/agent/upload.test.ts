@@ -153,7 +153,12 @@ describe('two hosts', () => {
     const second = await openTestStorage({ cloud: testCloud(bucket) });
     const kept = await first.save({ projectId, generationId: 'g1', files: { a: '1' } });
     await waitForStatus(first, kept, 'verified');
-    const parked = await second.save({ projectId, generationId: 'g2', files: { a: '2' } });
+    const parked = await second.save({
+      projectId,
+      version: 1,
+      generationId: 'g2',
+      files: { a: '2' },
+    });
     await second.drain();
     const summary = await second.show(parked);
     expect(summary).toMatchObject({

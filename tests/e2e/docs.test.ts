@@ -91,7 +91,7 @@ test('docs/setup.md', async () => {
   await runBlocks('setup.md', { folder, env });
   expect(deployed).toHaveLength(1);
   const { rows } = await pg.query('select version from supabase_migrations.schema_migrations');
-  expect(rows).toHaveLength(1);
+  expect(rows).toHaveLength(readdirSync(join(ROOT, 'supabase/migrations')).length);
   expect(existsSync(join(folder, 'dist/generations.js'))).toBe(true);
 });
 

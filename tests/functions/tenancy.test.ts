@@ -252,33 +252,38 @@ const WAYS_PAST: [string, (asker: Asker, project: string) => Promise<unknown>][]
 /** What the service role alone may call, with what it takes. */
 const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_get_generation_of: (p) => ({ ...version(p), p_owner_id: owner.id }),
-  storage_list_tombstones: () => ({ p_limit: 10 }),
-  storage_reserve_generation: (p) => ({ ...version(p), ...ARCHIVE, p_bucket: BUCKET }),
-  storage_record_generation: (p) => ({ ...version(p), p_sha256: 'x', p_status: 'uploaded' }),
+  storage_list_changes: () => ({ p_limit: 10 }),
+  storage_list_unneeded: () => ({ p_limit: 10 }),
+  storage_reserve_generation: (p) => ({ p_item: { ...ITEM, project_id: p } }),
+  storage_record_generation: (p) => ({ p_item: { ...ITEM, project_id: p } }),
   storage_reserve_generations: (p) => ({ p_items: [{ ...ITEM, project_id: p }] }),
   storage_record_generations: (p) => ({ p_items: [{ ...ITEM, project_id: p }] }),
-  storage_replace_generation: (p) => ({ ...version(p), ...ARCHIVE, p_manifest: {} }),
-  storage_record_deletion: (p) => ({ ...version(p), p_generation_id: 'g' }),
-  storage_record_removals: (p) => ({ p_project_id: p, p_versions: [1] }),
+  storage_record_failure: (p) => ({
+    ...{ ...version(p), p_generation_id: 'g' },
+    ...{ p_digest: 'x', p_reason: 'none' },
+  }),
+  storage_record_deletion: (p) => ({ ...version(p), p_generation_id: 'g', p_bucket: BUCKET }),
+  storage_record_removals: (p) => ({ p_objects: [{ bucket: BUCKET, object_key: keyOf(p) }] }),
+  storage_unneeded_of: (p) => version(p),
+  storage_object_of: (p) => ({ p_bucket: BUCKET, p_object_key: keyOf(p) }),
+  storage_free_key: (p) => ({
+    ...{ ...version(p), p_generation_id: 'g' },
+    ...{ p_bucket: BUCKET, p_sha256: 'x' },
+  }),
   storage_set_owner: (p) => ({ p_project_id: p, p_owner_id: stranger.id }),
-  storage_bury_generation: (p) => version(p),
+  storage_mark_deleted: (p) => version(p),
 };
-const ARCHIVE = {
-  p_generation_id: 'g',
-  p_object_key: 'k',
-  p_digest: 'x',
-  p_sha256: 'x',
-  p_archive_bytes: 1,
-  p_source_bytes: 1,
-  p_file_count: 1,
-  p_created_at: '2026-01-01T00:00:00Z',
-};
-
-/** The same of one among several. */
 const ITEM = {
   version: 1,
-  ...Object.fromEntries(Object.entries(ARCHIVE).map(([name, value]) => [name.slice(2), value])),
+  generation_id: 'g',
   bucket: BUCKET,
+  object_key: 'k',
+  digest: 'x',
+  sha256: 'x',
+  archive_bytes: 1,
+  source_bytes: 1,
+  file_count: 1,
+  created_at: '2026-01-01T00:00:00Z',
   status: 'uploaded',
   replace: false,
 };

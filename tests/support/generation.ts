@@ -51,7 +51,6 @@ export async function putGeneration(options: {
   const records = new CloudRecords(connect(testCloud(BUCKET), new AbortController().signal));
   const reserved = await records.reserve({
     ref,
-    objectKey: key,
     digest: sha256,
     sha256,
     archiveBytes: archive.length,
@@ -69,7 +68,8 @@ export async function putGeneration(options: {
     if (error !== null) throw error;
   }
   if (status !== 'pending') {
-    await records.record({ ref, sha256, status, fileCount: 1, readDetails: null });
+    const details = { fileCount: 1, readDetails: null };
+    await records.record({ ref, objectKey: key, sha256, status, ...details });
   }
   return { bucket: BUCKET, key };
 }

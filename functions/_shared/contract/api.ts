@@ -116,7 +116,7 @@ export const CreateProjectBodySchema = v.object({
 // What comes out ------------------------------------------------------------------------------
 
 /** Those that a generation in the database, and not deleted, can have. */
-const LISTED_STATUSES = ['pending', 'uploaded', 'verified'] as const satisfies Status[];
+const LISTED_STATUSES = ['pending', 'uploaded', 'verified', 'failed'] as const satisfies Status[];
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const bytes = v.pipe(count, v.description('Bytes.'));
@@ -128,6 +128,9 @@ export const GenerationSchema = v.object({
   version: count,
   generation_id: id,
   status: v.picklist(LISTED_STATUSES),
+  failure: v.nullable(
+    v.pipe(v.string(), v.description('Why the upload was given up, where it is `failed`.')),
+  ),
   active: v.boolean(),
   file_count: v.nullable(count),
   source_bytes: v.nullable(bytes),

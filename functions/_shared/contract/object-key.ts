@@ -1,4 +1,5 @@
-import { folderName, type Ref } from './ref.ts';
+import { isId } from './ids.ts';
+import { folderName, parseFolderName, type Ref } from './ref.ts';
 
 /** The media type of every archive in the bucket. */
 export const ARCHIVE_TYPE = 'application/gzip';
@@ -16,4 +17,16 @@ export const DEFAULT_BUCKET = 'codebegen-projects';
 export function objectKey(ref: Ref, replacementSha256?: string): string {
   const suffix = replacementSha256 === undefined ? '' : `.${replacementSha256.slice(0, 12)}`;
   return `${ref.projectId}/generations/${folderName(ref)}${suffix}.tar.gz`;
+}
+
+/**
+ * Whose archive lies under a key; `null` for a key that is none of ours. Where the first 12 digits
+ * of the hash were given out before, a key has more of them.
+ */
+export function parseObjectKey(key: string): Ref | null {
+  const [projectId = '', folder, name = '', ...rest] = key.split('/');
+  const generation = /^(.+?)(\.[0-9a-f]{12,64})?\.tar\.gz$/.exec(name)?.[1];
+  const parsed = generation === undefined ? null : parseFolderName(generation);
+  const isKey = isId(projectId) && folder === 'generations' && rest.length === 0;
+  return isKey && parsed !== null ? { projectId, ...parsed } : null;
 }

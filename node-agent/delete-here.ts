@@ -10,7 +10,7 @@ import type { Store } from './store/store.ts';
  * @returns whether there was something to delete
  * @throws StorageError `unavailable`, `disk_full`, `forbidden`
  */
-export async function bury(
+export async function deleteHere(
   parts: Readonly<{ store: Store; catalog: Catalog; holds: Holds; now: () => number }>,
   ref: Ref,
 ): Promise<boolean> {
@@ -19,10 +19,10 @@ export async function bury(
   const giveBack = await holds.hold(ref);
   try {
     // Also where it is deleted already: what a crash left of it goes now.
-    await store.bury(ref, at);
-    if (giveBack !== null) catalog.bury(ref, at, now());
+    await store.delete(ref, at);
+    if (giveBack !== null) await catalog.write(() => catalog.markDeleted(ref, at, now()));
   } finally {
-    giveBack?.();
+    await giveBack?.();
   }
   return giveBack !== null;
 }

@@ -1,0 +1,72 @@
+/**
+ * Whether an answer is the platform's word. Between it and us are gateways and proxies that answer
+ * for it: with a page, with nothing, with half a body. What they say is no refusal, and no success.
+ */
+
+/** The code of what takes the place of an answer that is not the platform's. */
+export const NOT_THE_PLATFORM = 'NotThePlatform';
+
+/** Answers that count whoever gives them: about the key, about the plan. */
+const ABOUT_ALL = new Set([401, 402, 540]);
+
+/** Under TUS the status is real and the body is no JSON. */
+const IN_PLAIN_TEXT = '/storage/v1/upload/resumable';
+
+/**
+ * Gives an answer on, whole, where it is the platform's; else one that says 503.
+ *
+ * @throws what ends a body in the middle
+ */
+export async function readAnswer(response: Response, url: string): Promise<Response> {
+  const { status, headers } = response;
+  if (new URL(url).pathname.startsWith(IN_PLAIN_TEXT)) {
+    const isTus = headers.has('tus-resumable') || status >= 500 || ABOUT_ALL.has(status);
+    return isTus ? response : notThePlatform(status);
+  }
+  const text = await response.text();
+  const body = parse(text);
+  const isWord = response.ok ? isData(body, status) : isProblem(body, url);
+  if (!isWord && status < 500 && status !== 429 && !ABOUT_ALL.has(status)) {
+    return notThePlatform(status);
+  }
+  return new Response(status === 204 || status === 304 ? null : text, { status, headers });
+}
+
+/** The same of a refusal that came another way: what to translate. */
+export async function readRefusal(status: number, text: string, url: string): Promise<object> {
+  const answer = await readAnswer(new Response(text, { status }), url);
+  const body = parse(await answer.text());
+  return { message: text, ...(body as object | undefined), status: answer.status };
+}
+
+/** Every answer that we wait for has a body: an object, or a list. */
+function isData(body: unknown, status: number): boolean {
+  return status === 200 && typeof body === 'object' && body !== null;
+}
+
+/** What Storage and PostgREST say when they refuse. */
+function isProblem(body: unknown, url: string): boolean {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return false;
+  const { statusCode, error, code, message } = body as Record<string, unknown>;
+  if (new URL(url).pathname.startsWith('/rest/')) {
+    return typeof code === 'string' && typeof message === 'string';
+  }
+  return (
+    typeof statusCode === 'string' ||
+    (typeof message === 'string' && (typeof error === 'string' || typeof code === 'string'))
+  );
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function notThePlatform(status: number): Response {
+  const message = `answered ${status}, in words that are not Supabase's`;
+  const body = { statusCode: '503', error: NOT_THE_PLATFORM, code: NOT_THE_PLATFORM, message };
+  return Response.json(body, { status: 503 });
+}

@@ -1,0 +1,98 @@
+/** What our SQL functions answer. Anything else is not their word. */
+import * as v from 'valibot';
+
+const unneeded = v.array(v.object({ bucket: v.string(), object_key: v.string() }));
+const inCloud = v.picklist(['uploaded', 'verified']);
+
+export const ReserveOutcomeSchema = v.variant('outcome', [
+  v.object({
+    outcome: v.literal('reserved'),
+    status: v.picklist(['pending', 'uploaded', 'verified']),
+    /** Of what is there, or is to be uploaded. */
+    sha256: v.nullable(v.string()),
+    object_key: v.string(),
+    owner_id: v.nullable(v.string()),
+  }),
+  v.object({
+    outcome: v.literal('conflict'),
+    /** What is at odds: the version is another generation's, the name holds other content … */
+    cause: v.picklist(['version', 'content', 'owner', 'project']),
+    reason: v.string(),
+    owner_id: v.optional(v.string()),
+  }),
+  v.object({
+    outcome: v.literal('superseded'),
+    reason: v.string(),
+    digest: v.nullable(v.string()),
+  }),
+  v.object({ outcome: v.literal('deleted') }),
+]);
+
+/** Something else was there first. */
+const late = {
+  digest: v.nullable(v.string()),
+  sha256: v.nullable(v.string()),
+  object_key: v.string(),
+  status: v.string(),
+  unneeded,
+};
+
+export const RecordOutcomeSchema = v.variant('outcome', [
+  v.object({ outcome: v.literal('recorded'), status: inCloud, unneeded }),
+  v.object({ outcome: v.literal('known'), ...late, status: inCloud }),
+  v.object({ outcome: v.literal('superseded'), ...late }),
+  v.object({ outcome: v.literal('deleted'), ...late }),
+  v.object({ outcome: v.picklist(['missing', 'absent']) }),
+]);
+
+export const DeletionOutcomeSchema = v.variant('outcome', [
+  v.object({ outcome: v.literal('recorded'), unneeded }),
+  v.object({ outcome: v.literal('other') }),
+]);
+
+export const FailureOutcomeSchema = v.object({ outcome: v.picklist(['recorded', 'other']) });
+export const RemovalOutcomeSchema = v.object({ outcome: v.literal('recorded') });
+
+/** `known`: it is that already; `missing`: there is no such project, or it is deleted. */
+export const OwnerOutcomeSchema = v.object({
+  outcome: v.picklist(['set', 'known', 'conflict', 'missing']),
+  owner_id: v.optional(v.string()),
+});
+
+export const UnneededSchema = unneeded;
+
+export const ChangesSchema = v.array(
+  v.object({
+    project_id: v.string(),
+    version: v.number(),
+    generation_id: v.string(),
+    status: v.picklist(['pending', 'uploaded', 'verified', 'failed', 'deleted']),
+    digest: v.nullable(v.string()),
+    changed_at: v.string(),
+  }),
+);
+
+/** The row of a generation, as far as reading it needs. */
+export const CloudRowSchema = v.object({
+  project_id: v.string(),
+  version: v.number(),
+  generation_id: v.string(),
+  bucket: v.string(),
+  object_key: v.string(),
+  status: v.picklist(['pending', 'uploaded', 'verified', 'failed', 'deleted']),
+  digest: v.nullable(v.string()),
+  sha256: v.nullable(v.string()),
+  archive_bytes: v.nullable(v.number()),
+});
+
+/** Our migrations are not applied. */
+export type NoDatabase = { outcome: 'no_database' };
+
+export type ReserveOutcome = v.InferOutput<typeof ReserveOutcomeSchema> | NoDatabase;
+export type RecordOutcome = v.InferOutput<typeof RecordOutcomeSchema> | NoDatabase;
+export type DeletionOutcome = v.InferOutput<typeof DeletionOutcomeSchema> | NoDatabase;
+export type OwnerOutcome = v.InferOutput<typeof OwnerOutcomeSchema> | NoDatabase;
+/** What was deleted or replaced in the cloud; `status` and `digest` are those of now. */
+export type CloudChange = v.InferOutput<typeof ChangesSchema>[number];
+export type CloudRow = v.InferOutput<typeof CloudRowSchema>;
+export type UnneededObject = v.InferOutput<typeof UnneededSchema>[number];

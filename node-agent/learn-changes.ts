@@ -1,0 +1,136 @@
+import type { Cache } from './cache/cache.ts';
+import type { CloudChange } from './cloud/outcomes.ts';
+import type { ChangePosition, CloudRecords } from './cloud/records.ts';
+import { isInCloud, type Ref } from './contract.ts';
+import { deleteHere } from './delete-here.ts';
+import type { OnEvent } from './events.ts';
+import type { Holds } from './holds.ts';
+import type { Catalog, GenerationRow } from './outbox/catalog.ts';
+import type { Scan } from './scan.ts';
+import type { Store } from './store/store.ts';
+import { superseded } from './upload/reserve.ts';
+
+type Parts = Readonly<{
+  store: Store;
+  cache: Cache;
+  catalog: Catalog;
+  records: CloudRecords;
+  holds: Holds;
+  scan: Scan;
+  now: () => number;
+  /** Those that could not be followed so far. */
+  failed: Map<string, CloudChange>;
+  /** Told of each that cannot be followed. Never throws. */
+  onProblem: (error: unknown) => void;
+  onEvent: OnEvent;
+}>;
+
+const PAGE = 500;
+
+/**
+ * A change bears the time at which its transaction began and is seen when that ends: so far back
+ * each poll looks again.
+ */
+const OVERLAP_MS = 10 * 60_000;
+
+/**
+ * Learns from the database what the web app or another host deleted or replaced, and follows it
+ * here.
+ *
+ * @returns how many generations or cached copies it changed
+ */
+export async function learnChanges(parts: Parts): Promise<number> {
+  const { catalog, records, failed, onProblem } = parts;
+  let changed = 0;
+  /** One that cannot be followed now keeps no other from being learnt; the next polls try again. */
+  const attempt = async (change: CloudChange): Promise<boolean> => {
+    const name = `${change.project_id} ${change.version}`;
+    try {
+      const done = await follow(parts, change);
+      failed.delete(name);
+      return done;
+    } catch (error) {
+      failed.set(name, change);
+      onProblem(error);
+      return false;
+    }
+  };
+  for (const change of [...failed.values()]) if (await attempt(change)) changed++;
+  let position = startFrom(catalog.changesSeen);
+  for (;;) {
+    const page = await records.listChanges(position, PAGE);
+    for (const change of page) if (await attempt(change)) changed++;
+    const last = page.at(-1);
+    if (last !== undefined) {
+      position = last;
+      await catalog.write(() => catalog.setChangesSeen(last.changed_at));
+    }
+    if (page.length < PAGE) return changed;
+  }
+}
+
+function startFrom(seen: string | null): ChangePosition | null {
+  if (seen === null) return null;
+  const changedAt = new Date(Date.parse(seen) - OVERLAP_MS).toISOString();
+  return { changed_at: changedAt, project_id: '', version: 0 };
+}
+
+async function follow(parts: Parts, change: CloudChange): Promise<boolean> {
+  const { cache, catalog, scan } = parts;
+  const { project_id: projectId, version, generation_id: generationId } = change;
+  const ref = { projectId, version, generationId };
+  const isDeleted = change.status === 'deleted';
+  const cached = cache.find(projectId, version, generationId);
+  const isStale = cached !== null && (isDeleted || cached.digest !== change.digest);
+  if (isStale) await cache.evict(cached);
+  await scan.project(projectId);
+  const row = catalog.find(projectId, version);
+  // Another generation may have the version here: its own reservation settles that.
+  if (row?.generation_id !== generationId || row.state !== 'stored') return isStale;
+  const followed = isDeleted
+    ? await followDeletion(parts, ref, row, change)
+    : await followReplacement(parts, ref, row, change);
+  return followed || isStale;
+}
+
+async function followDeletion(
+  parts: Parts,
+  ref: Ref,
+  row: GenerationRow,
+  { digest }: CloudChange,
+): Promise<boolean> {
+  // What never got there is not what was deleted there.
+  const isOther = digest !== null && row.digest !== digest;
+  if (isOther && row.uploaded_at === null) return false;
+  const deleted = await deleteHere(parts, ref);
+  if (deleted) parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
+  return deleted;
+}
+
+async function followReplacement(
+  parts: Parts,
+  ref: Ref,
+  row: GenerationRow,
+  { digest }: CloudChange,
+): Promise<boolean> {
+  const { store, catalog, records, onEvent, onProblem } = parts;
+  // What is still on its way, or was given up, is told when it gets there.
+  if (row.digest === digest || !isInCloud(row.status)) return false;
+  if (store.has(ref)) {
+    onProblem(await superseded(parts, row, digest));
+    return true;
+  }
+  // Nothing of it is left here: it is what the cloud has.
+  const found = await records.find(ref.projectId, ref.version);
+  if (found === null || found.generation_id !== ref.generationId) return false;
+  await catalog.write(() =>
+    catalog.setFromCloud(ref, {
+      digest: found.digest,
+      sha256: found.sha256,
+      bytes: found.archive_bytes,
+      key: found.object_key,
+    }),
+  );
+  onEvent({ kind: 'conflict', reason: 'another host replaced it', ...ref });
+  return true;
+}

@@ -1,0 +1,31 @@
+import { type GenerationRow, keyOf, refOf } from '../outbox/catalog.ts';
+import type { Next } from '../outbox/outbox.ts';
+import { noDatabase, type Parts, removeUnneeded } from './parts.ts';
+
+/**
+ * Deletes in the cloud what was deleted here. A deletion is of content: what the cloud has under
+ * the same name in other content stays, and is seen here from then on.
+ */
+export async function remove(parts: Parts, row: GenerationRow): Promise<Next> {
+  const { store, catalog, objects, records } = parts;
+  const ref = refOf(row);
+  // What it took the place of is deleted too, where it had not got there yet.
+  const known = [row.digest, row.replaced_digest].filter((digest) => digest !== null);
+  const answer = await records.recordDeletion(ref, row.digest === null ? null : known);
+  switch (answer.outcome) {
+    case 'recorded':
+      await removeUnneeded(parts, answer.unneeded);
+      await catalog.write(() => catalog.setWitness(ref, true));
+      return null;
+    case 'other':
+      await store.dropTombstone(ref);
+      await catalog.write(() => {
+        catalog.setCloudVersion(ref.projectId, ref.version, false);
+        catalog.forget(ref);
+      });
+      return null;
+    case 'no_database':
+      await objects.remove([{ bucket: objects.bucket, key: keyOf(row) }]);
+      throw noDatabase(ref);
+  }
+}

@@ -1,0 +1,102 @@
+import type { ReserveOutcome } from '../cloud/outcomes.ts';
+import type { Reservation } from '../cloud/records.ts';
+import { formatRef, isInCloud, type Ref, StorageError } from '../contract.ts';
+import { deleteHere } from '../delete-here.ts';
+import { type GenerationRow, refOf } from '../outbox/catalog.ts';
+import type { Next } from '../outbox/outbox.ts';
+import { renumber } from '../renumber.ts';
+import { type HashedRow, reservationOf, withHashes } from './hashed.ts';
+import { noDatabase, type Parts } from './parts.ts';
+
+type Reserved = Extract<ReserveOutcome, { outcome: 'reserved' }>;
+type Conflict = Extract<ReserveOutcome, { outcome: 'conflict' }>;
+
+/** Takes the version and a key in the cloud before a byte is sent. */
+export async function reserve(
+  parts: Parts,
+  given: GenerationRow,
+  ask: (reservation: Reservation) => Promise<ReserveOutcome>,
+): Promise<Next> {
+  const ref = refOf(given);
+  const row = await withHashes(parts, given);
+  const answer = await ask(reservationOf(parts, row));
+  switch (answer.outcome) {
+    case 'reserved':
+      return noteReserved(parts, row, answer);
+    case 'conflict':
+      return settleConflict(parts, row, answer);
+    case 'superseded':
+      throw await superseded(parts, row, answer.digest);
+    case 'deleted':
+      await deleteHere(parts, ref);
+      parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
+      return null;
+    case 'no_database':
+      // Uploaded before there was a database: the row is still owed.
+      if (isInCloud(row.status)) throw noDatabase(ref);
+      return 'upload';
+  }
+}
+
+async function noteReserved(parts: Parts, row: HashedRow, answer: Reserved): Promise<Next> {
+  const { catalog } = parts;
+  const ref = refOf(row);
+  await settleOwner(parts, ref.projectId, answer.owner_id);
+  const { status, object_key: key } = answer;
+  const at = new Date(parts.now()).toISOString();
+  return catalog.write(() => {
+    catalog.setObjectKey(ref, row.digest, key);
+    if (status === 'pending') return 'upload';
+    // In the cloud before: by us before a crash, or by another host with the same content.
+    if (answer.sha256 === row.sha256) return 'verify';
+    catalog.setStatus(ref, row.digest, status, at);
+    return null;
+  });
+}
+
+/** Whoever was named last, here or in the cloud: both know it then. */
+async function settleOwner(parts: Parts, projectId: string, inCloud: string | null): Promise<void> {
+  const here = parts.catalog.ownerOf(projectId);
+  if (inCloud !== null && here !== inCloud) await takeOwner(parts, projectId, inCloud);
+  // Named since the reservation was made.
+  if (inCloud === null && here !== null) {
+    await parts.records.setOwner(projectId, here, { transfer: false });
+  }
+}
+
+/** The cloud decides whose a project is. */
+export async function takeOwner(
+  { store, catalog }: Pick<Parts, 'store' | 'catalog'>,
+  projectId: string,
+  ownerId: string,
+): Promise<void> {
+  await store.writeProject(projectId, { ownerId });
+  await catalog.write(() => catalog.setOwner(projectId, ownerId));
+}
+
+async function settleConflict(parts: Parts, row: HashedRow, answer: Conflict): Promise<Next> {
+  const ref = refOf(row);
+  if (answer.cause === 'version' && row.provisional === 1) {
+    await renumber(parts, ref);
+    return null;
+  }
+  if (answer.cause === 'owner' && answer.owner_id !== undefined) {
+    await takeOwner(parts, ref.projectId, answer.owner_id);
+  }
+  parts.onEvent({ kind: 'conflict', reason: answer.reason, ...ref });
+  throw new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${answer.reason}`);
+}
+
+/** Notes that other content took the place of this one, and tells of it. */
+export async function superseded(
+  { catalog, onEvent }: Pick<Parts, 'catalog' | 'onEvent'>,
+  row: GenerationRow,
+  cloudDigest: string | null,
+): Promise<StorageError> {
+  const ref: Ref = refOf(row);
+  const reason = 'another host replaced it';
+  const message = `Cannot upload ${formatRef(ref)}: ${reason}. What this host had saved is kept: codebegen-storage uploads renumber ${ref.projectId} ${ref.version}`;
+  await catalog.write(() => catalog.setSuperseded(ref, row.digest, cloudDigest, message));
+  onEvent({ kind: 'conflict', reason, ...ref });
+  return new StorageError('conflict', message);
+}

@@ -1,0 +1,62 @@
+import type { RecordOutcome, ReserveOutcome } from '../cloud/outcomes.ts';
+import type { Recording, Reservation } from '../cloud/records.ts';
+import { withRetryAfter } from '../cloud/retry-after.ts';
+import { type GenerationRow, refOf } from '../outbox/catalog.ts';
+import type { Job } from '../outbox/jobs.ts';
+import type { Next, Work } from '../outbox/outbox.ts';
+import type { Parts } from './parts.ts';
+import { put } from './put.ts';
+import { record } from './record.ts';
+import { remove } from './remove.ts';
+import { reserve } from './reserve.ts';
+import { together } from './together.ts';
+import { verify } from './verify.ts';
+
+/** The steps that bring a generation to the cloud, and out of it. Each may be repeated. */
+export function createWork(parts: Parts): Work {
+  const { catalog, records } = parts;
+
+  return (batch) =>
+    withRetryAfter<PromiseSettledResult<Next>[]>(() => {
+      switch (batch[0]!.kind) {
+        case 'reserve':
+          return together<Job, Reservation, ReserveOutcome, Next>(
+            batch,
+            (asked) => records.reserveAll(asked),
+            async (job, ask) => {
+              const row = findStored(job);
+              return row === null ? null : reserve(parts, row, ask);
+            },
+          );
+        case 'record':
+          return together<Job, Recording, RecordOutcome, Next>(
+            batch,
+            (asked) => records.recordAll(asked),
+            async (job, ask) => {
+              const row = findStored(job);
+              return row === null ? null : record(parts, row, job, ask);
+            },
+          );
+        default:
+          return Promise.allSettled(batch.map(workAlone));
+      }
+    });
+
+  async function workAlone(job: Job): Promise<Next> {
+    if (job.kind === 'delete') {
+      const row = catalog.find(job.project_id, job.version);
+      return row?.state === 'deleted' ? remove(parts, row) : null;
+    }
+    const row = findStored(job);
+    if (row === null) return null;
+    if (job.kind === 'upload') return put(parts, row, job);
+    if (job.kind === 'verify') return verify(parts, row);
+    await records.recordFailure(refOf(row), row.digest, job.failure ?? 'its upload was given up');
+    return 'parked';
+  }
+
+  function findStored(job: Job): GenerationRow | null {
+    const row = catalog.find(job.project_id, job.version);
+    return row?.state === 'stored' ? row : null;
+  }
+}

@@ -1,0 +1,553 @@
+-- What the hosts record, with the service role. Each is one request and one transaction, may be
+-- repeated, and answers with an outcome. Whatever changes a project locks it first, several in the
+-- order of their ids.
+--
+-- One key, one archive: a key is given out once, for the bytes of one archive, and never again. So
+-- what is written late is never taken for something else, and what is unneeded may be removed by
+-- anybody at any time.
+
+create function public.storage_object_of(p_bucket text, p_object_key text)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'md5', btrim(o.metadata ->> 'eTag', '"'), 'bytes', (o.metadata ->> 'size')::bigint)
+  from storage.objects o
+  where o.bucket_id = p_bucket and o.name = p_object_key
+    -- A bucket that keeps old versions has a row of each.
+    and to_jsonb(o) ->> 'archived_at' is null
+  limit 1
+$$;
+comment on function public.storage_object_of is
+  'What Storage knows of an object: its eTag, which is the MD5 where it is one, and its size; null where there is none.';
+
+create function public.storage_free_key(
+  p_bucket text,
+  p_project_id text,
+  p_version integer,
+  p_generation_id text,
+  p_sha256 text
+)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select key
+  from (
+    select 11 as length,
+      format('%s/generations/v%s__%s.tar.gz', p_project_id, p_version, p_generation_id) as key
+    union all
+    select length, format('%s/generations/v%s__%s.%s.tar.gz', p_project_id, p_version,
+      p_generation_id, left(p_sha256, length))
+    from generate_series(12, 64) length
+  ) candidate
+  where not exists (
+    select 1 from public.storage_archives a where a.bucket = p_bucket and a.object_key = candidate.key
+  )
+  order by length
+  limit 1
+$$;
+comment on function public.storage_free_key is
+  'A key for an archive: that of the generation, or with the first 12 or more digits of its sha256 where that was given out before.';
+
+create function public.storage_reserve_generation(p_item jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  given record;
+  project public.storage_projects;
+  existing public.storage_generations;
+  archive public.storage_archives;
+  is_new boolean := false;
+  is_there boolean;
+begin
+  select * into given from jsonb_to_record(p_item) as item (
+    project_id text, version integer, generation_id text, bucket text, object_key text,
+    digest text, sha256 text, archive_bytes bigint, source_bytes bigint, file_count integer,
+    created_at timestamptz, owner_id uuid, replace boolean
+  );
+  insert into public.storage_projects (id, owner_id) values (given.project_id, given.owner_id)
+  on conflict do nothing;
+  select * into project from public.storage_projects where id = given.project_id for update;
+  if not found then
+    return jsonb_build_object('outcome', 'conflict', 'cause', 'project',
+      'reason', 'another project has this id in other case');
+  end if;
+  if given.owner_id is not null and project.owner_id is not null
+    and project.owner_id <> given.owner_id then
+    return jsonb_build_object('outcome', 'conflict', 'cause', 'owner',
+      'reason', 'the project has another owner', 'owner_id', project.owner_id);
+  end if;
+  select * into existing from public.storage_generations
+  where project_id = given.project_id and version = given.version for update;
+  if not found then
+    if project.deleted_at is not null then
+      return jsonb_build_object('outcome', 'conflict', 'cause', 'project',
+        'reason', 'the project was deleted');
+    end if;
+    insert into public.storage_generations (
+      project_id, version, generation_id, bucket, object_key, digest, sha256,
+      archive_bytes, source_bytes, file_count, created_at
+    ) values (
+      given.project_id, given.version, given.generation_id, given.bucket,
+      -- An archive that is there before its row is where it is.
+      coalesce(given.object_key, public.storage_free_key(given.bucket, given.project_id,
+        given.version, given.generation_id, given.sha256)),
+      given.digest, given.sha256, given.archive_bytes, given.source_bytes, given.file_count,
+      given.created_at
+    ) returning * into existing;
+    is_new := true;
+  end if;
+
+  if existing.generation_id <> given.generation_id then
+    return jsonb_build_object('outcome', 'conflict', 'cause', 'version',
+      'reason', format('the version is held by generation "%s"', existing.generation_id));
+  end if;
+  if existing.deleted_at is not null then
+    -- What was never here is not what was deleted.
+    if existing.digest is not distinct from given.digest or exists (
+      select 1 from public.storage_archives a
+      where a.project_id = given.project_id and a.version = given.version
+        and a.digest = given.digest and a.current_at is not null
+        and (a.created_at = given.created_at or not given.replace)
+    ) then
+      return jsonb_build_object('outcome', 'deleted');
+    end if;
+    return jsonb_build_object('outcome', 'conflict', 'cause', 'content',
+      'reason', 'another host saved other content under the same name, and it was deleted');
+  end if;
+
+  if not is_new then
+    -- The key of a row that no host reserved is written down too.
+    insert into public.storage_archives (
+      bucket, object_key, project_id, version, digest, sha256, archive_bytes, source_bytes,
+      file_count, created_at, follows, state, current_at
+    ) values (
+      existing.bucket, existing.object_key, existing.project_id, existing.version,
+      existing.digest, existing.sha256, existing.archive_bytes, existing.source_bytes,
+      existing.file_count, existing.created_at, existing.epoch,
+      case when existing.uploaded_at is null then 'expected' else 'current' end,
+      existing.uploaded_at
+    ) on conflict do nothing;
+  end if;
+
+  if existing.digest is distinct from given.digest then
+    -- This very save, where it was here before.
+    select * into archive from public.storage_archives a
+    where a.project_id = given.project_id and a.version = given.version
+      and a.digest = given.digest and (a.created_at = given.created_at or not given.replace)
+    order by a.state = 'expected' desc
+    limit 1;
+    if found and (not given.replace or archive.state <> 'expected'
+      or archive.follows <> existing.epoch) then
+      return jsonb_build_object('outcome', 'superseded', 'digest', existing.digest,
+        'reason', 'another host replaced it');
+    end if;
+    if not given.replace then
+      return jsonb_build_object('outcome', 'conflict', 'cause', 'content',
+        'reason', 'another host saved other content under the same name');
+    end if;
+  end if;
+
+  if project.owner_id is null and given.owner_id is not null then
+    update public.storage_projects set owner_id = given.owner_id where id = given.project_id;
+    project.owner_id := given.owner_id;
+  end if;
+
+  if existing.digest is not distinct from given.digest then
+    is_there := existing.status in ('uploaded', 'verified')
+      and public.storage_object_of(existing.bucket, existing.object_key) is not null;
+    if is_there then
+      return jsonb_build_object('outcome', 'reserved', 'status', existing.status,
+        'sha256', existing.sha256, 'object_key', existing.object_key,
+        'owner_id', project.owner_id);
+    end if;
+    if existing.status = 'failed' then
+      update public.storage_generations set status = 'pending', failure = null
+      where project_id = given.project_id and version = given.version;
+    end if;
+  end if;
+
+  select * into archive from public.storage_archives a
+  where a.project_id = given.project_id and a.version = given.version
+    and a.bucket = given.bucket and a.sha256 = given.sha256
+    and a.state in ('expected', 'current');
+  if not found then
+    insert into public.storage_archives (
+      bucket, object_key, project_id, version, digest, sha256, archive_bytes, source_bytes,
+      file_count, created_at, follows, state
+    ) values (
+      given.bucket,
+      case when is_new then existing.object_key
+        else public.storage_free_key(given.bucket, given.project_id, given.version,
+          given.generation_id, given.sha256)
+      end,
+      given.project_id, given.version, given.digest, given.sha256, given.archive_bytes,
+      given.source_bytes, given.file_count, given.created_at, existing.epoch, 'expected'
+    ) returning * into archive;
+  end if;
+  return jsonb_build_object('outcome', 'reserved', 'status', 'pending',
+    'sha256', archive.sha256, 'object_key', archive.object_key, 'owner_id', project.owner_id);
+end
+$$;
+comment on function public.storage_reserve_generation is
+  'Takes the version, and a key for the archive, before a byte is sent: reserved (with the status so far: pending is to be uploaded), conflict (with its cause and reason), superseded by a replacement, or deleted.';
+
+create function public.storage_record_generation(p_item jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  given record;
+  existing public.storage_generations;
+  archive public.storage_archives;
+  object jsonb;
+  reached text;
+  is_replacement boolean;
+begin
+  select * into given from jsonb_to_record(p_item) as item (
+    project_id text, version integer, bucket text, object_key text, sha256 text, status text,
+    manifest jsonb, block_index jsonb, md5 text
+  );
+  perform 1 from public.storage_projects where id = given.project_id for update;
+  select * into existing from public.storage_generations
+  where project_id = given.project_id and version = given.version for update;
+  if not found then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+  select * into archive from public.storage_archives
+  where bucket = given.bucket and object_key = given.object_key
+    and project_id = given.project_id and version = given.version;
+  if not found or archive.sha256 is distinct from given.sha256 then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+
+  object := public.storage_object_of(given.bucket, given.object_key);
+  is_replacement := existing.digest is distinct from archive.digest;
+  if existing.deleted_at is not null
+    or archive.state in ('unneeded', 'removed')
+    or (archive.state = 'expected' and is_replacement and archive.follows <> existing.epoch)
+    or (archive.state = 'expected' and not is_replacement
+      and existing.status in ('uploaded', 'verified')
+      and existing.object_key <> given.object_key
+      and public.storage_object_of(existing.bucket, existing.object_key) is not null)
+  then
+    -- Something else was there first: whatever this host has sent goes.
+    update public.storage_archives
+    set state = 'unneeded', state_at = now(), look_again_at = null
+    where bucket = given.bucket and object_key = given.object_key;
+    return jsonb_build_object(
+      'outcome', case
+        when existing.deleted_at is not null then 'deleted'
+        when is_replacement then 'superseded'
+        else 'known'
+      end,
+      'digest', existing.digest, 'status', existing.status, 'sha256', existing.sha256,
+      'object_key', existing.object_key,
+      'unneeded', public.storage_unneeded_of(given.project_id, given.version)
+    );
+  end if;
+  if object is null then
+    return jsonb_build_object('outcome', 'absent');
+  end if;
+
+  -- The eTag is the MD5 of what Storage received, where it is one.
+  reached := case
+    when object ->> 'md5' = given.md5 and (object ->> 'bytes')::bigint = archive.archive_bytes
+      then 'verified'
+    else given.status
+  end;
+  if archive.state = 'expected' then
+    -- Of the same content, other archives are unneeded now; after a replacement every other is.
+    update public.storage_archives
+    set state = 'unneeded', state_at = now()
+    where project_id = given.project_id and version = given.version
+      and state in ('expected', 'current') and object_key <> given.object_key
+      and (is_replacement or digest is not distinct from archive.digest);
+    update public.storage_archives
+    set state = 'current', state_at = now(), current_at = now()
+    where bucket = given.bucket and object_key = given.object_key;
+    update public.storage_generations
+    set bucket = archive.bucket, object_key = archive.object_key, digest = archive.digest,
+        sha256 = archive.sha256, archive_bytes = archive.archive_bytes,
+        source_bytes = archive.source_bytes, file_count = archive.file_count,
+        created_at = archive.created_at, status = 'pending', failure = null,
+        uploaded_at = null, verified_at = null,
+        epoch = epoch + case when is_replacement then 1 else 0 end,
+        replaced_at = case when is_replacement then now() else replaced_at end
+    where project_id = given.project_id and version = given.version;
+    delete from public.storage_manifests
+    where project_id = given.project_id and version = given.version;
+  end if;
+  if given.manifest is not null then
+    insert into public.storage_manifests (project_id, version, manifest, block_index)
+    values (given.project_id, given.version, given.manifest, given.block_index)
+    on conflict (project_id, version)
+      do update set manifest = excluded.manifest, block_index = excluded.block_index;
+  end if;
+  -- A status only ever goes up: a repeat that comes late changes nothing.
+  update public.storage_generations
+  set status = case when status = 'verified' then status else reached end, failure = null,
+      uploaded_at = coalesce(uploaded_at, now()),
+      verified_at = case when reached = 'verified' then coalesce(verified_at, now()) else verified_at end
+  where project_id = given.project_id and version = given.version;
+  return jsonb_build_object('outcome', 'recorded', 'status', reached,
+    'unneeded', public.storage_unneeded_of(given.project_id, given.version));
+end
+$$;
+comment on function public.storage_record_generation is
+  'Notes that the archive under a key is in the bucket (uploaded) or proven equal (verified; also where what Storage says has the MD5 that is given), and has the row name it: recorded with that status; absent where nothing is there; missing where it was not reserved; known where the same content is there already; superseded or deleted. With the objects that are to be removed.';
+
+-- Several in one request, each as the function for one does it: all of them or, where one fails,
+-- none. In the order of their names, so that two such requests wait for each other in one order.
+
+create function public.storage_reserve_generations(p_items jsonb)
+returns jsonb
+language sql
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(
+    jsonb_build_object('project_id', item -> 'project_id', 'version', item -> 'version')
+    || public.storage_reserve_generation(item)
+  ), '[]')
+  from (
+    select item from jsonb_array_elements(p_items) item
+    order by item ->> 'project_id' collate "C", (item ->> 'version')::integer
+    offset 0
+  ) items
+$$;
+comment on function public.storage_reserve_generations is
+  'Reserves several: of each its project_id, its version and what storage_reserve_generation says.';
+
+create function public.storage_record_generations(p_items jsonb)
+returns jsonb
+language sql
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(
+    jsonb_build_object('project_id', item -> 'project_id', 'version', item -> 'version')
+    || public.storage_record_generation(item)
+  ), '[]')
+  from (
+    select item from jsonb_array_elements(p_items) item
+    order by item ->> 'project_id' collate "C", (item ->> 'version')::integer
+    offset 0
+  ) items
+$$;
+comment on function public.storage_record_generations is
+  'Records several: of each its project_id, its version and what storage_record_generation says.';
+
+create function public.storage_record_failure(
+  p_project_id text,
+  p_version integer,
+  p_generation_id text,
+  p_digest text,
+  p_reason text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform 1 from public.storage_projects where id = p_project_id for update;
+  update public.storage_generations
+  set status = 'failed', failure = left(p_reason, 1000)
+  where project_id = p_project_id and version = p_version and generation_id = p_generation_id
+    and digest is not distinct from p_digest and status in ('pending', 'failed');
+  return jsonb_build_object('outcome', case when found then 'recorded' else 'other' end);
+end
+$$;
+comment on function public.storage_record_failure is
+  'Notes why a host gave up the upload of what it reserved: recorded, or other where the row is of something else, or further.';
+
+create function public.storage_set_owner(
+  p_project_id text,
+  p_owner_id uuid,
+  p_transfer boolean default false
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  project public.storage_projects;
+begin
+  select * into project from public.storage_projects
+  where id = p_project_id and deleted_at is null for update;
+  if not found then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+  if project.owner_id = p_owner_id then
+    return jsonb_build_object('outcome', 'known');
+  end if;
+  if project.owner_id is not null and not p_transfer then
+    return jsonb_build_object('outcome', 'conflict', 'owner_id', project.owner_id);
+  end if;
+  update public.storage_projects set owner_id = p_owner_id where id = p_project_id;
+  return jsonb_build_object('outcome', 'set');
+end
+$$;
+comment on function public.storage_set_owner is
+  'Says whose a project is that is nobody''s, or, as a transfer, another''s: set, known, conflict where it is another''s, missing.';
+
+create function public.storage_record_deletion(
+  p_bucket text,
+  p_project_id text,
+  p_version integer,
+  p_generation_id text,
+  p_digests text[] default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  existing public.storage_generations;
+begin
+  insert into public.storage_projects (id) values (p_project_id) on conflict do nothing;
+  perform 1 from public.storage_projects where id = p_project_id for update;
+  if not found then
+    return jsonb_build_object('outcome', 'other');
+  end if;
+  -- A reservation that is still on its way must find the tombstone.
+  insert into public.storage_generations (
+    project_id, version, generation_id, bucket, object_key, digest, status, deleted_at,
+    object_removed_at
+  ) values (
+    p_project_id, p_version, p_generation_id, p_bucket,
+    public.storage_free_key(p_bucket, p_project_id, p_version, p_generation_id, ''),
+    p_digests[1], 'deleted', now(), now()
+  ) on conflict (project_id, version) do nothing;
+  select * into existing from public.storage_generations
+  where project_id = p_project_id and version = p_version for update;
+  if existing.generation_id <> p_generation_id
+    or (existing.deleted_at is null and existing.digest <> all (p_digests)) then
+    return jsonb_build_object('outcome', 'other');
+  end if;
+  perform public.storage_mark_deleted(p_project_id, p_version);
+  return jsonb_build_object('outcome', 'recorded',
+    'unneeded', public.storage_unneeded_of(p_project_id, p_version));
+end
+$$;
+comment on function public.storage_record_deletion is
+  'Leaves a tombstone for what a host deleted, also where it was never here: recorded, with the objects to remove, or other where the name has other content than the host knows of.';
+
+create function public.storage_record_removals(p_objects jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform 1 from public.storage_projects
+  where id in (
+    select a.project_id
+    from public.storage_archives a
+    join jsonb_to_recordset(p_objects) as gone (bucket text, object_key text)
+      using (bucket, object_key)
+  )
+  order by id collate "C" for update;
+  update public.storage_archives a
+  set state = 'removed', state_at = now(),
+      look_again_at = case when a.state = 'unneeded'
+        -- As long as a token for an upload is good, and a while.
+        then now() + interval '130 minutes'
+      end
+  from jsonb_to_recordset(p_objects) as gone (bucket text, object_key text)
+  where a.bucket = gone.bucket and a.object_key = gone.object_key
+    and (a.state = 'unneeded' or (a.state = 'removed' and a.look_again_at <= now()));
+  update public.storage_generations g
+  set object_removed_at = coalesce(g.object_removed_at, now())
+  from (
+    select distinct a.project_id, a.version
+    from public.storage_archives a
+    join jsonb_to_recordset(p_objects) as gone (bucket text, object_key text)
+      using (bucket, object_key)
+  ) touched
+  where g.project_id = touched.project_id and g.version = touched.version
+    and g.deleted_at is not null
+    and not exists (
+      select 1 from public.storage_archives a
+      where a.project_id = g.project_id and a.version = g.version and a.state <> 'removed'
+    );
+  return jsonb_build_object('outcome', 'recorded');
+end
+$$;
+comment on function public.storage_record_removals is
+  'Notes that unneeded objects are out of the bucket. Each is looked for once more, two hours later.';
+
+create function public.storage_list_unneeded(p_limit integer)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(page)), '[]')
+  from (
+    (
+      select bucket, object_key from public.storage_archives
+      -- Whoever made it unneeded mostly removes it at once.
+      where state = 'unneeded' and state_at < now() - interval '5 minutes'
+      order by state_at limit p_limit
+    )
+    union all
+    (
+      select bucket, object_key from public.storage_archives
+      where look_again_at is not null and look_again_at <= now()
+      order by look_again_at limit p_limit
+    )
+    limit p_limit
+  ) page
+$$;
+comment on function public.storage_list_unneeded is
+  'Objects that somebody should have removed, or that are to be looked for once more: any host removes them.';
+
+create function public.storage_list_changes(
+  p_limit integer,
+  p_after_changed_at timestamptz default '-infinity',
+  p_after_project_id text default '',
+  p_after_version integer default 0
+)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(page) order by page.changed_at, page.project_id, page.version), '[]')
+  from (
+    select project_id, version, generation_id, status, digest, changed_at
+    from public.storage_generations
+    where changed_at is not null
+      and (changed_at, project_id, version) > (
+        p_after_changed_at, p_after_project_id, p_after_version)
+    order by changed_at, project_id, version
+    limit p_limit
+  ) page
+$$;
+comment on function public.storage_list_changes is
+  'A page of what was deleted or replaced, oldest first, after the given position: hosts follow it.';
+
+-- Who may call: the service alone. PostgreSQL lets everybody execute a new function, and hosted
+-- Supabase grants it to anon too.
+
+do $$
+declare
+  called record;
+begin
+  for called in
+    select p.oid::regprocedure as signature
+    from pg_catalog.pg_proc p
+    where p.pronamespace = 'public'::regnamespace
+      and p.proname = any (array[
+        'storage_object_of', 'storage_free_key', 'storage_reserve_generation',
+        'storage_record_generation', 'storage_reserve_generations', 'storage_record_generations',
+        'storage_record_failure', 'storage_set_owner', 'storage_record_deletion',
+        'storage_record_removals', 'storage_list_unneeded', 'storage_list_changes'
+      ])
+  loop
+    execute format('revoke all on function %s from public, anon, authenticated', called.signature);
+    execute format('grant execute on function %s to service_role', called.signature);
+  end loop;
+end
+$$;
