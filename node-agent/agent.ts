@@ -69,7 +69,7 @@ import { createWork } from './upload/work.ts';
 import { type Verified, type VerifyOptions, verifyAll } from './verify.ts';
 import { Versions } from './versions.ts';
 import { isOlder } from './witness.ts';
-import type { Workers } from './workers.ts';
+import type { HeavyWork } from './workers.ts';
 import { GenerationWriter } from './writer.ts';
 
 /** How long {@link Storage.close} lets uploads that are due run, in milliseconds. */
@@ -97,7 +97,7 @@ export class Storage {
   readonly #store: Store;
   readonly #scan: Scan;
   readonly #cache: Cache;
-  readonly #workers: Workers;
+  readonly #workers: HeavyWork;
   readonly #holds: Holds;
   readonly #saver: Saver;
   readonly #upkeep: Upkeep;
@@ -120,7 +120,7 @@ export class Storage {
       store: Store;
       scan: Scan;
       cache: Cache;
-      workers: Workers;
+      workers: HeavyWork;
     },
   ) {
     const { now, onProblem } = options;

@@ -9,10 +9,18 @@ import { fromFileSystem, makeFolder } from './store/durable.ts';
 import { Layout } from './store/layout.ts';
 import { Store } from './store/store.ts';
 import type { StorageOptions } from './types.ts';
-import { Workers } from './workers.ts';
+import { type HeavyWork, Workers } from './workers.ts';
 
 /** Opens the storage of a generator host. Several processes may have the same one open. */
-export async function openStorage(given: StorageOptions): Promise<Storage> {
+export function openStorage(given: StorageOptions): Promise<Storage> {
+  return openStorageOn(given, () => new Workers());
+}
+
+/** As {@link openStorage}. @param makeWork who does the heavy work */
+export async function openStorageOn(
+  given: StorageOptions,
+  makeWork: () => HeavyWork,
+): Promise<Storage> {
   if (process.platform === 'win32') {
     throw new StorageError('invalid_input', 'Cannot open the storage: Windows is not supported');
   }
@@ -21,7 +29,7 @@ export async function openStorage(given: StorageOptions): Promise<Storage> {
   const opened: (() => unknown)[] = [];
   try {
     await makeFolder(layout.staging, layout.root);
-    return await openParts(options, layout, opened);
+    return await openParts(options, layout, makeWork, opened);
   } catch (error) {
     for (const close of opened.reverse()) await close();
     throw fromFileSystem(error, `open the store "${options.storePath}"`);
@@ -31,6 +39,7 @@ export async function openStorage(given: StorageOptions): Promise<Storage> {
 async function openParts(
   options: StorageOptions,
   layout: Layout,
+  makeWork: () => HeavyWork,
   opened: (() => unknown)[],
 ): Promise<Storage> {
   const onProblem = guard(options.onProblem);
@@ -46,7 +55,7 @@ async function openParts(
   const limits = options.limits ?? DEFAULT_LIMITS;
   const now = options.now ?? Date.now;
   const monotonic = options.monotonic ?? (() => performance.now());
-  const workers = new Workers();
+  const workers = makeWork();
   opened.push(() => workers.close());
   const store = new Store(layout, limits, instance.id, workers);
   const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });

@@ -1,15 +1,20 @@
 import { availableParallelism } from 'node:os';
 import type { Unpacked, UnpackInput } from './archive/unpack.ts';
+import type { UnpackWork } from './cache/cache.ts';
 import { type Limits, StorageError } from './contract.ts';
 import type { CommitInput } from './store/commit.ts';
 import type { ArchiveFacts } from './store/hash.ts';
 import type { Source } from './store/source.ts';
 import type { Parallel, Staged, StageInput } from './store/stage.ts';
+import type { StageWork } from './store/store.ts';
 import { makeThreads } from './threads.ts';
 import type { Outcome } from './worker.ts';
 
+/** What would stall the event loop. */
+export type HeavyWork = StageWork & UnpackWork & { close(): Promise<void> };
+
 /** The threads that do the heavy work. */
-export class Workers {
+export class Workers implements HeavyWork {
   /** Tasks that pack, those that wait with them. */
   #packing = 0;
   readonly #pool = makeThreads('worker', import.meta.url, {

@@ -45,14 +45,21 @@ export class Transfers {
     return this.#run('send', input, send);
   }
 
+  #ended(signal: AbortSignal | null | undefined): AbortSignal {
+    return AbortSignal.any(signal == null ? [this.#signal] : [this.#signal, signal]);
+  }
+
   async #run<I, T extends Answer>(
     name: string,
     input: I,
     here: (input: I, send: typeof fetch) => Promise<Transferred<T>>,
   ): Promise<T> {
     this.#signal.throwIfAborted();
+    const request = this.#send;
     const running: Promise<Transferred<T>> =
-      this.#send === null ? this.#pool.run(input, { name }) : here(input, this.#send);
+      request === null
+        ? this.#pool.run(input, { name })
+        : here(input, (url, init) => request(url, { ...init, signal: this.#ended(init?.signal) }));
     const done = await running.catch((error: unknown) => {
       this.#signal.throwIfAborted();
       throw error;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Storage } from '../agent.ts';
-import { StorageError } from '../contract.ts';
+import { isInCloud, type Ref, StorageError } from '../contract.ts';
 import { Counts } from './counts.ts';
 import { type Found, findAll } from './find.ts';
 
@@ -85,7 +85,10 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
         await counts.attempt(item.path, async () => {
           const owner = owners.get(item.ref.projectId);
           if (await adopt(storage, item)) migrated++;
-          else known++;
+          else {
+            known++;
+            await oweLost(storage, item.ref);
+          }
           if (owner !== undefined) await storage.setOwner(item.ref.projectId, owner);
         });
       }
@@ -105,6 +108,18 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
 async function adopt(storage: Storage, { kind, ref, path }: Found): Promise<boolean> {
   if (kind === 'archived') await storage.takeIn(ref, path);
   return storage.adopt(ref);
+}
+
+/** What was uploaded once, and the cloud has no more, is owed to it again. */
+async function oweLost(storage: Storage, ref: Ref): Promise<void> {
+  const { status } = await storage.show(ref);
+  if (!isInCloud(status) || !(await storage.status()).cloud.enabled) return;
+  try {
+    await storage.confirmInCloud(ref);
+  } catch (error) {
+    // The cloud is away: what becomes of that is said at the end.
+    if (!(error instanceof StorageError) || !error.retryable) throw error;
+  }
 }
 
 /**
@@ -141,6 +156,11 @@ async function countOwed(storage: Storage, projectId: string): Promise<number> {
   return owed;
 }
 
+async function checkThere(storage: Storage, ref: Ref): Promise<void> {
+  const problem = await storage.confirmInCloud(ref);
+  if (problem !== null) throw new StorageError('corrupt', `It is not in the cloud: ${problem}`);
+}
+
 /** Counts what is verified, and says of the rest why it is not. */
 async function checkAll(
   storage: Storage,
@@ -157,7 +177,9 @@ async function checkAll(
         if (status !== 'verified') {
           throw new StorageError('unavailable', failure ?? `It is ${status}, not verified`);
         }
+        // Once it was: it is asked for now.
         if (readBack) await storage.verifyInCloud(item.ref);
+        else await checkThere(storage, item.ref);
         verified++;
       });
     }

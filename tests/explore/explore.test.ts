@@ -1,0 +1,78 @@
+/**
+ * All orders in which two hosts and a web user can do what they do with one generation, up to a
+ * depth: a deviation is a step at which another goes on than would, or at which a request is lost,
+ * held up, or ends its host. `EXPLORE_RUNS` makes it more, `EXPLORE_SEED` others; a failure prints
+ * what `EXPLORE="scenario: deviations"` runs again.
+ */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Cloud } from './cloud.ts';
+import { explore } from './run.ts';
+import { SCENARIOS, type Scenario } from './scenarios.ts';
+import { type Deviation, parseDeviations, printDeviations } from './schedule.ts';
+
+/** Of each scenario. */
+const RUNS = Number(process.env.EXPLORE_RUNS ?? 60);
+const SEED = Number(process.env.EXPLORE_SEED ?? 1);
+const [ONLY, SCHEDULE] = process.env.EXPLORE?.split(': ') ?? [];
+
+let cloud: Cloud;
+beforeAll(async () => {
+  cloud = await Cloud.start();
+});
+afterAll(() => cloud?.close());
+
+const chosen: Scenario[] = SCENARIOS.filter(({ name }) => ONLY === undefined || name === ONLY);
+
+test.each<Scenario>(chosen)(
+  '$name: whoever comes first, nothing is lost in silence',
+  async (scenario) => {
+    if (SCHEDULE !== undefined) {
+      await runOne(scenario, parseDeviations(SCHEDULE));
+      return;
+    }
+    const random = mulberry(SEED);
+    // By depth; within one in an order that the seed gives.
+    let level: Deviation[][] = [[]];
+    let left = RUNS;
+    while (level.length > 0 && left > 0) {
+      const next: Deviation[][] = [];
+      for (const deviations of shuffle(level, random).slice(0, left)) {
+        left--;
+        const widths = await runOne(scenario, deviations);
+        const from = (deviations.at(-1)?.at ?? -1) + 1;
+        for (let at = from; at < widths.length; at++) {
+          for (let take = 1; take < widths[at]!; take++) next.push([...deviations, { at, take }]);
+        }
+      }
+      level = next;
+    }
+  },
+  7_200_000,
+);
+
+async function runOne(scenario: Scenario, deviations: Deviation[]): Promise<readonly number[]> {
+  const { problems, trace, widths } = await explore(cloud, scenario, deviations);
+  const again = `EXPLORE="${scenario.name}: ${printDeviations(deviations)}"`;
+  expect(problems, `${again}\n${trace.join('\n')}`).toEqual([]);
+  return widths;
+}
+
+function shuffle<T>(items: readonly T[], random: () => number): T[] {
+  const shuffled = [...items];
+  for (let i = shuffled.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [shuffled[i], shuffled[j]] = [shuffled[j]!, shuffled[i]!];
+  }
+  return shuffled;
+}
+
+/** Numbers from 0 to 1, the same for a seed. */
+function mulberry(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}

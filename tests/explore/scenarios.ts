@@ -1,0 +1,92 @@
+/** What two hosts and a web user do at once, with one generation. */
+
+/** Contents by name. */
+export type Content = 'X' | 'Y' | 'Z';
+
+export type Step =
+  | { do: 'save' | 'replace'; content: Content }
+  /** A host deletes it; the web user does. */
+  | { do: 'delete' }
+  /** A host brings to the cloud what it owes; takes what is there out of its store; gets it. */
+  | { do: 'sync' | 'evict' | 'get' }
+  /** A host follows what others changed. */
+  | { do: 'learn' };
+
+/** What each does, one thing after another. Those of one host run beside each other. */
+export type Scenario = Readonly<{
+  name: string;
+  actors: Readonly<Record<'a' | 'a2' | 'b' | 'b2' | 'web', readonly Step[]>>;
+}>;
+
+const save = (content: Content): Step => ({ do: 'save', content });
+const replace = (content: Content): Step => ({ do: 'replace', content });
+const [sync, evict, get, learn, del] = (['sync', 'evict', 'get', 'learn', 'delete'] as const).map(
+  (verb): Step => ({ do: verb }),
+) as [Step, Step, Step, Step, Step];
+
+const idle = { a: [], a2: [], b: [], b2: [], web: [] } as const;
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'a replacement by another host',
+    actors: {
+      ...idle,
+      a: [save('X'), sync, sync],
+      b: [save('X'), replace('Y'), sync, sync, evict, get],
+    },
+  },
+  {
+    name: 'the same content from two hosts, deleted by the user',
+    actors: { ...idle, a: [save('X'), sync, learn, get], b: [save('X'), sync, sync], web: [del] },
+  },
+  {
+    name: 'two replacements at once',
+    actors: {
+      ...idle,
+      a: [save('X'), sync, replace('Y'), sync, sync, evict, get],
+      b: [save('X'), sync, replace('Z'), sync, sync, evict, get],
+    },
+  },
+  {
+    name: 'a replacement, and the deletion of it',
+    actors: {
+      ...idle,
+      a: [save('X'), sync, replace('Y'), sync, del, sync],
+      b: [save('X'), sync, learn, sync, get],
+    },
+  },
+  {
+    name: 'evicted, and replaced elsewhere',
+    actors: {
+      ...idle,
+      a: [save('X'), sync, evict, learn, get],
+      b: [save('X'), replace('Y'), sync, sync],
+      web: [del],
+    },
+  },
+  {
+    name: 'two contents under one name, each deleted',
+    actors: {
+      ...idle,
+      a: [save('X'), sync, del, sync],
+      b: [save('Y'), sync, del, sync],
+    },
+  },
+  {
+    name: 'a host that changes its mind while it uploads',
+    actors: {
+      ...idle,
+      a: [save('X'), replace('Y'), replace('X'), del],
+      a2: [sync, sync, sync],
+      b: [save('X'), sync, learn, get],
+    },
+  },
+  {
+    name: 'replaced back and forth',
+    actors: {
+      ...idle,
+      a: [save('X'), sync, replace('Y'), sync, replace('X'), sync, evict, get],
+      b: [save('X'), sync, learn, replace('Z'), sync],
+    },
+  },
+];
