@@ -25,6 +25,8 @@ export type Rule = (method: string, path: string) => Fault | null;
 export type FaultProxy = {
   url: string;
   rule: Rule;
+  /** Holds the answer to a request up until it is resolved; `PUT /storage/v1/…`. */
+  hold: (line: string) => Promise<void>;
   /** Every request that arrived: `PUT /storage/v1/…`. */
   seen: string[];
   /** Bytes of bodies that were answered. */
@@ -44,6 +46,7 @@ export async function openFaultProxy(target: string): Promise<FaultProxy> {
   const proxy: FaultProxy = {
     url: '',
     rule: () => null,
+    hold: async () => {},
     seen: [],
     answeredBytes: 0,
     close: () => {
@@ -120,7 +123,8 @@ function handle(
       path: incoming.url,
       headers: { ...incoming.headers, host: target.host },
     },
-    (answer) => {
+    async (answer) => {
+      await proxy.hold(`${incoming.method} ${incoming.url}`);
       if (fault?.kind === 'lose') {
         answer.resume();
         answer.on('end', () => incoming.socket.destroy());
