@@ -6,15 +6,21 @@ import { StorageError } from './contract.ts';
  */
 export type Outage = 'away' | 'refused' | null;
 
+/** Which part of the cloud: each may be away while the other is there. */
+export type Service = 'storage' | 'database';
+
 /** What the cloud says went wrong. */
 export class CloudError extends StorageError {
+  readonly service: Service;
   readonly outage: Outage;
 
   constructor(
+    service: Service,
     outage: Outage,
     ...[code, message, options]: ConstructorParameters<typeof StorageError>
   ) {
     super(code, message, options);
+    this.service = service;
     this.outage = outage;
   }
 }

@@ -81,9 +81,11 @@ export class CloudObjects {
     if (this.#checked === null) {
       const { data, error } = await this.#connection.client.storage.getBucket(this.bucket);
       if (error !== null) {
-        // It is made, private, where it is missing.
-        if (realStatus(error) === 404) return;
-        throw fromPlatform(error, `look up the bucket "${this.bucket}"`, 'storage');
+        const known = fromPlatform(error, `look up the bucket "${this.bucket}"`, 'storage');
+        if (known.code !== 'not_found') throw known;
+        // Made before anything is sent: an early refusal may wedge the connection.
+        await this.ensureBucket();
+        return;
       }
       checkAnswer(typeof data.public === 'boolean', `look up the bucket "${this.bucket}"`);
       if (data.public) {

@@ -1,5 +1,5 @@
 import { type ErrorCode, StorageError } from '../contract.ts';
-import { CloudError, type Outage } from '../outage.ts';
+import { CloudError, type Outage, type Service } from '../outage.ts';
 import { NOT_THE_PLATFORM } from './answer.ts';
 import { lastRetryAfter } from './retry-after.ts';
 
@@ -65,7 +65,7 @@ export function fromPlatform(error: unknown, doing: string, who: string): Storag
   const status = realStatus(error);
   const { message = '', code: foreign = '' } = (error ?? {}) as ForeignError;
   const fail = (outage: Outage, code: ErrorCode, state: string, retryAfterMs?: number | null) =>
-    new CloudError(outage, code, `Cannot ${doing}: ${who} ${state}`, {
+    new CloudError(serviceOf(who), outage, code, `Cannot ${doing}: ${who} ${state}`, {
       cause: error,
       ...(retryAfterMs == null ? {} : { retryAfterMs }),
     });
@@ -92,6 +92,10 @@ export function fromPlatform(error: unknown, doing: string, who: string): Storag
         ? 'is out of reach'
         : `answered ${status}`;
   return fail(isAway ? 'away' : null, code, state, isAway ? lastRetryAfter() : null);
+}
+
+function serviceOf(who: string): Service {
+  return who === 'storage' ? 'storage' : 'database';
 }
 
 /** What the platform says of its own, for a person: one line of it. */
@@ -123,5 +127,5 @@ export async function translated<T>(doing: string, run: () => Promise<T>): Promi
 export function checkAnswer(isKnown: boolean, doing: string, who = 'storage'): void {
   if (isKnown) return;
   const state = "answered in words that are not Supabase's";
-  throw new CloudError('away', 'unavailable', `Cannot ${doing}: ${who} ${state}`);
+  throw new CloudError(serviceOf(who), 'away', 'unavailable', `Cannot ${doing}: ${who} ${state}`);
 }

@@ -36,6 +36,8 @@ export async function checkCloud(settings: CloudSettings): Promise<Check[]> {
 }
 
 const BLOCKING = new Set(['project', 'key']);
+/** What is refused for the plan, or for a project that is paused, is no matter of the key. */
+const PLAN = new Set([402, 540]);
 
 async function checkProject({ url }: CloudSettings): Promise<Outcome> {
   try {
@@ -75,7 +77,12 @@ async function checkKey({ key }: CloudSettings, client: SupabaseClient): Promise
     status: Number((error as { statusCode?: string } | null)?.statusCode ?? 0),
   }));
   if (error === null) return pass('it is taken, as a secret key');
-  return fail(`it is refused (${status || error.name})`, getSecret);
+  const why = `it is refused (${status || error.name}: ${error.message})`;
+  if (!PLAN.has(status)) return fail(why, getSecret);
+  return fail(
+    why,
+    'Look at the plan and the state of the project in the dashboard: it may be paused',
+  );
 }
 
 /** The role of a legacy key; `null` for the new ones, which are no JWTs. */

@@ -1,6 +1,6 @@
 import { StorageError } from '../contract.ts';
 import type { OnEvent } from '../events.ts';
-import { CloudError } from '../outage.ts';
+import { CloudError, type Service } from '../outage.ts';
 import { backoffMs, LONGEST_WAIT_MS } from './backoff.ts';
 import { Breaker, type OutageCause, type Pass } from './breaker.ts';
 import type { Catalog } from './catalog.ts';
@@ -54,18 +54,32 @@ const BATCH_JOBS = 32;
 const GATHER_MS = 100;
 const SINGLE = JOB_KINDS.filter((kind) => !BATCHED.includes(kind));
 
+/** What each step asks: Storage may be away while the database is there. */
+const ASKS: Readonly<Record<JobKind, readonly Service[]>> = {
+  reserve: ['database'],
+  upload: ['storage'],
+  record: ['database'],
+  verify: ['storage', 'database'],
+  fail: ['database'],
+  delete: ['database', 'storage'],
+};
+const SERVICES = ['database', 'storage'] as const satisfies Service[];
+
 /** What may pass, but is no outage, is tried so often: wrong bytes, a race, a mistake of ours. */
 const MAX_ATTEMPTS = 5;
+
+/** A part of the cloud that a job asks, and that it was let through to it. */
+type Passed = readonly [Service, Pass];
 
 /** Works off what is owed to the cloud, in the background, for as long as it is started. */
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #stopping = new AbortController();
-  readonly #breaker: Breaker;
+  readonly #breakers: Readonly<Record<Service, Breaker>>;
   readonly #running = new Map<Promise<void>, JobKind>();
   readonly #working = new Set<number>();
-  /** Jobs that failed for the cloud's sake since it last answered. */
-  readonly #hurt = new Set<number>();
+  /** Jobs that failed for the cloud's sake since that part of it last answered. */
+  readonly #hurt = { database: new Set<number>(), storage: new Set<number>() };
   #timer: NodeJS.Timeout | null = null;
   #polledAt = Number.NEGATIVE_INFINITY;
   #turn: Promise<void> | null = null;
@@ -74,12 +88,13 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
-    this.#breaker = new Breaker(options.monotonic, options.random);
+    const make = () => new Breaker(options.monotonic, options.random);
+    this.#breakers = { database: make(), storage: make() };
   }
 
   /** Why everything waits: the cloud is away, or refuses whoever asks; `null` while nothing does. */
   get paused(): OutageCause | null {
-    return this.#breaker.cause;
+    return this.#breakers.database.cause ?? this.#breakers.storage.cause;
   }
 
   /**
@@ -119,7 +134,11 @@ export class Outbox {
       jobs.freeOwn(instance.id, this.#working);
       jobs.clampDue(now() + LONGEST_WAIT_MS);
     });
-    if (this.#breaker.cause?.kind === 'refused' && (await refreshKey())) this.#breaker.tryNow();
+    const refused = SERVICES.map((service) => this.#breakers[service]).filter(
+      (breaker) => breaker.cause?.kind === 'refused',
+    );
+    if (refused.length === 0 || !(await refreshKey())) return;
+    for (const breaker of refused) breaker.tryNow();
   }
 
   async #startDue(): Promise<void> {
@@ -128,7 +147,10 @@ export class Outbox {
       const isDue = (this.#nextStart([kind]) ?? Number.POSITIVE_INFINITY) <= now();
       if (isDue && this.#mayStart(kind)) await this.#start([kind], BATCH_JOBS);
     }
-    while (this.#mayStart('upload')) if (!(await this.#start(SINGLE, 1))) break;
+    for (;;) {
+      const open = SINGLE.filter((kind) => this.#mayStart(kind));
+      if (open.length === 0 || !(await this.#start(open, 1))) return;
+    }
   }
 
   /** Whether there is room for another job of this kind. */
@@ -150,7 +172,8 @@ export class Outbox {
   }
 
   #mayStart(kind: JobKind): boolean {
-    return !this.#stopping.signal.aborted && this.#breaker.allows() && this.#hasRoom(kind);
+    const allowed = ASKS[kind].every((service) => this.#breakers[service].allows());
+    return !this.#stopping.signal.aborted && allowed && this.#hasRoom(kind);
   }
 
   /** @returns whether there was anything to start */
@@ -165,8 +188,10 @@ export class Outbox {
     });
     const [first] = claimed;
     if (first === undefined) return false;
-    const pass = this.#breaker.start();
-    const run = this.#run(claimed, pass)
+    const passes = ASKS[first.kind].map(
+      (service) => [service, this.#breakers[service].start()] as const,
+    );
+    const run = this.#run(claimed, passes)
       .catch(onProblem)
       .finally(() => {
         for (const { id } of claimed) this.#working.delete(id);
@@ -200,12 +225,12 @@ export class Outbox {
     for (const done of this.#idle.splice(0)) done();
   }
 
-  async #run(claimed: readonly Job[], pass: Pass): Promise<void> {
+  async #run(claimed: readonly Job[], passes: readonly Passed[]): Promise<void> {
     const { catalog, jobs, work, now } = this.#options;
     const results = await work(claimed).catch((reason: unknown) =>
       claimed.map(() => ({ status: 'rejected', reason }) as const),
     );
-    const forgiven = this.#tellBreaker(pass, results, claimed);
+    const forgiven = this.#tellBreakers(passes, results, claimed);
     await catalog.write(() => {
       for (const [i, result] of results.entries()) {
         const job = claimed[i]!;
@@ -229,7 +254,7 @@ export class Outbox {
     else {
       const retryAfterMs = error instanceof StorageError ? error.retryAfterMs : null;
       // While everything waits, no job waits for itself as well.
-      const waits = !(isOutage(error) && this.#breaker.isOpen);
+      const waits = !(isOutage(error) && this.#breakers[error.service].isOpen);
       const wait = waits ? backoffMs(failedSoOften(job), random(), retryAfterMs) : 0;
       jobs.retry(job, { kind, dueAt: now() + wait, failure });
     }
@@ -253,44 +278,64 @@ export class Outbox {
    *
    * @returns the jobs that are to be tried at once: they failed for the cloud's sake
    */
-  #tellBreaker(
-    pass: Pass,
+  #tellBreakers(
+    passes: readonly Passed[],
     results: readonly PromiseSettledResult<Next>[],
     claimed: readonly Job[],
   ): number[] {
     if (this.#stopping.signal.aborted) return [];
-    const { onEvent } = this.#options;
+    const before = this.paused;
     const errors = results.map(failureOf);
-    for (const [i, error] of errors.entries()) {
-      if (isOutage(error)) this.#hurt.add(claimed[i]!.id);
+    const forgiven = passes.flatMap(([service, pass]) =>
+      this.#tellBreaker(service, pass, errors, claimed),
+    );
+    const { onEvent } = this.#options;
+    const after = this.paused;
+    if (before === null && after !== null) {
+      onEvent({ kind: 'cloud_away', cause: after.kind, reason: after.reason });
     }
-    const outage = errors.find(isOutage);
-    const wasOpen = this.#breaker.isOpen;
+    if (before !== null && after === null) onEvent({ kind: 'cloud_back' });
+    return forgiven;
+  }
+
+  #tellBreaker(
+    service: Service,
+    pass: Pass,
+    errors: readonly unknown[],
+    claimed: readonly Job[],
+  ): number[] {
+    const breaker = this.#breakers[service];
+    const hurt = this.#hurt[service];
+    const isAway = (error: unknown) => isOutage(error) && error.service === service;
+    for (const [i, error] of errors.entries()) if (isAway(error)) hurt.add(claimed[i]!.id);
+    const outage = errors.filter(isOutage).find((error) => error.service === service);
+    const wasOpen = breaker.isOpen;
     if (outage !== undefined) {
       const cause = { kind: outage.outage!, reason: outage.message };
-      this.#breaker.failed(pass, cause, outage.retryAfterMs);
-      if (wasOpen || !this.#breaker.isOpen) return [];
-      onEvent({ kind: 'cloud_away', cause: cause.kind, reason: cause.reason });
-      return [...this.#hurt];
+      breaker.failed(pass, cause, outage.retryAfterMs);
+      return wasOpen || !breaker.isOpen ? [] : [...hurt];
     }
-    if (!errors.some((error) => error === null || error instanceof CloudError)) {
-      this.#breaker.undecided(pass);
+    const answered = (error: unknown) => error === null || isAnswer(error, service);
+    if (!errors.some(answered)) {
+      breaker.undecided(pass);
       return [];
     }
-    this.#breaker.succeeded();
-    const hurt = wasOpen ? [...this.#hurt] : [];
-    this.#hurt.clear();
-    if (wasOpen) onEvent({ kind: 'cloud_back' });
-    return hurt;
+    breaker.succeeded();
+    const forgiven = wasOpen ? [...hurt] : [];
+    hurt.clear();
+    return forgiven;
   }
 
   #schedule(): void {
     const { now } = this.#options;
-    const breakerMs = this.#breaker.waitMs;
-    const open = breakerMs === null ? [] : JOB_KINDS.filter((kind) => this.#hasRoom(kind));
-    const due = this.#nextStart(open);
-    const wait = due === null ? POLL_MS : Math.max(due - now(), breakerMs ?? 0);
-    this.#scheduleIn(Math.min(POLL_MS, Math.max(1, wait)));
+    const waits = JOB_KINDS.flatMap((kind) => {
+      const due = this.#hasRoom(kind) ? this.#nextStart([kind]) : null;
+      const breakerMs = ASKS[kind].map((service) => this.#breakers[service].waitMs);
+      // While one tries whether it is back, its end is waited for.
+      if (due === null || breakerMs.includes(null)) return [];
+      return Math.max(due - now(), ...breakerMs.map((ms) => ms ?? 0));
+    });
+    this.#scheduleIn(Math.min(POLL_MS, ...waits.map((ms) => Math.max(1, ms))));
   }
 
   #scheduleIn(ms: number): void {
@@ -310,6 +355,11 @@ function failureOf(result: PromiseSettledResult<Next>): unknown {
 
 function isOutage(error: unknown): error is CloudError {
   return error instanceof CloudError && error.outage !== null;
+}
+
+/** Whether it is an answer of this part of the cloud, if not the one that was hoped for. */
+function isAnswer(error: unknown, service: Service): boolean {
+  return error instanceof CloudError && error.outage === null && error.service === service;
 }
 
 function sayWhy(error: unknown): string {

@@ -4,7 +4,14 @@ import { onTestFinished } from 'vitest';
 
 /** What goes wrong with one request. */
 export type Fault =
-  | { kind: 'answer'; status: number; headers?: Record<string, string>; body?: unknown }
+  | {
+      kind: 'answer';
+      status: number;
+      headers?: Record<string, string>;
+      body?: unknown;
+      /** Instead of a body: what is no JSON. */
+      text?: string;
+    }
   /** The connection is cut after so many bytes of the request's body. */
   | { kind: 'reset'; afterBytes: number }
   /** Nothing is ever answered. */
@@ -103,7 +110,7 @@ function handle(
       incoming.resume();
       incoming.on('end', () => {
         outgoing.writeHead(fault.status, { 'content-type': 'application/json', ...fault.headers });
-        outgoing.end(JSON.stringify(fault.body ?? { message: 'on demand' }));
+        outgoing.end(fault.text ?? JSON.stringify(fault.body ?? { message: 'on demand' }));
       });
       return;
     case 'reset': {
