@@ -59,6 +59,12 @@ export const OwnerOutcomeSchema = v.object({
   owner_id: v.optional(v.string()),
 });
 
+/** `older`: the database knows less than this host; `count` is what it is told the next time. */
+export const CheckInSchema = v.object({
+  outcome: v.picklist(['known', 'older']),
+  count: v.number(),
+});
+
 export const UnneededSchema = unneeded;
 
 export const ChangesSchema = v.array(

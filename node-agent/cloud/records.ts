@@ -6,6 +6,7 @@ import { CloudError } from '../outage.ts';
 import type { Connection } from './connection.ts';
 import {
   ChangesSchema,
+  CheckInSchema,
   type CloudChange,
   type CloudRow,
   CloudRowSchema,
@@ -233,6 +234,20 @@ export class CloudRecords {
       { p_objects: objects },
       RemovalOutcomeSchema,
       'record what was removed',
+    );
+  }
+
+  /**
+   * Says that this host is there.
+   *
+   * @param count what the last answer said; 0 at first
+   */
+  checkIn(hostId: string, count: number) {
+    return this.#call(
+      'storage_check_in',
+      { p_host_id: hostId, p_count: count },
+      CheckInSchema,
+      'check in',
     );
   }
 

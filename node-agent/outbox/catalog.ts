@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { foldId, formatRef, MAX_VERSION, objectKey, type Ref, StorageError } from '../contract.ts';
@@ -588,6 +589,17 @@ export class Catalog {
   setChangesSeen(changedAt: string | null): void {
     if (changedAt === null) this.#run(`delete from meta where key = 'changes_seen'`);
     else this.#setMeta('changes_seen', changedAt);
+  }
+
+  /** Under which id this store checks in with the cloud, and how often it did. */
+  get checkIns(): { hostId: string; count: number } {
+    const text = this.#meta('check_ins');
+    if (text !== null) return JSON.parse(text) as { hostId: string; count: number };
+    return { hostId: randomUUID(), count: 0 };
+  }
+
+  setCheckIns(checkIns: { hostId: string; count: number }): void {
+    this.#setMeta('check_ins', JSON.stringify(checkIns));
   }
 
   /** What the cloud was last known to have, and to have deleted: a database that knows less is older. */

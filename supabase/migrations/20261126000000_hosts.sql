@@ -528,6 +528,38 @@ $$;
 comment on function public.storage_list_changes is
   'A page of what was deleted or replaced, oldest first, after the given position: hosts follow it.';
 
+create table public.storage_check_ins (
+  host_id uuid primary key,
+  count bigint not null,
+  checked_in_at timestamptz not null default now()
+);
+comment on table public.storage_check_ins is
+  'How often each host checked in: a count that is lower than the host knows is that of a database which was put back to an earlier time.';
+alter table public.storage_check_ins enable row level security;
+revoke all on public.storage_check_ins from anon, authenticated;
+grant all on public.storage_check_ins to service_role;
+
+create function public.storage_check_in(p_host_id uuid, p_count bigint)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  known bigint;
+begin
+  select count into known from public.storage_check_ins where host_id = p_host_id for update;
+  insert into public.storage_check_ins as host (host_id, count)
+  values (p_host_id, p_count + 1)
+  on conflict (host_id) do update
+    set count = greatest(host.count, p_count) + 1, checked_in_at = now();
+  return jsonb_build_object('outcome',
+    case when coalesce(known, 0) < p_count then 'older' else 'known' end,
+    'count', greatest(coalesce(known, 0), p_count) + 1);
+end
+$$;
+comment on function public.storage_check_in is
+  'Notes that a host is there, and how often it was: known, or older where fewer are known here than there.';
+
 -- Who may call: the service alone. PostgreSQL lets everybody execute a new function, and hosted
 -- Supabase grants it to anon too.
 
@@ -543,7 +575,8 @@ begin
         'storage_object_of', 'storage_free_key', 'storage_reserve_generation',
         'storage_record_generation', 'storage_reserve_generations', 'storage_record_generations',
         'storage_record_failure', 'storage_set_owner', 'storage_record_deletion',
-        'storage_record_removals', 'storage_list_unneeded', 'storage_list_changes'
+        'storage_record_removals', 'storage_list_unneeded', 'storage_list_changes',
+        'storage_check_in'
       ])
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);

@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(134);
+select plan(138);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -313,6 +313,13 @@ select is(storage_list_unneeded(10), '[{"bucket": "b", "object_key": "p/generati
   'until it is time to look again');
 select lives_ok($$ select storage_record_removals(storage_list_unneeded(10)) $$, 'which is done once');
 select is(storage_list_unneeded(10), '[]'::jsonb, 'and over');
+
+-- A database that was put back knows fewer visits of a host than the host.
+select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 0), '{"outcome": "known", "count": 1}'::jsonb, 'a host checks in');
+select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 1), '{"outcome": "known", "count": 2}'::jsonb, 'and again');
+select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 1) ->> 'outcome', 'known', 'also where an answer was lost');
+select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 7), '{"outcome": "older", "count": 8}'::jsonb,
+  'what it knows and the database does not is noticed');
 
 -- A bucket that keeps old versions has a row of each.
 reset role;

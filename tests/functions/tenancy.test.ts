@@ -254,6 +254,7 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_get_generation_of: (p) => ({ ...version(p), p_owner_id: owner.id }),
   storage_list_changes: () => ({ p_limit: 10 }),
   storage_list_unneeded: () => ({ p_limit: 10 }),
+  storage_check_in: () => ({ p_host_id: owner.id, p_count: 0 }),
   storage_reserve_generation: (p) => ({ p_item: { ...ITEM, project_id: p } }),
   storage_record_generation: (p) => ({ p_item: { ...ITEM, project_id: p } }),
   storage_reserve_generations: (p) => ({ p_items: [{ ...ITEM, project_id: p }] }),

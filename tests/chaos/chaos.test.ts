@@ -1,0 +1,304 @@
+/**
+ * Two hosts and a web user on one cloud, at random, with faults on every path: requests fail, are
+ * lost and held up, hosts are killed and paused, the database is put back to an earlier time. After
+ * quiet every host, row and object agree, or the loser was told. `CHAOS_SEEDS=10 CHAOS_WRITES=500`
+ * is the long form; `CHAOS_SEED` begins elsewhere.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createClient } from '@supabase/supabase-js';
+import { SignJWT } from 'jose';
+import { expect, test } from 'vitest';
+import { type Stack, startStack } from '../../supabase/embedded/stack.ts';
+import type { Fault, Rule } from '../support/fault-proxy.ts';
+import { restoreBackup, takeBackup } from './backup.ts';
+import { ChaosHost, type Result } from './host.ts';
+
+const WRITES = Number(process.env.CHAOS_WRITES ?? 120);
+const SEEDS = Number(process.env.CHAOS_SEEDS ?? 1);
+const FIRST = Number(process.env.CHAOS_SEED ?? 1);
+const OWNER = 'c0ffee00-0000-4000-8000-000000000002';
+const BUCKET = 'codebegen-projects';
+const PROJECTS = 4;
+/** How long the end may take, in rounds. */
+const MAX_ROUNDS = 60;
+
+type Ref = { projectId: string; version: number; generationId: string };
+
+test.each(Array.from({ length: SEEDS }, (_, i) => FIRST + i))(
+  'seed %i: nothing acknowledged is lost in silence',
+  async (seed) => {
+    const folder = await mkdtemp(join(tmpdir(), 'codebegen-chaos-'));
+    const stack = await startStack({ port: 0, functions: false });
+    const hosts: ChaosHost[] = [];
+    try {
+      for (const name of ['a', 'b']) {
+        hosts.push(
+          await ChaosHost.start(name, stack.url, {
+            storePath: join(folder, name, 'store'),
+            cachePath: join(folder, name, 'cache'),
+            key: stack.keys.serviceRoleKey,
+          }),
+        );
+      }
+      await new Chaos(stack, hosts, seed).run();
+    } finally {
+      for (const host of hosts) await host.close();
+      await stack.close();
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+  1_800_000,
+);
+
+class Chaos {
+  readonly #stack: Stack;
+  readonly #hosts: readonly ChaosHost[];
+  readonly #random: () => number;
+  readonly #seed: number;
+  readonly #projects = Array.from({ length: PROJECTS }, () => `p-${randomUUID().slice(0, 8)}`);
+  /** What each host was last told that it has, by host and ref; `null` where it deleted it. */
+  readonly #last = new Map<string, { ref: Ref; host: ChaosHost; digest: string | null }>();
+  /** Where a host died in the middle of something: nobody knows whether it was done. */
+  readonly #unknown = new Set<string>();
+  readonly #deletedByUser = new Set<string>();
+
+  constructor(stack: Stack, hosts: readonly ChaosHost[], seed: number) {
+    this.#stack = stack;
+    this.#hosts = hosts;
+    this.#seed = seed;
+    this.#random = mulberry(seed);
+  }
+
+  async run(): Promise<void> {
+    const { pg } = this.#stack.database;
+    for (const host of this.#hosts) host.proxy.rule = this.#faults();
+    await takeBackup(pg);
+    let written = 0;
+    let backedUpAt = 0;
+    let restored = false;
+    while (written < WRITES) {
+      if (await this.#write()) written++;
+      if (process.env.CHAOS_LOG) console.log(written, Math.round(performance.now() / 1000));
+      const dice = this.#random();
+      const host = this.#pick(this.#hosts);
+      if (dice < 0.02) await host.kill();
+      else if (dice < 0.03) await this.#pause(host);
+      else if (dice < 0.09) await this.#deleteAsUser();
+      else if (dice < 0.12) await host.send({ do: 'learn' });
+      else if (dice < 0.14) await host.send({ do: 'evict' });
+      // Once, somewhere in the middle: what was done since is forgotten there.
+      if (backedUpAt === 0 && written > WRITES * 0.4) {
+        // A deletion by a user that no host has heard of by then is nobody's to repeat.
+        await takeBackup(pg);
+        backedUpAt = written;
+      }
+      if (!restored && backedUpAt > 0 && written > WRITES * 0.6) {
+        restored = true;
+        await this.#hearAll();
+        await restoreBackup(pg);
+      }
+    }
+    await this.#settle();
+    expect(await this.#check(), `CHAOS_SEED=${this.#seed}`).toEqual([]);
+  }
+
+  /** What goes wrong with one request in eight. */
+  #faults(): Rule {
+    const faults: Fault[] = [
+      { kind: 'answer', status: 503 },
+      { kind: 'answer', status: 500 },
+      { kind: 'answer', status: 404, text: '<html>gateway</html>' },
+      { kind: 'answer', status: 200, text: 'null' },
+      { kind: 'lose' },
+      { kind: 'lose' },
+      { kind: 'down' },
+      { kind: 'stall' },
+      { kind: 'truncate', afterBytes: 3 },
+    ];
+    return () => (this.#random() < 0.12 ? this.#pick(faults) : null);
+  }
+
+  #pick<T>(items: readonly T[]): T {
+    return items[Math.floor(this.#random() * items.length)]!;
+  }
+
+  #ref(): Ref {
+    const version = 1 + Math.floor(this.#random() * Math.max(4, WRITES / 12));
+    return { projectId: this.#pick(this.#projects), version, generationId: `g${version}` };
+  }
+
+  /** @returns whether something was acknowledged */
+  async #write(): Promise<boolean> {
+    const host = this.#pick(this.#hosts);
+    const ref = this.#ref();
+    const name = `${host.name} ${ref.projectId} ${ref.version}`;
+    const dice = this.#random();
+    if (dice < 0.12) {
+      const result = await host.send({ do: 'delete', ref });
+      if (result === 'dead') this.#unknown.add(name);
+      else if ('value' in result) {
+        this.#last.set(name, { ref, host, digest: null });
+        return true;
+      }
+      return false;
+    }
+    const text = this.#pick(['X', 'X', 'Y', 'Z']);
+    const replace = dice < 0.4;
+    const result = await host.send({ do: 'save', ref, text, ownerId: OWNER, replace });
+    if (result === 'dead') this.#unknown.add(name);
+    if (result === 'dead' || !('value' in result)) return false;
+    this.#last.set(name, { ref, host, digest: result.value as string });
+    this.#unknown.delete(name);
+    return true;
+  }
+
+  async #pause(host: ChaosHost): Promise<void> {
+    host.pause();
+    for (let i = 0; i < 3; i++) await this.#writeElsewhere(host);
+    host.resume();
+  }
+
+  async #writeElsewhere(paused: ChaosHost): Promise<void> {
+    const other = this.#hosts.find((host) => host !== paused)!;
+    await other.send({ do: 'drain' });
+  }
+
+  /** As the Edge Function does it; sometimes it ends in the middle. */
+  async #deleteAsUser(): Promise<void> {
+    const { projectId, version } = this.#ref();
+    const token = await new SignJWT({ role: 'authenticated', aud: 'authenticated', sub: OWNER })
+      .setProtectedHeader({ alg: 'HS256' })
+      .setExpirationTime('1 hour')
+      .sign(new TextEncoder().encode(this.#stack.keys.jwtSecret));
+    const { url, keys } = this.#stack;
+    const user = createClient(url, keys.publishableKey, { accessToken: async () => token });
+    const { data } = await user.rpc('storage_delete_generation', {
+      p_project_id: projectId,
+      p_version: version,
+    });
+    const target = data as { objects: { bucket: string; object_key: string }[] } | null;
+    if (target === null) return;
+    this.#deletedByUser.add(`${projectId} ${version}`);
+    if (this.#random() < 0.3) return;
+    const service = createClient(url, keys.serviceRoleKey);
+    const objectKeys = target.objects.map(({ object_key }) => object_key);
+    await service.storage.from(BUCKET).remove(objectKeys);
+    await service.rpc('storage_record_removals', { p_objects: target.objects });
+  }
+
+  /** Every host follows what users deleted until now. */
+  async #hearAll(): Promise<void> {
+    for (const host of this.#hosts) {
+      const rule = host.proxy.rule;
+      host.proxy.rule = () => null;
+      await this.#certainly(host, { do: 'learn' });
+      host.proxy.rule = rule;
+    }
+  }
+
+  async #certainly(host: ChaosHost, command: Parameters<ChaosHost['send']>[0]): Promise<unknown> {
+    for (;;) {
+      const result: Result = await host.send(command);
+      if (result !== 'dead' && 'value' in result) return result.value;
+      if (process.env.CHAOS_LOG) console.log(host.name, command, result);
+    }
+  }
+
+  async #settle(): Promise<void> {
+    for (const host of this.#hosts) host.proxy.rule = () => null;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      let busy = 0;
+      for (const host of this.#hosts) {
+        busy += (await this.#certainly(host, { do: 'learn' })) as number;
+        // What waits for its time is tried now; what was given up is tried once more.
+        if (round < 3) await this.#certainly(host, { do: 'retry' });
+        await this.#certainly(host, { do: 'drain' });
+        busy += ((await this.#certainly(host, { do: 'status' })) as { owed: number }).owed;
+      }
+      await this.#stack.database.pg.query(
+        `update storage_archives set state_at = now() - interval '1 day',
+           look_again_at = case when look_again_at is not null then now() - interval '1 hour' end`,
+      );
+      busy += (await this.#certainly(this.#hosts[0]!, { do: 'sweep' })) as number;
+      if (process.env.CHAOS_LOG) {
+        console.log(round, busy);
+        for (const host of this.#hosts)
+          console.log(
+            JSON.stringify(await this.#certainly(host, { do: 'uploads' })).slice(0, 1500),
+          );
+      }
+      if (busy === 0 && round >= 3) return;
+    }
+    throw new Error('It does not end');
+  }
+
+  async #check(): Promise<string[]> {
+    const { pg } = this.#stack.database;
+    const problems: string[] = [];
+    const { rows } = await pg.query<{
+      name: string;
+      status: string;
+      digest: string;
+      object_key: string;
+    }>(
+      `select project_id || ' ' || version as name, status, digest, object_key
+       from storage_generations where project_id = any($1)`,
+      [this.#projects],
+    );
+    const { rows: objects } = await pg.query<{ name: string }>(
+      'select name from storage.objects where bucket_id = $1',
+      [BUCKET],
+    );
+    const isThere = (status: string) => status === 'uploaded' || status === 'verified';
+    const named = new Set(
+      rows.filter(({ status }) => isThere(status)).map(({ object_key }) => object_key),
+    );
+    const there = new Set(objects.map(({ name }) => name));
+    for (const key of named) if (!there.has(key)) problems.push(`${key} is not in the bucket`);
+    for (const key of there) if (!named.has(key)) problems.push(`${key} is named by no row`);
+    const byName = new Map(rows.map((row) => [row.name, row]));
+    for (const name of this.#deletedByUser) {
+      if (byName.get(name)?.status !== 'deleted') problems.push(`${name} is back`);
+    }
+    for (const [at, { ref, host, digest }] of this.#last) {
+      if (this.#unknown.has(at)) continue;
+      const name = `${ref.projectId} ${ref.version}`;
+      const row = byName.get(name);
+      const inCloud = row !== undefined && isThere(row.status) ? row.digest : null;
+      const shown = await host.send({ do: 'show', ref });
+      const told =
+        host.told.has(name) ||
+        (shown !== 'dead' &&
+          'value' in shown &&
+          (shown.value as { status: string }).status === 'failed');
+      const got = await host.send({ do: 'get', ref });
+      const has = got !== 'dead' && 'value' in got ? (got.value as string) : null;
+      const failure = got !== 'dead' && 'failure' in got ? got.failure : null;
+      if (failure !== null && failure !== 'not_found') {
+        problems.push(`${at}: get fails: ${failure}`);
+      }
+      if (told) continue;
+      if (has !== inCloud) problems.push(`${at}: it gives ${has}, the cloud has ${inCloud}`);
+      if (digest === null && has !== null) problems.push(`${at}: deleted, and gives ${has}`);
+      // Deleted by somebody, it is gone for everybody.
+      if (digest !== null && has !== digest && row?.status !== 'deleted') {
+        problems.push(`${at}: saved ${digest}, gives ${has}, and was not told`);
+      }
+    }
+    return problems;
+  }
+}
+
+/** Numbers from 0 to 1, the same for a seed. */
+function mulberry(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
