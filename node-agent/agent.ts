@@ -68,7 +68,7 @@ import { takeOwner } from './upload/reserve.ts';
 import { createWork } from './upload/work.ts';
 import { type Verified, type VerifyOptions, verifyAll } from './verify.ts';
 import { Versions } from './versions.ts';
-import { isOlder } from './witness.ts';
+import { beginAnew, isOlder } from './witness.ts';
 import type { HeavyWork } from './workers.ts';
 import { GenerationWriter } from './writer.ts';
 
@@ -726,6 +726,7 @@ export class Storage {
         ),
       );
       await this.resend();
+      await beginAnew(parts);
     }
     const changed = await learnChanges({
       ...parts,

@@ -5,27 +5,31 @@ type Parts = Readonly<{ catalog: Catalog; records: CloudRecords }>;
 
 /**
  * Tells whether the database knows less than it did: it was put back to an earlier time, or is
- * another one behind the same URL. What was learnt from it is forgotten then.
+ * another one behind the same URL. It is said again until {@link beginAnew}.
  */
 export async function isOlder(parts: Parts): Promise<boolean> {
+  return !(await checkIn(parts)) || !(await hasWitnesses(parts));
+}
+
+/** Forgets what was learnt from a database that knows it no more, once that was told all again. */
+export async function beginAnew(parts: Parts): Promise<void> {
   const { catalog } = parts;
-  const isKnown = (await checkIn(parts)) && (await hasWitnesses(parts));
-  if (isKnown) return false;
   await catalog.write(() => {
     catalog.dropWitnesses();
     catalog.setChangesSeen(null);
+    catalog.setCheckIns(0);
   });
-  return true;
+  await checkIn(parts);
 }
 
 /** Of how often this host was there, the database knows as much as the host. */
 async function checkIn({ catalog, records }: Parts): Promise<boolean> {
-  const { hostId, count } = catalog.checkIns;
-  const answer = await records.checkIn(hostId, count);
+  const answer = await records.checkIn(catalog.hostId, catalog.checkIns);
   // Without our migrations there is nothing to know.
   if (answer.outcome === 'no_database') return true;
-  await catalog.write(() => catalog.setCheckIns({ hostId, count: answer.count }));
-  return answer.outcome === 'known';
+  if (answer.outcome === 'older') return false;
+  await catalog.write(() => catalog.setCheckIns(answer.count));
+  return true;
 }
 
 /** What this host last recorded there, and what it last deleted: also between two check-ins. */

@@ -12,6 +12,7 @@ export const ReserveOutcomeSchema = v.variant('outcome', [
     sha256: v.nullable(v.string()),
     object_key: v.string(),
     owner_id: v.nullable(v.string()),
+    unneeded,
   }),
   v.object({
     outcome: v.literal('conflict'),
@@ -19,13 +20,15 @@ export const ReserveOutcomeSchema = v.variant('outcome', [
     cause: v.picklist(['version', 'content', 'owner', 'project']),
     reason: v.string(),
     owner_id: v.optional(v.string()),
+    unneeded: v.optional(unneeded),
   }),
   v.object({
     outcome: v.literal('superseded'),
     reason: v.string(),
     digest: v.nullable(v.string()),
+    unneeded,
   }),
-  v.object({ outcome: v.literal('deleted') }),
+  v.object({ outcome: v.literal('deleted'), unneeded }),
 ]);
 
 /** Something else was there first. */

@@ -39,6 +39,10 @@ export type Reservation = Readonly<{
   ownerId: string | null;
   /** Whether it may take the place of other content under the same ref. */
   replace: boolean;
+  /** Who reserves it: what it had reserved before, and not sent, is not needed then. */
+  hostId?: string;
+  /** Where this host has sent it already. */
+  sentKey?: string | null;
 }>;
 
 /** What is said of a generation whose archive is in the bucket. */
@@ -104,6 +108,8 @@ export class CloudRecords {
       created_at: given.createdAt,
       owner_id: given.ownerId,
       replace: given.replace,
+      host_id: given.hostId ?? null,
+      sent_key: given.sentKey ?? null,
     }));
   }
 
@@ -212,7 +218,11 @@ export class CloudRecords {
    *
    * @param digests of the content that is deleted: any other stays, `other`; `null`: whatever it is
    */
-  recordDeletion(ref: Ref, digests: readonly string[] | null): Promise<DeletionOutcome> {
+  recordDeletion(
+    ref: Ref,
+    digests: readonly string[] | null,
+    hostId: string,
+  ): Promise<DeletionOutcome> {
     return this.#call(
       'storage_record_deletion',
       {
@@ -221,6 +231,7 @@ export class CloudRecords {
         p_version: ref.version,
         p_generation_id: ref.generationId,
         p_digests: digests,
+        p_host_id: hostId,
       },
       DeletionOutcomeSchema,
       `record the deletion of ${formatRef(ref)}`,
@@ -240,7 +251,7 @@ export class CloudRecords {
   /**
    * Says that this host is there.
    *
-   * @param count what the last answer said; 0 at first
+   * @param count what the last answer said; 0 at first, and after `older`
    */
   checkIn(hostId: string, count: number) {
     return this.#call(

@@ -172,7 +172,10 @@ export class Catalog {
       this.#db.exec(
         `pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = normal`,
       );
-      this.transaction(() => this.#makeSchema(path));
+      this.transaction(() => {
+        this.#makeSchema(path);
+        void this.hostId;
+      });
     } catch (error) {
       this.#db.close();
       throw fromSqlite(error);
@@ -591,15 +594,22 @@ export class Catalog {
     else this.#setMeta('changes_seen', changedAt);
   }
 
-  /** Under which id this store checks in with the cloud, and how often it did. */
-  get checkIns(): { hostId: string; count: number } {
-    const text = this.#meta('check_ins');
-    if (text !== null) return JSON.parse(text) as { hostId: string; count: number };
-    return { hostId: randomUUID(), count: 0 };
+  /** Under which id this store is known to the cloud. */
+  get hostId(): string {
+    const known = this.#meta('host_id');
+    if (known !== null) return known;
+    // Of several processes that ask at once, one is heard.
+    this.#run('insert or ignore into meta (key, value) values (?, ?)', 'host_id', randomUUID());
+    return this.#meta('host_id')!;
   }
 
-  setCheckIns(checkIns: { hostId: string; count: number }): void {
-    this.#setMeta('check_ins', JSON.stringify(checkIns));
+  /** How often this store checked in with the cloud. */
+  get checkIns(): number {
+    return Number(this.#meta('check_ins') ?? 0);
+  }
+
+  setCheckIns(count: number): void {
+    this.#setMeta('check_ins', String(count));
   }
 
   /** What the cloud was last known to have, and to have deleted: a database that knows less is older. */

@@ -27,7 +27,12 @@ export async function noteHashes(
   return { ...row, sha256, md5, archive_bytes: bytes };
 }
 
-export function reservationOf({ catalog }: Parts, row: HashedRow): Reservation {
+/** @param sentKey where this host has sent it already */
+export function reservationOf(
+  { catalog }: Parts,
+  row: HashedRow,
+  sentKey: string | null,
+): Reservation {
   const ref = refOf(row);
   return {
     ref,
@@ -41,6 +46,8 @@ export function reservationOf({ catalog }: Parts, row: HashedRow): Reservation {
     // refuses it then.
     ownerId: row.owner_id ?? catalog.ownerOf(ref.projectId),
     replace: row.is_replacement === 1,
+    hostId: catalog.hostId,
+    sentKey,
   };
 }
 

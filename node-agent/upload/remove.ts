@@ -11,13 +11,22 @@ export async function remove(parts: Parts, row: GenerationRow): Promise<Next> {
   const ref = refOf(row);
   // What it took the place of is deleted too, where it had not got there yet.
   const known = [row.digest, row.replaced_digest].filter((digest) => digest !== null);
-  const answer = await records.recordDeletion(ref, row.digest === null ? null : known);
+  const answer = await records.recordDeletion(
+    ref,
+    row.digest === null ? null : known,
+    catalog.hostId,
+  );
   switch (answer.outcome) {
     case 'recorded':
       await removeUnneeded(parts, answer.unneeded);
       await catalog.write(() => catalog.setWitness(ref, true));
       return null;
     case 'other':
+      parts.onEvent({
+        kind: 'conflict',
+        reason: 'the cloud has other content under its name, which was not deleted',
+        ...ref,
+      });
       await store.dropTombstone(ref);
       await catalog.write(() => {
         catalog.setCloudVersion(ref.projectId, ref.version, false);

@@ -3,10 +3,11 @@ import type { Reservation } from '../cloud/records.ts';
 import { formatRef, isInCloud, type Ref, StorageError } from '../contract.ts';
 import { deleteHere } from '../delete-here.ts';
 import { type GenerationRow, refOf } from '../outbox/catalog.ts';
+import type { Job } from '../outbox/jobs.ts';
 import type { Next } from '../outbox/outbox.ts';
 import { renumber } from '../renumber.ts';
 import { type HashedRow, reservationOf, withHashes } from './hashed.ts';
-import { noDatabase, type Parts } from './parts.ts';
+import { noDatabase, type Parts, removeUnneeded } from './parts.ts';
 
 type Reserved = Extract<ReserveOutcome, { outcome: 'reserved' }>;
 type Conflict = Extract<ReserveOutcome, { outcome: 'conflict' }>;
@@ -15,11 +16,14 @@ type Conflict = Extract<ReserveOutcome, { outcome: 'conflict' }>;
 export async function reserve(
   parts: Parts,
   given: GenerationRow,
+  job: Job,
   ask: (reservation: Reservation) => Promise<ReserveOutcome>,
 ): Promise<Next> {
   const ref = refOf(given);
   const row = await withHashes(parts, given);
-  const answer = await ask(reservationOf(parts, row));
+  const isSent = job.uploaded_sha256 === row.sha256;
+  const answer = await ask(reservationOf(parts, row, isSent ? row.object_key : null));
+  if (answer.outcome !== 'no_database') await removeUnneeded(parts, answer.unneeded ?? []);
   switch (answer.outcome) {
     case 'reserved':
       return noteReserved(parts, row, answer);
@@ -46,7 +50,11 @@ async function noteReserved(parts: Parts, row: HashedRow, answer: Reserved): Pro
   const at = new Date(parts.now()).toISOString();
   return catalog.write(() => {
     catalog.setObjectKey(ref, row.digest, key);
-    if (status === 'pending') return 'upload';
+    if (status === 'pending') {
+      // Also where it was in the cloud once: until it is again, its archive is needed.
+      catalog.setPending(ref, row.digest);
+      return 'upload';
+    }
     // In the cloud before: by us before a crash, or by another host with the same content.
     if (answer.sha256 === row.sha256) return 'verify';
     catalog.setStatus(ref, row.digest, status, at);

@@ -25,7 +25,7 @@ export function createWork(parts: Parts): Work {
             (asked) => records.reserveAll(asked),
             async (job, ask) => {
               const row = findStored(job);
-              return row === null ? null : reserve(parts, row, ask);
+              return row === null ? null : reserve(parts, row, job, ask);
             },
           );
         case 'record':

@@ -69,6 +69,8 @@ create table public.storage_archives (
   source_bytes bigint,
   file_count integer,
   created_at timestamptz,
+  -- Which host reserved it.
+  host_id uuid,
   -- The epoch of the generation that it was to follow.
   follows integer not null default 0,
   -- expected: given out, and not recorded yet; current: the row names it; unneeded: it is to be removed;

@@ -67,7 +67,7 @@ begin
   select * into given from jsonb_to_record(p_item) as item (
     project_id text, version integer, generation_id text, bucket text, object_key text,
     digest text, sha256 text, archive_bytes bigint, source_bytes bigint, file_count integer,
-    created_at timestamptz, owner_id uuid, replace boolean
+    created_at timestamptz, owner_id uuid, replace boolean, host_id uuid, sent_key text
   );
   insert into public.storage_projects (id, owner_id) values (given.project_id, given.owner_id)
   on conflict do nothing;
@@ -94,7 +94,7 @@ begin
     ) values (
       given.project_id, given.version, given.generation_id, given.bucket,
       -- An archive that is there before its row is where it is.
-      coalesce(given.object_key, public.storage_free_key(given.bucket, given.project_id,
+      coalesce(given.object_key, given.sent_key, public.storage_free_key(given.bucket, given.project_id,
         given.version, given.generation_id, given.sha256)),
       given.digest, given.sha256, given.archive_bytes, given.source_bytes, given.file_count,
       given.created_at
@@ -102,9 +102,17 @@ begin
     is_new := true;
   end if;
 
+  if not is_new and given.sent_key is not null then
+    -- A database that was put back knows nothing of what this host was given, and has sent.
+    insert into public.storage_archives (bucket, object_key, project_id, version, sha256, state)
+    select given.bucket, given.sent_key, given.project_id, given.version, given.sha256, 'unneeded'
+    where given.sent_key <> existing.object_key
+    on conflict do nothing;
+  end if;
   if existing.generation_id <> given.generation_id then
     return jsonb_build_object('outcome', 'conflict', 'cause', 'version',
-      'reason', format('the version is held by generation "%s"', existing.generation_id));
+      'reason', format('the version is held by generation "%s"', existing.generation_id),
+      'unneeded', public.storage_unneeded_of(given.project_id, given.version));
   end if;
   if existing.deleted_at is not null then
     -- What was never here is not what was deleted.
@@ -114,10 +122,12 @@ begin
         and a.digest = given.digest and a.current_at is not null
         and (a.created_at = given.created_at or not given.replace)
     ) then
-      return jsonb_build_object('outcome', 'deleted');
+      return jsonb_build_object('outcome', 'deleted',
+        'unneeded', public.storage_unneeded_of(given.project_id, given.version));
     end if;
     return jsonb_build_object('outcome', 'conflict', 'cause', 'content',
-      'reason', 'another host saved other content under the same name, and it was deleted');
+      'reason', 'another host saved other content under the same name, and it was deleted',
+      'unneeded', public.storage_unneeded_of(given.project_id, given.version));
   end if;
 
   if not is_new then
@@ -144,11 +154,13 @@ begin
     if found and (not given.replace or archive.state <> 'expected'
       or archive.follows <> existing.epoch) then
       return jsonb_build_object('outcome', 'superseded', 'digest', existing.digest,
-        'reason', 'another host replaced it');
+        'reason', 'another host replaced it',
+        'unneeded', public.storage_unneeded_of(given.project_id, given.version));
     end if;
     if not given.replace then
       return jsonb_build_object('outcome', 'conflict', 'cause', 'content',
-        'reason', 'another host saved other content under the same name');
+        'reason', 'another host saved other content under the same name',
+        'unneeded', public.storage_unneeded_of(given.project_id, given.version));
     end if;
   end if;
 
@@ -157,13 +169,20 @@ begin
     project.owner_id := given.owner_id;
   end if;
 
+  -- What this host was about to send before, and will not now.
+  update public.storage_archives
+  set state = 'unneeded', state_at = now()
+  where project_id = given.project_id and version = given.version and state = 'expected'
+    and host_id = given.host_id and sha256 <> given.sha256;
+
   if existing.digest is not distinct from given.digest then
     is_there := existing.status in ('uploaded', 'verified')
       and public.storage_object_of(existing.bucket, existing.object_key) is not null;
     if is_there then
       return jsonb_build_object('outcome', 'reserved', 'status', existing.status,
         'sha256', existing.sha256, 'object_key', existing.object_key,
-        'owner_id', project.owner_id);
+        'owner_id', project.owner_id,
+        'unneeded', public.storage_unneeded_of(given.project_id, given.version));
     end if;
     if existing.status = 'failed' then
       update public.storage_generations set status = 'pending', failure = null
@@ -178,7 +197,7 @@ begin
   if not found then
     insert into public.storage_archives (
       bucket, object_key, project_id, version, digest, sha256, archive_bytes, source_bytes,
-      file_count, created_at, follows, state
+      file_count, created_at, host_id, follows, state
     ) values (
       given.bucket,
       case when is_new then existing.object_key
@@ -186,11 +205,13 @@ begin
           given.generation_id, given.sha256)
       end,
       given.project_id, given.version, given.digest, given.sha256, given.archive_bytes,
-      given.source_bytes, given.file_count, given.created_at, existing.epoch, 'expected'
+      given.source_bytes, given.file_count, given.created_at, given.host_id, existing.epoch,
+      'expected'
     ) returning * into archive;
   end if;
   return jsonb_build_object('outcome', 'reserved', 'status', 'pending',
-    'sha256', archive.sha256, 'object_key', archive.object_key, 'owner_id', project.owner_id);
+    'sha256', archive.sha256, 'object_key', archive.object_key, 'owner_id', project.owner_id,
+    'unneeded', public.storage_unneeded_of(given.project_id, given.version));
 end
 $$;
 comment on function public.storage_reserve_generation is
@@ -399,7 +420,8 @@ create function public.storage_record_deletion(
   p_project_id text,
   p_version integer,
   p_generation_id text,
-  p_digests text[] default null
+  p_digests text[] default null,
+  p_host_id uuid default null
 )
 returns jsonb
 language plpgsql
@@ -425,7 +447,12 @@ begin
   select * into existing from public.storage_generations
   where project_id = p_project_id and version = p_version for update;
   if existing.generation_id <> p_generation_id
-    or (existing.deleted_at is null and existing.digest <> all (p_digests)) then
+    or (existing.deleted_at is null and existing.digest <> all (p_digests) and not exists (
+      -- What the host was about to replace it with.
+      select 1 from public.storage_archives a
+      where a.project_id = p_project_id and a.version = p_version and a.state = 'expected'
+        and a.host_id = p_host_id and a.digest = any (p_digests) and a.follows = existing.epoch
+    )) then
     return jsonb_build_object('outcome', 'other');
   end if;
   perform public.storage_mark_deleted(p_project_id, p_version);
@@ -548,13 +575,15 @@ declare
   known bigint;
 begin
   select count into known from public.storage_check_ins where host_id = p_host_id for update;
+  if coalesce(known, 0) < p_count then
+    -- Noted once the host has done what follows from it, and begins again at 0.
+    return jsonb_build_object('outcome', 'older', 'count', 0);
+  end if;
   insert into public.storage_check_ins as host (host_id, count)
   values (p_host_id, p_count + 1)
   on conflict (host_id) do update
-    set count = greatest(host.count, p_count) + 1, checked_in_at = now();
-  return jsonb_build_object('outcome',
-    case when coalesce(known, 0) < p_count then 'older' else 'known' end,
-    'count', greatest(coalesce(known, 0), p_count) + 1);
+    set count = host.count + 1, checked_in_at = now();
+  return jsonb_build_object('outcome', 'known', 'count', coalesce(known, p_count) + 1);
 end
 $$;
 comment on function public.storage_check_in is

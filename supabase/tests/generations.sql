@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(138);
+select plan(143);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -218,7 +218,7 @@ select is(storage_set_owner('orphan', 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb', tr
 
 -- One key, one archive.
 select is(pg_temp.reserve(1), '{"project_id": "p", "version": 1, "outcome": "reserved", "status": "pending",
-  "sha256": "aaaaaaaaaaaaaaaa", "object_key": "p/generations/v1__g.tar.gz", "owner_id": null}'::jsonb,
+  "sha256": "aaaaaaaaaaaaaaaa", "object_key": "p/generations/v1__g.tar.gz", "owner_id": null, "unneeded": []}'::jsonb,
   'the first to reserve gets the key of the generation');
 select is(pg_temp.reserve(1) ->> 'object_key', 'p/generations/v1__g.tar.gz', 'and again the same');
 select is(pg_temp.reserve(1, '{"sha256": "bbbbbbbbbbbbbbbb"}') ->> 'object_key',
@@ -283,6 +283,17 @@ select is(pg_temp.record(1, 'p/generations/v1__g.111111111111.tar.gz', '{"sha256
   'recorded', 'whose archive the row names then');
 select is((select epoch from storage_generations where project_id = 'p'), 2, 'the content is what it was');
 
+-- A host that changes its mind leaves nothing of what it was about to send.
+select is(pg_temp.reserve(1, '{"digest": "V", "sha256": "vvvvvvvvvvvvvvvv", "replace": true, "created_at": "2026-01-04T00:00:00Z",
+  "host_id": "cccccccc-cccc-4ccc-8ccc-cccccccccccc"}') -> 'unneeded' @> '[{"object_key": "p/generations/v1__g.vvvvvvvvvvvv.tar.gz"}]',
+  false, 'a host is about to send a replacement');
+select is(pg_temp.reserve(1, '{"digest": "Y", "sha256": "2222222222222222", "replace": true, "created_at": "2026-01-05T00:00:00Z",
+  "host_id": "dddddddd-dddd-4ddd-8ddd-dddddddddddd"}') -> 'unneeded' @> '[{"object_key": "p/generations/v1__g.vvvvvvvvvvvv.tar.gz"}]',
+  false, 'another host has nothing to do with it');
+select is(pg_temp.reserve(1, '{"digest": "Y", "sha256": "2222222222222222", "replace": true, "created_at": "2026-01-05T00:00:00Z",
+  "host_id": "cccccccc-cccc-4ccc-8ccc-cccccccccccc"}') -> 'unneeded' @> '[{"object_key": "p/generations/v1__g.vvvvvvvvvvvv.tar.gz"}]',
+  true, 'and then is not');
+
 -- A failure, and a deletion.
 select is(pg_temp.reserve(2) ->> 'outcome', 'reserved', 'another is reserved');
 select is(storage_record_failure('p', 2, 'g', 'other', 'no') ->> 'outcome', 'other', 'what fails is one content');
@@ -318,8 +329,10 @@ select is(storage_list_unneeded(10), '[]'::jsonb, 'and over');
 select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 0), '{"outcome": "known", "count": 1}'::jsonb, 'a host checks in');
 select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 1), '{"outcome": "known", "count": 2}'::jsonb, 'and again');
 select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 1) ->> 'outcome', 'known', 'also where an answer was lost');
-select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 7), '{"outcome": "older", "count": 8}'::jsonb,
+select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 7), '{"outcome": "older", "count": 0}'::jsonb,
   'what it knows and the database does not is noticed');
+select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 7) ->> 'outcome', 'older', 'until it begins again');
+select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 0) ->> 'outcome', 'known', 'at 0');
 
 -- A bucket that keeps old versions has a row of each.
 reset role;

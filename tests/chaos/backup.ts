@@ -8,6 +8,7 @@ const TABLES = [
   'public.storage_generations',
   'public.storage_manifests',
   'public.storage_archives',
+  'public.storage_check_ins',
 ];
 
 /** Takes a backup of the database, as it is now. */

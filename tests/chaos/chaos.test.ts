@@ -64,6 +64,7 @@ class Chaos {
   /** Where a host died in the middle of something: nobody knows whether it was done. */
   readonly #unknown = new Set<string>();
   readonly #deletedByUser = new Set<string>();
+  #restored = false;
 
   constructor(stack: Stack, hosts: readonly ChaosHost[], seed: number) {
     this.#stack = stack;
@@ -78,25 +79,23 @@ class Chaos {
     await takeBackup(pg);
     let written = 0;
     let backedUpAt = 0;
-    let restored = false;
     while (written < WRITES) {
       if (await this.#write()) written++;
-      if (process.env.CHAOS_LOG) console.log(written, Math.round(performance.now() / 1000));
       const dice = this.#random();
       const host = this.#pick(this.#hosts);
       if (dice < 0.02) await host.kill();
       else if (dice < 0.03) await this.#pause(host);
-      else if (dice < 0.09) await this.#deleteAsUser();
+      // What a user deletes that no host has, a database that is put back knows no more.
+      else if (dice < 0.09 && (backedUpAt === 0 || this.#restored)) await this.#deleteAsUser();
       else if (dice < 0.12) await host.send({ do: 'learn' });
       else if (dice < 0.14) await host.send({ do: 'evict' });
       // Once, somewhere in the middle: what was done since is forgotten there.
       if (backedUpAt === 0 && written > WRITES * 0.4) {
-        // A deletion by a user that no host has heard of by then is nobody's to repeat.
         await takeBackup(pg);
         backedUpAt = written;
       }
-      if (!restored && backedUpAt > 0 && written > WRITES * 0.6) {
-        restored = true;
+      if (!this.#restored && backedUpAt > 0 && written > WRITES * 0.6) {
+        this.#restored = true;
         await this.#hearAll();
         await restoreBackup(pg);
       }
@@ -121,6 +120,14 @@ class Chaos {
     return () => (this.#random() < 0.12 ? this.#pick(faults) : null);
   }
 
+  readonly #history = new Map<string, string[]>();
+
+  /** What was done to a generation, for a failure to tell. */
+  #say({ projectId, version }: Pick<Ref, 'projectId' | 'version'>, what: string): void {
+    const name = `${projectId} ${version}`;
+    this.#history.set(name, [...(this.#history.get(name) ?? []), what]);
+  }
+
   #pick<T>(items: readonly T[]): T {
     return items[Math.floor(this.#random() * items.length)]!;
   }
@@ -138,6 +145,7 @@ class Chaos {
     const dice = this.#random();
     if (dice < 0.12) {
       const result = await host.send({ do: 'delete', ref });
+      this.#say(ref, `${host.name} delete ${JSON.stringify(result).slice(0, 40)}`);
       if (result === 'dead') this.#unknown.add(name);
       else if ('value' in result) {
         this.#last.set(name, { ref, host, digest: null });
@@ -148,6 +156,10 @@ class Chaos {
     const text = this.#pick(['X', 'X', 'Y', 'Z']);
     const replace = dice < 0.4;
     const result = await host.send({ do: 'save', ref, text, ownerId: OWNER, replace });
+    this.#say(
+      ref,
+      `${host.name} ${replace ? 'replace' : 'save'} ${text} ${JSON.stringify(result).slice(0, 40)}`,
+    );
     if (result === 'dead') this.#unknown.add(name);
     if (result === 'dead' || !('value' in result)) return false;
     this.#last.set(name, { ref, host, digest: result.value as string });
@@ -182,6 +194,7 @@ class Chaos {
     const target = data as { objects: { bucket: string; object_key: string }[] } | null;
     if (target === null) return;
     this.#deletedByUser.add(`${projectId} ${version}`);
+    this.#say({ projectId, version }, 'the user deletes it');
     if (this.#random() < 0.3) return;
     const service = createClient(url, keys.serviceRoleKey);
     const objectKeys = target.objects.map(({ object_key }) => object_key);
@@ -203,7 +216,6 @@ class Chaos {
     for (;;) {
       const result: Result = await host.send(command);
       if (result !== 'dead' && 'value' in result) return result.value;
-      if (process.env.CHAOS_LOG) console.log(host.name, command, result);
     }
   }
 
@@ -212,7 +224,8 @@ class Chaos {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       let busy = 0;
       for (const host of this.#hosts) {
-        busy += (await this.#certainly(host, { do: 'learn' })) as number;
+        const learnt = (await this.#certainly(host, { do: 'learn' })) as number;
+        busy += learnt;
         // What waits for its time is tried now; what was given up is tried once more.
         if (round < 3) await this.#certainly(host, { do: 'retry' });
         await this.#certainly(host, { do: 'drain' });
@@ -222,14 +235,8 @@ class Chaos {
         `update storage_archives set state_at = now() - interval '1 day',
            look_again_at = case when look_again_at is not null then now() - interval '1 hour' end`,
       );
-      busy += (await this.#certainly(this.#hosts[0]!, { do: 'sweep' })) as number;
-      if (process.env.CHAOS_LOG) {
-        console.log(round, busy);
-        for (const host of this.#hosts)
-          console.log(
-            JSON.stringify(await this.#certainly(host, { do: 'uploads' })).slice(0, 1500),
-          );
-      }
+      const swept = (await this.#certainly(this.#hosts[0]!, { do: 'sweep' })) as number;
+      busy += swept;
       if (busy === 0 && round >= 3) return;
     }
     throw new Error('It does not end');
@@ -256,9 +263,14 @@ class Chaos {
     const named = new Set(
       rows.filter(({ status }) => isThere(status)).map(({ object_key }) => object_key),
     );
+    // What was given up may have something in its place.
+    const spared = new Set(
+      rows.filter(({ status }) => status === 'failed').map(({ object_key }) => object_key),
+    );
     const there = new Set(objects.map(({ name }) => name));
     for (const key of named) if (!there.has(key)) problems.push(`${key} is not in the bucket`);
-    for (const key of there) if (!named.has(key)) problems.push(`${key} is named by no row`);
+    for (const key of there)
+      if (!named.has(key) && !spared.has(key)) problems.push(`${key} is named by no row`);
     const byName = new Map(rows.map((row) => [row.name, row]));
     for (const name of this.#deletedByUser) {
       if (byName.get(name)?.status !== 'deleted') problems.push(`${name} is back`);
@@ -277,16 +289,19 @@ class Chaos {
       const got = await host.send({ do: 'get', ref });
       const has = got !== 'dead' && 'value' in got ? (got.value as string) : null;
       const failure = got !== 'dead' && 'failure' in got ? got.failure : null;
-      if (failure !== null && failure !== 'not_found') {
+      // A backup of the database holds no bytes: what was removed since is there by name alone.
+      if (failure !== null && failure !== 'not_found' && !(this.#restored && inCloud !== null)) {
         problems.push(`${at}: get fails: ${failure}`);
       }
-      if (told) continue;
+      const before = problems.length;
+      if (told || (failure !== null && failure !== 'not_found')) continue;
       if (has !== inCloud) problems.push(`${at}: it gives ${has}, the cloud has ${inCloud}`);
       if (digest === null && has !== null) problems.push(`${at}: deleted, and gives ${has}`);
       // Deleted by somebody, it is gone for everybody.
       if (digest !== null && has !== digest && row?.status !== 'deleted') {
         problems.push(`${at}: saved ${digest}, gives ${has}, and was not told`);
       }
+      if (problems.length > before) problems.push(...(this.#history.get(name) ?? []));
     }
     return problems;
   }
