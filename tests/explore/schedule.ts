@@ -166,7 +166,7 @@ export class Schedule {
     }
     const answer = fault.startsWith('late') ? null : await send();
     if (fault === 'crash' || fault === 'late-crash') await this.#end(actor);
-    else if (fault === 'none') gate.open(answer);
+    if (fault === 'none') gate.open(answer);
     else gate.fail(NETWORK_ERROR());
   }
 
