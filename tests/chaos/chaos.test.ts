@@ -13,6 +13,7 @@ import { SignJWT } from 'jose';
 import { expect, test } from 'vitest';
 import { type Stack, startStack } from '../../supabase/embedded/stack.ts';
 import type { Fault, Rule } from '../support/fault-proxy.ts';
+import { makeRandom } from '../support/random.ts';
 import { restoreBackup, takeBackup } from './backup.ts';
 import { ChaosHost, type Result } from './host.ts';
 
@@ -70,7 +71,7 @@ class Chaos {
     this.#stack = stack;
     this.#hosts = hosts;
     this.#seed = seed;
-    this.#random = mulberry(seed);
+    this.#random = makeRandom(seed);
   }
 
   async run(): Promise<void> {
@@ -312,15 +313,4 @@ class Chaos {
     }
     return problems;
   }
-}
-
-/** Numbers from 0 to 1, the same for a seed. */
-function mulberry(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }

@@ -6,12 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, inject, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { makeRandom } from '../support/random.ts';
 import { collect, ROOT } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
 import { filesOf, type LoadLine } from './load.ts';
-import { makeRandom } from './random.ts';
 
 /** `CRASH_ROUNDS=200` is the long form. */
 const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 8);

@@ -4,7 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { openStorage, readConfig } from '../../node-agent/index.ts';
-import { makeRandom } from './random.ts';
+import { makeRandom } from '../support/random.ts';
 
 /** How many generations are worked on at once. */
 const AT_ONCE = 6;

@@ -5,6 +5,7 @@
  * what `EXPLORE="scenario: deviations"` runs again.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeRandom } from '../support/random.ts';
 import { Cloud } from './cloud.ts';
 import { explore } from './run.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
@@ -30,7 +31,7 @@ test.each<Scenario>(chosen)(
       await runOne(scenario, parseDeviations(SCHEDULE));
       return;
     }
-    const random = mulberry(SEED);
+    const random = makeRandom(SEED);
     // By depth; within one in an order that the seed gives.
     let level: Deviation[][] = [[]];
     let left = RUNS;
@@ -64,15 +65,4 @@ function shuffle<T>(items: readonly T[], random: () => number): T[] {
     [shuffled[i], shuffled[j]] = [shuffled[j]!, shuffled[i]!];
   }
   return shuffled;
-}
-
-/** Numbers from 0 to 1, the same for a seed. */
-function mulberry(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }
