@@ -478,16 +478,15 @@ test('an owner that is set while a reservation is under way is set in the cloud'
   const { storage, proxy } = await host(bucket);
   const arrived = Promise.withResolvers<void>();
   const held = Promise.withResolvers<void>();
-  // It is made, and its answer comes after the owner was set.
-  proxy.hold = async (line) => {
+  // It was built without an owner, and is carried out after one was set.
+  proxy.delay = async (line) => {
     if (!line.includes('storage_reserve')) return;
     arrived.resolve();
     await held.promise;
   };
   const receipt = await storage.save({ projectId, files: { a: '1' } });
   await arrived.promise;
-  const setting = storage.setOwner(projectId, ada.id);
-  await setting;
+  await storage.setOwner(projectId, ada.id);
   held.resolve();
   await waitForStatus(storage, receipt, 'verified');
   const seen = await userClient(ada).from('storage_projects').select('id');

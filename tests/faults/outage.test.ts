@@ -214,7 +214,7 @@ test.each([-5, 5])(
   'a clock that is put by %i hours while all waits holds nothing up',
   async (hours) => {
     let ahead = 0;
-    const { storage, proxy } = await host({ now: () => Date.now() + ahead });
+    const { storage, proxy } = await host({ now: () => Date.now() + ahead, random: () => 1 });
     proxy.rule = () => ({ kind: 'down' });
     const receipt = await storage.save({ projectId: uniqueId(), version: 1, files: SMALL });
     await until(async () => (await storage.status()).outbox.paused);

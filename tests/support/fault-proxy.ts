@@ -32,7 +32,9 @@ export type Rule = (method: string, path: string) => Fault | null;
 export type FaultProxy = {
   url: string;
   rule: Rule;
-  /** Holds the answer to a request up until it is resolved; `PUT /storage/v1/…`. */
+  /** Holds a request up, before it is carried out, until it is resolved; `PUT /storage/v1/…`. */
+  delay: (line: string) => Promise<void>;
+  /** The same of its answer. */
   hold: (line: string) => Promise<void>;
   /** Every request that arrived: `PUT /storage/v1/…`. */
   seen: string[];
@@ -53,6 +55,7 @@ export async function openFaultProxy(target: string): Promise<FaultProxy> {
   const proxy: FaultProxy = {
     url: '',
     rule: () => null,
+    delay: async () => {},
     hold: async () => {},
     seen: [],
     answeredBytes: 0,
@@ -158,5 +161,5 @@ function handle(
     },
   );
   forward.on('error', () => incoming.socket.destroy());
-  incoming.pipe(forward);
+  void proxy.delay(`${incoming.method} ${incoming.url}`).then(() => incoming.pipe(forward));
 }
