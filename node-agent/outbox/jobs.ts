@@ -238,6 +238,11 @@ export class Jobs {
     });
   }
 
+  /** Moves what every job waits for, in milliseconds: the clock was put. */
+  moveDue(byMs: number): void {
+    this.#sql.run('update jobs set due_at = due_at + ?', Math.round(byMs));
+  }
+
   /** Lets no job wait for longer than any would: the clock was put back meanwhile. */
   clampDue(latest: number): void {
     const late = this.#sql.get('select 1 from jobs where due_at > ? limit 1', latest);

@@ -40,6 +40,8 @@ export type OutboxOptions = {
 
 /** How often other processes' jobs and leases are looked for. */
 const POLL_MS = 2000;
+/** The time of day moves by less than this without having been set. */
+const PUT_BACK_MS = 1000;
 
 /**
  * Steps that take one request for many: one such request of each kind at a time, and what becomes
@@ -82,6 +84,8 @@ export class Outbox {
   readonly #hurt = { database: new Set<number>(), storage: new Set<number>() };
   #timer: NodeJS.Timeout | null = null;
   #polledAt = Number.NEGATIVE_INFINITY;
+  /** By how much the time of day is ahead of the clock that nobody sets. */
+  #ahead: number;
   #turn: Promise<void> | null = null;
   #again = false;
   #idle: (() => void)[] = [];
@@ -90,6 +94,7 @@ export class Outbox {
     this.#options = options;
     const make = () => new Breaker(options.monotonic, options.random);
     this.#breakers = { database: make(), storage: make() };
+    this.#ahead = options.now() - options.monotonic();
   }
 
   /** Why everything waits: the cloud is away, or refuses whoever asks; `null` while nothing does. */
@@ -129,7 +134,11 @@ export class Outbox {
     const { catalog, jobs, instance, now, monotonic, refreshKey } = this.#options;
     if (monotonic() - this.#polledAt < POLL_MS) return;
     this.#polledAt = monotonic();
+    const putBack = this.#ahead - (now() - monotonic());
+    this.#ahead -= putBack;
     await catalog.write(() => {
+      // Else what waits would wait for as long as the clock was put back.
+      if (putBack > PUT_BACK_MS) jobs.moveDue(-putBack);
       jobs.freeLeases((id) => instance.isGone(id));
       jobs.freeOwn(instance.id, this.#working);
       jobs.clampDue(now() + LONGEST_WAIT_MS);
