@@ -506,7 +506,7 @@ export class Storage {
   async confirmInCloud(input: RefInput): Promise<string | null> {
     const row = await this.#find(input);
     const cloud = checkCloudOn(this.#cloud);
-    const { problem } = await proveInCloud({ store: this.#store, ...cloud }, row);
+    const problem = await proveInCloud({ store: this.#store, ...cloud }, row);
     if (problem !== null) await this.#oweAgain(row);
     return problem;
   }
@@ -525,7 +525,7 @@ export class Storage {
   async verifyInCloud(input: RefInput): Promise<void> {
     const row = await this.#find(input);
     const parts = { store: this.#store, ...checkCloudOn(this.#cloud) };
-    const { problem } = await proveInCloud(parts, row, { readBack: true });
+    const problem = await proveInCloud(parts, row, { readBack: true });
     if (problem === null) return;
     throw new StorageError('corrupt', `Cannot verify ${formatRef(refOf(row))}: ${problem}`);
   }
@@ -850,9 +850,9 @@ export class Storage {
     };
 
     let outcome = await ask();
-    const isInCloud = outcome === 'set' || outcome === 'known';
-    if (!isHere && !isInCloud) throw new StorageError('not_found', `Cannot find "${project}"`);
-    if (!isInCloud && !transfer && known !== null && known !== owner) throw refuse(known);
+    const isSet = outcome === 'set' || outcome === 'known';
+    if (!isHere && !isSet) throw new StorageError('not_found', `Cannot find "${project}"`);
+    if (!isSet && !transfer && known !== null && known !== owner) throw refuse(known);
     if (isHere && known !== owner) {
       await takeOwner(this.#parts, project, owner);
       // A reservation may have made the project meanwhile, of nobody.

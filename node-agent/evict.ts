@@ -35,7 +35,7 @@ export async function evictStored(parts: Parts, before: string): Promise<Evicted
     const ref = refOf(row);
     const isActive = store.findActive(ref.projectId) === ref.version;
     if (isActive || !store.has(ref)) continue;
-    const { problem } = await proveInCloud(parts, row);
+    const problem = await proveInCloud(parts, row);
     if (problem !== null) {
       onProblem(new StorageError('corrupt', `Cannot evict ${formatRef(ref)}: ${problem}`));
       await catalog.write(() => catalog.oweAgain(ref, now()));

@@ -9,46 +9,36 @@ import type { Store } from './store/store.ts';
 
 type Parts = Readonly<{ store: Store; objects: CloudObjects; records: CloudRecords }>;
 
-/** What was found: nothing is the matter where there is no problem. */
-export type Proof = Readonly<{ problem: string | null; cloudDigest: string | null }>;
-
 /**
  * Asks whether the cloud has the content of a generation: its row, and the bytes. Those are proven
  * by the eTag where it is the MD5 of this host's archive, else by reading them back.
  *
  * @param options.readBack whether to read them back in any case
+ * @returns what is the matter; `null` where it is proven
  * @throws StorageError `unavailable`: it says nothing of the bytes
  */
 export async function proveInCloud(
   parts: Parts,
   row: GenerationRow,
   { readBack = false } = {},
-): Promise<Proof> {
+): Promise<string | null> {
   const record = await parts.records.find(row.project_id, row.version);
-  if (record === null && (await parts.records.isThere())) return problem('the database has no row');
+  if (record === null && (await parts.records.isThere())) return 'the database has no row';
   if (record !== null) {
     const other = otherThan(row, record);
-    if (other !== null) return { problem: other, cloudDigest: record.digest };
+    if (other !== null) return other;
   }
   const place = { key: record?.object_key ?? keyOf(row), bucket: record?.bucket };
   const info = await parts.objects.info(place.key, place.bucket);
-  if (info === null) return problem('it is not in the bucket');
+  if (info === null) return 'it is not in the bucket';
   const isOurs = info.etag === row.md5 && info.bytes === row.archive_bytes;
-  if (isOurs && !readBack) return PROVEN;
+  if (isOurs && !readBack) return null;
   const sha256 = await parts.objects.readBack(place.key, place.bucket);
-  if (sha256 === row.sha256) return PROVEN;
+  if (sha256 === row.sha256) return null;
   const isAsRecorded = record === null || record.sha256 === null || record.sha256 === sha256;
   // Another host may have packed the same content.
   const digest = isAsRecorded ? await digestInCloud(parts, place) : null;
-  return digest === row.digest
-    ? PROVEN
-    : problem('the bucket holds other bytes than were recorded');
-}
-
-const PROVEN: Proof = { problem: null, cloudDigest: null };
-
-function problem(text: string): Proof {
-  return { problem: text, cloudDigest: null };
+  return digest === row.digest ? null : 'the bucket holds other bytes than were recorded';
 }
 
 /** What the row says that this host does not. */

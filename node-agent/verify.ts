@@ -55,9 +55,9 @@ export async function* verifyAll(
       problems.push(...reasons.map((reason) => ({ where: 'store' as const, reason })));
     }
     if (cloud && parts.cloud !== null && isInCloud(row.status)) {
-      const proof = await proveInCloud({ ...parts, ...parts.cloud }, row, { readBack: true });
-      if (proof.problem !== null) {
-        problems.push({ where: 'cloud', reason: proof.problem });
+      const reason = await proveInCloud({ ...parts, ...parts.cloud }, row, { readBack: true });
+      if (reason !== null) {
+        problems.push({ where: 'cloud', reason });
         await catalog.write(() => catalog.oweAgain(ref, now()));
       }
     }

@@ -15,11 +15,6 @@ export class Key {
     return this.#value;
   }
 
-  /** Whether a new one would be noticed. */
-  get isInFile(): boolean {
-    return this.#file !== null;
-  }
-
   /** Reads the file again. @returns whether it holds another key than before */
   async refresh(): Promise<boolean> {
     if (this.#file === null) return false;

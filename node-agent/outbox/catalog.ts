@@ -545,16 +545,6 @@ export class Catalog {
     );
   }
 
-  /** The highest version that the cloud is known to have of a project; 0 where none is known. */
-  cloudVersion(projectId: string): number {
-    return (
-      this.#get<{ cloud_version: number }>(
-        'select cloud_version from projects where id = ?',
-        projectId,
-      )?.cloud_version ?? 0
-    );
-  }
-
   /**
    * Notes which version is the highest that the cloud has.
    *

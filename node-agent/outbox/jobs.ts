@@ -95,11 +95,6 @@ export class Jobs {
     );
   }
 
-  /** Runs several of these as one change: all of them or none. */
-  together(work: () => void): void {
-    this.#catalog.transaction(work);
-  }
-
   /**
    * Ends a step: the job goes on with the next kind, or is done. Where the generation was
    * deleted meanwhile, only the deletion is still owed.
