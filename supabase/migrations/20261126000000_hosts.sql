@@ -296,12 +296,21 @@ begin
     set bucket = archive.bucket, object_key = archive.object_key, digest = archive.digest,
         sha256 = archive.sha256, archive_bytes = archive.archive_bytes,
         source_bytes = archive.source_bytes, file_count = archive.file_count,
-        created_at = archive.created_at, status = 'pending', failure = null,
-        uploaded_at = null, verified_at = null,
+        created_at = archive.created_at, status = reached, failure = null,
+        uploaded_at = now(), verified_at = case when reached = 'verified' then now() end,
         epoch = epoch + case when is_replacement then 1 else 0 end,
         replaced_at = case when is_replacement then now() else replaced_at end
     where project_id = given.project_id and version = given.version;
-    delete from public.storage_manifests
+    if given.manifest is null then
+      delete from public.storage_manifests
+      where project_id = given.project_id and version = given.version;
+    end if;
+  else
+    -- A status only ever goes up: a repeat that comes late changes nothing.
+    update public.storage_generations
+    set status = case when status = 'verified' then status else reached end, failure = null,
+        uploaded_at = coalesce(uploaded_at, now()),
+        verified_at = case when reached = 'verified' then coalesce(verified_at, now()) else verified_at end
     where project_id = given.project_id and version = given.version;
   end if;
   if given.manifest is not null then
@@ -310,12 +319,6 @@ begin
     on conflict (project_id, version)
       do update set manifest = excluded.manifest, block_index = excluded.block_index;
   end if;
-  -- A status only ever goes up: a repeat that comes late changes nothing.
-  update public.storage_generations
-  set status = case when status = 'verified' then status else reached end, failure = null,
-      uploaded_at = coalesce(uploaded_at, now()),
-      verified_at = case when reached = 'verified' then coalesce(verified_at, now()) else verified_at end
-  where project_id = given.project_id and version = given.version;
   return jsonb_build_object('outcome', 'recorded', 'status', reached,
     'unneeded', public.storage_unneeded_of(given.project_id, given.version));
 end
