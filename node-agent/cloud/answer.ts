@@ -44,17 +44,18 @@ function isData(body: unknown, status: number): boolean {
   return status === 200 && typeof body === 'object' && body !== null;
 }
 
+/** PostgREST's own codes, and those of PostgreSQL. */
+const SQL_CODE = /^(PGRST\w{1,8}|[0-9A-Z]{5})$/;
+
 /** What Storage and PostgREST say when they refuse. */
 function isProblem(body: unknown, url: string): boolean {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return false;
-  const { statusCode, error, code, message } = body as Record<string, unknown>;
+  const { statusCode, code, message } = body as Record<string, unknown>;
   if (new URL(url).pathname.startsWith('/rest/')) {
-    return typeof code === 'string' && typeof message === 'string';
+    return SQL_CODE.test(String(code)) && typeof message === 'string';
   }
-  return (
-    typeof statusCode === 'string' ||
-    (typeof message === 'string' && (typeof error === 'string' || typeof code === 'string'))
-  );
+  // Storage says the real status in its words: a page of JSON that does not is somebody else's.
+  return typeof statusCode === 'string';
 }
 
 function parse(text: string): unknown {

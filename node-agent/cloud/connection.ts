@@ -3,6 +3,7 @@ import { readAnswer } from './answer.ts';
 import { Key } from './key.ts';
 import { noteRetryAfter } from './retry-after.ts';
 import { Transfers } from './transfers.ts';
+import { fromResponse, isRefusal } from './translate.ts';
 
 /** Where the cloud is and who we are there. */
 export type CloudSettings = Readonly<{
@@ -26,7 +27,7 @@ export type Timeouts = Readonly<{
 }>;
 
 export const DEFAULT_TIMEOUTS: Timeouts = {
-  requestMs: 20_000,
+  requestMs: 15_000,
   transferMs: 120_000,
   silenceMs: 30_000,
 };
@@ -60,17 +61,24 @@ export function connect(
   const fetchAsUs: typeof fetch = async (input, init) => {
     const timeout = AbortSignal.timeout(longestWait(init?.body, timeouts));
     const signals = [signal, timeout, ...(init?.signal ? [init.signal] : [])];
-    const headers = new Headers(init?.headers);
-    headers.set('apikey', key.value);
-    headers.set('authorization', `Bearer ${key.value}`);
     const url = String(input instanceof Request ? input.url : input);
-    const response = await (send ?? fetch)(url, {
-      ...init,
-      headers,
-      signal: AbortSignal.any(signals),
-    });
-    noteRetryAfter(response.headers);
-    return readAnswer(response, url);
+    const ask = async () => {
+      const headers = new Headers(init?.headers);
+      headers.set('apikey', key.value);
+      headers.set('authorization', `Bearer ${key.value}`);
+      const response = await (send ?? fetch)(url, {
+        ...init,
+        headers,
+        signal: AbortSignal.any(signals),
+      });
+      noteRetryAfter(response.headers);
+      return readAnswer(response, url);
+    };
+    const answer = await ask();
+    const mayBeOver = answer.status === 401 || answer.status === 403 || answer.status === 400;
+    if (!mayBeOver || init?.body instanceof ReadableStream) return answer;
+    const refusal = fromResponse(answer.status, await answer.clone().text());
+    return isRefusal(refusal) && (await key.refresh()) ? ask() : answer;
   };
   const client = createClient(settings.url, settings.key, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },

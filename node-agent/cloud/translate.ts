@@ -36,7 +36,11 @@ const PLAN = new Set([402, 540]);
 const PASSING_SQL = new Set(['40001', '40P01', '55P03', '57014', '53300', '57P03']);
 
 /** How Storage refuses a token: in the words of the library that reads it. */
-const ABOUT_TOKEN = /\bjw[st]\b|\bjwt|signature verification|"exp" claim|invalid (api )?key/i;
+const ABOUT_TOKEN =
+  /\bjw[st]\b|\bjwt|signature verification|"exp" claim|invalid (api )?key|invalid (signature|token)/i;
+
+/** How PostgreSQL says that the key's role may not do what we do: it is a key of another role. */
+const OTHER_ROLE = '42501';
 
 /** The status that storage means: its errors come as HTTP 400 with the real one in the body. */
 export function realStatus(error: unknown): number {
@@ -70,7 +74,7 @@ export function fromPlatform(error: unknown, doing: string, who: string): Storag
       ...(retryAfterMs == null ? {} : { retryAfterMs }),
     });
 
-  if (status === 401 || (status === 403 && ABOUT_TOKEN.test(message))) {
+  if (isRefusal(error)) {
     return fail('refused', 'unauthenticated', `refuses the key (${status}${said(message)})`);
   }
   if (PLAN.has(status)) {
@@ -92,6 +96,13 @@ export function fromPlatform(error: unknown, doing: string, who: string): Storag
         ? 'is out of reach'
         : `answered ${status}`;
   return fail(isAway ? 'away' : null, code, state, isAway ? lastRetryAfter() : null);
+}
+
+/** Whether it is the key that is refused. */
+export function isRefusal(error: unknown): boolean {
+  const { message = '', code = '' } = (error ?? {}) as ForeignError;
+  const status = realStatus(error);
+  return status === 401 || (status === 403 && ABOUT_TOKEN.test(message)) || code === OTHER_ROLE;
 }
 
 function serviceOf(who: string): Service {
