@@ -28,7 +28,7 @@ import { type Catalog, type GenerationRow, keyOf, type Position, refOf } from '.
 import type { Instance } from './outbox/instance.ts';
 import { Jobs, type OwedJob } from './outbox/jobs.ts';
 import { Outbox } from './outbox/outbox.ts';
-import { proveInCloud } from './proof.ts';
+import { mendInCloud, proveInCloud } from './proof.ts';
 import { renumber } from './renumber.ts';
 import { Repeated } from './repeated.ts';
 import { Retriever } from './retrieve.ts';
@@ -337,7 +337,7 @@ export class Storage {
     const ref = refOf(row);
     return {
       ...ref,
-      versionProvisional: this.#options.cloud !== null && row.provisional === 1,
+      versionProvisional: this.#options.cloud !== null && row.provisional === 2,
       status: this.#statusOf(row),
       created,
       path: this.#store.layout.generation(ref),
@@ -506,9 +506,12 @@ export class Storage {
   async confirmInCloud(input: RefInput): Promise<string | null> {
     const row = await this.#find(input);
     const cloud = checkCloudOn(this.#cloud);
-    const problem = await proveInCloud({ store: this.#store, ...cloud }, row);
-    if (problem !== null) await this.#oweAgain(row);
-    return problem;
+    const parts = { ...this.#parts, ...cloud };
+    const problem = await proveInCloud(parts, row);
+    if (problem === null) return null;
+    await mendInCloud(parts, row, problem);
+    this.#wake();
+    return problem.reason;
   }
 
   async #oweAgain(row: GenerationRow): Promise<void> {
@@ -527,7 +530,7 @@ export class Storage {
     const parts = { store: this.#store, ...checkCloudOn(this.#cloud) };
     const problem = await proveInCloud(parts, row, { readBack: true });
     if (problem === null) return;
-    throw new StorageError('corrupt', `Cannot verify ${formatRef(refOf(row))}: ${problem}`);
+    throw new StorageError('corrupt', `Cannot verify ${formatRef(refOf(row))}: ${problem.reason}`);
   }
 
   /**
@@ -537,9 +540,8 @@ export class Storage {
    */
   async *verify(options: VerifyOptions = {}): AsyncIterable<Verified> {
     await this.#scan.whole();
-    const { now, random = Math.random } = this.#options;
-    const parts = { store: this.#store, catalog: this.#catalog, cloud: this.#cloud };
-    yield* verifyAll({ ...parts, random, now }, options);
+    const { random = Math.random } = this.#options;
+    yield* verifyAll({ ...this.#parts, cloud: this.#cloud, random }, options);
     this.#wake();
   }
 

@@ -7,19 +7,27 @@ import type { Store } from './store/store.ts';
  * Deletes a generation here: a tombstone, then its files, then the catalog, which owes the
  * deletion to the cloud. It is held meanwhile, so that a start after a crash finishes it.
  *
+ * @param only.digest of the content that was deleted elsewhere: what took its place here meanwhile
+ *   stays; left out: whatever it is
  * @returns whether there was something to delete
  * @throws StorageError `unavailable`, `disk_full`, `forbidden`
  */
 export async function deleteHere(
   parts: Readonly<{ store: Store; catalog: Catalog; holds: Holds; now: () => number }>,
   ref: Ref,
+  only?: Readonly<{ digest: string | null }>,
 ): Promise<boolean> {
   const { store, catalog, holds, now } = parts;
   const at = new Date(now()).toISOString();
   const giveBack = await holds.hold(ref);
   try {
+    const row = catalog.find(ref.projectId, ref.version);
+    if (only !== undefined && (giveBack === null || row?.digest !== only.digest)) return false;
+    const digests = [row?.digest, row?.replaced_digest].filter(
+      (digest) => typeof digest === 'string',
+    );
     // Also where it is deleted already: what a crash left of it goes now.
-    await store.delete(ref, at);
+    await store.delete(ref, at, digests);
     if (giveBack !== null) await catalog.write(() => catalog.markDeleted(ref, at, now()));
   } finally {
     await giveBack?.();

@@ -3,7 +3,7 @@ import type { CloudRecords } from './cloud/records.ts';
 import { formatRef, StorageError } from './contract.ts';
 import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, refOf } from './outbox/catalog.ts';
-import { proveInCloud } from './proof.ts';
+import { mendInCloud, proveInCloud } from './proof.ts';
 import type { Store } from './store/store.ts';
 
 type Parts = Readonly<{
@@ -29,7 +29,7 @@ export type Evicted = Readonly<{ evicted: number; bytes: number }>;
  * @throws StorageError `unavailable`; what went until then is gone
  */
 export async function evictStored(parts: Parts, before: string): Promise<Evicted> {
-  const { store, catalog, now, onProblem } = parts;
+  const { store, catalog, onProblem } = parts;
   const result = { evicted: 0, bytes: 0 };
   for (const row of catalog.evictable(before)) {
     const ref = refOf(row);
@@ -37,8 +37,8 @@ export async function evictStored(parts: Parts, before: string): Promise<Evicted
     if (isActive || !store.has(ref)) continue;
     const problem = await proveInCloud(parts, row);
     if (problem !== null) {
-      onProblem(new StorageError('corrupt', `Cannot evict ${formatRef(ref)}: ${problem}`));
-      await catalog.write(() => catalog.oweAgain(ref, now()));
+      onProblem(new StorageError('corrupt', `Cannot evict ${formatRef(ref)}: ${problem.reason}`));
+      await mendInCloud(parts, row, problem);
     } else if (await evict(parts, row)) {
       result.evicted++;
       result.bytes += row.source_bytes ?? 0;

@@ -9,6 +9,7 @@ import type { Catalog, GenerationRow } from './outbox/catalog.ts';
 import type { Scan } from './scan.ts';
 import type { Store } from './store/store.ts';
 import { superseded } from './upload/reserve.ts';
+import { takeOver } from './upload/take-over.ts';
 
 type Parts = Readonly<{
   store: Store;
@@ -63,10 +64,21 @@ export async function learnChanges(parts: Parts): Promise<number> {
     const last = page.at(-1);
     if (last !== undefined) {
       position = last;
-      await catalog.write(() => catalog.setChangesSeen(last.changed_at));
+      // No further than what could not be followed: a restart forgets the rest.
+      const seen = earliest([last, ...failed.values()]);
+      await catalog.write(() => catalog.setChangesSeen(seen));
     }
     if (page.length < PAGE) return changed;
   }
+}
+
+function earliest(changes: readonly CloudChange[]): string {
+  const [first] = changes.map((change) => change.changed_at).sort(byTime);
+  return first!;
+}
+
+function byTime(a: string, b: string): number {
+  return Date.parse(a) - Date.parse(b);
 }
 
 function startFrom(seen: string | null): ChangePosition | null {
@@ -99,10 +111,16 @@ async function followDeletion(
   row: GenerationRow,
   { digest }: CloudChange,
 ): Promise<boolean> {
-  // What never got there is not what was deleted there.
+  const { store, onProblem } = parts;
   const isOther = digest !== null && row.digest !== digest;
-  if (isOther && row.uploaded_at === null) return false;
-  const deleted = await deleteHere(parts, ref);
+  // What is on its way, or was given up, is told when it gets there.
+  if (isOther && !isInCloud(row.status)) return false;
+  if (isOther && store.has(ref)) {
+    // Another host replaced it, and it is that which was deleted.
+    onProblem(await superseded(parts, row, digest));
+    return true;
+  }
+  const deleted = await deleteHere(parts, ref, { digest: row.digest });
   if (deleted) parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
   return deleted;
 }
@@ -113,9 +131,14 @@ async function followReplacement(
   row: GenerationRow,
   { digest }: CloudChange,
 ): Promise<boolean> {
-  const { store, catalog, records, onEvent, onProblem } = parts;
+  const { store, catalog, records, now, onProblem } = parts;
+  if (row.digest === digest) {
+    // It was replaced, and put back.
+    if (row.cloud_digest !== null) await catalog.write(() => catalog.oweAgain(ref, now()));
+    return row.cloud_digest !== null;
+  }
   // What is still on its way, or was given up, is told when it gets there.
-  if (row.digest === digest || !isInCloud(row.status)) return false;
+  if (!isInCloud(row.status)) return false;
   if (store.has(ref)) {
     onProblem(await superseded(parts, row, digest));
     return true;
@@ -123,14 +146,5 @@ async function followReplacement(
   // Nothing of it is left here: it is what the cloud has.
   const found = await records.find(ref.projectId, ref.version);
   if (found === null || found.generation_id !== ref.generationId) return false;
-  await catalog.write(() =>
-    catalog.setFromCloud(ref, {
-      digest: found.digest,
-      sha256: found.sha256,
-      bytes: found.archive_bytes,
-      key: found.object_key,
-    }),
-  );
-  onEvent({ kind: 'conflict', reason: 'another host replaced it', ...ref });
-  return true;
+  return takeOver(parts, row, found);
 }

@@ -1,44 +1,112 @@
 /** What this host can prove of what the cloud has, by hashes that it computed itself. */
 import { rm } from 'node:fs/promises';
-import type { CloudObjects } from './cloud/objects.ts';
+import { packAgain } from './archive-of.ts';
+import type { CloudObjects, ObjectPlace } from './cloud/objects.ts';
 import type { CloudRow } from './cloud/outcomes.ts';
 import type { CloudRecords } from './cloud/records.ts';
-import { isInCloud, StorageError } from './contract.ts';
-import { type GenerationRow, keyOf } from './outbox/catalog.ts';
+import { isInCloud, type Ref, StorageError } from './contract.ts';
+import type { Holds } from './holds.ts';
+import { type Catalog, type GenerationRow, keyOf, refOf } from './outbox/catalog.ts';
 import type { Store } from './store/store.ts';
+import { removeUnneeded } from './upload/parts.ts';
 
 type Parts = Readonly<{ store: Store; objects: CloudObjects; records: CloudRecords }>;
 
 /**
- * Asks whether the cloud has the content of a generation: its row, and the bytes. Those are proven
- * by the eTag where it is the MD5 of this host's archive, else by reading them back.
+ * What lies in the bucket: the content of a generation, in an archive with this sha256, which may be
+ * another host's; nothing; or something else.
+ */
+export type Proof =
+  | Readonly<{ holds: 'content'; sha256: string }>
+  /** `isHollow`: what Storage says of it is right, and its bytes are not. */
+  | Readonly<{ holds: 'other'; sha256: string; isHollow: boolean }>
+  | Readonly<{ holds: 'nothing'; isHollow: boolean }>;
+
+/**
+ * Looks whether an object holds the content of a generation: by the eTag where it is the MD5 of this
+ * host's archive, else by reading it back.
  *
- * @param options.readBack whether to read them back in any case
+ * @param options.readBack whether to read it back in any case
+ * @throws StorageError `unavailable`: it says nothing of the bytes
+ */
+export async function proveObject(
+  { store, objects }: Pick<Parts, 'store' | 'objects'>,
+  row: GenerationRow,
+  { bucket, key }: ObjectPlace,
+  { readBack = false } = {},
+): Promise<Proof> {
+  const info = await objects.info(key, bucket);
+  if (info === null) return { holds: 'nothing', isHollow: false };
+  const isOurs = info.etag === row.md5 && info.bytes === row.archive_bytes;
+  if (isOurs && !readBack) return { holds: 'content', sha256: row.sha256! };
+  const archive = store.stagePath();
+  try {
+    const { sha256 } = await objects.download(key, archive, bucket);
+    // Another host may have packed the same content.
+    const isContent = sha256 === row.sha256 || (await digestOf(store, archive)) === row.digest;
+    return isContent ? { holds: 'content', sha256 } : { holds: 'other', sha256, isHollow: isOurs };
+  } catch (error) {
+    const isGone = error instanceof StorageError && error.code === 'not_found';
+    if (isGone) return { holds: 'nothing', isHollow: true };
+    throw error;
+  } finally {
+    await rm(archive, { force: true });
+  }
+}
+
+/** What unpacking says of what is no archive of ours. */
+const NO_ARCHIVE: ReadonlySet<string> = new Set(['corrupt', 'invalid_input', 'too_large']);
+
+/** Of what is in an archive; `undefined` where it is none. */
+async function digestOf(store: Store, archive: string): Promise<string | undefined> {
+  try {
+    return await store.digestArchive(archive);
+  } catch (error) {
+    if (error instanceof StorageError && NO_ARCHIVE.has(error.code)) return undefined;
+    throw error;
+  }
+}
+
+/** Why the cloud does not have a generation as this host knows it. */
+export type CloudProblem = Readonly<{
+  reason: string;
+  /** The object that seems right by what Storage says of it: nobody would look at its bytes again. */
+  hollow: Damaged | null;
+}>;
+
+/** What is not what it was. @param isOurs whether it is to be this host's archive, or another's with the same content */
+export type Damaged = ObjectPlace & Readonly<{ isOurs: boolean }>;
+
+/**
+ * Asks whether the cloud has the content of a generation: its row, and the bytes, as
+ * {@link proveObject} proves them.
+ *
  * @returns what is the matter; `null` where it is proven
  * @throws StorageError `unavailable`: it says nothing of the bytes
  */
 export async function proveInCloud(
   parts: Parts,
   row: GenerationRow,
-  { readBack = false } = {},
-): Promise<string | null> {
+  options: { readBack?: boolean } = {},
+): Promise<CloudProblem | null> {
   const record = await parts.records.find(row.project_id, row.version);
-  if (record === null && (await parts.records.isThere())) return 'the database has no row';
-  if (record !== null) {
-    const other = otherThan(row, record);
-    if (other !== null) return other;
+  if (record === null && (await parts.records.isThere())) {
+    return { reason: 'the database has no row', hollow: null };
   }
-  const place = { key: record?.object_key ?? keyOf(row), bucket: record?.bucket };
-  const info = await parts.objects.info(place.key, place.bucket);
-  if (info === null) return 'it is not in the bucket';
-  const isOurs = info.etag === row.md5 && info.bytes === row.archive_bytes;
-  if (isOurs && !readBack) return null;
-  const sha256 = await parts.objects.readBack(place.key, place.bucket);
-  if (sha256 === row.sha256) return null;
-  const isAsRecorded = record === null || record.sha256 === null || record.sha256 === sha256;
-  // Another host may have packed the same content.
-  const digest = isAsRecorded ? await digestInCloud(parts, place) : null;
-  return digest === row.digest ? null : 'the bucket holds other bytes than were recorded';
+  const other = record === null ? null : otherThan(row, record);
+  if (other !== null) return { reason: other, hollow: null };
+  const place = {
+    bucket: record?.bucket ?? parts.objects.bucket,
+    key: record?.object_key ?? keyOf(row),
+  };
+  const proof = await proveObject(parts, row, place, options);
+  if (proof.holds === 'content') return null;
+  const reason =
+    proof.holds === 'nothing'
+      ? 'it is not in the bucket'
+      : 'the bucket holds other bytes than were recorded';
+  const isOurs = record === null || record.sha256 === row.sha256;
+  return { reason, hollow: proof.isHollow ? { ...place, isOurs } : null };
 }
 
 /** What the row says that this host does not. */
@@ -52,19 +120,39 @@ function otherThan(row: GenerationRow, record: CloudRow): string | null {
   return isSame ? null : 'another host replaced it';
 }
 
-/** The digest of what is in the bucket, unpacked and hashed here; `null` where it is no archive. */
-async function digestInCloud(
-  { store, objects }: Parts,
-  { key, bucket }: { key: string; bucket: string | undefined },
-): Promise<string | null> {
-  const archive = store.stagePath();
+/** Has a generation sent again that the cloud lost, or has in other bytes. */
+export async function mendInCloud(
+  parts: Parts & Readonly<{ catalog: Catalog; holds: Holds; now: () => number }>,
+  row: GenerationRow,
+  { hollow }: CloudProblem,
+): Promise<void> {
+  const { catalog, now } = parts;
+  const ref = refOf(row);
+  if (hollow !== null && (await isWhole(parts, ref))) await dropDamaged(parts, ref, hollow);
+  await catalog.write(() => catalog.oweAgain(ref, now()));
+}
+
+async function isWhole(parts: Parameters<typeof packAgain>[0], ref: Ref): Promise<boolean> {
+  if (!parts.store.has(ref)) return false;
   try {
-    await objects.download(key, archive, bucket);
-    return await store.digestArchive(archive);
+    await packAgain(parts, ref);
+    return true;
   } catch (error) {
-    if (error instanceof StorageError && error.code === 'corrupt') return null;
+    if (error instanceof StorageError && error.code === 'corrupt') return false;
     throw error;
-  } finally {
-    await rm(archive, { force: true });
   }
+}
+
+/**
+ * Takes an object away that is not what it was. The key of this host's archive is for its bytes, and
+ * they are sent there again; that of another's is not given again.
+ */
+export async function dropDamaged(
+  { objects, records }: Pick<Parts, 'objects' | 'records'>,
+  ref: Ref,
+  { isOurs, ...place }: Damaged,
+): Promise<void> {
+  const answer = isOurs ? null : await records.recordDamage(ref, place);
+  if (answer?.outcome === 'recorded') await removeUnneeded({ objects, records }, answer.unneeded);
+  if (answer === null || answer.outcome === 'no_database') await objects.remove([place]);
 }

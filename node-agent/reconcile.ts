@@ -55,11 +55,12 @@ export async function finishDeletion(
   { ref, deletedAt, movedTo }: OnDisk & { deletedAt: string },
 ): Promise<void> {
   // Also where it is known: a crash may have left files.
-  await store.delete(ref, deletedAt);
+  const digests = store.deletedDigests(ref);
+  await store.delete(ref, deletedAt, digests);
   await catalog.write(() => {
     if (movedTo !== null) catalog.forget(ref);
     else if (catalog.find(ref.projectId, ref.version)?.state !== 'deleted') {
-      catalog.markDeleted(ref, deletedAt, now());
+      catalog.markDeleted(ref, deletedAt, now(), digests);
     }
   });
 }

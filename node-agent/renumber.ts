@@ -1,9 +1,17 @@
-import { formatRef, type Ref, StorageError } from './contract.ts';
+import {
+  formatRef,
+  type Manifest,
+  type ManifestEntry,
+  type Ref,
+  StorageError,
+} from './contract.ts';
 import type { OnEvent } from './events.ts';
 import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, refOf } from './outbox/catalog.ts';
 import type { Saver } from './save.ts';
-import type { Store } from './store/store.ts';
+import { inGeneration } from './store/layout.ts';
+import type { ListedSource } from './store/source.ts';
+import type { Store, StoredGeneration } from './store/store.ts';
 import type { Versions } from './versions.ts';
 
 type Parts = Readonly<{
@@ -72,9 +80,16 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
         ownerId: row.owner_id,
         metadata: found.manifest.metadata ?? {},
         replace: false,
-        source: { kind: 'listed', folder: found.sourcePath, paths: found.manifest.files },
+        source: listed(found.sourcePath, found.manifest),
+        artifacts: listedArtifacts(found),
       });
       const ref = refOf(saved.row);
+      // What lies there is not what was saved: the original stays.
+      if (saved.row.digest !== row.digest) {
+        await store.discard(ref);
+        await catalog.write(() => catalog.forget(ref));
+        throw new StorageError('corrupt', `Cannot renumber ${formatRef(old)}: its files changed`);
+      }
       // Nobody chose it: it may be given another once more.
       await catalog.write(() => catalog.setProvisional(ref));
       return ref;
@@ -83,4 +98,20 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
       if (!isTaken || attempt === ATTEMPTS) throw error;
     }
   }
+}
+
+function listed(folder: string, { files, entries }: Manifest): ListedSource {
+  const named = { kind: 'listed', folder, paths: files } as const;
+  // The umask may have taken bits away from those on disk.
+  return entries === undefined ? named : { ...named, ...pathsOf(entries) };
+}
+
+function listedArtifacts({ path, manifest }: StoredGeneration): ListedSource | null {
+  const { artifacts = [] } = manifest;
+  if (artifacts.length === 0) return null;
+  return { kind: 'listed', folder: inGeneration.artifacts(path), ...pathsOf(artifacts) };
+}
+
+function pathsOf(entries: readonly ManifestEntry[]) {
+  return { paths: entries.map(({ path }) => path), modes: entries.map(({ mode }) => mode) };
 }

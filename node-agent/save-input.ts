@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { DEFAULT_MODE, parseId, parseVersion, StorageError } from './contract.ts';
-import type { Source, SourceFile } from './store/source.ts';
+import type { ListedSource, Source, SourceFile } from './store/source.ts';
 
 /** The content of one file: text, bytes, or either with what JSON needs to say. */
 export type FileContent =
@@ -48,6 +48,8 @@ export type SaveRequest = Readonly<{
   metadata: Record<string, unknown>;
   replace: boolean;
   source: Source;
+  /** Files that were made of the source, of a generation that is saved anew. */
+  artifacts?: ListedSource | null;
 }>;
 
 /** What is no part of a generation, wherever it lies. */

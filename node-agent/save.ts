@@ -44,11 +44,12 @@ export class Saver {
     if (place.row !== undefined) return this.#compare(place.row, request);
     const { ref, end } = place;
     try {
-      const { metadata, source, ownerId } = request;
-      const staged = await store.commit(ref, source, { createdAt, metadata, ownerId });
-      await catalog.write(() =>
-        catalog.finishSave(ref, factsOf(staged, ownerId), createdAt, now()),
-      );
+      const { metadata, source, ownerId, artifacts = null, replace: isReplacement } = request;
+      const details = { createdAt, metadata, ownerId, artifacts, isReplacement };
+      const staged = await store.commit(ref, source, details);
+      // Of what only the cloud has, where it has something.
+      const facts = { ...factsOf(staged, ownerId), isReplacement };
+      await catalog.write(() => catalog.finishSave(ref, facts, createdAt, now()));
       if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
       await this.#takeBack(ref);
@@ -146,8 +147,10 @@ export class Saver {
     const ref = refOf(row);
     return this.#whileHeld(ref, request, async () => {
       const createdAt = row.created_at;
-      const staged = await store.commit(ref, source, { createdAt, metadata, ownerId });
-      const facts = { ...factsOf(staged, ownerId), isReplacement: row.is_replacement === 1 };
+      const isReplacement = row.is_replacement === 1;
+      const details = { createdAt, metadata, ownerId, isReplacement };
+      const staged = await store.commit(ref, source, details);
+      const facts = { ...factsOf(staged, ownerId), isReplacement };
       await catalog.write(() => catalog.finishSave(ref, facts, createdAt, now()));
     });
   }

@@ -1,8 +1,9 @@
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords } from './cloud/records.ts';
 import { isInCloud, type Ref } from './contract.ts';
+import type { Holds } from './holds.ts';
 import { type Catalog, refOf } from './outbox/catalog.ts';
-import { proveInCloud } from './proof.ts';
+import { mendInCloud, proveInCloud } from './proof.ts';
 import type { Store } from './store/store.ts';
 
 /** After which generation to go on. */
@@ -39,13 +40,14 @@ export async function* verifyAll(
     store: Store;
     catalog: Catalog;
     cloud: Cloud | null;
+    holds: Holds;
     random: () => number;
     now: () => number;
   }>,
   options: VerifyOptions,
 ): AsyncGenerator<Verified> {
   const { store = true, cloud = true, sample = 1, projectId } = options;
-  const { catalog, now } = parts;
+  const { catalog } = parts;
   for (const row of catalog.stored(projectId ?? null, options.after)) {
     if (row.digest === null || parts.random() >= sample) continue;
     const ref = refOf(row);
@@ -55,10 +57,11 @@ export async function* verifyAll(
       problems.push(...reasons.map((reason) => ({ where: 'store' as const, reason })));
     }
     if (cloud && parts.cloud !== null && isInCloud(row.status)) {
-      const reason = await proveInCloud({ ...parts, ...parts.cloud }, row, { readBack: true });
-      if (reason !== null) {
-        problems.push({ where: 'cloud', reason });
-        await catalog.write(() => catalog.oweAgain(ref, now()));
+      const both = { ...parts, ...parts.cloud };
+      const problem = await proveInCloud(both, row, { readBack: true });
+      if (problem !== null) {
+        problems.push({ where: 'cloud', reason: problem.reason });
+        await mendInCloud(both, row, problem);
       }
     }
     yield { ...ref, problems };

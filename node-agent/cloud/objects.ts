@@ -3,7 +3,7 @@ import { ARCHIVE_TYPE, parseObjectKey, type Ref, StorageError } from '../contrac
 import { readRefusal } from './answer.ts';
 import type { Connection } from './connection.ts';
 import { type ResumePoint, uploadInChunks } from './resumable.ts';
-import { checkAnswer, fromPlatform, realStatus, translated } from './translate.ts';
+import { checkAnswer, fromPlatform, isRefusal, realStatus, translated } from './translate.ts';
 
 /** Above this size an archive is sent in chunks: what Supabase advises for one request. */
 export const SINGLE_REQUEST_BYTES = 6 * 1024 * 1024;
@@ -164,30 +164,6 @@ export class CloudObjects {
   }
 
   /**
-   * Proves that the stored bytes are those of the archive: by the eTag where it is the MD5, else
-   * by reading them back. Storage checks no checksum itself.
-   *
-   * @returns whether there is anything
-   * @throws StorageError `corrupt`
-   */
-  async verify(
-    key: string,
-    archive: Omit<ArchiveFile, 'path'>,
-    bucket = this.bucket,
-  ): Promise<boolean> {
-    const info = await this.info(key, bucket);
-    if (info === null) return false;
-    if (info.bytes === archive.bytes) {
-      // The eTag is the MD5 of what storage holds, where it is one.
-      if (info.etag === archive.md5) return true;
-      if ((await this.readBack(key, bucket)) === archive.sha256) return true;
-    }
-    throw new StorageError('corrupt', `Cannot verify "${key}": the bucket holds other bytes`, {
-      retryable: true,
-    });
-  }
-
-  /**
    * The sha256 of an object, all of whose bytes are read back.
    *
    * @throws StorageError `not_found`, `unavailable`
@@ -227,7 +203,11 @@ export class CloudObjects {
       }),
     );
     if (status >= 400) {
-      const known = fromPlatform(await readRefusal(status, text, url), doing, 'storage');
+      const refusal = await readRefusal(status, text, url);
+      if (isRefusal(refusal) && (await secret.refresh())) {
+        return this.#receive({ bucket, key }, file, verb);
+      }
+      const known = fromPlatform(refusal, doing, 'storage');
       if (known.code === 'not_found') await this.#checkKey();
       throw known;
     }

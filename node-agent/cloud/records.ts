@@ -4,6 +4,7 @@ import type { BlockIndex } from '../archive/pack.ts';
 import { formatRef, type Manifest, type Ref } from '../contract.ts';
 import { CloudError } from '../outage.ts';
 import type { Connection } from './connection.ts';
+import type { ObjectPlace } from './objects.ts';
 import {
   ChangesSchema,
   CheckInSchema,
@@ -32,6 +33,8 @@ export type Reservation = Readonly<{
   objectKey?: string;
   digest: string | null;
   sha256: string;
+  /** Of the archive: tells whether what lies under a key is it. */
+  md5?: string | null;
   archiveBytes: number | null;
   sourceBytes: number | null;
   fileCount: number | null;
@@ -41,7 +44,7 @@ export type Reservation = Readonly<{
   replace: boolean;
   /** Who reserves it: what it had reserved before, and not sent, is not needed then. */
   hostId?: string;
-  /** Where this host has sent it already. */
+  /** Where the cloud has it, as far as this host knows: a database that was put back may not. */
   sentKey?: string | null;
 }>;
 
@@ -50,6 +53,9 @@ export type Recording = Readonly<{
   ref: Ref;
   /** That was reserved for it. */
   objectKey: string;
+  /** Of the content, where this host has proven it. */
+  digest?: string | null;
+  /** Of the archive under that key. */
   sha256: string;
   /** Whether its bytes are proven equal. */
   status: 'uploaded' | 'verified';
@@ -102,6 +108,7 @@ export class CloudRecords {
       object_key: given.objectKey ?? null,
       digest: given.digest,
       sha256: given.sha256,
+      md5: given.md5 ?? null,
       archive_bytes: given.archiveBytes,
       source_bytes: given.sourceBytes,
       file_count: given.fileCount,
@@ -171,6 +178,7 @@ export class CloudRecords {
           version: given.ref.version,
           bucket: this.#connection.settings.bucket,
           object_key: given.objectKey,
+          digest: given.digest ?? null,
           sha256: given.sha256,
           status: given.status,
           manifest: details?.manifest ?? null,
@@ -181,6 +189,22 @@ export class CloudRecords {
       results.push(...made);
     }
     return results;
+  }
+
+  /**
+   * Notes that the object of a generation is not what it was; tells which objects to remove. It is
+   * `other` where the row names another object.
+   */
+  recordDamage(ref: Ref, { bucket, key }: ObjectPlace): Promise<DeletionOutcome> {
+    return this.#call(
+      'storage_record_damage',
+      {
+        ...{ p_bucket: bucket, p_object_key: key },
+        ...{ p_project_id: ref.projectId, p_version: ref.version },
+      },
+      DeletionOutcomeSchema,
+      `record the damage of ${formatRef(ref)}`,
+    );
   }
 
   /** Notes why the upload of what was reserved is given up, for the user. */

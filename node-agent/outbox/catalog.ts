@@ -133,7 +133,8 @@ export type GenerationRow = Readonly<{
   object_key: string | null;
   replaced_digest: string | null;
   cloud_digest: string | null;
-  provisional: 0 | 1;
+  /** Whether its version was chosen here and not reserved yet: 2 where the cloud was not asked. */
+  provisional: 0 | 1 | 2;
 }>;
 
 /** What is known of a generation once it is in place. */
@@ -164,6 +165,10 @@ export class Catalog {
   isDamaged = false;
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  /** Those that wait until others let go, one after another. */
+  #line: Promise<void> = Promise.resolve();
+  #waiting = 0;
+  #isFree = false;
 
   /** @throws StorageError `corrupt` where it is damaged, or of an older version of ours */
   constructor(path: string) {
@@ -232,13 +237,42 @@ export class Catalog {
    */
   async write<T>(work: () => T, options: { durably?: boolean } = {}): Promise<T> {
     const deadline = performance.now() + WRITE_WAIT_MS;
-    for (;;) {
+    const run = () => (options.durably ? this.#durably(work) : this.transaction(work));
+    if (this.#waiting === 0) {
       try {
-        return options.durably ? this.#durably(work) : this.transaction(work);
+        return run();
       } catch (error) {
-        if (!isBusy(error) || performance.now() > deadline) throw error;
+        if (!isBusy(error)) throw error;
       }
-      await sleep(WRITE_POLL_MS * (0.5 + Math.random()));
+    }
+    return this.#inLine(async () => {
+      for (;;) {
+        // Each look may take all of {@link BUSY_MS}: others get their turn between two.
+        await sleep(this.#isFree ? 0 : WRITE_POLL_MS * (0.5 + Math.random()));
+        try {
+          const result = run();
+          this.#isFree = true;
+          return result;
+        } catch (error) {
+          this.#isFree = false;
+          if (!isBusy(error) || performance.now() > deadline) throw error;
+        }
+      }
+    });
+  }
+
+  /** One looks whether others have let go; who comes after it waits for that one. */
+  async #inLine<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#line;
+    const { promise, resolve: end } = Promise.withResolvers<void>();
+    this.#line = promise;
+    this.#waiting++;
+    try {
+      await before;
+      return await work();
+    } finally {
+      this.#waiting--;
+      end();
     }
   }
 
@@ -284,7 +318,7 @@ export class Catalog {
   ): SavePlace {
     return this.transaction(() => {
       const { projectId } = want;
-      const isProvisional = want.version === null && !this.isLookedUp(projectId);
+      const provisional = want.version !== null ? 0 : this.isLookedUp(projectId) ? 1 : 2;
       this.ensureProject(projectId);
       const row = this.#findPlace(want);
       if (row !== null) {
@@ -305,7 +339,7 @@ export class Catalog {
         ref.generationId,
         instanceId,
         createdAt,
-        isProvisional ? 1 : 0,
+        provisional,
       );
       return { kind: 'new', ref };
     });
@@ -863,27 +897,39 @@ export class Catalog {
     );
   }
 
-  /** Takes over what the cloud has of a generation, of which nothing is left here. */
+  /**
+   * Takes over what the cloud has of a generation, of which nothing is left here.
+   *
+   * @param seen the digest that it had: nothing is noted where that is another, or somebody works on it
+   * @returns whether it was noted
+   */
   setFromCloud(
     ref: Ref,
+    seen: string | null,
     facts: Readonly<{
       digest: string | null;
       sha256: string | null;
       bytes: number | null;
       key: string;
     }>,
-  ): void {
-    this.#run(
-      `update generations set status = 'uploaded', failure = null, cloud_digest = null, digest = ?,
-         sha256 = ?, md5 = null, archive_bytes = ?, object_key = ?
-       where project_id = ? and version = ? and state = 'stored'`,
-      facts.digest,
-      facts.sha256,
-      facts.bytes,
-      facts.key,
-      ref.projectId,
-      ref.version,
-    );
+  ): boolean {
+    return this.transaction(() => {
+      const row = this.find(ref.projectId, ref.version);
+      const isSeen = row?.state === 'stored' && row.instance_id === null && row.digest === seen;
+      if (!isSeen) return false;
+      this.#run(
+        `update generations set status = 'uploaded', failure = null, cloud_digest = null, digest = ?,
+           sha256 = ?, md5 = null, archive_bytes = ?, object_key = ?
+         where project_id = ? and version = ?`,
+        facts.digest,
+        facts.sha256,
+        facts.bytes,
+        facts.key,
+        ref.projectId,
+        ref.version,
+      );
+      return true;
+    });
   }
 
   /** Owes a stored generation to the cloud again: what it has of it is asked for. */
@@ -942,19 +988,26 @@ export class Catalog {
     });
   }
 
-  /** Marks a generation deleted and owes its deletion; what else was owed for it is dropped. */
-  markDeleted(ref: Ref, at: string, now: number): void {
+  /**
+   * Marks a generation deleted and owes its deletion; what else was owed for it is dropped.
+   *
+   * @param digests of the content that was deleted, for a catalog that knows nothing of it
+   */
+  markDeleted(ref: Ref, at: string, now: number, digests: readonly string[] = []): void {
     this.transaction(() => {
       this.#checkHolder(ref);
       this.ensureProject(ref.projectId);
       this.#run(
-        `insert into generations (project_id, version, generation_id, state, created_at)
-         values (?, ?, ?, 'deleted', ?)
+        `insert into generations (project_id, version, generation_id, state, created_at, digest,
+           replaced_digest)
+         values (?, ?, ?, 'deleted', ?, ?, ?)
          on conflict (project_id, version) do update set state = 'deleted', instance_id = null`,
         ref.projectId,
         ref.version,
         ref.generationId,
         at,
+        digests[0] ?? null,
+        digests[1] ?? null,
       );
       this.#dropJobs(ref);
       this.#owe(ref, 'delete', now);
@@ -962,6 +1015,12 @@ export class Catalog {
   }
 
   #owe(ref: Ref, kind: string, now: number): void {
+    // What was given up before is no reason not to ask again.
+    this.#run(
+      'delete from jobs where project_id = ? and version = ? and parked = 1',
+      ref.projectId,
+      ref.version,
+    );
     this.#run(
       `insert into jobs (project_id, version, kind, since, due_at)
        select ?, ?, ?, ?, ? where not exists (

@@ -22,7 +22,7 @@ import {
 import { syncPathHere } from './durable.ts';
 import { sha256Hex } from './hash.ts';
 import { inGeneration } from './layout.ts';
-import { type Inventory, takeInventory } from './source.ts';
+import { type Inventory, NOTHING, takeInventory } from './source.ts';
 import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 import { syncTree } from './tree.ts';
 
@@ -62,8 +62,6 @@ export async function adoptTree(
     rmSync(scratch, { recursive: true, force: true });
   }
 }
-
-const NOTHING: Inventory = { entries: [], totalBytes: 0, read: () => [] };
 
 /** @param paths those that belong to it; `null`: all that lie there */
 function take(folder: string, paths: readonly string[] | null, limits: Limits): Inventory {

@@ -26,8 +26,7 @@ export type SourceFile = Readonly<{ path: string; content: Uint8Array; mode: num
 /** Where the files of a save come from. It crosses to a worker thread. */
 export type Source =
   | Readonly<{ kind: 'files'; files: readonly SourceFile[] }>
-  /** Files of a folder by their paths, without those beside them; `null`: all of it. */
-  | Readonly<{ kind: 'listed'; folder: string; paths: readonly string[] | null }>
+  | ListedSource
   /** A staging folder of ours whose `source/` is written already: it is finished in place. */
   | Readonly<{ kind: 'staged'; folder: string }>
   | Readonly<{
@@ -39,6 +38,15 @@ export type Source =
       /** Absolute paths that are passed over: the store itself is never part of a save. */
       skipPaths: readonly string[];
     }>;
+
+/** Files of a folder by their paths, without those beside them; `null`: all of it. */
+export type ListedSource = Readonly<{
+  kind: 'listed';
+  folder: string;
+  paths: readonly string[] | null;
+  /** Of each path; left out: those that the files have. */
+  modes?: readonly number[];
+}>;
 
 /** Contents up to this size in all are kept from the first reading to the last. */
 const KEEP_BYTES = 8 * 1024 * 1024;
@@ -52,6 +60,8 @@ export type Inventory = Readonly<{
   /** Gives the content of an entry; throws where it is no longer what was hashed. */
   read(path: string): Iterable<Uint8Array>;
 }>;
+
+export const NOTHING: Inventory = { entries: [], totalBytes: 0, read: () => [] };
 
 /**
  * Reads a source once: every name checked, every file hashed. Nothing is written.
@@ -107,18 +117,18 @@ function findFiles(source: Source): (SourceFile | FileOnDisk)[] {
       return walk({ folder: inGeneration.source(source.folder), ...all });
     case 'listed':
       if (source.paths === null) return walk({ folder: source.folder, ...all });
-      return source.paths.map((path) => findFile(source.folder, path));
+      return source.paths.map((path, i) => findFile(source.folder, path, source.modes?.[i]));
     case 'folder':
       return walk(source);
   }
 }
 
 /** A path is checked before it leads anywhere; a link is no file. */
-function findFile(folder: string, path: string): FileOnDisk {
+function findFile(folder: string, path: string, mode?: number): FileOnDisk {
   checkPaths([path]);
   const file = join(folder, path);
   const stat = lstatSync(file);
-  if (stat.isFile()) return { path, file, mode: keptMode(stat.mode) };
+  if (stat.isFile()) return { path, file, mode: keptMode(mode ?? stat.mode) };
   throw new StorageError('invalid_input', `Cannot use path ${JSON.stringify(path)}: it is no file`);
 }
 

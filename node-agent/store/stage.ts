@@ -8,7 +8,13 @@ import { type CompleteManifest, digestText, type Limits, type Ref } from '../con
 import { syncPath } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
 import { inGeneration } from './layout.ts';
-import { type Inventory, type Source, takeInventory } from './source.ts';
+import {
+  type Inventory,
+  type ListedSource,
+  NOTHING,
+  type Source,
+  takeInventory,
+} from './source.ts';
 
 /** What a save is to become. */
 export type StageInput = Readonly<{
@@ -19,6 +25,8 @@ export type StageInput = Readonly<{
   metadata: Record<string, unknown>;
   ownerId: string | null;
   source: Source;
+  /** Beside it; `null` where there are none. */
+  artifacts: ListedSource | null;
   /** Whether it is to take the place of other content. */
   replacement: boolean;
   limits: Limits;
@@ -50,7 +58,9 @@ export type Staged = Readonly<{
 export async function stageGeneration(input: StageInput & Parallel): Promise<Staged> {
   const { folder, ref } = input;
   const inventory = takeInventory(input.source, input.limits);
-  const manifest = makeManifest(input, inventory);
+  const artifacts =
+    input.artifacts === null ? NOTHING : takeInventory(input.artifacts, input.limits);
+  const manifest = makeManifest(input, inventory, artifacts);
 
   const inPlace = input.source.kind === 'staged';
   if (!inPlace) mkdirSync(folder);
@@ -70,7 +80,7 @@ export async function stageGeneration(input: StageInput & Parallel): Promise<Sta
 
   /** What the generation can be made from again, durable. */
   async function writeCommit(): Promise<ArchiveFacts> {
-    const read: ReadFile = (_, path) => inventory.read(path);
+    const read: ReadFile = (kind, path) => (kind === 'source' ? inventory : artifacts).read(path);
     const facts = await writeArchive(folder, manifest, read, lanes);
     await syncPath(inGeneration.archive(folder));
     await syncPath(folder);
@@ -79,6 +89,7 @@ export async function stageGeneration(input: StageInput & Parallel): Promise<Sta
 
   async function writeSource(): Promise<void> {
     await writeTree(inGeneration.source(folder), inventory);
+    if (artifacts !== NOTHING) await writeTree(inGeneration.artifacts(folder), artifacts);
     treeIsWritten = true;
   }
 
@@ -88,7 +99,11 @@ export async function stageGeneration(input: StageInput & Parallel): Promise<Sta
     return treeIsWritten ? most : Math.min(most, availableParallelism());
   }
 
-  function makeManifest({ createdAt, metadata }: StageInput, files: Inventory): CompleteManifest {
+  function makeManifest(
+    { createdAt, metadata }: StageInput,
+    files: Inventory,
+    made: Inventory,
+  ): CompleteManifest {
     return {
       generation_id: ref.generationId,
       project_id: ref.projectId,
@@ -100,9 +115,9 @@ export async function stageGeneration(input: StageInput & Parallel): Promise<Sta
       metadata,
       ...(input.ownerId === null ? {} : { owner_id: input.ownerId }),
       schema: 1,
-      digest: sha256Hex(digestText(files.entries)),
+      digest: sha256Hex(digestText(files.entries, made.entries)),
       entries: files.entries,
-      artifacts: [],
+      artifacts: made.entries,
     };
   }
 }

@@ -30,7 +30,7 @@ import { fromFileSystem, makeFolder, syncPath, writeFileDurably } from './durabl
 import { describeFlat, flatRef, flatSource, listFlat, mayBeFlat, passedOver } from './flat.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration, type Layout } from './layout.ts';
-import type { Source } from './source.ts';
+import type { ListedSource, Source } from './source.ts';
 import type { Staged, StageInput } from './stage.ts';
 
 /** The mark that something was deleted, or has another version now. */
@@ -39,6 +39,8 @@ export type Tombstone = Readonly<{
   version: number;
   generation_id: string;
   deleted_at: string;
+  /** Of the content that was deleted: what another host saved under the name is not. */
+  digests?: readonly string[];
   /** The version that it has now. */
   moved_to?: number;
 }>;
@@ -58,6 +60,10 @@ export type SaveDetails = Readonly<{
   createdAt: string;
   metadata: Record<string, unknown>;
   ownerId: string | null;
+  /** Whether it may take the place of other content, here or in the cloud. @default false */
+  isReplacement?: boolean;
+  /** Files that were made of its source, where it has any. */
+  artifacts?: ListedSource | null;
 }>;
 
 /** A generation that can be read where it lies. Paths are absolute. */
@@ -148,7 +154,7 @@ export class Store {
       this.#work.commit({
         ...this.#stageInput(ref, source, details),
         folder,
-        replacement: false,
+        replacement: details.isReplacement === true,
         place: this.layout.generation(ref),
         outermost: this.layout.project(ref.projectId),
       }),
@@ -248,7 +254,8 @@ export class Store {
   }
 
   #stageInput(ref: Ref, source: Source, details: SaveDetails) {
-    return { ref, ...details, source, limits: this.#limits };
+    const { artifacts = null } = details;
+    return { ref, ...details, artifacts, source, limits: this.#limits };
   }
 
   /** Runs work on a staging folder, of which nothing is left where it fails. */
@@ -420,9 +427,11 @@ export class Store {
   /**
    * Deletes a generation: first the tombstone, which is the commit, then the folder. May be
    * repeated, and finishes what an earlier call left.
+   *
+   * @param digests of the content that is deleted, where they are known
    */
-  async delete(ref: Ref, deletedAt: string): Promise<void> {
-    await this.#takeAway(ref, { deleted_at: deletedAt });
+  async delete(ref: Ref, deletedAt: string, digests: readonly string[] = []): Promise<void> {
+    await this.#takeAway(ref, { deleted_at: deletedAt, digests });
   }
 
   /**
@@ -435,9 +444,18 @@ export class Store {
 
   /** Which version a generation has that was moved; `null` where it was not. */
   movedTo(ref: Ref): number | null {
+    return this.#readTombstone(ref)?.moved_to ?? null;
+  }
+
+  /** Of the content that was deleted under a ref, as far as that is known. */
+  deletedDigests(ref: Ref): readonly string[] {
+    return this.#readTombstone(ref)?.digests ?? [];
+  }
+
+  #readTombstone(ref: Ref): Partial<Tombstone> | null {
     const text = readOrNull(this.layout.tombstone(ref));
     try {
-      return text === null ? null : ((JSON.parse(text) as Tombstone).moved_to ?? null);
+      return text === null ? null : (JSON.parse(text) as Tombstone);
     } catch {
       // Emptied by a power loss: its being there says that it was deleted.
       return null;
@@ -455,7 +473,10 @@ export class Store {
     }
   }
 
-  async #takeAway(ref: Ref, mark: Pick<Tombstone, 'deleted_at' | 'moved_to'>): Promise<void> {
+  async #takeAway(
+    ref: Ref,
+    mark: Pick<Tombstone, 'deleted_at' | 'digests' | 'moved_to'>,
+  ): Promise<void> {
     const tombstone: Tombstone = {
       project_id: ref.projectId,
       version: ref.version,

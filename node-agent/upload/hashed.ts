@@ -27,17 +27,13 @@ export async function noteHashes(
   return { ...row, sha256, md5, archive_bytes: bytes };
 }
 
-/** @param sentKey where this host has sent it already */
-export function reservationOf(
-  { catalog }: Parts,
-  row: HashedRow,
-  sentKey: string | null,
-): Reservation {
+export function reservationOf({ catalog }: Parts, row: HashedRow): Reservation {
   const ref = refOf(row);
   return {
     ref,
     digest: row.digest,
     sha256: row.sha256,
+    md5: row.md5,
     archiveBytes: row.archive_bytes,
     sourceBytes: row.source_bytes ?? 0,
     fileCount: row.file_count ?? 0,
@@ -47,7 +43,7 @@ export function reservationOf(
     ownerId: row.owner_id ?? catalog.ownerOf(ref.projectId),
     replace: row.is_replacement === 1,
     hostId: catalog.hostId,
-    sentKey,
+    sentKey: row.object_key,
   };
 }
 
@@ -56,6 +52,6 @@ export function lost(parts: Parts, ref: Ref): StorageError {
   parts.onEvent({ kind: 'lost', ...ref });
   return new StorageError(
     'not_found',
-    `Cannot upload ${formatRef(ref)}: its bytes are neither on this host nor in the bucket`,
+    `Cannot upload ${formatRef(ref)}: its content is neither on this host nor in the bucket`,
   );
 }

@@ -3,44 +3,37 @@ import { formatRef, StorageError } from '../contract.ts';
 import { type GenerationRow, keyOf, refOf } from '../outbox/catalog.ts';
 import type { Job } from '../outbox/jobs.ts';
 import type { Next } from '../outbox/outbox.ts';
-import { lost, noteHashes, withHashes } from './hashed.ts';
+import { noteHashes, withHashes } from './hashed.ts';
 import type { Parts } from './parts.ts';
 
 /** Sends the archive, unless it is there. */
 export async function put(parts: Parts, given: GenerationRow, job: Job): Promise<Next> {
-  const { store, catalog, jobs, objects, onEvent } = parts;
-  const ref = refOf(given);
+  const { catalog, jobs, objects, onEvent } = parts;
   const row = await withHashes(parts, given);
-  if (!store.has(ref)) {
-    // It was taken out of the store: the bucket has it, or nobody.
-    const info = await objects.info(keyOf(row));
-    if (info?.bytes !== row.archive_bytes || info.etag !== row.md5) throw lost(parts, ref);
-  } else {
-    const archive = await archiveOf(parts, ref);
-    if (archive.sha256 !== row.sha256) {
-      // Retired, and packed again by another version of Node: its hash is another.
-      await noteHashes(parts, row, archive);
-      return 'reserve';
-    }
-    // An upload that was begun goes on with the same bytes, or not at all.
-    const mark = `${row.sha256} `;
-    const resume = {
-      url: job.upload_url?.startsWith(mark) ? job.upload_url.slice(mark.length) : null,
-      save: (url: string | null) =>
-        catalog.write(() => jobs.setUploadUrl(job, url === null ? null : mark + url)),
-    };
-    const began = performance.now();
-    const isNew = job.attempts === 0 && job.setbacks === 0 && resume.url === null;
-    try {
-      await objects.put(keyOf(row), archive, resume, { isNew });
-    } catch (error) {
-      if (!(error instanceof StorageError) || error.code !== 'conflict') throw error;
-      // The key is for these bytes alone: whatever is there was put there behind our back.
-      const message = `${error.message}. Remove it, then: codebegen-storage uploads retry`;
-      throw new StorageError('conflict', message, { cause: error, retryable: true });
-    }
-    onEvent({ kind: 'upload', bytes: archive.bytes, ms: performance.now() - began });
+  const archive = await archiveOf(parts, refOf(row));
+  if (archive.sha256 !== row.sha256) {
+    // Retired, and packed again by another version of Node: its hash is another.
+    await noteHashes(parts, row, archive);
+    return 'reserve';
   }
+  // An upload that was begun goes on with the same bytes to the same place, or not at all.
+  const mark = `${row.sha256} ${keyOf(row)} `;
+  const resume = {
+    url: job.upload_url?.startsWith(mark) ? job.upload_url.slice(mark.length) : null,
+    save: (url: string | null) =>
+      catalog.write(() => jobs.setUploadUrl(job, url === null ? null : mark + url)),
+  };
+  const began = performance.now();
+  const isNew = job.attempts === 0 && job.setbacks === 0 && resume.url === null;
+  try {
+    await objects.put(keyOf(row), archive, resume, { isNew });
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'conflict') throw error;
+    // The key is for these bytes alone: whatever is there was put there behind our back.
+    const message = `${error.message}. Remove it, then: codebegen-storage uploads retry`;
+    throw new StorageError('conflict', message, { cause: error, retryable: true });
+  }
+  onEvent({ kind: 'upload', bytes: archive.bytes, ms: performance.now() - began });
   await catalog.write(() => jobs.setUploaded(job, row.sha256));
   return 'record';
 }

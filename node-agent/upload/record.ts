@@ -26,14 +26,11 @@ export async function record(
     sha256: row.sha256,
     status: 'uploaded',
     fileCount: row.file_count ?? 0,
-    // What was taken out of the store was recorded before.
-    readDetails: store.has(ref)
-      ? () => ({
-          manifest: store.readManifest(ref),
-          blockIndex: store.readBlockIndex(ref),
-          md5: row.md5,
-        })
-      : null,
+    readDetails: () => ({
+      manifest: store.readManifest(ref),
+      blockIndex: store.readBlockIndex(ref),
+      md5: row.md5,
+    }),
   });
   return noteRecorded(parts, row, answer);
 }
@@ -58,13 +55,10 @@ export async function noteRecorded(
       parts.onVerified();
       return null;
     case 'known':
-      // The same content is there, packed by another host.
-      await catalog.write(() => {
-        catalog.setObjectKey(ref, row.digest, answer.object_key);
-        catalog.setStatus(ref, row.digest, answer.status, at);
-      });
+      // The same content is there, packed by another host, as the row says.
+      await catalog.write(() => catalog.setObjectKey(ref, row.digest, answer.object_key));
       await removeUnneeded(parts, answer.unneeded);
-      return null;
+      return 'verify';
     case 'superseded':
       await removeUnneeded(parts, answer.unneeded);
       throw await superseded(parts, row, answer.digest);

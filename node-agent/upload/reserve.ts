@@ -3,7 +3,6 @@ import type { Reservation } from '../cloud/records.ts';
 import { formatRef, isInCloud, type Ref, StorageError } from '../contract.ts';
 import { deleteHere } from '../delete-here.ts';
 import { type GenerationRow, refOf } from '../outbox/catalog.ts';
-import type { Job } from '../outbox/jobs.ts';
 import type { Next } from '../outbox/outbox.ts';
 import { renumber } from '../renumber.ts';
 import { type HashedRow, reservationOf, withHashes } from './hashed.ts';
@@ -16,13 +15,11 @@ type Conflict = Extract<ReserveOutcome, { outcome: 'conflict' }>;
 export async function reserve(
   parts: Parts,
   given: GenerationRow,
-  job: Job,
   ask: (reservation: Reservation) => Promise<ReserveOutcome>,
 ): Promise<Next> {
   const ref = refOf(given);
   const row = await withHashes(parts, given);
-  const isSent = job.uploaded_sha256 === row.sha256;
-  const answer = await ask(reservationOf(parts, row, isSent ? row.object_key : null));
+  const answer = await ask(reservationOf(parts, row));
   if (answer.outcome !== 'no_database') await removeUnneeded(parts, answer.unneeded ?? []);
   switch (answer.outcome) {
     case 'reserved':
@@ -32,8 +29,9 @@ export async function reserve(
     case 'superseded':
       throw await superseded(parts, row, answer.digest);
     case 'deleted':
-      await deleteHere(parts, ref);
-      parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
+      if (await deleteHere(parts, ref, { digest: row.digest })) {
+        parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
+      }
       return null;
     case 'no_database':
       // Uploaded before there was a database: the row is still owed.
@@ -47,18 +45,14 @@ async function noteReserved(parts: Parts, row: HashedRow, answer: Reserved): Pro
   const ref = refOf(row);
   await settleOwner(parts, ref.projectId, answer.owner_id);
   const { status, object_key: key } = answer;
-  const at = new Date(parts.now()).toISOString();
   return catalog.write(() => {
     catalog.setObjectKey(ref, row.digest, key);
-    if (status === 'pending') {
-      // Also where it was in the cloud once: until it is again, its archive is needed.
-      catalog.setPending(ref, row.digest);
-      return 'upload';
-    }
-    // In the cloud before: by us before a crash, or by another host with the same content.
-    if (answer.sha256 === row.sha256) return 'verify';
-    catalog.setStatus(ref, row.digest, status, at);
-    return null;
+    // In the cloud before, as the row says: by us before a crash, or by another host that has the same
+    // content. Whether it is there this host finds out itself.
+    if (status !== 'pending') return 'verify';
+    // Also where it was in the cloud once: until it is again, its archive is needed.
+    catalog.setPending(ref, row.digest);
+    return 'upload';
   });
 }
 
@@ -84,7 +78,7 @@ export async function takeOwner(
 
 async function settleConflict(parts: Parts, row: HashedRow, answer: Conflict): Promise<Next> {
   const ref = refOf(row);
-  if (answer.cause === 'version' && row.provisional === 1) {
+  if (answer.cause === 'version' && row.provisional !== 0) {
     await renumber(parts, ref);
     return null;
   }

@@ -1,40 +1,31 @@
 import { packAgain } from '../archive-of.ts';
-import { StorageError } from '../contract.ts';
+import { formatRef, StorageError } from '../contract.ts';
 import { type GenerationRow, keyOf, refOf } from '../outbox/catalog.ts';
 import type { Next } from '../outbox/outbox.ts';
-import { noteHashes, withHashes } from './hashed.ts';
+import { dropDamaged, proveObject } from '../proof.ts';
+import { type HashedRow, noteHashes, withHashes } from './hashed.ts';
 import type { Parts } from './parts.ts';
 import { absent } from './put.ts';
 import { noteRecorded } from './record.ts';
 
-/** Proves that the bucket has the bytes of the archive, by a hash that this host made. */
+/** Proves that the bucket has the content of a generation, by hashes that this host made. */
 export async function verify(parts: Parts, given: GenerationRow): Promise<Next> {
-  const { store, catalog, objects, records } = parts;
+  const { catalog, objects, records } = parts;
   const ref = refOf(given);
   const row = await withHashes(parts, given);
-  const key = keyOf(row);
-  const { sha256, md5, archive_bytes: bytes } = row;
-  try {
-    if (!(await objects.verify(key, { sha256, md5, bytes }))) {
-      await catalog.write(() => catalog.setPending(ref, row.digest));
-      return { again: 'reserve', because: absent(row) };
-    }
-  } catch (error) {
-    if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
-    // Other bytes than were sent: they go, and the right ones are sent again.
-    if (!store.has(ref)) throw error;
-    await objects.remove([{ bucket: objects.bucket, key }]);
+  const place = { bucket: objects.bucket, key: keyOf(row) };
+  const proof = await proveObject(parts, row, place);
+  if (proof.holds === 'nothing' && !proof.isHollow) {
     await catalog.write(() => catalog.setPending(ref, row.digest));
-    // It may be ours that is damaged: the tree is whole then, or says that it is not.
-    if (!(await store.isArchiveSound(ref))) {
-      await noteHashes(parts, row, await packAgain(parts, ref));
-    }
-    return { again: 'reserve', because: error };
+    return { again: 'reserve', because: absent(row) };
   }
+  if (proof.holds === 'nothing') return replaceOther(parts, row, null);
+  if (proof.holds === 'other') return replaceOther(parts, row, proof.sha256);
   const answer = await records.record({
     ref,
-    objectKey: key,
-    sha256,
+    objectKey: place.key,
+    digest: row.digest,
+    sha256: proof.sha256,
     status: 'verified',
     fileCount: 0,
     readDetails: null,
@@ -45,4 +36,32 @@ export async function verify(parts: Parts, given: GenerationRow): Promise<Next> 
   parts.onVerified();
   // The row is still owed.
   return 'reserve';
+}
+
+/** What is not what it was goes, and the right bytes are sent. */
+async function replaceOther(parts: Parts, row: HashedRow, sha256: string | null): Promise<Next> {
+  const { store, catalog, objects, records } = parts;
+  const ref = refOf(row);
+  const place = { bucket: objects.bucket, key: keyOf(row) };
+  const record = await records.find(ref.projectId, ref.version);
+  if (sha256 !== null && record?.digest === null && record.sha256 === sha256) {
+    // Nobody had looked into it, and it is what was found there.
+    const reason = 'other content lies in the bucket under its name';
+    parts.onEvent({ kind: 'conflict', reason, ...ref });
+    throw new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${reason}`);
+  }
+  const because = new StorageError(
+    'corrupt',
+    `Cannot verify ${formatRef(ref)}: the bucket holds other bytes`,
+    { retryable: true },
+  );
+  // It may be ours that is damaged: the tree is whole then, or says that it is not.
+  if (!(await store.isArchiveSound(ref))) {
+    await noteHashes(parts, row, await packAgain(parts, ref));
+    return { again: 'reserve', because };
+  }
+  const isOurs = record === null || record.sha256 === row.sha256;
+  await dropDamaged(parts, ref, { ...place, isOurs });
+  await catalog.write(() => catalog.setPending(ref, row.digest));
+  return { again: 'reserve', because };
 }

@@ -4,6 +4,7 @@ import { withRetryAfter } from '../cloud/retry-after.ts';
 import { type GenerationRow, refOf } from '../outbox/catalog.ts';
 import type { Job } from '../outbox/jobs.ts';
 import type { Next, Work } from '../outbox/outbox.ts';
+import { confirm } from './confirm.ts';
 import type { Parts } from './parts.ts';
 import { put } from './put.ts';
 import { record } from './record.ts';
@@ -14,7 +15,7 @@ import { verify } from './verify.ts';
 
 /** The steps that bring a generation to the cloud, and out of it. Each may be repeated. */
 export function createWork(parts: Parts): Work {
-  const { catalog, records } = parts;
+  const { catalog, records, store } = parts;
 
   return (batch) =>
     withRetryAfter<PromiseSettledResult<Next>[]>(() => {
@@ -25,7 +26,8 @@ export function createWork(parts: Parts): Work {
             (asked) => records.reserveAll(asked),
             async (job, ask) => {
               const row = findStored(job);
-              return row === null ? null : reserve(parts, row, job, ask);
+              if (row === null) return null;
+              return store.has(refOf(row)) ? reserve(parts, row, ask) : 'verify';
             },
           );
         case 'record':
@@ -34,7 +36,8 @@ export function createWork(parts: Parts): Work {
             (asked) => records.recordAll(asked),
             async (job, ask) => {
               const row = findStored(job);
-              return row === null ? null : record(parts, row, job, ask);
+              if (row === null) return null;
+              return store.has(refOf(row)) ? record(parts, row, job, ask) : 'verify';
             },
           );
         default:
@@ -49,6 +52,8 @@ export function createWork(parts: Parts): Work {
     }
     const row = findStored(job);
     if (row === null) return null;
+    // Taken out of the store: there is nothing to send, and much to ask.
+    if (job.kind !== 'fail' && !store.has(refOf(row))) return confirm(parts, row);
     if (job.kind === 'upload') return put(parts, row, job);
     if (job.kind === 'verify') return verify(parts, row);
     await records.recordFailure(refOf(row), row.digest, job.failure ?? 'its upload was given up');

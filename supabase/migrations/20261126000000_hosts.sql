@@ -27,29 +27,36 @@ create function public.storage_free_key(
   p_project_id text,
   p_version integer,
   p_generation_id text,
-  p_sha256 text
+  p_sha256 text,
+  p_md5 text default null
 )
 returns text
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select key
-  from (
-    select 11 as length,
-      format('%s/generations/v%s__%s.tar.gz', p_project_id, p_version, p_generation_id) as key
-    union all
-    select length, format('%s/generations/v%s__%s.%s.tar.gz', p_project_id, p_version,
-      p_generation_id, left(p_sha256, length))
-    from generate_series(12, 64) length
-  ) candidate
-  where not exists (
-    select 1 from public.storage_archives a where a.bucket = p_bucket and a.object_key = candidate.key
-  )
-  order by length
-  limit 1
+declare
+  candidate text;
+begin
+  for length in 11 .. 64 loop
+    candidate := case length
+      when 11 then format('%s/generations/v%s__%s.tar.gz', p_project_id, p_version, p_generation_id)
+      else format('%s/generations/v%s__%s.%s.tar.gz', p_project_id, p_version, p_generation_id,
+        left(p_sha256, length))
+    end;
+    if not exists (
+      select 1 from public.storage_archives a
+      where a.bucket = p_bucket and a.object_key = candidate
+    ) and (p_md5 is null
+      -- A database that was put back does not know of all that lies in the bucket.
+      or coalesce(public.storage_object_of(p_bucket, candidate) ->> 'md5', p_md5) = p_md5) then
+      return candidate;
+    end if;
+  end loop;
+  return null;
+end
 $$;
 comment on function public.storage_free_key is
-  'A key for an archive: that of the generation, or with the first 12 or more digits of its sha256 where that was given out before.';
+  'A key for an archive: that of the generation, or with the first 12 or more digits of its sha256 where that was given out before, or where an object lies there whose MD5 is another.';
 
 create function public.storage_reserve_generation(p_item jsonb)
 returns jsonb
@@ -63,11 +70,13 @@ declare
   archive public.storage_archives;
   is_new boolean := false;
   is_there boolean;
+  -- Whether the archive lies where this host knows it: another may have packed the same content.
+  is_sent boolean;
 begin
   select * into given from jsonb_to_record(p_item) as item (
     project_id text, version integer, generation_id text, bucket text, object_key text,
     digest text, sha256 text, archive_bytes bigint, source_bytes bigint, file_count integer,
-    created_at timestamptz, owner_id uuid, replace boolean, host_id uuid, sent_key text
+    created_at timestamptz, owner_id uuid, replace boolean, host_id uuid, sent_key text, md5 text
   );
   insert into public.storage_projects (id, owner_id) values (given.project_id, given.owner_id)
   on conflict do nothing;
@@ -81,6 +90,8 @@ begin
     return jsonb_build_object('outcome', 'conflict', 'cause', 'owner',
       'reason', 'the project has another owner', 'owner_id', project.owner_id);
   end if;
+  is_sent := coalesce(
+    public.storage_object_of(given.bucket, given.sent_key) ->> 'md5' = given.md5, false);
   select * into existing from public.storage_generations
   where project_id = given.project_id and version = given.version for update;
   if not found then
@@ -94,20 +105,28 @@ begin
     ) values (
       given.project_id, given.version, given.generation_id, given.bucket,
       -- An archive that is there before its row is where it is.
-      coalesce(given.object_key, given.sent_key, public.storage_free_key(given.bucket, given.project_id,
-        given.version, given.generation_id, given.sha256)),
+      coalesce(given.object_key, case when is_sent then given.sent_key end,
+        public.storage_free_key(given.bucket, given.project_id, given.version,
+          given.generation_id, given.sha256, given.md5)),
       given.digest, given.sha256, given.archive_bytes, given.source_bytes, given.file_count,
       given.created_at
     ) returning * into existing;
     is_new := true;
   end if;
 
-  if not is_new and given.sent_key is not null then
-    -- A database that was put back knows nothing of what this host was given, and has sent.
-    insert into public.storage_archives (bucket, object_key, project_id, version, sha256, state)
-    select given.bucket, given.sent_key, given.project_id, given.version, given.sha256, 'unneeded'
-    where given.sent_key <> existing.object_key
-    on conflict do nothing;
+  if given.sent_key <> existing.object_key then
+    -- A database that was put back knows nothing of what this host was given, and has sent. It stays
+    -- until something else is recorded for the same content.
+    insert into public.storage_archives (
+      bucket, object_key, project_id, version, digest, sha256, archive_bytes, source_bytes,
+      file_count, created_at, follows, state
+    ) values (
+      given.bucket, given.sent_key, given.project_id, given.version, given.digest,
+      case when is_sent then given.sha256 end, given.archive_bytes, given.source_bytes,
+      given.file_count, given.created_at, existing.epoch,
+      case when existing.digest is distinct from given.digest or existing.status = 'verified'
+        then 'unneeded' else 'expected' end
+    ) on conflict do nothing;
   end if;
   if existing.generation_id <> given.generation_id then
     return jsonb_build_object('outcome', 'conflict', 'cause', 'version',
@@ -142,6 +161,15 @@ begin
       case when existing.uploaded_at is null then 'expected' else 'current' end,
       existing.uploaded_at
     ) on conflict do nothing;
+  end if;
+
+  if existing.digest is null and existing.status in ('uploaded', 'verified')
+    and public.storage_object_of(existing.bucket, existing.object_key) is not null then
+    -- Nobody has looked what is in it: the host does.
+    return jsonb_build_object('outcome', 'reserved', 'status', existing.status,
+      'sha256', existing.sha256, 'object_key', existing.object_key,
+      'owner_id', project.owner_id,
+      'unneeded', public.storage_unneeded_of(given.project_id, given.version));
   end if;
 
   if existing.digest is distinct from given.digest then
@@ -202,7 +230,7 @@ begin
       given.bucket,
       case when is_new then existing.object_key
         else public.storage_free_key(given.bucket, given.project_id, given.version,
-          given.generation_id, given.sha256)
+          given.generation_id, given.sha256, given.md5)
       end,
       given.project_id, given.version, given.digest, given.sha256, given.archive_bytes,
       given.source_bytes, given.file_count, given.created_at, given.host_id, existing.epoch,
@@ -231,8 +259,8 @@ declare
   is_replacement boolean;
 begin
   select * into given from jsonb_to_record(p_item) as item (
-    project_id text, version integer, bucket text, object_key text, sha256 text, status text,
-    manifest jsonb, block_index jsonb, md5 text
+    project_id text, version integer, bucket text, object_key text, digest text, sha256 text,
+    status text, manifest jsonb, block_index jsonb, md5 text
   );
   perform 1 from public.storage_projects where id = given.project_id for update;
   select * into existing from public.storage_generations
@@ -306,9 +334,14 @@ begin
       where project_id = given.project_id and version = given.version;
     end if;
   else
-    -- A status only ever goes up: a repeat that comes late changes nothing.
+    -- A status only ever goes up: a repeat that comes late changes nothing. What is in an archive that
+    -- nobody had looked into is known now.
+    update public.storage_archives
+    set digest = coalesce(digest, given.digest)
+    where bucket = given.bucket and object_key = given.object_key;
     update public.storage_generations
-    set status = case when status = 'verified' then status else reached end, failure = null,
+    set digest = coalesce(digest, given.digest),
+        status = case when status = 'verified' then status else reached end, failure = null,
         uploaded_at = coalesce(uploaded_at, now()),
         verified_at = case when reached = 'verified' then coalesce(verified_at, now()) else verified_at end
     where project_id = given.project_id and version = given.version;
@@ -364,6 +397,39 @@ as $$
 $$;
 comment on function public.storage_record_generations is
   'Records several: of each its project_id, its version and what storage_record_generation says.';
+
+create function public.storage_record_damage(
+  p_bucket text,
+  p_project_id text,
+  p_version integer,
+  p_object_key text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  existing public.storage_generations;
+begin
+  perform 1 from public.storage_projects where id = p_project_id for update;
+  select * into existing from public.storage_generations
+  where project_id = p_project_id and version = p_version and deleted_at is null for update;
+  if not found or existing.bucket <> p_bucket or existing.object_key <> p_object_key then
+    return jsonb_build_object('outcome', 'other');
+  end if;
+  insert into public.storage_archives (bucket, object_key, project_id, version, digest, sha256, state)
+  values (p_bucket, p_object_key, p_project_id, p_version, existing.digest, existing.sha256, 'current')
+  on conflict do nothing;
+  update public.storage_archives set state = 'unneeded', state_at = now()
+  where bucket = p_bucket and object_key = p_object_key and state in ('expected', 'current');
+  update public.storage_generations set status = 'pending', failure = null, verified_at = null
+  where project_id = p_project_id and version = p_version;
+  return jsonb_build_object('outcome', 'recorded',
+    'unneeded', public.storage_unneeded_of(p_project_id, p_version));
+end
+$$;
+comment on function public.storage_record_damage is
+  'Notes that the object of a generation is not what it was, as a host that has the content found: it is to be removed, and sent anew under another key; other where the row names another object.';
 
 create function public.storage_record_failure(
   p_project_id text,
@@ -606,7 +672,7 @@ begin
       and p.proname = any (array[
         'storage_object_of', 'storage_free_key', 'storage_reserve_generation',
         'storage_record_generation', 'storage_reserve_generations', 'storage_record_generations',
-        'storage_record_failure', 'storage_set_owner', 'storage_record_deletion',
+        'storage_record_damage', 'storage_record_failure', 'storage_set_owner', 'storage_record_deletion',
         'storage_record_removals', 'storage_list_unneeded', 'storage_list_changes',
         'storage_check_in'
       ])

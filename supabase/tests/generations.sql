@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(143);
+select plan(149);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -303,6 +303,19 @@ select is((select failure from storage_generations where project_id = 'p' and ve
 select is(storage_record_failure('p', 1, 'g', 'Y', 'too large') ->> 'outcome', 'other', 'not of what is there');
 select is(pg_temp.reserve(2) ->> 'status', 'pending', 'tried again it is pending');
 select is((select failure from storage_generations where project_id = 'p' and version = 2), null, 'without a reason');
+-- What lies in the bucket and no row knows of.
+select pg_temp.upload('p/generations/v7__g.tar.gz');
+select is(pg_temp.reserve(7, '{"md5": "another"}') ->> 'object_key', 'p/generations/v7__g.aaaaaaaaaaaa.tar.gz',
+  'no key is given where other bytes lie');
+select is(storage_record_damage('b', 'p', 7, 'p/generations/v7__g.tar.gz') ->> 'outcome', 'other',
+  'damage is of the object that the row names');
+select pg_temp.upload('p/generations/v7__g.aaaaaaaaaaaa.tar.gz');
+select is(pg_temp.record(7, 'p/generations/v7__g.aaaaaaaaaaaa.tar.gz') ->> 'outcome', 'recorded', 'it is recorded');
+select is(storage_record_damage('b', 'p', 7, 'p/generations/v7__g.aaaaaaaaaaaa.tar.gz') -> 'unneeded',
+  '[{"bucket": "b", "object_key": "p/generations/v7__g.aaaaaaaaaaaa.tar.gz"}]'::jsonb, 'what is damaged is to be removed');
+select is(pg_temp.reserve(7) ->> 'status', 'pending', 'then it is sent anew');
+select isnt(pg_temp.reserve(7) ->> 'object_key', 'p/generations/v7__g.aaaaaaaaaaaa.tar.gz', 'under another key');
+
 select is(storage_record_deletion('b', 'p', 2, 'g', '{X}') -> 'unneeded',
   '[{"bucket": "b", "object_key": "p/generations/v2__g.tar.gz"}]'::jsonb, 'a deletion tells every key that was given out');
 select pg_temp.upload('p/generations/v2__g.tar.gz');

@@ -9,6 +9,7 @@ import type { Receipt, Storage, StorageOptions } from '../../node-agent/index.ts
 import { makeUser, serviceClient, uniqueId, userClient } from '../support/cloud.ts';
 import { asUser, callInProcess } from '../support/edge.ts';
 import { first, startFaultProxy } from '../support/fault-proxy.ts';
+import { PythonStore } from '../support/python-store.ts';
 import { runCli } from '../support/run.ts';
 import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -416,6 +417,57 @@ test('a version that was given while the cloud was away moves on where it is tak
   // Waits for it: the rebuilt catalog owes it, and finds it there.
   await waitForStatus(reopened.storage, moved, 'verified');
   expect(await rowOf(projectId, 'generation_id')).toHaveLength(2);
+});
+
+test('hosts that save into one project in turn never take a version from each other', async () => {
+  const bucket = uniqueId('bucket');
+  const projectId = uniqueId();
+  const hosts = [await host(bucket), await host(bucket)];
+  for (let round = 0; round < 3; round++) {
+    for (const [i, { storage }] of hosts.entries()) {
+      const saved = await storage.save({ projectId, files: { a: `${round} ${i}` } });
+      await until(async () => (await storage.status()).outbox.owed === 0);
+      const { version, generationId } = saved;
+      // The old ref leads to it with the generation id.
+      expect(await storage.show({ projectId, version, generationId })).toMatchObject({
+        status: 'verified',
+      });
+    }
+  }
+  const rows = await rowOf(projectId, 'version, status');
+  expect(rows).toHaveLength(6);
+  for (const { storage } of hosts) expect((await storage.status()).outbox.parked).toBe(0);
+});
+
+test('a replacement by a host that never had the content is a replacement', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = refOf();
+  const [a, b] = [await host(bucket), await host(bucket)];
+  await waitForStatus(a.storage, await a.storage.save({ ...ref, files: { a: 'X' } }), 'verified');
+  const replaced = await b.storage.save({ ...ref, files: { a: 'Y' }, replace: true });
+  await waitForStatus(b.storage, replaced, 'verified');
+  expect(await rowOf(ref.projectId)).toMatchObject([{ digest: replaced.digest }]);
+  await a.storage.learnChanges();
+  expect(await textOf(a.storage, ref)).toEqual({ a: 'Y' });
+});
+
+test('what is renumbered keeps its artifacts', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = refOf();
+  const a = await host(bucket);
+  await waitForStatus(a.storage, await a.storage.save({ ...ref, files: { a: 'X' } }), 'verified');
+  const storePath = await tempFolder();
+  const old = { ...ref, generationId: 'old' };
+  new PythonStore(storePath).versioned(old, { 'a.py': 'a' }, { 'artifacts/log.txt': 'built' });
+  const b = await host(bucket, { storePath });
+  await b.storage.adopt(old);
+  await until(isFailed(b.storage, old));
+  const before = await b.storage.show(old);
+  const to = await b.storage.renumber(old);
+  await waitForStatus(b.storage, to, 'verified');
+  expect((await b.storage.show(to)).digest).toBe(before.digest);
+  const { path } = await b.storage.get(to);
+  expect(readTexts(join(path, 'artifacts'))).toEqual({ 'log.txt': 'built' });
 });
 
 test('a version that the caller chose parks, and is renumbered by hand; deleting it hides nothing', async () => {

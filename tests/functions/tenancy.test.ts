@@ -263,6 +263,7 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
     ...{ ...version(p), p_generation_id: 'g' },
     ...{ p_digest: 'x', p_reason: 'none' },
   }),
+  storage_record_damage: (p) => ({ ...version(p), p_bucket: BUCKET, p_object_key: keyOf(p) }),
   storage_record_deletion: (p) => ({ ...version(p), p_generation_id: 'g', p_bucket: BUCKET }),
   storage_record_removals: (p) => ({ p_objects: [{ bucket: BUCKET, object_key: keyOf(p) }] }),
   storage_unneeded_of: (p) => version(p),

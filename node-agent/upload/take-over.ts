@@ -1,0 +1,27 @@
+import type { CloudRow } from '../cloud/outcomes.ts';
+import type { OnEvent } from '../events.ts';
+import { type Catalog, type GenerationRow, refOf } from '../outbox/catalog.ts';
+
+/**
+ * Takes over what the cloud has of a generation, where it is other content and nothing of the old is
+ * left here. What is saved here meanwhile stays.
+ *
+ * @returns whether it was taken over
+ */
+export async function takeOver(
+  { catalog, onEvent }: Readonly<{ catalog: Catalog; onEvent: OnEvent }>,
+  seen: GenerationRow,
+  record: CloudRow,
+): Promise<boolean> {
+  const ref = refOf(seen);
+  const isTaken = await catalog.write(() =>
+    catalog.setFromCloud(ref, seen.digest, {
+      digest: record.digest,
+      sha256: record.sha256,
+      bytes: record.archive_bytes,
+      key: record.object_key,
+    }),
+  );
+  if (isTaken) onEvent({ kind: 'conflict', reason: 'another host replaced it', ...ref });
+  return isTaken;
+}

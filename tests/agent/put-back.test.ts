@@ -1,0 +1,130 @@
+/** A database that was put back to an earlier time, or is another one: what lies in the bucket stays good. */
+import { expect, test } from 'vitest';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { waitForStatus } from '../support/storage.ts';
+import {
+  evict,
+  forget,
+  keysOf,
+  newRef,
+  quiet,
+  rowsOf,
+  startHost,
+  textsOf,
+} from '../support/two-hosts.ts';
+
+const X = { a: 'X' };
+const Y = { a: 'Y' };
+
+/** Two hosts with the same content, whose archives differ in the time that their manifests name. */
+async function twoHosts(bucket: string, ref: ReturnType<typeof newRef>) {
+  const [a, b] = [await startHost(bucket), await startHost(bucket)];
+  for (const { storage } of [a, b]) {
+    await waitForStatus(storage, await storage.save({ ...ref, files: X }), 'verified');
+  }
+  return { a, b };
+}
+
+test('a replacement that only the bucket has is found under its key', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const { storage } = await startHost(bucket);
+  await waitForStatus(storage, await storage.save({ ...ref, files: X }), 'verified');
+  const replaced = await storage.save({ ...ref, files: Y, replace: true });
+  await waitForStatus(storage, replaced, 'verified');
+  await quiet(storage);
+  await evict(storage);
+  const keys = await keysOf(bucket, ref.projectId);
+  await forget(ref.projectId);
+  await storage.learnChanges();
+  await quiet(storage);
+  expect(await storage.show(ref)).toMatchObject({ status: 'verified', failure: null });
+  expect(await rowsOf(ref.projectId)).toEqual([
+    { digest: replaced.digest, status: 'verified', object_key: keys[0] },
+  ]);
+  expect(await keysOf(bucket, ref.projectId)).toEqual(keys);
+  expect(await textsOf(storage, ref)).toEqual(Y);
+});
+
+test('what another host packed and this one evicted is found, its content proven', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const { a, b } = await twoHosts(bucket, ref);
+  await evict(b.storage);
+  await a.storage.close();
+  await forget(ref.projectId);
+  await b.storage.resend();
+  await quiet(b.storage);
+  expect(await b.storage.show(ref)).toMatchObject({ status: 'verified', failure: null });
+  const [row] = await rowsOf(ref.projectId);
+  expect([row!.object_key]).toEqual(await keysOf(bucket, ref.projectId));
+  expect(await textsOf(b.storage, ref)).toEqual(X);
+});
+
+test('a replacement that lies in the store leaves no second object', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const { storage } = await startHost(bucket);
+  for (const files of [X, Y]) {
+    const saved = await storage.save({ ...ref, files, replace: true });
+    await waitForStatus(storage, saved, 'verified');
+  }
+  await quiet(storage);
+  await forget(ref.projectId);
+  await storage.learnChanges();
+  await quiet(storage);
+  const [row] = await rowsOf(ref.projectId);
+  expect(row).toMatchObject({ status: 'verified' });
+  expect(await keysOf(bucket, ref.projectId)).toEqual([row!.object_key]);
+});
+
+test.each(['the one that packed it', 'the other'])(
+  'of two hosts with one content %s may be the first to say so',
+  async (which) => {
+    const bucket = uniqueId('bucket');
+    const ref = newRef();
+    const { a, b } = await twoHosts(bucket, ref);
+    await forget(ref.projectId);
+    const order = which === 'the other' ? [b, a] : [a, b];
+    for (const { storage } of order) {
+      await storage.resend();
+      await quiet(storage);
+    }
+    for (const { storage, problems } of order) {
+      expect(await storage.show(ref), problems.join()).toMatchObject({ status: 'verified' });
+    }
+    const [row] = await rowsOf(ref.projectId);
+    expect(await keysOf(bucket, ref.projectId)).toEqual([row!.object_key]);
+  },
+);
+
+test('rows that migrate made of the bucket are filled in by the host that has the content', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const a = await startHost(bucket);
+  const saved = await a.storage.save({ ...ref, files: X });
+  await waitForStatus(a.storage, saved, 'verified');
+  await forget(ref.projectId);
+  const [key] = await keysOf(bucket, ref.projectId);
+  const operator = await startHost(bucket);
+  await operator.storage.recordArchive(ref, key!, null);
+  expect(await rowsOf(ref.projectId, 'digest')).toEqual([{ digest: null }]);
+  await a.storage.resend();
+  await quiet(a.storage);
+  expect(await a.storage.show(ref)).toMatchObject({ status: 'verified', failure: null });
+  expect(await rowsOf(ref.projectId, 'digest')).toEqual([{ digest: saved.digest }]);
+
+  // Another host that saved other content under the name is told.
+  const c = await startHost(bucket);
+  await serviceClient()
+    .from('storage_generations')
+    .update({ digest: null })
+    .eq('project_id', ref.projectId);
+  await c.storage.save({ ...ref, files: Y });
+  await quiet(c.storage);
+  expect(await c.storage.show(ref)).toMatchObject({
+    status: 'failed',
+    failure: expect.stringContaining('other content'),
+  });
+  expect(await keysOf(bucket, ref.projectId)).toEqual([key]);
+});
