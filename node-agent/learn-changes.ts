@@ -134,8 +134,9 @@ async function followReplacement(
   const { store, catalog, records, now, onProblem } = parts;
   if (row.digest === digest) {
     // It was replaced, and put back.
-    if (row.cloud_digest !== null) await catalog.write(() => catalog.oweAgain(ref, now()));
-    return row.cloud_digest !== null;
+    if (row.cloud_digest === null) return false;
+    await catalog.write(() => catalog.setPutBack(ref, row.digest, now()));
+    return true;
   }
   // What is still on its way, or was given up, is told when it gets there.
   if (!isInCloud(row.status)) return false;

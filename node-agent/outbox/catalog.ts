@@ -897,6 +897,20 @@ export class Catalog {
     );
   }
 
+  /** Notes that the cloud has this content again, as it seems: it is asked for. */
+  setPutBack(ref: Ref, digest: string | null, now: number): void {
+    this.transaction(() => {
+      this.#run(
+        `update generations set cloud_digest = null
+         where project_id = ? and version = ? and digest is ?`,
+        ref.projectId,
+        ref.version,
+        digest,
+      );
+      this.#owe(ref, 'reserve', now);
+    });
+  }
+
   /**
    * Takes over what the cloud has of a generation, of which nothing is left here.
    *

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
@@ -62,6 +62,11 @@ export class Blobs {
 
   async copy(from: string, to: string): Promise<void> {
     await copyFile(this.#path(from), this.#path(to));
+  }
+
+  /** Whether the bytes of a version are there. */
+  has(version: string): boolean {
+    return existsSync(this.#path(version));
   }
 
   /** The bytes from `start` to `end`, both counted in; nothing of an empty object. */

@@ -38,6 +38,8 @@ export function respondWithObject(
   const end = range?.end ?? metadata.size - 1;
   headers.set('content-length', String(end - start + 1));
   if (range !== null) headers.set('content-range', `bytes ${start}-${end}/${metadata.size}`);
+  // A database that was put back knows of objects whose bytes were removed since.
+  if (!blobs.has(row.version)) throw problems.noSuchKey();
   const empty = request.method === 'HEAD' || metadata.size === 0;
   const body = empty ? null : blobs.read(row.version, start, end);
   return new Response(body, { status: range === null ? 200 : 206, headers });
