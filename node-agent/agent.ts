@@ -1,3 +1,5 @@
+import type { FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { archiveOf } from './archive-of.ts';
 import type { Cache } from './cache/cache.ts';
@@ -7,6 +9,7 @@ import type { CloudChange } from './cloud/outcomes.ts';
 import { CloudRecords } from './cloud/records.ts';
 import {
   diffFiles,
+  type FileEntry,
   type FilesDiff,
   formatRef,
   isInCloud,
@@ -14,12 +17,15 @@ import {
   PAGE,
   parseId,
   parseVersion,
+  pathProblem,
   type Ref,
   type Status,
   StorageError,
   URL_EXPIRY,
 } from './contract.ts';
 import { deleteHere } from './delete-here.ts';
+import { NotAFile, openFileInside } from './disk/open-inside.ts';
+import { readManifest } from './disk/read-manifest.ts';
 import { type Evicted, evictStored } from './evict.ts';
 import { Holds } from './holds.ts';
 import { learnChanges } from './learn-changes.ts';
@@ -35,6 +41,7 @@ import { Retriever } from './retrieve.ts';
 import { type Saved, Saver } from './save.ts';
 import {
   parseDetails,
+  parseLinks,
   parseOwner,
   parseSave,
   parseSaveFolder,
@@ -42,11 +49,13 @@ import {
   type SaveFolderInput,
   type SaveInput,
   type SaveRequest,
+  type SaveTarInput,
 } from './save-input.ts';
 import type { Scan } from './scan.ts';
 import { PathSigner } from './signed-path.ts';
 import { inGeneration, type Layout } from './store/layout.ts';
-import { readManifest, type Store } from './store/store.ts';
+import type { LeftOut } from './store/left-out.ts';
+import type { Store } from './store/store.ts';
 import { takeUp } from './take-up.ts';
 import { writeTar } from './tar-input.ts';
 import type {
@@ -245,7 +254,23 @@ export class Storage {
     return this.#save(() => parseSave(input));
   }
 
-  /** Saves the files of a folder, all but `.git`, `node_modules` and the store itself. */
+  /**
+   * Saves a generation that came as the JSON of the HTTP API.
+   *
+   * @param body its bytes, in memory that threads share
+   * @throws StorageError as {@link save}
+   */
+  async saveJson(body: Uint8Array<SharedArrayBuffer>): Promise<Receipt> {
+    const { limits } = this.#options;
+    const { details, files } = await this.#workers.parse({ body, limits });
+    return this.#save(() => ({ ...parseDetails(details), source: { kind: 'files', files } }));
+  }
+
+  /**
+   * Saves the files of a folder: all of them, but what is left out. That is counted in the receipt.
+   *
+   * @throws StorageError as {@link save}, and `conflict` where a file changes while it is read
+   */
   async saveFolder(input: SaveFolderInput): Promise<Receipt> {
     return this.#save(() => parseSaveFolder(input, this.#ownPaths));
   }
@@ -258,10 +283,11 @@ export class Storage {
    */
   writer(details: SaveDetails): GenerationWriter {
     const request = parseDetails(details);
+    this.#checkInPlace();
     return new GenerationWriter({
       folder: this.#store.openStaging(),
       limits: this.#options.limits,
-      commit: (folder) => this.#save(() => ({ ...request, source: { kind: 'staged', folder } })),
+      commit: (source) => this.#save(() => ({ ...request, source })),
       drop: (folder) => this.#store.dropStaging(folder),
     });
   }
@@ -271,10 +297,11 @@ export class Storage {
    *
    * @throws StorageError as {@link save}, and `corrupt` where it is no tar
    */
-  async saveTar(input: SaveDetails & { tar: AsyncIterable<Uint8Array> }): Promise<Receipt> {
+  async saveTar(input: SaveTarInput): Promise<Receipt> {
+    const links = parseLinks(input.links);
     const writer = this.writer(input);
     try {
-      await writeTar(input.tar, writer);
+      await writeTar(input.tar, writer, links);
       return await writer.commit();
     } catch (error) {
       await writer.abort();
@@ -300,19 +327,31 @@ export class Storage {
     return this.#store.findActive(parseId(projectId, 'project id'));
   }
 
+  /** What is saved into a store that somebody removed would be lost. @throws StorageError `unavailable` */
+  #checkInPlace(): void {
+    if (this.#catalog.isInPlace) return;
+    throw new StorageError(
+      'unavailable',
+      `Cannot save: the store "${this.#options.storePath}" was removed or moved while the agent ran. Put it back, and start the agent again`,
+    );
+  }
+
   /** What is never part of a generation, although a folder may hold it. */
   get #ownPaths(): string[] {
-    return [this.#options.storePath, this.#options.cache.path];
+    const { storePath, cache, secretFiles = [] } = this.#options;
+    return [storePath, cache.path, ...secretFiles];
   }
 
   async #save(parse: () => SaveRequest): Promise<Receipt> {
     if (this.#closed !== null) {
       throw new StorageError('unavailable', 'Cannot save: the storage is closed');
     }
+    this.#checkInPlace();
     const began = performance.now();
     const request = parse();
-    const save = this.#saveRequest(request).then(({ row, created }) => {
-      const receipt = this.#receipt(row, created);
+    const save = this.#saveRequest(request).then((saved) => {
+      const { created } = saved;
+      const receipt = this.#receipt(saved);
       const { fileCount: files, bytes } = receipt;
       const ms = performance.now() - began;
       this.#options.onEvent({ kind: 'save', created, files, bytes, ms });
@@ -333,7 +372,7 @@ export class Storage {
     return this.#saver.save(request);
   }
 
-  #receipt(row: GenerationRow, created: boolean): Receipt {
+  #receipt({ row, created, leftOut }: Saved): Receipt {
     const ref = refOf(row);
     return {
       ...ref,
@@ -346,6 +385,7 @@ export class Storage {
       archiveBytes: row.archive_bytes ?? 0,
       sha256: row.sha256 ?? '',
       digest: row.digest ?? '',
+      leftOut,
     };
   }
 
@@ -363,7 +403,7 @@ export class Storage {
       const ref = refOf(row);
       if (!matches(ref, want)) return this.#getOther(want);
       if (row.state !== 'stored') throw notFound(want);
-      const found = this.#store.find(ref);
+      const found = await this.#store.find(ref);
       if (found !== null) {
         const here = { ...ref, ...found, from: 'store' } as const;
         const isOther = row.cloud_digest !== null && this.#cloud !== null;
@@ -394,16 +434,50 @@ export class Storage {
       ...ref,
       path,
       sourcePath: inGeneration.source(path),
-      manifest: readManifest(path),
+      manifest: readManifest(this.#cache.placeOf(inGeneration.manifest(path))),
       from,
       stale,
     };
   }
 
+  /**
+   * The source files of a generation that was got, by path. Those of the Python system are read, for
+   * it kept no hashes.
+   *
+   * @throws StorageError `corrupt` that names a file which is none
+   */
+  files(generation: LocalGeneration): Promise<FileEntry[]> {
+    return listFiles(generation, (path) => this.openFile(generation, path));
+  }
+
+  /**
+   * Opens a source file of a generation that was got, to read it. The caller closes it.
+   *
+   * @throws StorageError `corrupt` where there is no regular file, also where a part of its path is a
+   *   link
+   */
+  async openFile(generation: LocalGeneration, path: string): Promise<FileHandle> {
+    const name = `${JSON.stringify(path)} of ${formatRef(generation)}`;
+    // An old manifest may name anything.
+    const problem = pathProblem(path);
+    if (problem !== null) throw new StorageError('corrupt', `Cannot read ${name}: ${problem}`);
+    const file = join(generation.sourcePath, path);
+    const place =
+      generation.from === 'store' ? this.#store.layout.placeOf(file) : this.#cache.placeOf(file);
+    try {
+      return await openFileInside(place.root, place.path);
+    } catch (error) {
+      if (!(error instanceof NotAFile)) throw error;
+      throw new StorageError('corrupt', `Cannot read ${name}: it is ${error.problem}`, {
+        cause: error,
+      });
+    }
+  }
+
   /** The Python system let two generations have one version: the catalog knows one, the disk both. */
-  #getOther({ projectId, version, generationId }: RefInput): LocalGeneration {
+  async #getOther({ projectId, version, generationId }: RefInput): Promise<LocalGeneration> {
     const ref = { projectId, version, generationId: generationId! };
-    const found = this.#store.deletedAt(ref) === null ? this.#store.find(ref) : null;
+    const found = this.#store.deletedAt(ref) === null ? await this.#store.find(ref) : null;
     if (found === null) throw notFound(ref);
     return { ...ref, ...found, from: 'store', stale: false };
   }
@@ -412,25 +486,26 @@ export class Storage {
    * Gives a generation that the Python system left hashes and an archive, and owes it to the cloud.
    * Its files stay as they are.
    *
-   * @returns whether there was anything to do
+   * @returns what was left out of it; `null` where there was nothing to do
    * @throws StorageError `not_found`, `conflict` where another generation has the version,
    *   `corrupt` for a file that is missing, `invalid_input` that names a path
    */
-  async adopt(ref: Ref): Promise<boolean> {
+  async adopt(ref: Ref): Promise<LeftOut | null> {
     const row = await this.#findKnown(ref);
     if (row === null || row.state !== 'stored') throw notFound(ref);
     checkHolder(row, ref);
-    if (row.digest !== null) return false;
+    if (row.digest !== null) return null;
     const giveBack = await this.#holds.hold(ref);
     if (giveBack === null) throw notFound(ref);
+    let leftOut: LeftOut;
     try {
-      await this.#store.adopt(ref);
+      leftOut = await this.#store.adopt(ref);
       await takeUp(this.#parts, ref);
     } finally {
       await giveBack();
     }
     this.#wake();
-    return true;
+    return leftOut;
   }
 
   /**
@@ -552,7 +627,7 @@ export class Storage {
    */
   async diff(projectId: string, from: number, to: number): Promise<FilesDiff> {
     const [before, after] = await Promise.all(
-      [from, to].map(async (version) => listFiles(await this.get({ projectId, version }))),
+      [from, to].map(async (version) => this.files(await this.get({ projectId, version }))),
     );
     return diffFiles(before!, after!);
   }
@@ -653,7 +728,7 @@ export class Storage {
     if (base === null || row.digest === null || !this.#store.has(refOf(row))) return null;
     const expires = Math.floor(this.#options.now() / 1000) + expiresIn;
     return {
-      url: base + new PathSigner(this.#layout.urlKey).sign(refOf(row), expires),
+      url: base + this.signer.sign(refOf(row), expires),
       expiresAt: new Date(expires * 1000).toISOString(),
       sha256: row.sha256,
       size: row.archive_bytes,
@@ -676,7 +751,7 @@ export class Storage {
 
   /** What tells whether a download URL of this host is genuine. */
   get signer(): PathSigner {
-    return new PathSigner(this.#layout.urlKey);
+    return new PathSigner(this.#layout.urlKey, this.#options.onProblem);
   }
 
   /**

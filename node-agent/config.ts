@@ -1,6 +1,7 @@
 /** The one place that reads the environment. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { parseEnv } from 'node:util';
 import type { CacheOptions } from './cache/cache.ts';
 import type { CloudSettings } from './cloud/connection.ts';
 import { DEFAULT_BUCKET, StorageError } from './contract.ts';
@@ -17,6 +18,8 @@ export type Config = Readonly<{
   cache: CacheOptions;
   /** How often the cache is cleaned up by itself, in milliseconds; `null`: never. */
   cleanupEveryMs: number | null;
+  /** Files that a secret was read from, where there are any. Absolute. */
+  secretFiles?: readonly string[];
   /** For `codebegen-storage start` alone. */
   daemon: DaemonConfig;
 }>;
@@ -68,6 +71,12 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   const serviceKey = readSecret(env, 'SUPABASE_SERVICE_KEY', problems);
   const { value: key, file: keyFile } =
     serviceKey.value === '' ? readSecret(env, 'SUPABASE_SECRET_KEY', problems) : serviceKey;
+  const token = readSecret(env, 'AGENT_TOKEN', problems);
+  // An empty one would open the door that it was to close.
+  for (const name of ['AGENT_TOKEN', 'AGENT_TOKEN_FILE']) {
+    if (env[name]?.trim() === '')
+      problems.push(`${name} is set and empty: give it a value, or take it out`);
+  }
   const bucket = check(
     'SUPABASE_BUCKET',
     DEFAULT_BUCKET,
@@ -108,7 +117,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       'must be a port: a whole number from 0 to 65535',
     ),
     publicUrl: check('AGENT_PUBLIC_URL', null, parseUrl, 'must be an http or https URL'),
-    token: readSecret(env, 'AGENT_TOKEN', problems).value || null,
+    token: token.value || null,
     logLevel: check(
       'LOG_LEVEL',
       'info',
@@ -143,14 +152,55 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   if (problems.length > 0) {
     throw new StorageError('invalid_input', `Cannot use the configuration: ${problems.join('; ')}`);
   }
+  const secretFiles = [...new Set([serviceKey.file, keyFile, token.file])].filter(
+    (file) => file !== null,
+  );
   return {
     storePath,
     cloud: enabled ? { url, key, keyFile, bucket } : null,
     uploadConcurrency,
     cache,
     cleanupEveryMs: autoCleanup ? cleanupMs : null,
+    ...(secretFiles.length === 0 ? {} : { secretFiles }),
     daemon,
   };
+}
+
+/**
+ * Reads a file of settings, `NAME=value` a line.
+ *
+ * @returns none where there is no such file
+ * @throws StorageError `invalid_input` that names the file, where it is none or not in UTF-8
+ */
+export function readEnvFile(path: string): Record<string, string | undefined> {
+  const file = resolve(path);
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return {};
+    const state = code === 'EISDIR' ? 'it is a folder' : `it cannot be read (${code})`;
+    throw new StorageError('invalid_input', `Cannot use the settings in "${file}": ${state}`, {
+      cause,
+    });
+  }
+  const text = decodeText(bytes);
+  if (text !== null) return parseEnv(text);
+  throw new StorageError(
+    'invalid_input',
+    `Cannot use the settings in "${file}": it is not in UTF-8; save it as that`,
+  );
+}
+
+/** Without the mark of its order of bytes; `null` where it is no UTF-8. UTF-16 is full of zeros. */
+function decodeText(bytes: Uint8Array): string | null {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return text.includes('\0') ? null : text;
+  } catch {
+    return null;
+  }
 }
 
 /** A secret, and the file that it was read from: one given directly is in none. */
@@ -165,7 +215,11 @@ function readSecret(
   if (!named) return { value: '', file: null };
   const file = resolve(named);
   try {
-    return { value: readFileSync(file, 'utf8').trim(), file };
+    const text = decodeText(readFileSync(file))?.trim();
+    if (text === undefined)
+      problems.push(`${name}_FILE names a file that is not in UTF-8: "${named}"`);
+    if (text === '') problems.push(`${name}_FILE names a file that is empty: "${named}"`);
+    return { value: text ?? '', file };
   } catch {
     problems.push(`${name}_FILE names a file that cannot be read: "${named}"`);
     return { value: '', file };

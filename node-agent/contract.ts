@@ -51,4 +51,9 @@ export {
   type Ref,
 } from '../functions/_shared/contract/ref.ts';
 export { isInCloud, type Status } from '../functions/_shared/contract/status.ts';
+export {
+  readTarEntries,
+  type TarEntry,
+  type TarHeader,
+} from '../functions/_shared/contract/tar.ts';
 export { validate } from '../functions/_shared/contract/validate.ts';

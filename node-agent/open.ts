@@ -6,7 +6,7 @@ import { openCatalog } from './outbox/open-catalog.ts';
 import { reconcile } from './reconcile.ts';
 import { Scan } from './scan.ts';
 import { fromFileSystem, makeFolder } from './store/durable.ts';
-import { Layout } from './store/layout.ts';
+import { Layout, OWN_FOLDER } from './store/layout.ts';
 import { Store } from './store/store.ts';
 import type { StorageOptions } from './types.ts';
 import { type HeavyWork, Workers } from './workers.ts';
@@ -26,6 +26,7 @@ export async function openStorageOn(
   }
   const options = { ...given, storePath: resolve(given.storePath) };
   const layout = new Layout(options.storePath);
+  checkLength(layout);
   const opened: (() => unknown)[] = [];
   try {
     await makeFolder(layout.staging, layout.root);
@@ -71,6 +72,22 @@ async function openParts(
     cache,
     workers,
   });
+}
+
+/** SQLite takes no longer path of a file: `MAX_PATHNAME` in its `os_unix.c`. */
+const MAX_DATABASE_PATH = 512;
+/** The longest of ours, without the root: the lock of an instance, with the journal beside it. */
+const OWN_PATH = `/${OWN_FOLDER}/instances/${'0'.repeat(36)}.lock-journal`;
+
+/** @throws StorageError `invalid_input` */
+function checkLength({ root }: Layout): void {
+  const most = MAX_DATABASE_PATH - OWN_PATH.length;
+  const length = Buffer.byteLength(root);
+  if (length <= most) return;
+  throw new StorageError(
+    'invalid_input',
+    `Cannot open the store "${root}": its path has ${length} bytes, at most ${most} can be used. Set FILE_STORAGE_PATH to a shorter one`,
+  );
 }
 
 /** A listener that throws is not ours to die of. */

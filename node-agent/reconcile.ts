@@ -25,7 +25,7 @@ export async function reconcile(parts: Parts): Promise<void> {
   for (const { ref, done } of await store.recoverReplacements(isGone)) {
     await attempt(parts, async () => {
       if (rebooted) await store.repairTree(ref);
-      const { facts, createdAt } = readFacts(store, ref);
+      const { facts, createdAt } = await readFacts(store, ref);
       await catalog.write(() => catalog.finishReplace(ref, facts, createdAt, now()), {
         durably: true,
       });

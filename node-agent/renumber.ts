@@ -1,16 +1,10 @@
-import {
-  formatRef,
-  type Manifest,
-  type ManifestEntry,
-  type Ref,
-  StorageError,
-} from './contract.ts';
+import { formatRef, type Ref, StorageError } from './contract.ts';
 import type { OnEvent } from './events.ts';
 import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, refOf } from './outbox/catalog.ts';
 import type { Saver } from './save.ts';
 import { inGeneration } from './store/layout.ts';
-import type { ListedSource } from './store/source.ts';
+import type { ListedSource, NamedFile } from './store/source.ts';
 import type { Store, StoredGeneration } from './store/store.ts';
 import type { Versions } from './versions.ts';
 
@@ -70,7 +64,7 @@ function findCopy({ catalog }: Parts, row: GenerationRow): Ref | null {
 
 async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): Promise<Ref> {
   const old = refOf(row);
-  const found = store.find(old);
+  const found = await store.find(old);
   if (found === null) throw new StorageError('not_found', `Cannot find ${formatRef(old)}`);
   for (let attempt = 1; ; attempt++) {
     const version = catalog.nextVersion(old.projectId);
@@ -80,8 +74,8 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
         ownerId: row.owner_id,
         metadata: found.manifest.metadata ?? {},
         replace: false,
-        source: listed(found.sourcePath, found.manifest),
-        artifacts: listedArtifacts(found),
+        source: listSource(store, found),
+        artifacts: listArtifacts(store, found),
       });
       const ref = refOf(saved.row);
       // What lies there is not what was saved: the original stays.
@@ -100,18 +94,18 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
   }
 }
 
-function listed(folder: string, { files, entries }: Manifest): ListedSource {
-  const named = { kind: 'listed', folder, paths: files } as const;
-  // The umask may have taken bits away from those on disk.
-  return entries === undefined ? named : { ...named, ...pathsOf(entries) };
+function listSource(store: Store, { sourcePath, manifest }: StoredGeneration): ListedSource {
+  // Their modes on disk are for this host alone.
+  const files = manifest.entries ?? manifest.files.map((path) => ({ path }));
+  return list(store, sourcePath, files);
 }
 
-function listedArtifacts({ path, manifest }: StoredGeneration): ListedSource | null {
+function listArtifacts(store: Store, { path, manifest }: StoredGeneration): ListedSource | null {
   const { artifacts = [] } = manifest;
-  if (artifacts.length === 0) return null;
-  return { kind: 'listed', folder: inGeneration.artifacts(path), ...pathsOf(artifacts) };
+  return artifacts.length === 0 ? null : list(store, inGeneration.artifacts(path), artifacts);
 }
 
-function pathsOf(entries: readonly ManifestEntry[]) {
-  return { paths: entries.map(({ path }) => path), modes: entries.map(({ mode }) => mode) };
+function list(store: Store, folder: string, files: readonly NamedFile[]): ListedSource {
+  const { root, path } = store.layout.placeOf(folder);
+  return { kind: 'listed', root, folder: path, files };
 }

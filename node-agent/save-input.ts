@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { DEFAULT_MODE, parseId, parseVersion, StorageError } from './contract.ts';
+import { LINK_POLICIES, type LinkPolicy } from './store/folder.ts';
 import type { ListedSource, Source, SourceFile } from './store/source.ts';
 
 /** The content of one file: text, bytes, or either with what JSON needs to say. */
@@ -35,8 +36,21 @@ export type SaveInput = SaveDetails & {
 
 export type SaveFolderInput = SaveDetails & {
   folder: string;
-  /** Paths in the folder that are passed over, beside every `.git` and `node_modules`. */
+  /** What is left out, in the syntax of `.gitignore`; beside what `.codebegenignore` files say. */
   exclude?: readonly string[];
+  /** Whether every `.git`, `node_modules`, `.venv` and `__pycache__` is left out. @default true */
+  defaultExcludes?: boolean;
+  /** Whether the folder's own `.gitignore` files are obeyed. @default false */
+  gitignore?: boolean;
+  /** What becomes of symbolic links. @default 'skip' */
+  links?: LinkPolicy;
+};
+
+export type SaveTarInput = SaveDetails & {
+  /** Gzipped or not. */
+  tar: AsyncIterable<Uint8Array>;
+  /** What becomes of symbolic links. @default 'skip' */
+  links?: LinkPolicy;
 };
 
 /** A save whose every field is checked. */
@@ -52,8 +66,6 @@ export type SaveRequest = Readonly<{
   artifacts?: ListedSource | null;
 }>;
 
-/** What is no part of a generation, wherever it lies. */
-const SKIP_NAMES = ['.git', 'node_modules'];
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
@@ -67,21 +79,31 @@ export function parseSave(input: SaveInput): SaveRequest {
 }
 
 /**
- * @param skipPaths what must not be saved although it lies in the folder
+ * @param own absolute paths of what is never part of a save, although it may lie in the folder
  * @throws StorageError `invalid_input`
  */
-export function parseSaveFolder(input: SaveFolderInput, skipPaths: readonly string[]): SaveRequest {
-  const folder = resolve(input.folder);
-  const excluded = (input.exclude ?? []).map((path) => resolve(folder, path));
+export function parseSaveFolder(input: SaveFolderInput, own: readonly string[]): SaveRequest {
+  const { folder, exclude = [], defaultExcludes = true, gitignore = false } = input;
   return {
     ...parseDetails(input),
     source: {
       kind: 'folder',
-      folder,
-      skipNames: SKIP_NAMES,
-      skipPaths: [...skipPaths, ...excluded],
+      folder: resolve(folder),
+      exclude: { patterns: exclude, defaults: defaultExcludes, gitignore },
+      links: parseLinks(input.links),
+      own,
     },
   };
+}
+
+/** @throws StorageError `invalid_input` */
+export function parseLinks(value: unknown): LinkPolicy {
+  const policy = LINK_POLICIES.find((known) => known === (value ?? 'skip'));
+  if (policy !== undefined) return policy;
+  throw new StorageError(
+    'invalid_input',
+    `Cannot use ${JSON.stringify(value)} for links: it is one of ${LINK_POLICIES.join(', ')}`,
+  );
 }
 
 /** @throws StorageError `invalid_input` */
@@ -106,14 +128,25 @@ export function parseDetails(input: SaveDetails): Omit<SaveRequest, 'source'> {
   };
 }
 
+/** Bytes of it as JSON: it is in the manifest, which is read whole. */
+const MAX_METADATA = 1024 * 1024;
+
+function tooLargeMetadata(): StorageError {
+  const message = `Cannot use the metadata: it has over ${MAX_METADATA} bytes as JSON`;
+  return new StorageError('too_large', message);
+}
+
 function parseMetadata(metadata: unknown): Record<string, unknown> {
   if (metadata === undefined) return {};
   try {
-    const copy: unknown = JSON.parse(JSON.stringify(metadata));
+    const text = JSON.stringify(metadata);
+    if (Buffer.byteLength(text) > MAX_METADATA) throw tooLargeMetadata();
+    const copy: unknown = JSON.parse(text);
     if (copy !== null && typeof copy === 'object' && !Array.isArray(copy)) {
       return copy as Record<string, unknown>;
     }
-  } catch {
+  } catch (error) {
+    if (error instanceof StorageError) throw error;
     // Cycles and the like: the same answer.
   }
   throw new StorageError('invalid_input', 'Cannot use the metadata: it is no JSON object');

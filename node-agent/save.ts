@@ -4,6 +4,7 @@ import type { Holds } from './holds.ts';
 import { type Catalog, type GenerationRow, refOf, type StoredFacts } from './outbox/catalog.ts';
 import type { Instance } from './outbox/instance.ts';
 import type { SaveRequest } from './save-input.ts';
+import type { LeftOut } from './store/left-out.ts';
 import type { Staged } from './store/stage.ts';
 import type { Store } from './store/store.ts';
 import { takeUp } from './take-up.ts';
@@ -18,8 +19,8 @@ type Parts = Readonly<{
   now: () => number;
 }>;
 
-/** What a save came to: the row, and whether anything was written for it. */
-export type Saved = Readonly<{ row: GenerationRow; created: boolean }>;
+/** What a save came to: the row, whether anything was written for it, and what was left out. */
+export type Saved = Readonly<{ row: GenerationRow; created: boolean; leftOut: LeftOut }>;
 
 /**
  * Saves generations: takes a place in the catalog, has the store commit, notes it. One after
@@ -43,10 +44,11 @@ export class Saver {
     const place = await this.#takePlace(request, createdAt);
     if (place.row !== undefined) return this.#compare(place.row, request);
     const { ref, end } = place;
+    let staged: Staged;
     try {
       const { metadata, source, ownerId, artifacts = null, replace: isReplacement } = request;
       const details = { createdAt, metadata, ownerId, artifacts, isReplacement };
-      const staged = await store.commit(ref, source, details);
+      staged = await store.commit(ref, source, details);
       // Of what only the cloud has, where it has something.
       const facts = { ...factsOf(staged, ownerId), isReplacement };
       await catalog.write(() => catalog.finishSave(ref, facts, createdAt, now()));
@@ -57,7 +59,8 @@ export class Saver {
     } finally {
       end();
     }
-    return { row: catalog.find(ref.projectId, ref.version)!, created: true };
+    const { leftOut } = staged;
+    return { row: catalog.find(ref.projectId, ref.version)!, created: true, leftOut };
   }
 
   /** A generation that the cloud has is saved under the version that it has there. */
@@ -126,12 +129,12 @@ export class Saver {
   async #compare(row: GenerationRow, request: SaveRequest): Promise<Saved> {
     const { store } = this.#parts;
     const { source } = request;
-    const digest = await store.digest(source);
+    const { digest, leftOut } = await store.digest(source);
     if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request);
     if (digest === row.digest) {
       if (source.kind === 'staged') await store.dropStaging(source.folder);
       if (request.ownerId !== null) await this.#noteOwner(row.project_id, request.ownerId);
-      return { row, created: false };
+      return { row, created: false, leftOut };
     }
     if (request.replace) return this.#replace(refOf(row), request);
     throw new StorageError(
@@ -152,6 +155,7 @@ export class Saver {
       const staged = await store.commit(ref, source, details);
       const facts = { ...factsOf(staged, ownerId), isReplacement };
       await catalog.write(() => catalog.finishSave(ref, facts, createdAt, now()));
+      return staged;
     });
   }
 
@@ -160,7 +164,7 @@ export class Saver {
     const { metadata, source, ownerId } = request;
     return this.#whileHeld(ref, request, async () => {
       const createdAt = this.#isoNow();
-      await store.replace(ref, source, { createdAt, metadata, ownerId }, async (staged) => {
+      return store.replace(ref, source, { createdAt, metadata, ownerId }, async (staged) => {
         const facts = { ...factsOf(staged, ownerId), isReplacement: true };
         await catalog.write(() => catalog.finishReplace(ref, facts, createdAt, now()), {
           durably: true,
@@ -170,15 +174,16 @@ export class Saver {
   }
 
   /** Writes a stored generation anew, as the only one that works on it. */
-  async #whileHeld(ref: Ref, request: SaveRequest, write: () => Promise<void>): Promise<Saved> {
+  async #whileHeld(ref: Ref, request: SaveRequest, write: () => Promise<Staged>): Promise<Saved> {
     const { catalog, instance, holds } = this.#parts;
     const end = await catalog.write(() =>
       catalog.hold(ref, instance.id) ? holds.begin(ref) : null,
     );
     // Somebody else works on it now: what they leave is compared anew.
     if (end === null) return this.save(request);
+    let staged: Staged;
     try {
-      await write();
+      staged = await write();
       if (request.ownerId !== null) await this.#noteOwner(ref.projectId, request.ownerId);
     } catch (error) {
       await catalog.write(() => catalog.release(ref));
@@ -186,7 +191,8 @@ export class Saver {
     } finally {
       end();
     }
-    return { row: catalog.find(ref.projectId, ref.version)!, created: true };
+    const { leftOut } = staged;
+    return { row: catalog.find(ref.projectId, ref.version)!, created: true, leftOut };
   }
 
   /** Sets a project's owner where it has none. Another one goes with its save, and is refused. */

@@ -12,7 +12,7 @@ type Parts = Readonly<{ store: Store; catalog: Catalog; now: () => number }>;
  */
 export async function takeUp({ store, catalog, now }: Parts, ref: Ref): Promise<void> {
   if (store.has(ref)) await store.repairTree(ref);
-  const { facts, createdAt } = readFacts(store, ref);
+  const { facts, createdAt } = await readFacts(store, ref);
   const { ownerId, cloudVersion } = store.readProject(ref.projectId);
   await catalog.write(() => {
     catalog.finishSave(ref, facts, createdAt, now(), () => store.deletedAt(ref) === null);
@@ -26,8 +26,11 @@ export async function takeUp({ store, catalog, now }: Parts, ref: Ref): Promise<
  * What the disk says of a generation. Of one of the Python system nothing is known but its files:
  * it is not owed to the cloud.
  */
-export function readFacts(store: Store, ref: Ref): { facts: StoredFacts; createdAt: string } {
-  const manifest = store.readManifest(ref);
+export async function readFacts(
+  store: Store,
+  ref: Ref,
+): Promise<{ facts: StoredFacts; createdAt: string }> {
+  const manifest = await store.readManifest(ref);
   const archive = store.readArchiveFacts(ref);
   const facts = {
     digest: manifest.digest ?? null,

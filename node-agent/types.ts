@@ -4,6 +4,7 @@ import type { Config } from './config.ts';
 import type { Limits, Manifest, Ref, Status } from './contract.ts';
 import type { OnEvent } from './events.ts';
 import type { ScanProgress } from './scan.ts';
+import type { LeftOut } from './store/left-out.ts';
 
 /** What a save returns: from here on the generation cannot be lost. */
 export type Receipt = Readonly<
@@ -24,6 +25,8 @@ export type Receipt = Readonly<
     archiveBytes: number;
     sha256: string;
     digest: string;
+    /** What of a folder or a tar was not saved: how much, and the first of it by name. */
+    leftOut: LeftOut;
   }
 >;
 

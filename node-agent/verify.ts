@@ -1,6 +1,6 @@
 import type { CloudObjects } from './cloud/objects.ts';
 import type { CloudRecords } from './cloud/records.ts';
-import { isInCloud, type Ref } from './contract.ts';
+import { isInCloud, type Ref, StorageError } from './contract.ts';
 import type { Holds } from './holds.ts';
 import { type Catalog, refOf } from './outbox/catalog.ts';
 import { mendInCloud, proveInCloud } from './proof.ts';
@@ -19,6 +19,8 @@ export type VerifyOptions = Readonly<{
   cloud?: boolean;
   /** How many of them, from 0 to 1, chosen at random. @default 1 */
   sample?: number;
+  /** Ends it, in the middle of a generation too: that one is not told of. */
+  signal?: AbortSignal;
 }>;
 
 /** What was found of one generation: nothing is the matter with it where there are no problems. */
@@ -46,24 +48,51 @@ export async function* verifyAll(
   }>,
   options: VerifyOptions,
 ): AsyncGenerator<Verified> {
-  const { store = true, cloud = true, sample = 1, projectId } = options;
+  const { store = true, cloud = true, sample = 1, projectId, signal } = options;
   const { catalog } = parts;
   for (const row of catalog.stored(projectId ?? null, options.after)) {
     if (row.digest === null || parts.random() >= sample) continue;
     const ref = refOf(row);
     const problems: Verified['problems'][number][] = [];
     if (store && parts.store.has(ref)) {
-      const reasons = await parts.store.checkTree(ref);
+      const reasons = await checkTree(parts.store, ref, signal);
+      if (signal?.aborted) return;
       problems.push(...reasons.map((reason) => ({ where: 'store' as const, reason })));
     }
     if (cloud && parts.cloud !== null && isInCloud(row.status)) {
       const both = { ...parts, ...parts.cloud };
-      const problem = await proveInCloud(both, row, { readBack: true });
+      const problem = await orEnded(proveInCloud(both, row, { readBack: true }), signal);
+      if (signal?.aborted) return;
       if (problem !== null) {
         problems.push({ where: 'cloud', reason: problem.reason });
         await mendInCloud(both, row, problem);
       }
     }
     yield { ...ref, problems };
+  }
+}
+
+/** What is waited for, or nothing once it is ended: the end of the storage ends the request. */
+async function orEnded<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T | null> {
+  const { promise, resolve } = Promise.withResolvers<null>();
+  const end = () => resolve(null);
+  signal?.addEventListener('abort', end);
+  // Who is not waited for any more is not heard.
+  work.catch(() => {});
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal?.removeEventListener('abort', end);
+  }
+}
+
+/** What keeps one from being read keeps no other from it. */
+async function checkTree(store: Store, ref: Ref, signal?: AbortSignal): Promise<string[]> {
+  try {
+    return await store.checkTree(ref, signal);
+  } catch (error) {
+    if (error instanceof StorageError && !error.retryable) return [error.message];
+    if (signal?.aborted) return [];
+    throw error;
   }
 }

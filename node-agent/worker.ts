@@ -3,12 +3,16 @@ import { readFileSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
 import { type Unpacked, type UnpackInput, unpackArchive } from './archive/unpack.ts';
 import { type ErrorCode, type Limits, StorageError } from './contract.ts';
+import { type ParsedSave, parseSaveBody } from './save-json.ts';
 import { adoptTree } from './store/adopt.ts';
 import { type CommitInput, commitGeneration } from './store/commit.ts';
 import { fromFileSystem } from './store/durable.ts';
+import { type Described, describeFlat } from './store/flat.ts';
 import type { ArchiveFacts } from './store/hash.ts';
+import type { LeftOut } from './store/left-out.ts';
 import type { Source } from './store/source.ts';
 import {
+  type Digested,
   digestSource,
   type Parallel,
   type Staged,
@@ -52,7 +56,7 @@ export function commit(input: CommitInput & Parallel): Promise<Outcome<Staged>> 
   return settle(() => commitGeneration(input), `save into "${input.folder}"`);
 }
 
-export function digest(input: { source: Source; limits: Limits }): Promise<Outcome<string>> {
+export function digest(input: { source: Source; limits: Limits }): Promise<Outcome<Digested>> {
   return settle(async () => digestSource(input.source, input.limits), 'read what is to be saved');
 }
 
@@ -79,13 +83,25 @@ export function repack(
 }
 
 export function adopt(
-  input: { folder: string; scratch: string; limits: Limits } & Parallel,
-): Promise<Outcome<void>> {
+  input: { root: string; folder: string; scratch: string; limits: Limits } & Parallel,
+): Promise<Outcome<LeftOut>> {
   return settle(() => adoptTree(input), `migrate "${input.folder}"`);
 }
 
+export function parse(input: { body: Uint8Array; limits: Limits }): Promise<Outcome<ParsedSave>> {
+  return settle(async () => parseSaveBody(input.body, input.limits), 'read the request');
+}
+
 export function check(folder: string): Promise<Outcome<string[]>> {
-  return settle(() => checkTree(folder), `verify "${folder}"`);
+  return settle(async () => checkTree(folder), `verify "${folder}"`);
+}
+
+export function describe(input: {
+  root: string;
+  projectId: string;
+  limits: Limits;
+}): Promise<Outcome<Described>> {
+  return settle(async () => describeFlat(input), `read "${input.projectId}"`);
 }
 
 async function settle<T>(work: () => Promise<T>, doing: string): Promise<Outcome<T>> {

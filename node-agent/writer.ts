@@ -1,24 +1,35 @@
-import { mkdir, open } from 'node:fs/promises';
+import { constants, copyFile, mkdir, open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Limits, PathSet, StorageError } from './contract.ts';
+import { PRIVATE_FOLDER, privateMode } from './disk/private.ts';
 import { type FileContent, parseFile } from './save-input.ts';
 import { fromFileSystem } from './store/durable.ts';
 import { inGeneration } from './store/layout.ts';
+import { LeftOutCount, type LeftOutReason } from './store/left-out.ts';
+import type { NamedFile, Source } from './store/source.ts';
 import type { Receipt } from './types.ts';
 
 type Parts = Readonly<{
   /** A staging folder with an empty `source/`. */
   folder: string;
   limits: Limits;
-  commit(folder: string): Promise<Receipt>;
+  commit(source: Source): Promise<Receipt>;
   drop(folder: string): Promise<void>;
 }>;
+
+/** Files that are open at once: a process may have a thousand, and others want theirs. */
+const AT_ONCE = 8;
 
 /** A generation whose files come one after another. It ends with `commit` or `abort`. */
 export class GenerationWriter {
   readonly #parts: Parts;
   readonly #paths: PathSet;
+  /** What was written: that is what is saved, whatever else lies in the folder. */
+  readonly #files = new Map<string, NamedFile>();
+  readonly #leftOut = new LeftOutCount();
   readonly #writing = new Set<Promise<void>>();
+  #open = 0;
+  readonly #waiting: (() => void)[] = [];
   #bytes = 0;
   #ended = false;
   /** Of a write that broke off: what it left is no file that anybody wanted. */
@@ -44,11 +55,60 @@ export class GenerationWriter {
     const pieces = isStream(content) ? content : null;
     const file = parseFile(path, pieces === null ? (content as FileContent) : new Uint8Array());
     this.#paths.add(path);
-    const mode = ((options.mode ?? file.mode) & 0o777) | 0o600;
-    const writing = this.#write(path, pieces ?? [file.content], mode);
+    const mode = options.mode ?? file.mode;
+    await this.#keep({ path, mode }, () => this.#write(path, pieces ?? [file.content], mode));
+  }
+
+  /**
+   * Writes a file that is, byte for byte, another one that was written before.
+   *
+   * @throws StorageError as {@link write}; `invalid_input` where the other is not there
+   */
+  async copy(path: string, from: string): Promise<void> {
+    this.#checkOpen();
+    const original = this.#files.get(from);
+    if (original === undefined) {
+      throw new StorageError(
+        'invalid_input',
+        `Cannot use path ${JSON.stringify(path)}: it is a link to ${JSON.stringify(from)}, which is no file before it`,
+      );
+    }
+    this.#paths.add(path);
+    await this.#keep({ ...original, path }, async () => {
+      const [source, place] = [this.#placeOf(from), this.#placeOf(path)];
+      try {
+        const { size } = await stat(source);
+        this.#bytes += size;
+        this.#checkSize(path, size);
+        await mkdir(dirname(place), { recursive: true, mode: PRIVATE_FOLDER });
+        await copyFile(source, place, constants.COPYFILE_EXCL);
+      } catch (error) {
+        throw fromFileSystem(error, `write ${JSON.stringify(path)}`);
+      }
+    });
+  }
+
+  /**
+   * Counts something that is no part of the generation, and has its path.
+   *
+   * @throws StorageError `invalid_input` that names the path, `too_large`
+   */
+  leaveOut(path: string, reason: LeftOutReason): void {
+    this.#paths.add(path);
+    this.#leftOut.add(path, reason);
+  }
+
+  /** Counts a folder, which follows from its files. @throws StorageError `too_large` */
+  passOver(): void {
+    this.#paths.passOver();
+  }
+
+  async #keep(file: NamedFile, work: () => Promise<void>): Promise<void> {
+    const writing = this.#inTurn(work);
     this.#writing.add(writing);
     try {
       await writing;
+      this.#files.set(file.path, file);
     } catch (error) {
       this.#failure ??= { error };
       throw error;
@@ -57,15 +117,28 @@ export class GenerationWriter {
     }
   }
 
+  /** Waits while too many files are open. */
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    if (this.#open >= AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#open++;
+    try {
+      await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#open--;
+      else next();
+    }
+  }
+
   async #write(
     path: string,
     pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     mode: number,
   ): Promise<void> {
-    const place = join(inGeneration.source(this.#parts.folder), path);
+    const place = this.#placeOf(path);
     try {
-      await mkdir(dirname(place), { recursive: true });
-      const handle = await open(place, 'wx', mode);
+      await mkdir(dirname(place), { recursive: true, mode: PRIVATE_FOLDER });
+      const handle = await open(place, 'wx', privateMode(mode));
       try {
         let size = 0;
         for await (const piece of pieces) {
@@ -82,6 +155,10 @@ export class GenerationWriter {
     }
   }
 
+  #placeOf(path: string): string {
+    return join(inGeneration.source(this.#parts.folder), path);
+  }
+
   /**
    * Saves what was written, as {@link Storage.save} does; nothing where a write broke off. After
    * an error the writer is over.
@@ -92,11 +169,14 @@ export class GenerationWriter {
     this.#checkOpen();
     this.#ended = true;
     await Promise.allSettled(this.#writing);
+    const { folder } = this.#parts;
     try {
       if (this.#failure !== null) throw this.#failure.error;
-      return await this.#parts.commit(this.#parts.folder);
+      const files = [...this.#files.values()];
+      const leftOut = this.#leftOut.all;
+      return await this.#parts.commit({ kind: 'staged', folder, files, leftOut });
     } catch (error) {
-      await this.#parts.drop(this.#parts.folder);
+      await this.#parts.drop(folder);
       throw error;
     }
   }

@@ -1,7 +1,7 @@
-import { createTarDecoder } from 'modern-tar';
 import { type ArchiveName, ArchiveNames } from './contract/archive-names.ts';
 import { StorageError } from './contract/errors.ts';
 import { DEFAULT_LIMITS } from './contract/limits.ts';
+import { readTarEntries } from './contract/tar.ts';
 import { streamOf } from './stream.ts';
 
 /** A file of an archive, in the order in which it comes. */
@@ -31,23 +31,27 @@ export async function* readArchive(
 ): AsyncGenerator<ArchivedFile> {
   const names = new ArchiveNames({ ...DEFAULT_LIMITS, files: max.files });
   const source = watch(stream);
-  const entries = source.stream
-    .pipeThrough(new DecompressionStream('gzip') as TransformStream<Uint8Array, Uint8Array>)
-    .pipeThrough(createTarDecoder({ strict: true }));
+  const tar = source.stream.pipeThrough(
+    new DecompressionStream('gzip') as TransformStream<Uint8Array, Uint8Array>,
+  );
   async function* translated<T>(from: AsyncIterable<T>): AsyncGenerator<T> {
     try {
       yield* from;
     } catch (cause) {
       // What the network says is not the archive's fault.
       if (source.failure !== null) throw source.failure.error;
+      if (cause instanceof StorageError) throw corrupt(cause);
       const message = 'Cannot read the archive: it is no whole tar.gz';
       throw new StorageError('corrupt', message, { cause });
     }
   }
   let bytes = 0;
-  for await (const { header, body } of translated(entries)) {
-    if (header.type === 'directory') continue;
-    if (header.type !== undefined && header.type !== 'file') {
+  for await (const { header, body } of translated(readTarEntries(tar))) {
+    if (header.type === 'folder') {
+      names.passOver();
+      continue;
+    }
+    if (header.type !== 'file') {
       const name = JSON.stringify(header.name);
       throw new StorageError(
         'corrupt',
@@ -60,21 +64,23 @@ export async function* readArchive(
       const message = `Cannot read the archive: it holds over ${max.bytes} bytes`;
       throw new StorageError('too_large', message);
     }
-    const mode = ((header.mode ?? 0o644) & 0o777) | 0o600;
-    yield { ...name, size: header.size, mode, body: translated(body) };
-    // Read to its end, not cancelled: modern-tar would take the next file's content with it.
-    if (!body.locked) for await (const _ of translated(body));
+    yield { ...name, size: header.size, mode: header.mode | 0o600, body: translated(body) };
   }
 }
 
-/** A name that nobody may have is a fault of the archive, not of who asks for it. */
 function readName(names: ArchiveNames, name: string): ArchiveName {
   try {
     return names.read(name);
   } catch (error) {
-    if (!(error instanceof StorageError) || error.code !== 'invalid_input') throw error;
-    throw new StorageError('corrupt', error.message, { cause: error });
+    throw error instanceof StorageError ? corrupt(error) : error;
   }
+}
+
+/** What nobody may have is a fault of the archive, not of who asks for it. */
+function corrupt(error: StorageError): StorageError {
+  return error.code === 'invalid_input'
+    ? new StorageError('corrupt', error.message, { cause: error })
+    : error;
 }
 
 /** Passes a stream on, and keeps what it threw. */

@@ -1,4 +1,4 @@
-import type { TarFile } from './read-tar.ts';
+import type { TarEntry } from '../contract.ts';
 import { TAR_BLOCK, tarEnd, tarHeader, tarPadding } from './tar.ts';
 
 /** Where in a header its fields are. */
@@ -19,8 +19,8 @@ const PATH_RECORD = /^\d+ path=(.*)\n$/s;
  *
  * @returns `null` for every other tar, well made or not
  */
-export function listPlainTar(tar: Buffer): TarFile<Uint8Array[]>[] | null {
-  const files: TarFile<Uint8Array[]>[] = [];
+export function listPlainTar(tar: Buffer): TarEntry<Uint8Array[]>[] | null {
+  const files: TarEntry<Uint8Array[]>[] = [];
   for (let at = 0; ; ) {
     if (tar[at] === 0) return tar.subarray(at).equals(tarEnd()) ? files : null;
     const entry = readEntry(tar, at);
@@ -34,7 +34,8 @@ export function listPlainTar(tar: Buffer): TarFile<Uint8Array[]>[] | null {
       tar.subarray(end, end + padding.length).equals(padding);
     if (!isPlain) return null;
     const { path: name, size, mode } = entry;
-    files.push({ header: { name, size, mode }, body: [tar.subarray(begin, end)] });
+    const named = { name, type: 'file', size, mode, linkName: '' } as const;
+    files.push({ header: named, body: [tar.subarray(begin, end)] });
     at = end + padding.length;
   }
 }

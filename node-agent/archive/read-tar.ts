@@ -1,18 +1,9 @@
 import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { ReadableStream } from 'node:stream/web';
 import { createGunzip, gunzipSync } from 'node:zlib';
-import { createTarDecoder, type TarHeader } from 'modern-tar';
-import { StorageError } from '../contract.ts';
+import { readTarEntries, StorageError, type TarEntry } from '../contract.ts';
 import { listPlainTar } from './plain-tar.ts';
-
-/** A file in a tar. */
-export type TarFile<Body = AsyncIterable<Uint8Array>> = Readonly<{
-  header: Pick<TarHeader, 'name' | 'size' | 'mode'>;
-  /** Its content, once: all of it, or none. A piece is good until the next one is asked for. */
-  body: Body;
-}>;
 
 /**
  * Bytes that gunzip hands out at once. With its default of 16 KiB most of the time goes into the
@@ -26,62 +17,61 @@ const SMALL_TAR_BYTES = 16 * 1024 * 1024;
 const SMALL_CHUNK_BYTES = 1024 * 1024;
 
 /**
- * Reads the files of a tar, gzipped or not, as it streams in. Folders are passed over: they follow
- * from the files.
+ * Reads the entries of a tar, gzipped or not, as it streams in.
  *
  * @throws StorageError `corrupt` where it is no whole tar, `invalid_input` that names an entry
- *   which is no file; whatever the input throws
+ *   which cannot be kept; whatever the input throws
  */
-export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncIterable<TarFile> {
+export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry, void> {
   const source = watch(input);
   const { plain, isZipped } = await unzipped(source.pieces);
-  // One piece at a time: Readable.toWeb would read far ahead.
-  const pieces = ReadableStream.from<Uint8Array>(plain) as globalThis.ReadableStream<Uint8Array>;
-  const entries = pieces.pipeThrough(createTarDecoder({ strict: true }));
-  async function* translated<T>(from: AsyncIterable<T>): AsyncIterable<T> {
-    try {
-      yield* from;
-    } catch (error) {
-      // What the network or the disk says is not the tar's fault.
-      if (source.hasFailed()) throw source.error();
-      throw new StorageError('corrupt', `Cannot read the tar: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
-  }
+  const entries = readTarEntries(plain);
+  if (isZipped) yield* ofGzip(entries, source.failure);
+  else yield* entries;
+}
+
+/**
+ * What gunzip says is the tar's fault; what the network or the disk says is not. The memory of its
+ * pieces is given back at once: the garbage collector lets 64 MB of it pile up.
+ */
+async function* ofGzip(
+  entries: AsyncIterable<TarEntry>,
+  failure: () => { error: unknown } | null,
+): AsyncGenerator<TarEntry, void> {
+  const translate = (error: unknown) => {
+    if (failure() !== null) return failure()!.error;
+    if (error instanceof StorageError) return error;
+    const message = `Cannot read the tar: ${(error as Error).message}`;
+    return new StorageError('corrupt', message, { cause: error });
+  };
   let memory: ArrayBuffer | null = null;
-  async function* contentOf(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-    for await (const piece of translated(body)) {
-      if (isZipped && piece.buffer !== memory) {
-        // Given back at once: the garbage collector lets 64 MB of such memory pile up.
-        memory?.transfer(0);
-        memory = piece.buffer as ArrayBuffer;
+  async function* contentOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+    try {
+      for await (const piece of body) {
+        if (piece.buffer !== memory) {
+          memory?.transfer(0);
+          memory = piece.buffer as ArrayBuffer;
+        }
+        yield piece;
       }
-      yield piece;
+    } catch (error) {
+      throw translate(error);
     }
   }
-  for await (const { header, body } of translated(entries)) {
-    const { type, name } = header;
-    if (type !== undefined && type !== 'file' && type !== 'directory') {
-      throw new StorageError(
-        'invalid_input',
-        `Cannot use path ${JSON.stringify(name)}: it is no file but a ${type}`,
-      );
-    }
-    if (type === 'directory') continue;
-    yield { header, body: contentOf(body) };
-    // Read to its end, not cancelled: modern-tar would take the next file's content with it.
-    if (!body.locked) for await (const _ of translated(body));
+  try {
+    for await (const { header, body } of entries) yield { header, body: contentOf(body) };
+  } catch (error) {
+    throw translate(error);
   }
 }
 
 /**
- * Reads the files of an archive on disk, as {@link readTar} does. A small one that we made is read in
- * one go, with nothing to wait for: that takes half of the time.
+ * Reads the entries of an archive on disk, as {@link readTar} does. A small one that we made is read
+ * in one go, with nothing to wait for: that takes half of the time.
  */
 export function readArchive(
   path: string,
-): AsyncIterable<TarFile> | Iterable<TarFile<Iterable<Uint8Array>>> {
+): AsyncIterable<TarEntry> | Iterable<TarEntry<Iterable<Uint8Array>>> {
   const isSmall = statSync(path).size <= SMALL_ARCHIVE_BYTES;
   const tar = isSmall ? gunzipSmall(readFileSync(path)) : null;
   return (tar && listPlainTar(tar)) ?? readTar(createReadStream(path));
@@ -107,17 +97,13 @@ function watch(input: AsyncIterable<Uint8Array>) {
       throw error;
     }
   }
-  return {
-    pieces: pieces(),
-    hasFailed: () => failure !== null,
-    error: () => (failure as { error: unknown } | null)?.error,
-  };
+  return { pieces: pieces(), failure: () => failure };
 }
 
 /** The first two bytes tell a gzip. */
 async function unzipped(
   input: AsyncIterable<Uint8Array>,
-): Promise<{ plain: Readable; isZipped: boolean }> {
+): Promise<{ plain: AsyncIterable<Uint8Array>; isZipped: boolean }> {
   const pieces = input[Symbol.asyncIterator]();
   let head = Buffer.alloc(0);
   while (head.length < 2) {
@@ -133,8 +119,8 @@ async function unzipped(
       await pieces.return?.();
     }
   }
+  if (head[0] !== 0x1f || head[1] !== 0x8b) return { plain: all(), isZipped: false };
   const stream = Readable.from(all(), { objectMode: false });
-  if (head[0] !== 0x1f || head[1] !== 0x8b) return { plain: stream, isZipped: false };
   const gunzip = createGunzip({ chunkSize: PIECE_BYTES });
   // Whoever reads `gunzip` is told of every error.
   pipeline(stream, gunzip).catch(() => {});

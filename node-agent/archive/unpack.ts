@@ -9,8 +9,10 @@ import {
   type ManifestEntry,
   parseManifest,
   StorageError,
+  type TarHeader,
 } from '../contract.ts';
-import { readArchive, type TarFile } from './read-tar.ts';
+import { PRIVATE_FILE, PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
+import { readArchive } from './read-tar.ts';
 
 export type UnpackInput = Readonly<{
   archive: string;
@@ -30,11 +32,10 @@ export type Unpacked = Readonly<{
   digest: string;
 }>;
 
-type Header = TarFile['header'];
 type Body = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
-/** The manifest of a generation with the most files stays below this. */
-const MANIFEST_BYTES = 64 * 1024 * 1024;
+/** The manifest of a generation with the most files, and the longest names, stays below this. */
+const MANIFEST_BYTES = 128 * 1024 * 1024;
 
 /** More than this many bytes of content for one of the archive is no source code but a bomb. */
 const MAX_RATIO = 250;
@@ -59,9 +60,15 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
   const folders = new Set<string>();
   let manifest: Manifest | null = null;
 
-  mkdirSync(folder);
-  mkdirSync(join(folder, 'source'));
+  mkdirSync(folder, PRIVATE_FOLDER);
+  mkdirSync(join(folder, 'source'), PRIVATE_FOLDER);
   for await (const { header, body } of readArchive(archive)) {
+    if (header.type === 'folder') {
+      // It follows from its files.
+      names.passOver();
+      continue;
+    }
+    if (header.type !== 'file') throw refuse(header.name, `it is no file but a ${header.type}`);
     const { folder: kind, path } = names.read(header.name);
     if (kind === null) {
       manifest = parseManifest(await readText(header, body), 'manifest.json');
@@ -72,7 +79,7 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
     const file = join(folder, kind, path);
     const parent = dirname(file);
     if (!folders.has(parent)) {
-      mkdirSync(parent, { recursive: true });
+      mkdirSync(parent, { recursive: true, mode: PRIVATE_FOLDER });
       folders.add(parent);
     }
     const entry = await writeEntry(file, header, body);
@@ -82,9 +89,10 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
     throw new StorageError('corrupt', 'Cannot unpack the archive: it has no manifest.json');
   }
   checkContent(manifest, found);
-  writeFileSync(join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
-  const text = digestText([...found.source.values()], [...found.artifacts.values()]);
-  const digest = createHash('sha256').update(text).digest('hex');
+  const text = `${JSON.stringify(manifest, null, 2)}\n`;
+  writeFileSync(join(folder, 'manifest.json'), text, { mode: PRIVATE_FILE });
+  const named = digestText([...found.source.values()], [...found.artifacts.values()]);
+  const digest = createHash('sha256').update(named).digest('hex');
   return { manifest, files: found.source.size, bytes: budget.total, digest };
 }
 
@@ -118,7 +126,7 @@ class Budget {
   }
 }
 
-async function readText(header: Header, body: Body): Promise<string> {
+async function readText(header: TarHeader, body: Body): Promise<string> {
   if (header.size > MANIFEST_BYTES) throw refuse(header.name, 'it is too large');
   const pieces: Uint8Array[] = [];
   for await (const piece of body) pieces.push(Buffer.from(piece));
@@ -127,12 +135,12 @@ async function readText(header: Header, body: Body): Promise<string> {
 
 async function writeEntry(
   path: string,
-  header: Header,
+  header: TarHeader,
   body: Body,
 ): Promise<Omit<ManifestEntry, 'path'>> {
-  const mode = ((header.mode ?? 0o644) & 0o777) | 0o600;
+  const mode = header.mode | 0o600;
   const hash = createHash('sha256');
-  const fd = openSync(path, 'wx', mode);
+  const fd = openSync(path, 'wx', privateMode(mode));
   try {
     for await (const piece of body) {
       hash.update(piece);

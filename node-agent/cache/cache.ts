@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import {
   existsSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   statSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
 import {
   folderName,
@@ -18,11 +18,12 @@ import {
   isId,
   type Limits,
   parseFolderName,
-  parseManifest,
   type Ref,
   StorageError,
 } from '../contract.ts';
-import { makeFolders } from '../make-folders.ts';
+import { makeFolders } from '../disk/make-folders.ts';
+import { PRIVATE_FILE } from '../disk/private.ts';
+import { readManifest } from '../disk/read-manifest.ts';
 
 /** What is kept beside the files of an entry. */
 type EntryFile = {
@@ -92,6 +93,12 @@ export class Cache {
     this.#staging = join(options.path, STAGING, parts.instanceId);
   }
 
+  /** Where a path of the cache is, seen from the real path of its folder. */
+  placeOf(path: string): { root: string; path: string } {
+    const { path: root } = this.#options;
+    return { root: realpathSync(root), path: relative(root, path) };
+  }
+
   /** Finds a version; `null` where it is not cached. Its generation id must match where given. */
   find(projectId: string, version: number, generationId?: string): CacheEntry | null {
     const folder = join(this.#options.path, projectId);
@@ -152,7 +159,7 @@ export class Cache {
       const digest = manifest.digest === undefined ? null : unpacked.digest;
       this.#writeEntryFile(folder, { ...recorded, digest, bytes, checked_at: this.#now() });
       const place = this.#place(ref);
-      mkdirSync(join(place, '..'), { recursive: true });
+      makeFolders(join(place, '..'));
       const old = this.find(ref.projectId, ref.version);
       if (old !== null && this.#isSame(old, ref, facts.sha256)) {
         // Somebody else was quicker, and may be reading it: the same stays.
@@ -192,8 +199,7 @@ export class Cache {
   isWhole(entry: CacheEntry): boolean {
     if (this.#checked.has(entry.path)) return true;
     try {
-      const text = readFileSync(join(entry.path, 'manifest.json'), 'utf8');
-      const manifest = parseManifest(text, entry.path);
+      const manifest = readManifest(this.placeOf(join(entry.path, 'manifest.json')));
       for (const file of manifest.entries ?? []) {
         if (statSync(join(entry.path, 'source', file.path)).size !== file.size) return false;
       }
@@ -267,7 +273,7 @@ export class Cache {
 
   #writeEntryFile(folder: string, entry: EntryFile): void {
     const temporary = this.stageFile();
-    writeFileSync(temporary, JSON.stringify(entry), { flag: 'wx' });
+    writeFileSync(temporary, JSON.stringify(entry), { flag: 'wx', mode: PRIVATE_FILE });
     const now = this.#now() / 1000;
     utimesSync(temporary, now, now);
     renameSync(temporary, join(folder, ENTRY_FILE));

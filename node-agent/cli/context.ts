@@ -1,11 +1,14 @@
-import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { styleText } from 'node:util';
 import type { Storage } from '../agent.ts';
-import { type Config, readConfig } from '../config.ts';
+import { type Config, readConfig, readEnvFile } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
 import { openStorage } from '../open.ts';
 import type { StorageOptions } from '../types.ts';
 import { toWire } from '../wire.ts';
+
+/** Settings, in the folder where a command runs. */
+const ENV_FILE = '.env';
 
 /** What the commands share: the streams, and the storage that the environment describes. */
 export class CommandContext {
@@ -54,12 +57,13 @@ export class CommandContext {
 
   /** What the environment says, and a file `.env` in the folder where the command runs. */
   readConfig(): Config {
-    return readConfig(this.readEnvironment());
+    const config = readConfig(this.readEnvironment());
+    return { ...config, secretFiles: [...(config.secretFiles ?? []), resolve(ENV_FILE)] };
   }
 
+  /** What is set in the environment goes before what the file says. */
   readEnvironment(): Record<string, string | undefined> {
-    if (existsSync('.env')) process.loadEnvFile('.env');
-    return process.env;
+    return { ...readEnvFile(ENV_FILE), ...process.env };
   }
 
   /**

@@ -11,18 +11,21 @@ export function addDoctor(program: Command, context: CommandContext): void {
   program
     .command('doctor')
     .description('check the installation: configuration, folders, and the whole way to the cloud')
+    .option('--fix', 'close store and cache for other users of this host')
     .addHelpText(
       'after',
       `
-Exits with 1 where a check fails. It leaves nothing behind.
+Exits with 1 where a check fails. It leaves nothing behind, and changes nothing without --fix.
 
 Examples:
   $ codebegen-storage doctor
   $ codebegen-storage doctor --json`,
     )
-    .action(async () => {
+    .action(async (options: { fix?: boolean }) => {
       const { diagnose } = await import('../doctor/doctor.ts');
-      const diagnosis = await diagnose(context.readEnvironment());
+      const diagnosis = await diagnose(context.readEnvironment(), {
+        fix: options.fix === true,
+      });
       context.show(diagnosis, () =>
         diagnosis.checks.flatMap(({ name, status, why, whatToDo }) => {
           const { colour, mark } = MARKS[status];

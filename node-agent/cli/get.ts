@@ -1,10 +1,12 @@
-import { cp, readdir, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { existsSync, lstatSync } from 'node:fs';
+import { chmod, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { StorageError } from '../contract.ts';
-import { makeFolders } from '../make-folders.ts';
+import type { Storage } from '../agent.ts';
+import { type FileEntry, StorageError } from '../contract.ts';
+import { makeFolders } from '../disk/make-folders.ts';
 import { fromFileSystem } from '../store/durable.ts';
-import { hasContent } from '../store/hash.ts';
 import type { LocalGeneration } from '../types.ts';
 import { addRefArguments, toRef } from './arguments.ts';
 import type { CommandContext } from './context.ts';
@@ -24,7 +26,7 @@ Examples:
       async (projectId: string, version: number, options: { generation?: string; to?: string }) => {
         await context.withStorage(async (storage) => {
           const found = await storage.get(toRef(projectId, version, options));
-          if (options.to !== undefined) await copy(found, options.to);
+          if (options.to !== undefined) await copy(storage, found, options.to);
           const path = options.to ?? found.sourcePath;
           const { manifest: _, ...rest } = found;
           context.show({ ...rest, sourcePath: path }, () => [path]);
@@ -33,8 +35,13 @@ Examples:
     );
 }
 
-/** @throws StorageError `corrupt` where what lies here is not what was saved; nothing is left then */
-async function copy({ sourcePath: from, manifest }: LocalGeneration, to: string): Promise<void> {
+/**
+ * Copies the files with the modes that the manifest has, whatever the umask.
+ *
+ * @throws StorageError `corrupt` where what lies here is not what was saved; nothing is left then
+ */
+async function copy(storage: Storage, generation: LocalGeneration, to: string): Promise<void> {
+  checkTarget(to);
   try {
     makeFolders(to);
   } catch (error) {
@@ -44,16 +51,55 @@ async function copy({ sourcePath: from, manifest }: LocalGeneration, to: string)
     throw new StorageError('conflict', `Cannot copy into "${to}": it is not empty`);
   }
   try {
-    await cp(from, to, { recursive: true });
-    for (const entry of manifest.entries ?? []) {
-      if (await hasContent(join(to, entry.path), entry).catch(() => false)) continue;
-      throw new StorageError(
-        'corrupt',
-        `Cannot copy ${JSON.stringify(entry.path)}: it is not what was saved. codebegen-storage verify tells more`,
-      );
-    }
+    for (const entry of await storage.files(generation))
+      await copyFile(storage, generation, entry, to);
+    await chmod(to, FOLDER_MODE);
   } catch (error) {
     for (const name of await readdir(to)) await rm(join(to, name), { recursive: true });
     throw fromFileSystem(error, `copy into "${to}"`);
   }
+}
+
+const FOLDER_MODE = 0o755;
+
+/** A link would have the files land where it leads. */
+function checkTarget(to: string): void {
+  if (lstatSync(to, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return;
+  throw new StorageError(
+    'invalid_input',
+    `Cannot copy into "${to}": it is a symbolic link; name the folder that it leads to`,
+  );
+}
+
+async function copyFile(
+  storage: Storage,
+  generation: LocalGeneration,
+  { path, size, sha256, mode }: FileEntry,
+  to: string,
+): Promise<void> {
+  for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) {
+    const folder = join(to, path.slice(0, end));
+    if (existsSync(folder)) continue;
+    await mkdir(folder);
+    await chmod(folder, FOLDER_MODE);
+  }
+  const handle = await storage.openFile(generation, path);
+  const hash = createHash('sha256');
+  let bytes = 0;
+  const file = await open(join(to, path), 'wx', mode);
+  try {
+    for await (const piece of handle.createReadStream({ start: 0, end: size })) {
+      hash.update(piece);
+      bytes += piece.length;
+      await file.writeFile(piece);
+    }
+    await file.chmod(mode);
+  } finally {
+    await file.close();
+  }
+  if (bytes === size && hash.digest('hex') === sha256) return;
+  throw new StorageError(
+    'corrupt',
+    `Cannot copy ${JSON.stringify(path)}: it is not what was saved. codebegen-storage verify tells more`,
+  );
 }

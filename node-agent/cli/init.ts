@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { connect } from '../cloud/connection.ts';
@@ -77,7 +78,7 @@ function fill(example: string, settings: Record<string, string>): string {
 }
 
 function checkFree(path: string, isForced: boolean): void {
-  if (!existsSync(path) || isForced) return;
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined || isForced) return;
   throw new StorageError(
     'conflict',
     `Cannot write "${path}": it is there already. --force writes over it`,
@@ -85,9 +86,13 @@ function checkFree(path: string, isForced: boolean): void {
 }
 
 function write(path: string, text: string): void {
+  // Put in the place of what is there, also of a link: neither its mode nor where it leads is kept.
+  const temporary = `${path}.${randomUUID()}`;
   try {
-    writeFileSync(path, text, { mode: OWNER_ONLY });
+    writeFileSync(temporary, text, { mode: OWNER_ONLY, flag: 'wx', flush: true });
+    renameSync(temporary, path);
   } catch (cause) {
+    rmSync(temporary, { force: true });
     const { code } = cause as NodeJS.ErrnoException;
     throw new StorageError('forbidden', `Cannot write "${path}": ${code}`, { cause });
   }

@@ -30,6 +30,8 @@ export async function main(args: string[]): Promise<number> {
     if (error.code === 'EPIPE') process.exit(0);
     throw error;
   });
+  // Whatever a library makes for us is for nobody else either.
+  process.umask(0o077);
   const context = new CommandContext();
   const program = new Command('codebegen-storage')
     .description('Keeps every generation: on this host at once, in a private bucket soon after.')

@@ -34,7 +34,7 @@ export function addMigrate(program: Command, context: CommandContext): void {
       'after',
       `
 It may be repeated: what is done is passed over. Files stay where they are. What cannot be migrated
-is told of and stays readable; the exit code is 3 then.
+is told of and stays readable, and what was left out is told of; the exit code is 3 then.
 
 Examples:
   $ codebegen-storage migrate --dry-run
@@ -44,7 +44,7 @@ Examples:
       const report =
         options.dryRun === true ? await dryRun(context, options) : await run(context, options);
       context.show(report, () => describe(report, options.dryRun === true));
-      if (report.failed > 0) context.exitCode = EXIT_PARTLY;
+      if (report.problems.length > 0) context.exitCode = EXIT_PARTLY;
     });
 }
 

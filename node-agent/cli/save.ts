@@ -1,6 +1,12 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { DEFAULT_EXCLUDES } from '../store/exclude.ts';
+import { LINK_POLICIES, type LinkPolicy } from '../store/folder.ts';
+import type { LeftOut } from '../store/left-out.ts';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
 import { type CommandContext, formatBytes } from './context.ts';
+
+/** So many of what was left out are named on a terminal. */
+const MAX_NAMED = 10;
 
 type SaveOptions = {
   project: string;
@@ -8,23 +14,47 @@ type SaveOptions = {
   generation?: string;
   owner?: string;
   replace?: boolean;
+  exclude: string[];
+  defaultExcludes: boolean;
+  gitignore?: boolean;
+  links: LinkPolicy;
 };
 
 export function addSave(program: Command, context: CommandContext): void {
   program
     .command('save')
     .description('save the files of a folder as a generation')
-    .argument('<dir>', 'the folder; .git and node_modules in it are passed over')
+    .argument('<dir>', 'the folder')
     .requiredOption('--project <id>', 'project id', parseIdArgument)
     .option('--version <n>', 'version; the next free one where left out', parseVersionArgument)
     .option('--generation <id>', 'generation id; a new one where left out', parseIdArgument)
     .option('--owner <uuid>', 'the user whose project it is')
     .option('--replace', 'put it in the place of other content under the same name')
+    .option(
+      '--exclude <pattern>',
+      'leave out, in the syntax of .gitignore; may be repeated',
+      gather,
+      [],
+    )
+    .option('--no-default-excludes', `take ${DEFAULT_EXCLUDES.join(', ')} too`)
+    .option('--gitignore', "obey the project's own .gitignore files")
+    .addOption(
+      new Option(
+        '--links <policy>',
+        'what becomes of symbolic links: left out, refused, or what they lead to',
+      )
+        .choices(LINK_POLICIES)
+        .default('skip'),
+    )
     .addHelpText(
       'after',
       `
+All files are saved, but what is left out, which is counted and named: ${DEFAULT_EXCLUDES.join(', ')},
+what a .codebegenignore says (in the syntax of .gitignore), links, and the store and the secrets of this agent.
+
 Examples:
   $ codebegen-storage save ./out --project shop
+  $ codebegen-storage save . --project shop --exclude '*.log' --gitignore
   $ codebegen-storage save ./out --project shop --version 3 --generation gen-456 --json`,
     )
     .action(async (folder: string, options: SaveOptions) => {
@@ -37,7 +67,12 @@ Examples:
             ...(options.generation === undefined ? {} : { generationId: options.generation }),
             ...(options.owner === undefined ? {} : { ownerId: options.owner }),
             replace: options.replace === true,
+            exclude: options.exclude,
+            defaultExcludes: options.defaultExcludes,
+            gitignore: options.gitignore === true,
+            links: options.links,
           });
+          tellLeftOut(context, receipt.leftOut);
           context.show(receipt, () => [
             `${receipt.projectId} v${receipt.version} ${receipt.generationId}: ${
               receipt.created ? 'saved' : 'unchanged'
@@ -47,4 +82,16 @@ Examples:
         { changes: true },
       );
     });
+}
+
+function gather(pattern: string, before: string[]): string[] {
+  return [...before, pattern];
+}
+
+/** What was not saved is said, and no part of the data. */
+function tellLeftOut(context: CommandContext, { count, items }: LeftOut): void {
+  if (count === 0 || context.json) return;
+  const named = items.slice(0, MAX_NAMED).map(({ path, reason }) => `${path} (${reason})`);
+  const more = count > named.length ? `, and ${count - named.length} more` : '';
+  context.say(`Left out ${count}: ${named.join(', ')}${more}`);
 }

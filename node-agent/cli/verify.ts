@@ -68,6 +68,7 @@ Examples:
           store: options.store,
           cloud: options.cloud,
           sample: (options.sample ?? 100) / 100,
+          signal: stopped.signal,
         });
         for await (const verified of checks) {
           if (verified.problems.length > 0) {
@@ -82,13 +83,25 @@ Examples:
         }
         line.clear();
         context.show(summary, () => [`${summary.checked} checked, ${summary.damaged} damaged`]);
-        if (stopped.signal.aborted && summary.after !== null) {
-          context.say(`Go on with: codebegen-storage verify --after ${summary.after}`);
-        }
+        if (stopped.signal.aborted)
+          context.say(`Go on with: ${goOn(options, project, summary.after)}`);
         if (summary.damaged > 0) context.exitCode = EXIT_PARTLY;
       });
       ended.resolve(130);
     });
+}
+
+/** The same command, from where it ended. */
+function goOn(options: VerifyOptions, project: string | undefined, last: string | null): string {
+  const before = options.after && `${options.after.projectId}/${options.after.version}`;
+  const after = last ?? before;
+  return [
+    'codebegen-storage verify',
+    ...(project === undefined ? [] : [project]),
+    ...(options.store ? [] : ['--no-store']),
+    ...(options.cloud ? [] : ['--no-cloud']),
+    ...(after === undefined ? [] : [`--after ${after}`]),
+  ].join(' ');
 }
 
 function describe({ projectId, version, problems }: Verified): string[] {

@@ -57,7 +57,7 @@ export function receive(
     try {
       const response = await request(input.url, { headers: input.headers, signal: idle.signal });
       if (!response.ok) return { ...(await answerOf(response)), sha256: '' };
-      if (input.file !== null) handle = await open(input.file, 'wx');
+      if (input.file !== null) handle = await open(input.file, 'wx', 0o600);
       const hash = createHash('sha256');
       for await (const piece of response.body ?? []) {
         clearTimeout(timer);

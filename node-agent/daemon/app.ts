@@ -1,5 +1,4 @@
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { requestId } from 'hono/request-id';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
@@ -17,7 +16,7 @@ import {
 import { createGuard } from './guard.ts';
 import { logRequests } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { JSON_BYTES, mediaType, saveGeneration } from './save.ts';
+import { saveGeneration } from './save.ts';
 import { checkReady, listUploads, retryUploads, showMetrics, showStatus } from './status.ts';
 import { serveZip } from './zip.ts';
 
@@ -42,7 +41,7 @@ export function createApp({ storage, config, log, metrics }: Parts): Hono {
   });
   app.use(requestId(), logRequests(log), createGuard(config));
 
-  app.post('/v1/generations', limitJson, saveGeneration(storage));
+  app.post('/v1/generations', saveGeneration(storage));
   app.get('/v1/projects/:project', listGenerations(storage));
   app.get(GENERATION, showGeneration(storage));
   app.delete(GENERATION, deleteGeneration(storage));
@@ -59,17 +58,3 @@ export function createApp({ storage, config, log, metrics }: Parts): Hono {
   app.get('/metrics', showMetrics(storage, metrics));
   return app;
 }
-
-const limit = bodyLimit({
-  maxSize: JSON_BYTES,
-  onError: () => {
-    throw new StorageError(
-      'too_large',
-      `Cannot read the request: over ${JSON_BYTES} bytes of JSON; send a form or a tar`,
-    );
-  },
-});
-
-/** JSON is held in memory, forms and tars stream: the store's own limits are theirs. */
-const limitJson: typeof limit = (c, next) =>
-  mediaType(c) === 'application/json' ? limit(c, next) : next();

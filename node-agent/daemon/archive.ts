@@ -1,9 +1,12 @@
-import { serveStatic } from '@hono/node-server/serve-static';
-import type { Handler } from 'hono';
+import { open } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import type { Context, Handler } from 'hono';
 import { etag } from 'hono/etag';
 import type { Storage } from '../agent.ts';
 import { ARCHIVE_TYPE, parseId, StorageError } from '../contract.ts';
+import type { ArchiveOnDisk } from '../types.ts';
 import { readRef } from './input.ts';
+import { parseRange } from './range.ts';
 
 const etagOf = etag();
 
@@ -13,7 +16,7 @@ const etagOf = etag();
  */
 export function serveArchive(storage: Storage): Handler {
   const { signer } = storage;
-  return async (c, next) => {
+  return async (c) => {
     const ref = readRef(c);
     const { expires = '', signature } = c.req.query();
     // The guard let whoever has a signature in without a token.
@@ -30,20 +33,42 @@ export function serveArchive(storage: Storage): Handler {
       return elsewhere;
     });
     if ('url' in archive) return c.redirect(archive.url, 302);
-    const send = serveStatic({
-      path: archive.path,
-      onFound: () => {
-        c.header('content-type', ARCHIVE_TYPE);
-        c.header('content-disposition', `attachment; filename="${archive.filename}"`);
-        c.header('etag', `"${archive.sha256}"`);
-        c.header('accept-ranges', 'bytes');
-        c.header('cache-control', 'private, no-store');
-        c.header('x-content-type-options', 'nosniff');
-      },
-    });
     return etagOf(c, async () => {
-      const response = await send(c, next);
-      if (response !== undefined) c.res = response;
+      c.res = await send(c, archive);
     });
   };
+}
+
+/** All of it, or the part that is asked for. */
+async function send(
+  c: Context,
+  { path, bytes, sha256, filename }: ArchiveOnDisk,
+): Promise<Response> {
+  const etag = `"${sha256}"`;
+  const headers = {
+    'content-type': ARCHIVE_TYPE,
+    'content-disposition': `attachment; filename="${filename}"`,
+    etag,
+    'accept-ranges': 'bytes',
+    'cache-control': 'private, no-store',
+    'x-content-type-options': 'nosniff',
+  };
+  // Of another archive the rest is of no use.
+  const condition = c.req.header('if-range');
+  const isWanted = condition === undefined || condition === etag;
+  const range = isWanted ? parseRange(c.req.header('range'), bytes) : null;
+  if (range === 'unsatisfiable') {
+    return c.body(null, 416, { ...headers, 'content-range': `bytes */${bytes}` });
+  }
+  const { begin, end } = range ?? { begin: 0, end: bytes };
+  const length = { 'content-length': String(end - begin) };
+  const part: Record<string, string> =
+    range === null ? {} : { 'content-range': `bytes ${begin}-${end - 1}/${bytes}` };
+  const status = range === null ? 200 : 206;
+  if (c.req.method === 'HEAD') return c.body(null, status, { ...headers, ...length, ...part });
+  const handle = await open(path, 'r');
+  // Which closes it.
+  const stream = handle.createReadStream({ start: begin, end: end - 1 });
+  const body = Readable.toWeb(stream) as ReadableStream;
+  return c.body(body, status, { ...headers, ...length, ...part });
 }

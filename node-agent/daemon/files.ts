@@ -1,20 +1,17 @@
 /** The files of a generation, from wherever it is got. */
-import { createReadStream } from 'node:fs';
-import { lstat, realpath } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import type { Handler } from 'hono';
 import type { Storage } from '../agent.ts';
 import { formatRef, type ManifestEntry, pathProblem, StorageError } from '../contract.ts';
-import { listFiles as listFilesOf } from '../list-files.ts';
 import { hasContent } from '../store/hash.ts';
-import type { RefInput } from '../types.ts';
+import type { LocalGeneration } from '../types.ts';
 import { readRef } from './input.ts';
 
 /** `GET /v1/projects/:project/:version/files`: by path. */
 export function listFiles(storage: Storage): Handler {
   return async (c) => {
-    const items = await listFilesOf(await storage.get(readRef(c)));
+    const items = await storage.files(await storage.get(readRef(c)));
     return c.json({ items, next_cursor: null });
   };
 }
@@ -30,30 +27,35 @@ export function showFile(storage: Storage): Handler {
         `Cannot use path ${JSON.stringify(path)}: ${problem}`,
       );
     }
-    const ref = readRef(c);
-    const { sourcePath, manifest } = await storage.get(ref);
-    // What is listed, and lies where it seems to: what the Python system left may hold links.
-    const file = join(await realpath(sourcePath), path);
-    const isListed = manifest.files.includes(path);
-    const stat = isListed && (await isItself(file)) ? await lstat(file) : null;
-    await checkContent(
-      ref,
-      file,
-      manifest.entries?.find((entry) => entry.path === path),
-    );
-    if (!stat?.isFile()) {
-      const message = `Cannot find ${JSON.stringify(path)} in ${formatRef(ref)}`;
+    const generation = await storage.get(readRef(c));
+    const { manifest } = generation;
+    // What is listed alone: beside it anything may lie.
+    if (!manifest.files.includes(path)) {
+      const message = `Cannot find ${JSON.stringify(path)} in ${formatRef(generation)}`;
       throw new StorageError('not_found', message);
     }
-    const headers = {
-      'content-type': 'application/octet-stream',
-      'content-length': String(stat.size),
-      'x-content-type-options': 'nosniff',
-      'content-security-policy': "default-src 'none'; sandbox",
-    };
-    if (c.req.method === 'HEAD') return c.body(null, 200, headers);
-    const body = Readable.toWeb(createReadStream(file)) as ReadableStream;
-    return c.body(body, 200, headers);
+    const handle = await storage.openFile(generation, path);
+    try {
+      const { size } = await handle.stat();
+      const entry = manifest.entries?.find((known) => known.path === path);
+      if (entry !== undefined) await checkContent(generation, handle, size, entry);
+      const headers = {
+        'content-type': 'application/octet-stream',
+        'content-length': String(size),
+        'x-content-type-options': 'nosniff',
+        'content-security-policy': "default-src 'none'; sandbox",
+      };
+      if (c.req.method === 'HEAD' || size === 0) {
+        await handle.close();
+        return c.body(null, 200, headers);
+      }
+      // Which closes it. No more than was promised, although it may grow.
+      const stream = handle.createReadStream({ start: 0, end: size - 1 });
+      return c.body(Readable.toWeb(stream) as ReadableStream, 200, headers);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
   };
 }
 
@@ -61,16 +63,14 @@ export function showFile(storage: Storage): Handler {
 const HASHED_BYTES = 16 * 1024 * 1024;
 
 /** @throws StorageError `corrupt` where what lies here is not what was saved */
-async function checkContent(ref: RefInput, file: string, entry?: ManifestEntry): Promise<void> {
-  if (entry === undefined) return;
-  const size = (await lstat(file).catch(() => null))?.size;
-  const isSame = size === entry.size && (size > HASHED_BYTES || (await hasContent(file, entry)));
+async function checkContent(
+  generation: LocalGeneration,
+  handle: FileHandle,
+  size: number,
+  entry: ManifestEntry,
+): Promise<void> {
+  const isSame = size === entry.size && (size > HASHED_BYTES || (await hasContent(handle, entry)));
   if (isSame) return;
-  const name = `${JSON.stringify(entry.path)} of ${formatRef(ref)}`;
+  const name = `${JSON.stringify(entry.path)} of ${formatRef(generation)}`;
   throw new StorageError('corrupt', `Cannot read ${name}: it is not what was saved`);
-}
-
-/** Whether no part of a path is a link. */
-async function isItself(path: string): Promise<boolean> {
-  return (await realpath(path).catch(() => null)) === path;
 }

@@ -1,41 +1,27 @@
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { Busboy, type BusboyInstance } from '@fastify/busboy';
 import type { Context, Handler } from 'hono';
-import * as v from 'valibot';
 import type { Storage } from '../agent.ts';
-import { parseVersion, StorageError, validate } from '../contract.ts';
+import { DEFAULT_LIMITS, StorageError, validate } from '../contract.ts';
 import { describe } from '../describe.ts';
-import type { FileContent, SaveDetails } from '../save-input.ts';
+import { parseLinks, type SaveDetails } from '../save-input.ts';
+import { DetailsSchema, parseStrictly, toDetails } from '../save-json.ts';
 import type { Receipt } from '../types.ts';
 import { toWire } from '../wire.ts';
+import { RequestBody } from './body.ts';
+import { JsonScan } from './json-scan.ts';
+import { type Part, readForm } from './multipart.ts';
 
 /** Bytes of a JSON body: what is larger goes as multipart or as a tar. */
-export const JSON_BYTES = 64 * 1024 * 1024;
-/** Bytes of one field of a form, and how many there may be. */
+const JSON_BYTES = 64 * 1024 * 1024;
+/** A file has eight values at most; the rest is for the metadata. */
+const JSON_LIMITS = { values: 8 * DEFAULT_LIMITS.files + 100_000, depth: 100 };
+/** Bytes of one field of a form. */
 const FIELD_BYTES = 1024 * 1024;
-const FIELDS = 20;
+/** Files of a form up to this size are held until they are written, so many at once. */
+const HELD_BYTES = 64 * 1024;
+const HELD_FILES = 16;
 
 const TAR_TYPES = new Set(['application/gzip', 'application/x-gzip', 'application/x-tar']);
-
-const version = v.union([v.number(), v.string()], 'must be a whole number');
-const text = v.string('must be a text');
-const DetailsSchema = v.strictObject({
-  project_id: text,
-  version: v.optional(version),
-  generation_id: v.optional(text),
-  owner_id: v.optional(text),
-  metadata: v.optional(v.unknown()),
-  replace: v.optional(v.boolean('must be true or false')),
-});
-const BodySchema = v.strictObject({
-  ...DetailsSchema.entries,
-  // Not v.record, which passes over a file named "constructor". The save checks each file.
-  files: v.custom<Record<string, FileContent>>(
-    (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
-    'must be an object of files by path',
-  ),
-});
 
 /**
  * `POST /v1/generations`: saves a generation, from a JSON object with its files, a form with a file
@@ -43,23 +29,32 @@ const BodySchema = v.strictObject({
  */
 export function saveGeneration(storage: Storage): Handler {
   return async (c) => {
-    const receipt = await save(storage, c, mediaType(c));
+    const body = new RequestBody(c);
+    let receipt: Receipt;
+    try {
+      receipt = await save(storage, c, body);
+    } catch (error) {
+      await body.passOverRest();
+      throw error;
+    }
     const answer = { ...receipt, ...(await describe(storage, receipt)) };
     return c.json(toWire(answer) as object, receipt.created ? 201 : 200);
   };
 }
 
 /** What the body is said to be, in lower case. */
-export function mediaType(c: Context): string {
+function mediaType(c: Context): string {
   return c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
 }
 
-function save(storage: Storage, c: Context, type: string): Promise<Receipt> {
-  if (type === 'application/json') return saveJson(storage, c);
-  if (type === 'multipart/form-data') return saveForm(storage, c);
+async function save(storage: Storage, c: Context, body: RequestBody): Promise<Receipt> {
+  const type = mediaType(c);
+  if (type === 'application/json') return saveJson(storage, c, body);
+  if (type === 'multipart/form-data') return saveForm(storage, c, body);
   if (TAR_TYPES.has(type)) {
-    const details = parseFields(c.req.query());
-    return storage.saveTar({ ...details, tar: Readable.from(bodyOf(c)) });
+    const { links, ...details } = readQuery(c);
+    const tar = Readable.from(body);
+    return storage.saveTar({ ...parseFields(details), links: parseLinks(links), tar });
   }
   throw new StorageError(
     'invalid_input',
@@ -67,104 +62,114 @@ function save(storage: Storage, c: Context, type: string): Promise<Receipt> {
   );
 }
 
-async function saveJson(storage: Storage, c: Context): Promise<Receipt> {
-  let body: unknown;
-  try {
-    // Bytes that are no UTF-8 would become others without a word.
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(await c.req.arrayBuffer());
-    body = JSON.parse(text);
-  } catch (cause) {
-    if (cause instanceof StorageError) throw cause;
-    throw new StorageError('invalid_input', 'Cannot use the request: body: not JSON in UTF-8', {
-      cause,
-    });
+/** Counted while it is read; what it is is found out in another thread. */
+async function saveJson(storage: Storage, c: Context, body: RequestBody): Promise<Receipt> {
+  const tooLarge = new StorageError(
+    'too_large',
+    `Cannot read the request: over ${JSON_BYTES} bytes of JSON; send a form or a tar`,
+  );
+  if (Number(c.req.header('content-length') ?? 0) > JSON_BYTES) throw tooLarge;
+  const memory = new SharedArrayBuffer(0, { maxByteLength: JSON_BYTES });
+  const scan = new JsonScan(JSON_LIMITS);
+  let size = 0;
+  for await (const piece of body) {
+    if (size + piece.length > JSON_BYTES) throw tooLarge;
+    scan.push(piece);
+    memory.grow(size + piece.length);
+    new Uint8Array(memory, size).set(piece);
+    size += piece.length;
   }
-  const { files, ...details } = validate(BodySchema, body);
-  // A file may have any name, also one that an object is born with.
-  return storage.save({ ...toDetails(details), files: new Map(Object.entries(files)) });
+  return storage.saveJson(new Uint8Array(memory));
 }
 
 /** Fields come before the files: the generation is named before its files are taken. */
-async function saveForm(storage: Storage, c: Context): Promise<Receipt> {
+async function saveForm(storage: Storage, c: Context, body: RequestBody): Promise<Receipt> {
   const fields: Record<string, string> = {};
-  const form = openForm(c.req.header('content-type') ?? '');
   let writer: ReturnType<Storage['writer']> | null = null;
-  const writing: Promise<void>[] = [];
-  const streams: Readable[] = [];
+  const writing = new Set<Promise<void>>();
   let failure: { error: unknown } | null = null;
-  const fail = (error: unknown) => {
-    failure ??= { error };
-    form.destroy();
-  };
-  form.on('field', (name, value, _nameCut, valueCut) => {
-    if (writer !== null) {
-      fail(
-        new StorageError(
-          'invalid_input',
-          `Cannot use the request: ${name}: fields come before the files`,
-        ),
-      );
-    } else if (valueCut) {
-      fail(
-        new StorageError('too_large', `Cannot use the request: ${name}: over ${FIELD_BYTES} bytes`),
-      );
-    } else fields[name] = value;
-  });
-  form.on('file', (_name, stream, path) => {
-    stream.on('error', () => {});
-    streams.push(stream);
-    try {
-      writer ??= storage.writer(parseFields(fields));
-      const written = writer.write(path ?? '', stream);
-      writing.push(written);
-      written.catch(fail);
-    } catch (error) {
-      fail(error);
-    }
-  });
-  for (const limit of ['partsLimit', 'fieldsLimit'] as const) {
-    form.on(limit, () =>
-      fail(new StorageError('too_large', 'Cannot use the request: it has too many fields')),
-    );
-  }
-  try {
-    await pipeline(Readable.from(bodyOf(c)), form);
-    await Promise.all(writing);
+  const checkFailure = () => {
     if (failure !== null) throw (failure as { error: unknown }).error;
+  };
+  try {
+    const parts = readForm(c.req.header('content-type') ?? '', body);
+    for await (const { name, path, body: content } of parts) {
+      if (path === null) {
+        if (writer !== null) throw refuse(`${name}: fields come before the files`);
+        if (Object.hasOwn(fields, name)) throw refuse(`${name}: it is there twice`);
+        fields[name] = await readField(name, content);
+        continue;
+      }
+      writer ??= storage.writer(parseFields(fields));
+      const held = await hold(content);
+      const written: Promise<void> = writer
+        .write(path, held)
+        .catch((error: unknown) => {
+          failure ??= { error };
+        })
+        .finally(() => writing.delete(written));
+      writing.add(written);
+      // What comes after a large one can be read once that is written.
+      if (!(held instanceof Uint8Array)) await written;
+      while (writing.size >= HELD_FILES) await Promise.race(writing);
+      checkFailure();
+    }
+    await Promise.all(writing);
+    checkFailure();
     // A form without a file: what is wrong with it is told as for any other.
     writer ??= storage.writer(parseFields(fields));
     return await writer.commit();
   } catch (error) {
-    // A file that was cut off would be waited for, for ever.
-    for (const stream of streams) stream.destroy(error as Error);
-    await Promise.allSettled(writing);
+    await Promise.all(writing);
     await (writer as ReturnType<Storage['writer']> | null)?.abort();
-    const known = (failure as { error: unknown } | null)?.error ?? error;
-    if (known instanceof StorageError) throw known;
-    throw new StorageError('invalid_input', 'Cannot use the request: it is no whole form', {
-      cause: known,
-    });
+    throw error;
   }
 }
 
-function openForm(contentType: string): BusboyInstance {
+/** A small content whole, so that the next part can be read; a large one as it comes. */
+async function hold(body: Part['body']): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+  const pieces = body[Symbol.asyncIterator]();
+  const held: Buffer[] = [];
+  let size = 0;
+  while (size <= HELD_BYTES) {
+    const { done, value } = await pieces.next();
+    if (done === true) return Buffer.concat(held);
+    held.push(Buffer.from(value));
+    size += value.length;
+  }
+  async function* all() {
+    yield* held;
+    yield* { [Symbol.asyncIterator]: () => pieces };
+  }
+  return all();
+}
+
+async function readField(name: string, body: Part['body']): Promise<string> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of body) {
+    size += piece.length;
+    if (size > FIELD_BYTES) {
+      const message = `Cannot use the request: ${name}: over ${FIELD_BYTES} bytes`;
+      throw new StorageError('too_large', message);
+    }
+    pieces.push(Buffer.from(piece));
+  }
   try {
-    return new Busboy({
-      headers: { 'content-type': contentType },
-      preservePath: true,
-      limits: { fieldSize: FIELD_BYTES, fields: FIELDS },
-    });
-  } catch (cause) {
-    throw new StorageError(
-      'invalid_input',
-      'Cannot use the request: content-type: has no boundary',
-      { cause },
-    );
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(pieces));
+  } catch {
+    throw refuse(`${name}: it is not UTF-8`);
   }
 }
 
-async function* bodyOf(c: Context): AsyncGenerator<Uint8Array> {
-  if (c.req.raw.body !== null) yield* c.req.raw.body;
+/** Of two values under one name neither is taken. */
+function readQuery(c: Context): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(c.req.queries()).map(([name, [value = '', ...more]]) => {
+      if (more.length > 0) throw refuse(`${name}: it is there twice`);
+      return [name, value];
+    }),
+  );
 }
 
 /** Details as a form or a query has them: all of them texts. */
@@ -173,7 +178,9 @@ function parseFields(fields: Record<string, string>): SaveDetails {
   return toDetails(
     validate(DetailsSchema, {
       ...rest,
-      ...(metadata === undefined ? {} : { metadata: parseJson(metadata) }),
+      ...(metadata === undefined
+        ? {}
+        : { metadata: parseStrictly(metadata, 'metadata: not JSON') }),
       ...(replace === undefined
         ? {}
         : { replace: replace === 'true' ? true : replace === 'false' ? false : replace }),
@@ -181,25 +188,6 @@ function parseFields(fields: Record<string, string>): SaveDetails {
   );
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new StorageError('invalid_input', 'Cannot use the request: metadata: not JSON', {
-      cause,
-    });
-  }
-}
-
-function toDetails(details: v.InferOutput<typeof DetailsSchema>): SaveDetails {
-  const { project_id, version, generation_id, owner_id, metadata, replace } = details;
-  return {
-    projectId: project_id,
-    ...(version === undefined ? {} : { version: parseVersion(version) }),
-    ...(generation_id === undefined ? {} : { generationId: generation_id }),
-    ...(owner_id === undefined ? {} : { ownerId: owner_id }),
-    // What it is, the save itself checks.
-    ...(metadata === undefined ? {} : { metadata: metadata as Record<string, unknown> }),
-    ...(replace === undefined ? {} : { replace }),
-  };
+function refuse(problem: string): StorageError {
+  return new StorageError('invalid_input', `Cannot use the request: ${problem}`);
 }

@@ -1,12 +1,9 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type PassThrough, Readable, Transform } from 'node:stream';
 import type { Handler } from 'hono';
 import yazl from 'yazl';
 import type { Storage } from '../agent.ts';
-import { formatRef, type ManifestEntry, StorageError } from '../contract.ts';
+import { type ManifestEntry, StorageError } from '../contract.ts';
 import { readRef } from './input.ts';
 
 /**
@@ -16,7 +13,10 @@ import { readRef } from './input.ts';
 export function serveZip(storage: Storage): Handler {
   return async (c) => {
     const generation = await storage.get(readRef(c));
-    const { projectId, version, manifest, sourcePath } = generation;
+    const { projectId, version, manifest } = generation;
+    // Before anything is sent: each is there, and is what it is said to be.
+    const files = await storage.files(generation);
+    for (const { path } of files) await (await storage.openFile(generation, path)).close();
     const headers = {
       'content-type': 'application/zip',
       'content-disposition': `attachment; filename="${projectId}-v${version}.zip"`,
@@ -29,21 +29,14 @@ export function serveZip(storage: Storage): Handler {
     zip.once('error', fail);
     let reading: Readable | null = null;
     const mtime = new Date(manifest.created_at);
-    const entries = new Map(manifest.entries?.map((entry) => [entry.path, entry]));
-    for (const path of manifest.files) {
-      const file = join(sourcePath, path);
-      const { mode, size } = await stat(file).catch((cause: unknown) => {
-        const name = `${JSON.stringify(path)} of ${formatRef(generation)}`;
-        throw new StorageError('corrupt', `Cannot zip ${name}: it is missing`, { cause });
-      });
+    for (const entry of files) {
+      const { path, size, mode } = entry;
       // Opened when its turn has come, not all at once.
-      zip.addReadStreamLazy(`source/${path}`, { mode, size, mtime }, (done) => {
-        reading = createReadStream(file).once('error', fail);
-        const entry = entries.get(path);
-        done(
-          null,
-          entry === undefined ? reading : reading.pipe(compare(entry).once('error', fail)),
-        );
+      zip.addReadStreamLazy(`source/${path}`, { mode: 0o100000 | mode, size, mtime }, (done) => {
+        storage.openFile(generation, path).then((handle) => {
+          reading = handle.createReadStream().once('error', fail);
+          done(null, reading.pipe(compare(entry).once('error', fail)));
+        }, fail);
       });
     }
     zip.end();
@@ -53,19 +46,21 @@ export function serveZip(storage: Storage): Handler {
   };
 }
 
-/** Passes a file on, and fails at its end where it is not what was saved. */
-function compare({ path, sha256 }: ManifestEntry): Transform {
+/** Passes a file on, and fails where it is not what was saved: at once where it is longer. */
+function compare({ path, size, sha256 }: ManifestEntry): Transform {
   const hash = createHash('sha256');
+  let bytes = 0;
+  const differs = () =>
+    new StorageError('corrupt', `Cannot zip ${JSON.stringify(path)}: it is not what it was`);
   return new Transform({
     transform(piece: Buffer, _, done) {
+      bytes += piece.length;
+      if (bytes > size) return done(differs());
       hash.update(piece);
       done(null, piece);
     },
     flush(done) {
-      if (hash.digest('hex') === sha256) return done();
-      done(
-        new StorageError('corrupt', `Cannot zip ${JSON.stringify(path)}: it is not what it was`),
-      );
+      done(hash.digest('hex') === sha256 ? null : differs());
     },
   });
 }

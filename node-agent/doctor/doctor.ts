@@ -1,8 +1,9 @@
 import { type Config, readConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
-import { type Check, check, fail, pass } from './check.ts';
+import { type Check, check, fail, type Outcome, pass } from './check.ts';
 import { checkCloud } from './cloud.ts';
 import { checkFolder, checkOneFileSystem } from './folders.ts';
+import { checkPermissions } from './permissions.ts';
 
 export type Diagnosis = Readonly<{
   /** Whether nothing failed. */
@@ -10,8 +11,15 @@ export type Diagnosis = Readonly<{
   checks: Check[];
 }>;
 
-/** Looks at everything that saving and uploading need, and tries it. Nothing is left of that. */
-export async function diagnose(env: Record<string, string | undefined>): Promise<Diagnosis> {
+/**
+ * Looks at everything that saving and uploading need, and tries it. Nothing is left of that.
+ *
+ * @param options.fix whether to close for other users what they can read
+ */
+export async function diagnose(
+  env: Record<string, string | undefined>,
+  { fix = false } = {},
+): Promise<Diagnosis> {
   const { config, problem } = read(env);
   const checks = [
     await check('configuration', async () =>
@@ -20,20 +28,28 @@ export async function diagnose(env: Record<string, string | undefined>): Promise
         : fail(problem, 'Set what it names; .env.example has every variable'),
     ),
   ];
-  if (config !== null) checks.push(...(await checkAll(config)));
+  if (config !== null) checks.push(...(await checkAll(config, fix)));
   return { ok: checks.every(({ status }) => status !== 'fail'), checks };
 }
 
-async function checkAll(config: Config): Promise<Check[]> {
+async function checkAll(config: Config, fix: boolean): Promise<Check[]> {
   const { storePath, cache, cloud } = config;
   return [
-    await check('store', () => checkFolder(storePath, 'FILE_STORAGE_PATH')),
+    await check('store', () => checkKept(storePath, 'FILE_STORAGE_PATH', fix)),
     await check('file system', () => checkOneFileSystem(storePath)),
-    await check('cache', () => checkFolder(cache.path, 'CACHE_PATH')),
+    await check('cache', () => checkKept(cache.path, 'CACHE_PATH', fix)),
     ...(cloud === null
       ? [await check('cloud', async () => pass('it is off: generations stay on this host'))]
       : await checkCloud(cloud)),
   ];
+}
+
+/** Whether a folder can be used, and is for its owner alone. */
+async function checkKept(path: string, variable: string, fix: boolean): Promise<Outcome> {
+  const use = await checkFolder(path, variable);
+  if (use.status !== 'pass') return use;
+  const permissions = await checkPermissions(path, fix);
+  return permissions.status === 'pass' ? use : permissions;
 }
 
 function read(env: Record<string, string | undefined>) {

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolders } from '../make-folders.ts';
+import { makeFolders } from '../disk/make-folders.ts';
 import { fail, type Outcome, pass, warn } from './check.ts';
 
 /** Less than this is soon full. */

@@ -1,4 +1,15 @@
+import { join } from 'node:path';
 import { StorageError } from '../contract.ts';
+import type { LeftOut, LeftOutReason } from '../store/left-out.ts';
+
+/** What is said of what was left out. */
+const LEFT_OUT: Readonly<Record<LeftOutReason, string>> = {
+  excluded: 'it was left out: a save leaves it out too',
+  own: "it was left out: it is the agent's own",
+  link: 'it was left out: it is a symbolic link',
+  special: 'it was left out: it is no regular file',
+  unnamed: 'it was left out: its name is not UTF-8',
+};
 
 /** Problems that a report names; the rest is counted. */
 const MAX_PROBLEMS = 1000;
@@ -35,6 +46,16 @@ export class Counts {
   fail(path: string, reason: string): void {
     this.#failed++;
     this.#failedPaths.add(path);
+    this.#tell(path, reason);
+  }
+
+  /** Tells of what is not part of a generation that was migrated. */
+  leaveOut(path: string, { count, items }: LeftOut): void {
+    for (const item of items) this.#tell(join(path, item.path), LEFT_OUT[item.reason]);
+    if (count > items.length) this.#tell(path, `${count - items.length} more were left out`);
+  }
+
+  #tell(path: string, reason: string): void {
     if (this.#problems.length < MAX_PROBLEMS) this.#problems.push({ path, reason });
   }
 }

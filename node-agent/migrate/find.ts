@@ -1,16 +1,16 @@
 /** What the Python system left under `FILE_STORAGE_PATH`. Reads names and manifests alone. */
-import { existsSync, lstatSync, opendirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, opendirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   isComplete,
   isId,
   type Manifest,
   parseFolderName,
-  parseManifest,
   type Ref,
   StorageError,
 } from '../contract.ts';
-import { flatRef, listFlat } from '../store/flat.ts';
+import { readManifest as readManifestAt } from '../disk/read-manifest.ts';
+import { flatRef, isFlat } from '../store/flat.ts';
 import { inGeneration, Layout, OWN_FOLDER } from '../store/layout.ts';
 
 /**
@@ -57,6 +57,9 @@ function* findInProject(layout: Layout, projectId: string): Generator<Found | Un
     const reason = `version ${ref.version} is also that of generation "${holder}"`;
     return { kind: 'unfit', path, reason };
   };
+  for (const path of [layout.generations(projectId), join(layout.project(projectId), 'archive')]) {
+    if (isLinkedFolder(path)) yield { kind: 'unfit', path, reason: LINK };
+  }
   for (const name of listFolder(layout.generations(projectId))) {
     const path = join(layout.generations(projectId), name);
     const parsed = parseFolderName(name);
@@ -71,11 +74,11 @@ function* findInProject(layout: Layout, projectId: string): Generator<Found | Un
       continue;
     }
     const ref = { projectId, ...parsed };
-    if (!isBuried(layout, ref)) yield taken(ref, path) ?? look(ref, path);
+    if (!isBuried(layout, ref)) yield taken(ref, path) ?? look(layout, ref, path);
   }
   const flat = flatRef(projectId);
-  const isFlat = !versions.has(flat.version) && !isBuried(layout, flat);
-  if (isFlat && listFlat(layout, projectId).length > 0) {
+  const isFree = !versions.has(flat.version) && !isBuried(layout, flat);
+  if (isFree && isFlat(layout, projectId)) {
     versions.set(flat.version, flat.generationId);
     yield { kind: 'flat', ref: flat, path: layout.project(projectId) };
   }
@@ -87,6 +90,10 @@ function* findInProject(layout: Layout, projectId: string): Generator<Found | Un
     const path = join(archives, name);
     if (parsed === null) {
       yield { kind: 'unfit', path, reason: 'its name is not v{version}__{generation id}.tar.gz' };
+      continue;
+    }
+    if (lstatSync(path, { throwIfNoEntry: false })?.isFile() !== true) {
+      yield { kind: 'unfit', path, reason: 'it is no regular file' };
       continue;
     }
     const ref = { projectId, ...parsed };
@@ -101,8 +108,8 @@ function isBuried(layout: Layout, ref: Ref): boolean {
   return existsSync(layout.tombstone(ref));
 }
 
-function look(ref: Ref, path: string): Found | Unfit {
-  const manifest = readManifest(path);
+function look(layout: Layout, ref: Ref, path: string): Found | Unfit {
+  const manifest = readManifest(layout, path);
   if (typeof manifest === 'string') return { kind: 'unfit', path, reason: manifest };
   const { project_id, version, generation_id } = manifest;
   const isOf =
@@ -112,10 +119,10 @@ function look(ref: Ref, path: string): Found | Unfit {
 }
 
 /** The manifest, or why there is none. */
-function readManifest(folder: string): Manifest | string {
+function readManifest(layout: Layout, folder: string): Manifest | string {
   const path = inGeneration.manifest(folder);
   try {
-    return parseManifest(readFileSync(path, 'utf8'), path);
+    return readManifestAt(layout.placeOf(path));
   } catch (error) {
     if (error instanceof StorageError) return error.message;
     return `it has no manifest.json that can be read (${(error as NodeJS.ErrnoException).code})`;

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Storage } from '../agent.ts';
 import { isInCloud, type Ref, StorageError } from '../contract.ts';
+import type { LeftOut } from '../store/left-out.ts';
 import { Counts } from './counts.ts';
 import { type Found, findAll } from './find.ts';
 
@@ -37,7 +38,7 @@ export type Report = Readonly<{
   verified: number | null;
   /** That could not be migrated or uploaded. */
   failed: number;
-  /** What is the matter with them, the first of them. */
+  /** What is the matter with them, and what was left out of those that were migrated; the first of it. */
   problems: { path: string; reason: string }[];
 }>;
 
@@ -84,8 +85,11 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
       else {
         await counts.attempt(item.path, async () => {
           const owner = owners.get(item.ref.projectId);
-          if (await adopt(storage, item)) migrated++;
-          else {
+          const leftOut = await adopt(storage, item);
+          if (leftOut !== null) {
+            migrated++;
+            counts.leaveOut(item.path, leftOut);
+          } else {
             known++;
             await oweLost(storage, item.ref);
           }
@@ -104,8 +108,8 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
   return { ...counts.report(), migrated, known, verified };
 }
 
-/** @returns whether there was anything to do */
-async function adopt(storage: Storage, { kind, ref, path }: Found): Promise<boolean> {
+/** @returns what was left out; `null` where there was nothing to do */
+async function adopt(storage: Storage, { kind, ref, path }: Found): Promise<LeftOut | null> {
   if (kind === 'archived') await storage.takeIn(ref, path);
   return storage.adopt(ref);
 }

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { statSync } from 'node:fs';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { foldId, formatRef, MAX_VERSION, objectKey, type Ref, StorageError } from '../contract.ts';
+import { openPrivate } from './open-private.ts';
 
 /**
  * Which generations there are and what work is owed for them: an index of the disk, which can be
@@ -163,6 +165,8 @@ export type SavePlace =
 export class Catalog {
   /** Set once SQLite found damage: the next start has to look for it. */
   isDamaged = false;
+  readonly #path: string;
+  readonly #inode: number;
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   /** Those that wait until others let go, one after another. */
@@ -172,7 +176,9 @@ export class Catalog {
 
   /** @throws StorageError `corrupt` where it is damaged, or of an older version of ours */
   constructor(path: string) {
-    this.#db = new DatabaseSync(path);
+    this.#path = path;
+    this.#db = openPrivate(path);
+    this.#inode = statSync(path).ino;
     try {
       this.#db.exec(
         `pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = normal`,
@@ -210,6 +216,11 @@ export class Catalog {
 
   close(): void {
     this.#db.close();
+  }
+
+  /** Whether its file is still where it was opened: what is written to one that was removed is lost. */
+  get isInPlace(): boolean {
+    return statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode;
   }
 
   /** Runs all of it or nothing, alone among all processes; within another, as a part of that. */

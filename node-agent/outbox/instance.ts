@@ -10,6 +10,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
+import { openPrivate } from './open-private.ts';
 
 /** How long a lock is waited for that somebody looks at, in milliseconds. */
 const BUSY_MS = 10_000;
@@ -28,8 +30,8 @@ export class Instance {
 
   constructor(folder: string) {
     this.#folder = folder;
-    mkdirSync(folder, { recursive: true });
-    this.#lock = new DatabaseSync(this.#file(this.id));
+    mkdirSync(folder, { recursive: true, mode: PRIVATE_FOLDER });
+    this.#lock = openPrivate(this.#file(this.id));
     this.#lock.exec(
       `pragma busy_timeout = ${BUSY_MS}; pragma locking_mode = exclusive; begin exclusive`,
     );
@@ -68,7 +70,7 @@ export class Instance {
   /** Lets other instances know under which URL this one serves. */
   announce(url: string): void {
     const temporary = `${this.#urlFile(this.id)}.new`;
-    writeFileSync(temporary, url);
+    writeFileSync(temporary, url, { mode: PRIVATE_FILE });
     renameSync(temporary, this.#urlFile(this.id));
   }
 

@@ -1,9 +1,10 @@
 import { existsSync, renameSync } from 'node:fs';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageError } from '../contract.ts';
 import { Catalog, isBusy } from './catalog.ts';
 import { Instance } from './instance.ts';
+import { openPrivate } from './open-private.ts';
 
 /** How long an opening waits for other processes, in milliseconds. */
 const WAIT_MS = 30_000;
@@ -30,7 +31,7 @@ export async function openCatalog(paths: {
   /** Told where a damaged catalog was set aside. */
   onProblem: (error: unknown) => void;
 }): Promise<Opened> {
-  const lock = new DatabaseSync(paths.openLock);
+  const lock = openPrivate(paths.openLock);
   try {
     await takeLock(lock);
     const instance = new Instance(paths.instances);

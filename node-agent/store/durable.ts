@@ -1,11 +1,34 @@
-import { closeSync, existsSync, fsync, fsyncSync, openSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { closeSync, existsSync, fsync, fsyncSync, openSync, renameSync } from 'node:fs';
+import { cp, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { StorageError } from '../contract.ts';
-import { makeFolders } from '../make-folders.ts';
+import { type ErrorCode, StorageError } from '../contract.ts';
+import { makeFolders } from '../disk/make-folders.ts';
+import { PRIVATE_FILE } from '../disk/private.ts';
 
 const syncFile = promisify(fsync);
+
+/**
+ * Moves a folder. Where it cannot be renamed, as one that lies in the lower layer of an overlay, it is
+ * copied, and removed after that: a crash in between leaves both.
+ *
+ * @param beforeRemoval told before anything of the original goes
+ */
+export async function moveFolder(
+  from: string,
+  to: string,
+  beforeRemoval: () => Promise<void> = async () => {},
+): Promise<void> {
+  try {
+    renameSync(from, to);
+    return;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
+  }
+  await cp(from, to, { recursive: true, verbatimSymlinks: true, errorOnExist: true });
+  await beforeRemoval();
+  await rm(from, { recursive: true, force: true });
+}
 
 /**
  * Makes a file, or the entries of a folder, last. The disk is waited for in another thread; to open
@@ -59,7 +82,7 @@ export async function writeFileDurably(
   temporary: string,
 ): Promise<void> {
   try {
-    const handle = await open(temporary, 'wx');
+    const handle = await open(temporary, 'wx', PRIVATE_FILE);
     try {
       await handle.writeFile(text);
       await handle.sync();
@@ -73,6 +96,20 @@ export async function writeFileDurably(
   }
   await syncPath(dirname(path));
 }
+
+/** What a file system may say of a path, and what it means. */
+const STATES: Readonly<Record<string, readonly [state: string, kind: ErrorCode]>> = {
+  EMFILE: [
+    'cannot be opened: too many files are open. Raise the limit (ulimit -n, LimitNOFILE)',
+    'unavailable',
+  ],
+  ENFILE: ['cannot be opened: too many files are open on this host', 'unavailable'],
+  EIO: ['cannot be read or written: the disk fails', 'unavailable'],
+  EBUSY: ['is in use', 'unavailable'],
+  ENAMETOOLONG: ['is longer than a path may be. Use a shorter one', 'invalid_input'],
+  ELOOP: ['leads through too many links, or to one that is not followed', 'invalid_input'],
+  EXDEV: ['is on another file system. Mount both as one', 'invalid_input'],
+};
 
 /** Translates what the file system says, once, where it enters. */
 export function fromFileSystem(error: unknown, doing: string): unknown {
@@ -88,10 +125,23 @@ export function fromFileSystem(error: unknown, doing: string): unknown {
     });
   }
   const { path = 'a path', syscall } = (error ?? {}) as NodeJS.ErrnoException;
+  const [state, kind] = STATES[code ?? ''] ?? [];
+  if (state !== undefined && kind !== undefined) {
+    return new StorageError(kind, `Cannot ${doing}: "${path}" ${state} (${code})`, {
+      cause: error,
+    });
+  }
   if (code === 'ENOENT' && syscall === 'mkdir') {
     return new StorageError('invalid_input', `Cannot ${doing}: "${path}" cannot be made (ENOENT)`, {
       cause: error,
     });
+  }
+  if (code === 'ENOENT') {
+    return new StorageError(
+      'unavailable',
+      `Cannot ${doing}: "${path}" is gone. Somebody else removes files there; where it was the store, put it back and start the agent again`,
+      { cause: error },
+    );
   }
   if (code === 'ENOTDIR' || code === 'EEXIST' || code === 'EISDIR') {
     return new StorageError('invalid_input', `Cannot ${doing}: "${path}" is in the way (${code})`, {

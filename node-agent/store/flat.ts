@@ -1,14 +1,17 @@
 /**
  * Old flat projects: a folder of files where a project's folder would be, without a manifest. Read
- * as project = generation = the folder's name, version 1.
+ * as project = generation = the folder's name, version 1. Anything may lie in it.
  */
-import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
-import { join, relative } from 'node:path';
-import { comparePaths, type Manifest, type Ref } from '../contract.ts';
-import { inGeneration, type Layout } from './layout.ts';
+import { lstatSync, opendirSync } from 'node:fs';
+import { join } from 'node:path';
+import { comparePaths, type Limits, type Manifest, type Ref } from '../contract.ts';
+import { findInFolder } from './folder.ts';
+import { inGeneration, Layout } from './layout.ts';
+import type { LeftOut } from './left-out.ts';
 
 /** What a project's folder holds beside the old files where it has generations with versions. */
-const OWN_NAMES = new Set(['generations', 'archive']);
+const OWN_NAMES: ReadonlySet<string> = new Set(['generations', 'archive']);
+const NONE: ReadonlySet<string> = new Set();
 
 /** The generation that a flat project is. */
 export function flatRef(projectId: string): Ref {
@@ -20,82 +23,100 @@ export function mayBeFlat({ projectId, version, generationId }: Ref): boolean {
   return version === 1 && generationId === projectId;
 }
 
-/** What of a project's folder is a flat project; nothing where it is none. */
-export function listFlat(layout: Layout, projectId: string): string[] {
-  const folder = layout.project(projectId);
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return [];
-  const names = readdirSync(folder);
-  return names.includes('generations') ? names.filter((name) => !OWN_NAMES.has(name)) : names;
+/** Whether a project's folder holds a flat project. One that is a link does not: it leads elsewhere. */
+export function isFlat(layout: Layout, projectId: string): boolean {
+  const own = ownNames(layout, projectId);
+  return holdsOther(layout.project(projectId), own);
+}
+
+/** What of a project's folder is a flat project, as it is read. */
+export function* listFlat(layout: Layout, projectId: string): Generator<string> {
+  const own = ownNames(layout, projectId);
+  for (const name of namesIn(layout.project(projectId))) if (!own.has(name)) yield name;
+}
+
+function ownNames(layout: Layout, projectId: string): ReadonlySet<string> {
+  return isThere(layout.generations(projectId)) ? OWN_NAMES : NONE;
 }
 
 /** What may lie beside `source/` without being a file of the project. */
-const BESIDE_SOURCE = new Set(['source', 'artifacts', 'manifest.json']);
+const BESIDE_SOURCE: ReadonlySet<string> = new Set(['source', 'artifacts', 'manifest.json']);
 
 /** Where the files of a flat project are: in its `source/` where it has one, and no files beside it. */
 export function flatSource(layout: Layout, projectId: string): string {
   const folder = layout.project(projectId);
   const source = inGeneration.source(folder);
-  const isFolder = statSync(source, { throwIfNoEntry: false })?.isDirectory() === true;
-  const others = listFlat(layout, projectId).some((name) => !BESIDE_SOURCE.has(name));
-  return isFolder && !others ? source : folder;
+  const others = new Set([...BESIDE_SOURCE, ...ownNames(layout, projectId)]);
+  return isFolder(source) && !holdsOther(folder, others) ? source : folder;
 }
+
+export type Described = Readonly<{ manifest: Manifest; leftOut: LeftOut }>;
 
 /**
- * What of a flat project is passed over when it is read: links, devices, and names that are not
- * UTF-8. Absolute paths.
+ * Says what the manifest of a flat project would, and what is left out of it: what a save of the folder
+ * would leave out too.
+ *
+ * @throws StorageError `too_large` where it holds more than a generation may
  */
-export function passedOver(layout: Layout, projectId: string): string[] {
-  const source = flatSource(layout, projectId);
-  const top =
-    source === layout.project(projectId) ? listFlat(layout, projectId) : readdirSync(source);
-  return top.flatMap((name) => {
-    const path = join(source, name);
-    const stat = lstatSync(path, { throwIfNoEntry: false });
-    if (stat?.isFile()) return [];
-    if (!stat?.isDirectory()) return [path];
-    return readdirSync(path, { recursive: true, withFileTypes: true })
-      .map((entry) => ({ entry, inside: join(entry.parentPath, entry.name) }))
-      .filter(
-        ({ entry, inside }) => !(entry.isFile() || entry.isDirectory()) || !existsSync(inside),
-      )
-      .map(({ inside }) => inside);
-  });
-}
-
-/** What its manifest would say. Links and devices are passed over. */
-export function describeFlat(layout: Layout, projectId: string): Manifest {
-  const source = flatSource(layout, projectId);
-  const files: string[] = [];
+export function describeFlat(input: {
+  root: string;
+  projectId: string;
+  limits: Limits;
+}): Described {
+  const { root, projectId, limits } = input;
+  const layout = new Layout(root);
+  const { files, leftOut } = findInFolder(
+    {
+      kind: 'folder',
+      folder: flatSource(layout, projectId),
+      exclude: { patterns: [], defaults: true, gitignore: false },
+      links: 'skip',
+      own: [],
+      skip: [...ownNames(layout, projectId)],
+    },
+    limits,
+  );
   let bytes = 0;
   let oldest = Number.POSITIVE_INFINITY;
-  const whole = source === layout.project(projectId);
-  for (const name of whole ? listFlat(layout, projectId) : readdirSync(source)) {
-    for (const file of filesBelow(join(source, name))) {
-      const stat = statSync(file);
-      files.push(relative(source, file));
-      bytes += stat.size;
-      oldest = Math.min(oldest, stat.mtimeMs);
-    }
+  for (const { place } of files) {
+    const stat = lstatSync(join(place.root, place.path));
+    bytes += stat.size;
+    oldest = Math.min(oldest, stat.mtimeMs);
   }
   const { version, generationId } = flatRef(projectId);
-  return {
+  const manifest = {
     generation_id: generationId,
     project_id: projectId,
     version,
     created_at: new Date(Number.isFinite(oldest) ? oldest : 0).toISOString(),
     file_count: files.length,
     total_size_bytes: bytes,
-    files: files.sort(comparePaths),
+    files: files.map(({ path }) => path).sort(comparePaths),
     metadata: {},
   };
+  return { manifest, leftOut };
 }
 
-function filesBelow(path: string): string[] {
-  // A link is passed over: it may lead anywhere on this host.
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (stat?.isFile()) return [path];
-  if (!stat?.isDirectory()) return [];
-  return readdirSync(path, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name));
+function holdsOther(folder: string, known: ReadonlySet<string>): boolean {
+  for (const name of namesIn(folder)) if (!known.has(name)) return true;
+  return false;
+}
+
+/** One after another: there may be millions. None where it is no folder, or a link to one. */
+function* namesIn(folder: string): Generator<string> {
+  if (!isFolder(folder)) return;
+  const opened = opendirSync(folder);
+  try {
+    for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) yield entry.name;
+  } finally {
+    opened.closeSync();
+  }
+}
+
+function isFolder(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import type { ManifestEntry } from '../contract.ts';
 
 export function sha256Hex(content: string | Uint8Array): string {
@@ -22,9 +23,10 @@ export async function hashFile(path: string): Promise<ArchiveFacts> {
   return { bytes, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
 }
 
-/** Whether a file is what its entry in the manifest says, every byte of it. */
-export async function hasContent(path: string, entry: ManifestEntry): Promise<boolean> {
+/** Whether an open file is what its entry in the manifest says, every byte of it. */
+export async function hasContent(handle: FileHandle, entry: ManifestEntry): Promise<boolean> {
   const hash = createHash('sha256');
-  for await (const piece of createReadStream(path)) hash.update(piece as Buffer);
+  const pieces = handle.createReadStream({ start: 0, autoClose: false, end: entry.size });
+  for await (const piece of pieces) hash.update(piece as Buffer);
   return hash.digest('hex') === entry.sha256;
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { folderName, type Ref } from '../contract.ts';
 
 /** Everything of ours that is no project: a name that no project id can have. */
@@ -12,6 +13,11 @@ export class Layout {
 
   constructor(root: string) {
     this.root = root;
+  }
+
+  /** Where a path of the store is, seen from the real path of its root. */
+  placeOf(path: string): { root: string; path: string } {
+    return { root: realpathSync(this.root), path: relative(this.root, path) };
   }
 
   get own(): string {

@@ -1,15 +1,5 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readSync,
-  realpathSync,
-  statSync,
-} from 'node:fs';
-import { join } from 'node:path';
+import type { Stats } from 'node:fs';
 import {
   checkPaths,
   comparePaths,
@@ -18,7 +8,12 @@ import {
   type ManifestEntry,
   StorageError,
 } from '../contract.ts';
+import { NotAFile } from '../disk/open-inside.ts';
+import { ChangedWhileRead, type Place, readPieces } from '../disk/read-file.ts';
+import type { ExcludeRules } from './exclude.ts';
+import { findInFolder, type LinkPolicy } from './folder.ts';
 import { inGeneration } from './layout.ts';
+import { type LeftOut, NOTHING_LEFT_OUT } from './left-out.ts';
 
 /** A file that a caller hands over. */
 export type SourceFile = Readonly<{ path: string; content: Uint8Array; mode: number }>;
@@ -28,51 +23,83 @@ export type Source =
   | Readonly<{ kind: 'files'; files: readonly SourceFile[] }>
   | ListedSource
   /** A staging folder of ours whose `source/` is written already: it is finished in place. */
-  | Readonly<{ kind: 'staged'; folder: string }>
   | Readonly<{
-      kind: 'folder';
-      /** Absolute. */
+      kind: 'staged';
       folder: string;
-      /** Names that are passed over at every level. */
-      skipNames: readonly string[];
-      /** Absolute paths that are passed over: the store itself is never part of a save. */
-      skipPaths: readonly string[];
-    }>;
+      files: readonly NamedFile[];
+      leftOut: LeftOut;
+    }>
+  | FolderSource;
 
-/** Files of a folder by their paths, without those beside them; `null`: all of it. */
+/** A file that lies somewhere already. Its mode is its own where it is not given. */
+export type NamedFile = Readonly<{ path: string; mode?: number }>;
+
+/** Files that a manifest names, without those beside them. The folder is relative to the root. */
 export type ListedSource = Readonly<{
   kind: 'listed';
+  root: string;
   folder: string;
-  paths: readonly string[] | null;
-  /** Of each path; left out: those that the files have. */
-  modes?: readonly number[];
+  files: readonly NamedFile[];
+}>;
+
+/** All of a folder, but what is left out. */
+export type FolderSource = Readonly<{
+  kind: 'folder';
+  /** Absolute. */
+  folder: string;
+  exclude: ExcludeRules;
+  links: LinkPolicy;
+  /** Absolute paths of the agent's own folders and files: they are never part of a save. */
+  own: readonly string[];
+  /**
+   * Names at the top that are none of it, where the folder is an old project; a name that is not UTF-8
+   * is left out of that too. Else such a name is refused.
+   */
+  skip?: readonly string[];
 }>;
 
 /** Contents up to this size in all are kept from the first reading to the last. */
 const KEEP_BYTES = 8 * 1024 * 1024;
-const READ_BYTES = 256 * 1024;
 
 /** The checked and hashed files of a source. */
 export type Inventory = Readonly<{
   /** Sorted by path. */
   entries: ManifestEntry[];
   totalBytes: number;
+  leftOut: LeftOut;
   /** Gives the content of an entry; throws where it is no longer what was hashed. */
   read(path: string): Iterable<Uint8Array>;
 }>;
 
-export const NOTHING: Inventory = { entries: [], totalBytes: 0, read: () => [] };
+/** A file on disk. Its mode is its own where it is not given. */
+export type FileOnDisk = Readonly<{ path: string; place: Place; mode?: number }>;
+
+export const NOTHING: Inventory = {
+  entries: [],
+  totalBytes: 0,
+  leftOut: NOTHING_LEFT_OUT,
+  read: () => [],
+};
 
 /**
  * Reads a source once: every name checked, every file hashed. Nothing is written.
  *
- * @throws StorageError `invalid_input` that names the path, `too_large`
+ * @throws StorageError `invalid_input` that names the path, `too_large`, `conflict` for a file that
+ *   changed meanwhile
  */
-export function takeInventory(source: Source, limits: Limits): Inventory {
-  const files = findFiles(source);
-  if (files.length === 0) {
+export function takeInventory(
+  source: Source,
+  limits: Limits,
+  { mayBeEmpty = false } = {},
+): Inventory {
+  const { files, leftOut } = findFiles(source, limits);
+  if (files.length === 0 && !mayBeEmpty) {
     const where = source.kind === 'folder' ? `the folder "${source.folder}"` : 'it';
-    throw new StorageError('invalid_input', `Cannot save a generation: ${where} holds no files`);
+    const rest = leftOut.count === 0 ? '' : `; ${leftOut.count} were left out`;
+    throw new StorageError(
+      'invalid_input',
+      `Cannot save a generation: ${where} holds no files${rest}`,
+    );
   }
   checkPaths(
     files.map((file) => file.path),
@@ -86,7 +113,12 @@ export function takeInventory(source: Source, limits: Limits): Inventory {
     const pieces: Uint8Array[] = [];
     const hash = createHash('sha256');
     let size = 0;
-    for (const piece of 'content' in file ? [file.content] : readPieces(file.file)) {
+    let mode = file.mode;
+    const look = (stat: Stats) => {
+      mode ??= stat.mode;
+      checkSizes(file.path, stat.size, totalBytes + stat.size, limits);
+    };
+    for (const piece of 'content' in file ? [file.content] : readKnown(source, file, look)) {
       size += piece.length;
       totalBytes += piece.length;
       checkSizes(file.path, size, totalBytes, limits);
@@ -96,40 +128,44 @@ export function takeInventory(source: Source, limits: Limits): Inventory {
       else if (totalBytes <= KEEP_BYTES) pieces.push(Buffer.from(piece));
     }
     if (totalBytes <= KEEP_BYTES || 'content' in file) kept.set(file.path, pieces);
-    return { path: file.path, size, sha256: hash.digest('hex'), mode: file.mode };
+    return { path: file.path, size, sha256: hash.digest('hex'), mode: keptMode(mode) };
   });
 
-  const onDisk = new Map(files.map((file) => [file.path, 'file' in file ? file.file : '']));
+  const onDisk = new Map(files.map((file) => [file.path, file]));
   const byPath = new Map(entries.map((entry) => [entry.path, entry]));
   return {
     entries,
     totalBytes,
-    read: (path) => kept.get(path) ?? readChecked(onDisk.get(path)!, byPath.get(path)!),
+    leftOut,
+    read: (path) =>
+      kept.get(path) ?? readAgain(source, onDisk.get(path) as FileOnDisk, byPath.get(path)!),
   };
 }
 
-function findFiles(source: Source): (SourceFile | FileOnDisk)[] {
-  const all = { skipNames: [], skipPaths: [] };
+function findFiles(
+  source: Source,
+  limits: Limits,
+): { files: (SourceFile | FileOnDisk)[]; leftOut: LeftOut } {
   switch (source.kind) {
     case 'files':
-      return source.files.map((file) => ({ ...file, mode: keptMode(file.mode) }));
-    case 'staged':
-      return walk({ folder: inGeneration.source(source.folder), ...all });
-    case 'listed':
-      if (source.paths === null) return walk({ folder: source.folder, ...all });
-      return source.paths.map((path, i) => findFile(source.folder, path, source.modes?.[i]));
+      return { files: [...source.files], leftOut: NOTHING_LEFT_OUT };
+    case 'staged': {
+      const root = inGeneration.source(source.folder);
+      const files = source.files.map((file) => ({ ...file, place: { root, path: file.path } }));
+      return { files, leftOut: source.leftOut };
+    }
+    case 'listed': {
+      const { root, folder } = source;
+      const files = source.files.map(({ path, ...rest }) => {
+        // Checked before it leads anywhere.
+        checkPaths([path], limits);
+        return { path, ...rest, place: { root, path: `${folder}/${path}` } };
+      });
+      return { files, leftOut: NOTHING_LEFT_OUT };
+    }
     case 'folder':
-      return walk(source);
+      return findInFolder(source, limits);
   }
-}
-
-/** A path is checked before it leads anywhere; a link is no file. */
-function findFile(folder: string, path: string, mode?: number): FileOnDisk {
-  checkPaths([path]);
-  const file = join(folder, path);
-  const stat = lstatSync(file);
-  if (stat.isFile()) return { path, file, mode: keptMode(mode ?? stat.mode) };
-  throw new StorageError('invalid_input', `Cannot use path ${JSON.stringify(path)}: it is no file`);
 }
 
 function checkSizes(path: string, size: number, total: number, limits: Limits): void {
@@ -147,100 +183,67 @@ function checkSizes(path: string, size: number, total: number, limits: Limits): 
   }
 }
 
-type FileOnDisk = { path: string; file: string; mode: number };
-
-/** Lists the files of a folder. Links and devices are refused: what they name is not ours. */
-function walk(source: Omit<Extract<Source, { kind: 'folder' }>, 'kind'>): FileOnDisk[] {
-  const skipNames = new Set(source.skipNames);
-  // By their real paths: the folder, or what is to be passed over, may be reached through a link.
-  const skipPaths = new Set(source.skipPaths.map(realPath));
-  const found: FileOnDisk[] = [];
-  const decoder = new TextDecoder('utf-8', { fatal: true });
-  const visit = (folder: string, prefix: string) => {
-    for (const entry of readdirSync(folder, { withFileTypes: true, encoding: 'buffer' })) {
-      const name = decodeName(decoder, entry.name, prefix);
-      const file = join(folder, name);
-      if (skipNames.has(name) || skipPaths.has(file)) continue;
-      const path = prefix + name;
-      if (entry.isDirectory()) visit(file, `${path}/`);
-      else if (entry.isFile()) found.push({ path, file, mode: keptMode(lstatSync(file).mode) });
-      else {
-        const kind = entry.isSymbolicLink() ? 'a symbolic link' : 'no regular file';
-        throw new StorageError(
-          'invalid_input',
-          `Cannot use path ${JSON.stringify(path)}: it is ${kind}`,
-        );
-      }
-    }
-  };
-  checkFolder(source.folder);
-  const own = [...skipPaths].find((path) => `${realPath(source.folder)}/`.startsWith(`${path}/`));
-  if (own !== undefined) {
-    throw new StorageError(
-      'invalid_input',
-      `Cannot save "${source.folder}": it is the agent's own, or left out ("${own}")`,
-    );
-  }
-  visit(realPath(source.folder), '');
-  return found;
-}
-
-function checkFolder(folder: string): void {
-  const stat = statSync(folder, { throwIfNoEntry: false });
-  if (stat?.isDirectory()) return;
-  const state = stat === undefined ? 'there is no such folder' : 'it is no folder';
-  throw new StorageError('invalid_input', `Cannot save "${folder}": ${state}`);
-}
-
-/** A path without links; as it is where nothing is there. */
-function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return path;
-  }
-}
-
-function decodeName(decoder: TextDecoder, name: Uint8Array, prefix: string): string {
-  try {
-    return decoder.decode(name);
-  } catch {
-    const shown = JSON.stringify(prefix + Buffer.from(name).toString('latin1'));
-    throw new StorageError('invalid_input', `Cannot use path ${shown}: its name is not UTF-8`);
-  }
-}
-
 /** Permissions alone, and always those that the agent itself needs. */
 function keptMode(mode: number | undefined): number {
   return ((mode ?? DEFAULT_MODE) & 0o777) | 0o600;
 }
 
-/** Reads a file in pieces, each good until the next; throws at its end where it is not what was hashed. */
-export function* readChecked(file: string, entry: ManifestEntry): Iterable<Uint8Array> {
-  const hash = createHash('sha256');
-  for (const piece of readPieces(file)) {
-    hash.update(piece);
-    yield piece;
-  }
-  if (hash.digest('hex') !== entry.sha256) {
-    throw new StorageError('conflict', `Cannot save "${entry.path}": it changed while it was read`);
+/** Reads a file whose name is known, and says in the words of its source what is wrong with it. */
+function* readKnown(
+  source: Source,
+  file: FileOnDisk,
+  look: (stat: Stats) => void,
+): Generator<Uint8Array, void> {
+  try {
+    yield* readPieces(file.place, look);
+  } catch (error) {
+    throw explain(source, file.path, error);
   }
 }
 
-/** Each piece is good until the next one: they share a buffer, for large files are many. */
-function* readPieces(file: string): Iterable<Uint8Array> {
-  const fd = openSync(file, 'r');
-  let buffer: Buffer | null = null;
+function explain(source: Source, path: string, error: unknown): unknown {
+  if (error instanceof ChangedWhileRead) return changed(path);
+  if (!(error instanceof NotAFile)) return error;
+  const { problem } = error;
+  // It was a file when the folder was listed.
+  if (source.kind !== 'listed') return changed(path, `: it is ${problem} now`);
+  return problem === 'missing'
+    ? new StorageError('corrupt', `Cannot use "${source.folder}": "${path}" is missing`)
+    : new StorageError(
+        'invalid_input',
+        `Cannot use path ${JSON.stringify(path)}: it is ${problem}, or lies behind one`,
+      );
+}
+
+function changed(path: string, more = ''): StorageError {
+  return new StorageError(
+    'conflict',
+    `Cannot save ${JSON.stringify(path)}: it changed while it was read${more}. Save again once nothing writes there`,
+  );
+}
+
+function* readAgain(
+  source: Source,
+  file: FileOnDisk,
+  entry: ManifestEntry,
+): Generator<Uint8Array, void> {
   try {
-    buffer = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, Math.max(fstatSync(fd).size, 1)));
-    for (;;) {
-      const read = readSync(fd, buffer);
-      if (read === 0) return;
-      yield buffer.subarray(0, read);
-    }
-  } finally {
-    // Given back at once: the garbage collector lets 64 MB of such memory pile up.
-    (buffer?.buffer as ArrayBuffer | undefined)?.transfer(0);
-    closeSync(fd);
+    yield* readChecked(file.place, entry);
+  } catch (error) {
+    throw explain(source, file.path, error);
   }
+}
+
+/**
+ * Reads a file in pieces, each good until the next; throws at its end where it is not what was hashed.
+ *
+ * @throws NotAFile, ChangedWhileRead
+ */
+export function* readChecked(place: Place, entry: ManifestEntry): Generator<Uint8Array, void> {
+  const hash = createHash('sha256');
+  for (const piece of readPieces(place)) {
+    hash.update(piece);
+    yield piece;
+  }
+  if (hash.digest('hex') !== entry.sha256) throw new ChangedWhileRead(place.path);
 }

@@ -5,9 +5,11 @@ import { setImmediate } from 'node:timers/promises';
 import { type Lanes, MAX_LANES } from '../archive/gzip.ts';
 import { formatManifest, type Packed, packArchive, type ReadFile } from '../archive/pack.ts';
 import { type CompleteManifest, digestText, type Limits, type Ref } from '../contract.ts';
+import { PRIVATE_FILE, PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
 import { syncPath } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
 import { inGeneration } from './layout.ts';
+import type { LeftOut } from './left-out.ts';
 import {
   type Inventory,
   type ListedSource,
@@ -32,6 +34,9 @@ export type StageInput = Readonly<{
   limits: Limits;
 }>;
 
+/** A file that is not there yet. */
+export const NEW_FILE = { flag: 'wx', mode: PRIVATE_FILE } as const;
+
 /** Whether packing may use more threads than the one it runs in. */
 export type Parallel = Readonly<{ parallel: boolean }>;
 
@@ -47,6 +52,7 @@ export type Staged = Readonly<{
   sourceBytes: number;
   fileCount: number;
   archive: ArchiveFacts;
+  leftOut: LeftOut;
 }>;
 
 /**
@@ -63,19 +69,20 @@ export async function stageGeneration(input: StageInput & Parallel): Promise<Sta
   const manifest = makeManifest(input, inventory, artifacts);
 
   const inPlace = input.source.kind === 'staged';
-  if (!inPlace) mkdirSync(folder);
-  if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', { flag: 'wx' });
+  if (!inPlace) mkdirSync(folder, PRIVATE_FOLDER);
+  if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', NEW_FILE);
   let treeIsWritten = inPlace;
   const writing = [writeCommit(), inPlace ? null : writeSource()] as const;
   // Each to its end: nothing may be written any more when this has thrown.
   await Promise.allSettled(writing);
   const [archive] = await Promise.all(writing);
-  writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), { flag: 'wx' });
+  writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), NEW_FILE);
   return {
     digest: manifest.digest,
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
     archive,
+    leftOut: inventory.leftOut,
   };
 
   /** What the generation can be made from again, durable. */
@@ -132,7 +139,7 @@ export async function writeArchive(
   read: ReadFile,
   lanes: Lanes,
 ): Promise<ArchiveFacts> {
-  const fd = openSync(inGeneration.archive(folder), 'wx');
+  const fd = openSync(inGeneration.archive(folder), 'wx', PRIVATE_FILE);
   let packed: Packed;
   try {
     packed = await packArchive(manifest, read, (bytes) => writeAll(fd, bytes), lanes);
@@ -146,30 +153,33 @@ export async function writeArchive(
 }
 
 function writeJson(path: string, value: unknown): void {
-  writeFileSync(path, JSON.stringify(value), { flag: 'wx' });
+  writeFileSync(path, JSON.stringify(value), NEW_FILE);
 }
 
+/** What a source would be saved as. */
+export type Digested = Readonly<{ digest: string; leftOut: LeftOut }>;
+
 /** The digest that a source would have, with nothing written. */
-export function digestSource(source: Source, limits: Limits): string {
-  return sha256Hex(digestText(takeInventory(source, limits).entries));
+export function digestSource(source: Source, limits: Limits): Digested {
+  const { entries, leftOut } = takeInventory(source, limits);
+  return { digest: sha256Hex(digestText(entries)), leftOut };
 }
 
 /** Pieces of files that are written in one go: other threads deflate, and want their next block. */
 const PIECES_AT_ONCE = 16;
 
 async function writeTree(root: string, { entries, read }: Inventory): Promise<void> {
-  mkdirSync(root);
+  mkdirSync(root, PRIVATE_FOLDER);
   const made = new Set<string>();
-  // What the process's umask takes away is of no matter: the manifest has the mode.
   let pieces = 0;
   for (const entry of entries) {
     const path = join(root, entry.path);
     const parent = dirname(path);
     if (parent !== root && !made.has(parent)) {
-      mkdirSync(parent, { recursive: true });
+      mkdirSync(parent, { recursive: true, mode: PRIVATE_FOLDER });
       made.add(parent);
     }
-    const fd = openSync(path, 'wx', entry.mode);
+    const fd = openSync(path, 'wx', privateMode(entry.mode));
     try {
       for (const piece of read(entry.path)) {
         writeAll(fd, piece);

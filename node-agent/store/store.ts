@@ -10,7 +10,7 @@ import {
   statSync,
   symlinkSync,
 } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { type FileHandle, readdir, realpath, rm } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { BlockIndex } from '../archive/pack.ts';
 import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
@@ -21,17 +21,20 @@ import {
   type Limits,
   type Manifest,
   parseFolderName,
-  parseManifest,
   type Ref,
   StorageError,
 } from '../contract.ts';
+import { openFileInside } from '../disk/open-inside.ts';
+import { PRIVATE_FOLDER } from '../disk/private.ts';
+import { findManifest, findText, readManifest } from '../disk/read-manifest.ts';
 import type { CommitInput } from './commit.ts';
-import { fromFileSystem, makeFolder, syncPath, writeFileDurably } from './durable.ts';
-import { describeFlat, flatRef, flatSource, listFlat, mayBeFlat, passedOver } from './flat.ts';
+import { fromFileSystem, makeFolder, moveFolder, syncPath, writeFileDurably } from './durable.ts';
+import { type Described, flatRef, flatSource, isFlat, listFlat, mayBeFlat } from './flat.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration, type Layout } from './layout.ts';
+import type { LeftOut } from './left-out.ts';
 import type { ListedSource, Source } from './source.ts';
-import type { Staged, StageInput } from './stage.ts';
+import type { Digested, Staged, StageInput } from './stage.ts';
 
 /** The mark that something was deleted, or has another version now. */
 export type Tombstone = Readonly<{
@@ -69,8 +72,11 @@ export type SaveDetails = Readonly<{
 /** A generation that can be read where it lies. Paths are absolute. */
 export type StoredGeneration = Readonly<{ path: string; sourcePath: string; manifest: Manifest }>;
 
-/** A replacement that is under way. Paths are relative to staging: a store may be moved. */
-type Journal = Readonly<{ ref: Ref; staged: string; trash: string }>;
+/**
+ * A replacement that is under way. Paths are relative to staging: a store may be moved. `isCopied`: the
+ * old content could not be renamed; it lies in the trash whole, and goes from its place piece by piece.
+ */
+type Journal = Readonly<{ ref: Ref; staged: string; trash: string; isCopied?: boolean }>;
 
 /** What is on disk under a ref: a generation, or the mark that it was deleted or moved. */
 export type OnDisk = Readonly<{ ref: Ref; deletedAt: string | null; movedTo: number | null }>;
@@ -79,14 +85,23 @@ export type OnDisk = Readonly<{ ref: Ref; deletedAt: string | null; movedTo: num
 export type StageWork = {
   stage(input: StageInput): Promise<Staged>;
   commit(input: CommitInput): Promise<Staged>;
-  digest(source: Source, limits: Limits): Promise<string>;
+  digest(source: Source, limits: Limits): Promise<Digested>;
   sync(folder: string): Promise<void>;
   repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean>;
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;
-  adopt(input: { folder: string; scratch: string; limits: Limits }): Promise<void>;
+  adopt(input: AdoptInput): Promise<LeftOut>;
   unpack(input: UnpackInput): Promise<Unpacked>;
-  check(folder: string): Promise<string[]>;
+  check(folder: string, signal?: AbortSignal): Promise<string[]>;
+  describe(input: { root: string; projectId: string; limits: Limits }): Promise<Described>;
 };
+
+/** What the Python system left, in a folder relative to the store's root. */
+export type AdoptInput = Readonly<{
+  root: string;
+  folder: string;
+  scratch: string;
+  limits: Limits;
+}>;
 
 /** Generations on disk: the truth. Nothing here knows of catalog or cloud. */
 export class Store {
@@ -101,10 +116,10 @@ export class Store {
     this.#work = work;
     this.#limits = limits;
     this.#staging = join(layout.staging, instanceId);
-    mkdirSync(this.#staging, { recursive: true });
+    mkdirSync(this.#staging, { recursive: true, mode: PRIVATE_FOLDER });
   }
 
-  digest(source: Source): Promise<string> {
+  digest(source: Source): Promise<Digested> {
     return this.#work.digest(source, this.#limits);
   }
 
@@ -112,7 +127,7 @@ export class Store {
   openStaging(): string {
     const folder = join(this.#staging, randomUUID());
     try {
-      mkdirSync(inGeneration.source(folder), { recursive: true });
+      mkdirSync(inGeneration.source(folder), { recursive: true, mode: PRIVATE_FOLDER });
     } catch (error) {
       throw fromFileSystem(error, 'save a generation');
     }
@@ -182,13 +197,7 @@ export class Store {
         replacement: true,
       });
       await makeFolder(this.layout.replacing, this.layout.own);
-      const inStaging = (path: string) => relative(this.layout.staging, path);
-      const kept = { ref, staged: inStaging(staged), trash: inStaging(trash) };
-      await writeFileDurably(
-        this.layout.journal(ref),
-        JSON.stringify(kept satisfies Journal),
-        join(this.#staging, randomUUID()),
-      );
+      await this.#writeJournal({ ref, staged, trash });
       await this.#swap({ ref, staged, trash });
       return result;
     });
@@ -203,9 +212,22 @@ export class Store {
     return result;
   }
 
-  async #swap({ ref, staged, trash }: Journal): Promise<void> {
+  async #writeJournal(journal: Journal): Promise<void> {
+    const inStaging = (path: string) => relative(this.layout.staging, path);
+    const { staged, trash } = journal;
+    const kept = { ...journal, staged: inStaging(staged), trash: inStaging(trash) };
+    const temporary = join(this.#staging, randomUUID());
+    await writeFileDurably(this.layout.journal(journal.ref), JSON.stringify(kept), temporary);
+  }
+
+  async #swap(journal: Journal): Promise<void> {
+    const { ref, staged, trash } = journal;
     const place = this.layout.generation(ref);
-    if (existsSync(place)) renameSync(place, trash);
+    const beforeRemoval = async () => {
+      await this.#work.sync(trash);
+      await this.#writeJournal({ ...journal, isCopied: true });
+    };
+    if (existsSync(place)) await moveFolder(place, trash, beforeRemoval);
     try {
       renameSync(staged, place);
     } catch (error) {
@@ -241,6 +263,9 @@ export class Store {
       const file = join(this.layout.replacing, name);
       const journal = readJournal(file, this.layout.staging);
       if (journal === null || !isGone(basename(dirname(journal.staged)))) continue;
+      if (journal.isCopied === true && existsSync(journal.staged)) {
+        await rm(this.layout.generation(journal.ref), { recursive: true, force: true });
+      }
       if (!this.has(journal.ref)) {
         if (existsSync(journal.staged)) await this.#swap(journal);
         else if (existsSync(journal.trash)) {
@@ -311,8 +336,8 @@ export class Store {
   }
 
   /** Reads every byte of a generation. Returns what is the matter with it, a sentence each. */
-  checkTree(ref: Ref): Promise<string[]> {
-    return this.#work.check(this.layout.generation(ref));
+  checkTree(ref: Ref, signal?: AbortSignal): Promise<string[]> {
+    return this.#work.check(this.layout.generation(ref), signal);
   }
 
   /**
@@ -331,26 +356,58 @@ export class Store {
   /**
    * What is on disk of a generation, also of a flat project; `null` where nothing is.
    *
-   * @throws StorageError `corrupt`
+   * @throws StorageError `corrupt`, also where what lies there leads elsewhere
    */
-  find(ref: Ref): StoredGeneration | null {
+  async find(ref: Ref): Promise<StoredGeneration | null> {
     const path = this.layout.generation(ref);
-    const file = inGeneration.manifest(path);
-    const text = readOrNull(file);
-    if (text !== null) {
-      return { path, sourcePath: inGeneration.source(path), manifest: parseManifest(text, file) };
+    const manifest = findManifest(this.layout.placeOf(inGeneration.manifest(path)));
+    if (manifest !== null) {
+      const sourcePath = inGeneration.source(path);
+      // Of ours each file is compared with its hash wherever it is read.
+      if (manifest.entries === undefined) await this.#checkItself(sourcePath);
+      return { path, sourcePath, manifest };
     }
-    if (!mayBeFlat(ref) || listFlat(this.layout, ref.projectId).length === 0) return null;
-    return {
-      path: this.layout.project(ref.projectId),
-      sourcePath: flatSource(this.layout, ref.projectId),
-      manifest: describeFlat(this.layout, ref.projectId),
-    };
+    return (await this.#describeFlat(ref))?.generation ?? null;
+  }
+
+  async #describeFlat(
+    ref: Ref,
+  ): Promise<{ generation: StoredGeneration; leftOut: LeftOut } | null> {
+    const { projectId } = ref;
+    if (!mayBeFlat(ref) || !isFlat(this.layout, projectId)) return null;
+    const { root } = this.layout.placeOf('');
+    const limits = this.#limits;
+    const { manifest, leftOut } = await this.#work.describe({ root, projectId, limits });
+    const path = this.layout.project(projectId);
+    const sourcePath = flatSource(this.layout, projectId);
+    return { generation: { path, sourcePath, manifest }, leftOut };
+  }
+
+  /** Refuses a folder that is a link, or lies behind one: what it holds is not of this store. */
+  async #checkItself(folder: string): Promise<void> {
+    const { root, path } = this.layout.placeOf(folder);
+    const real = await realpath(folder).catch(() => null);
+    if (real === null || real === join(root, path)) return;
+    throw new StorageError(
+      'corrupt',
+      `Cannot read "${folder}": it is a symbolic link, or lies behind one; put the folder itself in its place`,
+    );
+  }
+
+  /** Opens a file of the store, which the caller closes. @throws NotAFile */
+  openFile(file: string): Promise<FileHandle> {
+    const { root, path } = this.layout.placeOf(file);
+    return openFileInside(root, path);
+  }
+
+  /** The manifest of a generation in a folder of its own. @throws StorageError `corrupt` */
+  readOwnManifest(ref: Ref): Manifest {
+    return readManifest(this.layout.placeOf(inGeneration.manifest(this.layout.generation(ref))));
   }
 
   /** @throws StorageError `not_found`, `corrupt` */
-  readManifest(ref: Ref): Manifest {
-    return (this.find(ref) ?? notHere(ref)).manifest;
+  async readManifest(ref: Ref): Promise<Manifest> {
+    return ((await this.find(ref)) ?? notHere(ref)).manifest;
   }
 
   /** Which generation lies on disk under a version; `null` where none does. */
@@ -360,13 +417,13 @@ export class Store {
       if (parsed?.version === version) return { projectId, ...parsed };
     }
     const flat = flatRef(projectId);
-    const isFlat = version === flat.version && listFlat(this.layout, projectId).length > 0;
-    return isFlat && !existsSync(this.layout.tombstone(flat)) ? flat : null;
+    const mayBe = version === flat.version && !existsSync(this.layout.tombstone(flat));
+    return mayBe && isFlat(this.layout, projectId) ? flat : null;
   }
 
   /** What the archive of a generation is; `null` where that is not written down. */
   readArchiveFacts(ref: Ref): ArchiveFacts | null {
-    const text = readOrNull(inGeneration.archiveFacts(this.layout.generation(ref)));
+    const text = this.#readText(inGeneration.archiveFacts(this.layout.generation(ref)));
     try {
       return text === null ? null : (JSON.parse(text) as ArchiveFacts);
     } catch {
@@ -411,8 +468,17 @@ export class Store {
 
   /** Where blocks are in the archive; `null` for small ones, which are read whole. */
   readBlockIndex(ref: Ref): BlockIndex | null {
-    const text = readOrNull(inGeneration.blockIndex(this.layout.generation(ref)));
-    return text === null ? null : (JSON.parse(text) as BlockIndex);
+    const text = this.#readText(inGeneration.blockIndex(this.layout.generation(ref)));
+    try {
+      return text === null ? null : (JSON.parse(text) as BlockIndex);
+    } catch {
+      // Emptied by a power loss: the archive is read whole then.
+      return null;
+    }
+  }
+
+  #readText(path: string): string | null {
+    return findText(this.layout.placeOf(path));
   }
 
   /**
@@ -453,7 +519,7 @@ export class Store {
   }
 
   #readTombstone(ref: Ref): Partial<Tombstone> | null {
-    const text = readOrNull(this.layout.tombstone(ref));
+    const text = this.#readText(this.layout.tombstone(ref));
     try {
       return text === null ? null : (JSON.parse(text) as Tombstone);
     } catch {
@@ -495,12 +561,10 @@ export class Store {
         rmSync(this.layout.active(ref.projectId), { force: true });
       }
       if (existsSync(this.layout.generation(ref))) {
-        renameSync(this.layout.generation(ref), trash);
-        await rm(trash, { recursive: true, force: true });
+        await this.#removeFolder(this.layout.generation(ref), trash);
       }
       // What the Python system left of it, also where it was migrated.
-      if (mayBeFlat(ref)) this.#moveFlat(ref.projectId, trash);
-      await rm(trash, { recursive: true, force: true });
+      if (mayBeFlat(ref)) await this.#removeFlat(ref.projectId, trash);
       rmSync(this.layout.oldArchive(ref), { force: true });
     } catch (error) {
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
@@ -511,26 +575,24 @@ export class Store {
    * Gives what the Python system left hashes and an archive: see {@link adoptTree}. The files of a
    * flat project are copied into a generation's folder; they stay where they are, too.
    *
+   * @returns what was left out of it, by its path in the store
    * @throws StorageError `corrupt`, `invalid_input` that names a path
    */
-  async adopt(ref: Ref): Promise<void> {
+  async adopt(ref: Ref): Promise<LeftOut> {
     const folder = this.layout.generation(ref);
     if (existsSync(folder)) {
       const scratch = join(this.#staging, randomUUID());
-      await this.#work.adopt({ folder, scratch, limits: this.#limits });
-      return;
+      const { root, path } = this.layout.placeOf(folder);
+      return this.#work.adopt({ root, folder: path, scratch, limits: this.#limits });
     }
-    const { manifest, sourcePath } = this.find(ref) ?? notHere(ref);
-    const [lost] = passedOver(this.layout, ref.projectId);
-    if (lost !== undefined) {
-      throw new StorageError(
-        'invalid_input',
-        `Cannot migrate ${formatRef(ref)}: ${JSON.stringify(lost)} is a link, or no file that can be kept`,
-      );
-    }
-    const source = { kind: 'listed', folder: sourcePath, paths: manifest.files } as const;
+    const { generation, leftOut } = (await this.#describeFlat(ref)) ?? notHere(ref);
+    const { manifest, sourcePath } = generation;
+    const { root, path } = this.layout.placeOf(sourcePath);
+    const files = manifest.files.map((file) => ({ path: file }));
+    const source = { kind: 'listed', root, folder: path, files } as const;
     const details = { createdAt: manifest.created_at, metadata: {}, ownerId: null };
     await this.commit(ref, source, details);
+    return leftOut;
   }
 
   /**
@@ -566,21 +628,41 @@ export class Store {
   /** Takes a generation away that nobody was told of. */
   async discard(ref: Ref): Promise<void> {
     if (!this.has(ref)) return;
-    const trash = join(this.#staging, randomUUID());
-    renameSync(this.layout.generation(ref), trash);
+    const folder = this.layout.generation(ref);
+    // First, where it cannot go at once: without its manifest it is no generation.
+    await this.#removeFolder(
+      folder,
+      join(this.#staging, randomUUID()),
+      inGeneration.manifest(folder),
+    );
+  }
+
+  /**
+   * Takes a folder away: at once for readers to come, where it can be renamed.
+   *
+   * @param trash a path that is free, on the same file system
+   * @param first what goes first where it cannot
+   */
+  async #removeFolder(folder: string, trash: string, first?: string): Promise<void> {
+    try {
+      renameSync(folder, trash);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
+      if (first !== undefined) await rm(first, { force: true });
+      await rm(folder, { recursive: true, force: true });
+    }
     await rm(trash, { recursive: true, force: true });
   }
 
-  #moveFlat(projectId: string, to: string): void {
-    mkdirSync(to);
-    for (const name of listFlat(this.layout, projectId)) {
-      renameSync(join(this.layout.project(projectId), name), join(to, name));
+  async #removeFlat(projectId: string, trash: string): Promise<void> {
+    for (const name of [...listFlat(this.layout, projectId)]) {
+      await this.#removeFolder(join(this.layout.project(projectId), name), trash);
     }
   }
 
   /** What is kept of a project, so that it is known even where the catalog is lost. */
   readProject(projectId: string): ProjectFacts {
-    const text = readOrNull(this.layout.projectFile(projectId)) ?? '{}';
+    const text = this.#readText(this.layout.projectFile(projectId)) ?? '{}';
     try {
       const { owner_id, cloud_version } = JSON.parse(text) as ProjectFile;
       return { ownerId: owner_id ?? null, cloudVersion: cloud_version ?? 0 };
@@ -624,7 +706,7 @@ export class Store {
       const found = this.#listRefs(projectId, this.layout.generations(projectId));
       const flat = flatRef(projectId);
       const versionIsTaken = found.some(({ version }) => version === flat.version);
-      if (!versionIsTaken && listFlat(this.layout, projectId).length > 0) found.push(flat);
+      if (!versionIsTaken && isFlat(this.layout, projectId)) found.push(flat);
       const gone = new Set(deleted.map(folderName));
       const inPlace = found.filter((ref) => !gone.has(folderName(ref)));
       return [
@@ -660,16 +742,6 @@ export class Store {
   }
 }
 
-/**
- * The manifest in the folder of a generation.
- *
- * @throws StorageError `corrupt`
- */
-export function readManifest(folder: string): Manifest {
-  const path = inGeneration.manifest(folder);
-  return parseManifest(readFileSync(path, 'utf8'), path);
-}
-
 function notHere(ref: Ref): never {
   throw new StorageError('not_found', `Cannot find ${formatRef(ref)} in the store`);
 }
@@ -678,8 +750,9 @@ function notHere(ref: Ref): never {
 function readJournal(file: string, staging: string): Journal | null {
   const text = readOrNull(file);
   if (text === null) return null;
-  const { ref, staged, trash } = JSON.parse(text) as Journal;
-  return { ref, staged: resolve(staging, staged), trash: resolve(staging, trash) };
+  const journal = JSON.parse(text) as Journal;
+  const { staged, trash } = journal;
+  return { ...journal, staged: resolve(staging, staged), trash: resolve(staging, trash) };
 }
 
 function readOrNull(path: string): string | null {

@@ -1,34 +1,36 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ReadFile } from '../archive/pack.ts';
 import { unpackArchive } from '../archive/unpack.ts';
 import {
+  DEFAULT_LIMITS,
   isComplete,
   type Limits,
   type Manifest,
   type ManifestEntry,
-  parseManifest,
   StorageError,
 } from '../contract.ts';
+import { NotAFile } from '../disk/open-inside.ts';
+import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
+import { ChangedWhileRead, type Place, readPieces } from '../disk/read-file.ts';
+import { findText, readManifest } from '../disk/read-manifest.ts';
+import { walk } from '../disk/walk.ts';
 import { syncPathHere } from './durable.ts';
-import { type ArchiveFacts, hasContent, hashFile } from './hash.ts';
+import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration } from './layout.ts';
 import { readChecked } from './source.ts';
 import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 
+/** What the file system takes. */
+const MAX_PATH = 4096;
+
 /** Makes everything in the folder of a generation last. Until then the archive vouches for it. */
 export function syncTree(folder: string): void {
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    if (entry.isDirectory() || entry.isFile()) syncPathHere(path);
+  // Of ours, and bounded by what it was made of.
+  const limits = { ...DEFAULT_LIMITS, entries: Number.POSITIVE_INFINITY, pathBytes: MAX_PATH };
+  for (const { path, kind } of walk(folder, { limits })) {
+    if (kind === 'file' || kind === 'folder') syncPathHere(join(folder, path));
   }
   syncPathHere(folder);
 }
@@ -47,7 +49,7 @@ export async function repairTree(input: {
   limits: Limits;
 }): Promise<boolean> {
   const { folder, scratch, limits } = input;
-  if (await isWhole(folder)) return false;
+  if (isWhole(folder)) return false;
   try {
     const archive = inGeneration.archive(folder);
     await unpackArchive({ archive, folder: scratch, limits, trusted: true });
@@ -55,7 +57,8 @@ export async function repairTree(input: {
     renameSync(inGeneration.source(scratch), inGeneration.source(folder));
     renameSync(inGeneration.manifest(scratch), inGeneration.manifest(folder));
     const facts = await hashFile(inGeneration.archive(folder));
-    writeFileSync(inGeneration.archiveFacts(folder), JSON.stringify(facts));
+    const file = inGeneration.archiveFacts(folder);
+    writeFileSync(file, JSON.stringify(facts), { mode: PRIVATE_FILE });
     syncTree(folder);
     return true;
   } catch (error) {
@@ -81,8 +84,8 @@ export async function repackTree(
   input: { folder: string; scratch: string } & Parallel,
 ): Promise<ArchiveFacts> {
   const { folder, scratch } = input;
-  const path = inGeneration.manifest(folder);
-  const manifest = parseManifest(readFileSync(path, 'utf8'), path);
+  const root = realpathSync(folder);
+  const manifest = readManifest({ root, path: inGeneration.manifest('') });
   if (!isComplete(manifest)) {
     throw new StorageError('corrupt', `Cannot pack "${folder}": its manifest has no hashes`);
   }
@@ -90,10 +93,10 @@ export async function repackTree(
     source: byPath(manifest.entries),
     artifacts: byPath(manifest.artifacts),
   };
-  mkdirSync(scratch);
+  mkdirSync(scratch, PRIVATE_FOLDER);
   try {
     const read: ReadFile = (kind, name) =>
-      readChecked(join(folder, kind, name), entries[kind].get(name)!);
+      readChecked({ root, path: join(kind, name) }, entries[kind].get(name)!);
     const facts = await writeArchive(scratch, manifest, read, lanesFor(input));
     syncTree(scratch);
     for (const part of ['archiveFacts', 'blockIndex', 'archive'] as const) {
@@ -103,8 +106,7 @@ export async function repackTree(
     }
     return facts;
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code !== 'ENOENT' && code !== 'conflict') throw error;
+    if (!(error instanceof NotAFile) && !(error instanceof ChangedWhileRead)) throw error;
     throw new StorageError('corrupt', `Cannot pack "${folder}": ${(error as Error).message}`, {
       cause: error,
     });
@@ -122,39 +124,64 @@ const MAX_NAMED = 20;
  *
  * @returns what is the matter, a sentence each
  */
-export async function checkTree(folder: string): Promise<string[]> {
-  const path = inGeneration.manifest(folder);
-  let manifest: Manifest;
-  try {
-    manifest = parseManifest(readFileSync(path, 'utf8'), path);
-  } catch (error) {
-    return [(error as Error).message];
-  }
+export function checkTree(folder: string): string[] {
+  const root = realpathSync(folder);
   const problems: string[] = [];
+  const look = (what: () => string | null) => {
+    const problem = named(what);
+    if (problem !== null) problems.push(problem);
+  };
+  let manifest: Manifest | null = null;
+  look(() => {
+    manifest = readManifest({ root, path: inGeneration.manifest('') });
+    return null;
+  });
   for (const [kind, entries] of [
-    ['source', manifest.entries ?? []],
-    ['artifacts', manifest.artifacts ?? []],
+    ['source', (manifest as Manifest | null)?.entries ?? []],
+    ['artifacts', (manifest as Manifest | null)?.artifacts ?? []],
   ] as const) {
     for (const entry of entries) {
-      const problem = await findDamage(join(folder, kind, entry.path), entry);
-      if (problem !== null) problems.push(`"${kind}/${entry.path}" ${problem}`);
+      const path = join(kind, entry.path);
+      look(() => findDamage({ root, path }, entry));
       if (problems.length >= MAX_NAMED) return problems;
     }
   }
-  const archive = inGeneration.archive(folder);
-  if (existsSync(archive)) {
-    const text = readFileSync(inGeneration.archiveFacts(folder), 'utf8');
-    const { sha256 } = JSON.parse(text) as ArchiveFacts;
-    if ((await hashFile(archive)).sha256 !== sha256) problems.push('the archive is another');
-  }
+  look(() => checkArchive(root));
   return problems;
 }
 
-async function findDamage(path: string, entry: ManifestEntry): Promise<string | null> {
+/** What is the matter with the archive, where it is kept, and with what is written down of it. */
+function checkArchive(root: string): string | null {
+  const index = findText({ root, path: inGeneration.blockIndex('') });
+  if (index !== null && !isJson(index)) return `"${inGeneration.blockIndex('')}" is not JSON`;
+  if (!existsSync(join(root, inGeneration.archive('')))) return null;
+  const text = findText({ root, path: inGeneration.archiveFacts('') });
+  if (text === null || !isJson(text)) return `"${inGeneration.archiveFacts('')}" is not JSON`;
+  const { sha256 } = JSON.parse(text) as Partial<ArchiveFacts>;
+  const hash = createHash('sha256');
+  for (const piece of readPieces({ root, path: inGeneration.archive('') })) hash.update(piece);
+  return hash.digest('hex') === sha256 ? null : 'the archive is another';
+}
+
+function isJson(text: string): boolean {
   try {
-    return (await hasContent(path, entry)) ? null : 'is not what it was';
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What is thrown is of this generation alone, and named. */
+function named(look: () => string | null): string | null {
+  try {
+    return look();
   } catch (error) {
-    return `cannot be read: ${(error as NodeJS.ErrnoException).code}`;
+    if (error instanceof StorageError) return error.message;
+    if (error instanceof NotAFile || error instanceof ChangedWhileRead) return error.message;
+    const { code, path } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    return `"${path ?? 'a file'}" cannot be read: ${code}`;
   }
 }
 
@@ -162,17 +189,37 @@ function byPath(entries: readonly ManifestEntry[]): Map<string, ManifestEntry> {
   return new Map(entries.map((entry) => [entry.path, entry]));
 }
 
-async function isWhole(folder: string): Promise<boolean> {
+function findDamage(place: Place, entry: ManifestEntry): string | null {
   try {
-    const path = inGeneration.manifest(folder);
-    const manifest = parseManifest(readFileSync(path, 'utf8'), path);
-    for (const entry of manifest.entries ?? []) {
-      if (!(await hasContent(join(inGeneration.source(folder), entry.path), entry))) return false;
-    }
-    return true;
+    return isContent(place, entry) ? null : `"${place.path}" is not what it was`;
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    if (missing || error instanceof StorageError) return false;
+    if (!(error instanceof NotAFile)) throw error;
+    const { problem } = error;
+    return problem === 'missing'
+      ? `"${place.path}" cannot be read: ENOENT`
+      : `"${place.path}" is ${problem}`;
+  }
+}
+
+/** Whether a tree is what its manifest says; what cannot be read is not. */
+function isWhole(folder: string): boolean {
+  const root = realpathSync(folder);
+  try {
+    const { entries = [] } = readManifest({ root, path: inGeneration.manifest('') });
+    return entries.every((entry) => isContent({ root, path: join('source', entry.path) }, entry));
+  } catch (error) {
+    const isDamage =
+      error instanceof StorageError ||
+      error instanceof NotAFile ||
+      error instanceof ChangedWhileRead;
+    if (isDamage) return false;
     throw error;
   }
+}
+
+/** Whether a file is what its entry in the manifest says, every byte of it. */
+function isContent(place: Place, entry: ManifestEntry): boolean {
+  const hash = createHash('sha256');
+  for (const piece of readPieces(place)) hash.update(piece);
+  return hash.digest('hex') === entry.sha256;
 }

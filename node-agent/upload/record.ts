@@ -27,7 +27,7 @@ export async function record(
     status: 'uploaded',
     fileCount: row.file_count ?? 0,
     readDetails: () => ({
-      manifest: store.readManifest(ref),
+      manifest: store.readOwnManifest(ref),
       blockIndex: store.readBlockIndex(ref),
       md5: row.md5,
     }),

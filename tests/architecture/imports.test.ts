@@ -15,12 +15,7 @@ const LAYERS: string[][] = [
   ['node-agent'],
   ['node-agent/store', 'node-agent/cache', 'node-agent/outbox', 'node-agent/cloud'],
   ['node-agent/archive'],
-  [
-    'node-agent/threads.ts',
-    'node-agent/events.ts',
-    'node-agent/make-folders.ts',
-    'node-agent/outage.ts',
-  ],
+  ['node-agent/disk', 'node-agent/threads.ts', 'node-agent/events.ts', 'node-agent/outage.ts'],
   ['node-agent/contract.ts'],
   ['functions/client'],
   ['functions/generations'],

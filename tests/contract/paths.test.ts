@@ -74,7 +74,14 @@ describe('paths together', () => {
   });
   test('more than the limit is too large', () => {
     const paths = Array.from({ length: 11 }, (_, i) => `f${i}`);
-    const limits = { files: 10, fileBytes: 1, totalBytes: 1, partBytes: 255, pathBytes: 1024 };
+    const limits = {
+      files: 10,
+      entries: 40_000,
+      fileBytes: 1,
+      totalBytes: 1,
+      partBytes: 255,
+      pathBytes: 1024,
+    };
     expect(() => checkPaths(paths, limits)).toThrow(expect.objectContaining({ code: 'too_large' }));
   });
   test('a message shows a path as JSON, and not the whole of a long one', () => {

@@ -35,6 +35,8 @@ function workHere(): HeavyWork {
     repack: (input) => value(worker.repack({ ...input, ...alone })),
     adopt: (input) => value(worker.adopt({ ...input, ...alone })),
     check: (folder) => value(worker.check(folder)),
+    parse: (input) => value(worker.parse(input)),
+    describe: (input) => value(worker.describe(input)),
     close: async () => {},
   };
 }

@@ -43,6 +43,11 @@ export class ArchiveNames {
     this.#paths[folder].add(path);
     return { folder, path };
   }
+
+  /** Counts an entry that is no file. @throws StorageError `too_large` */
+  passOver(): void {
+    this.#paths.source.passOver();
+  }
 }
 
 /** The folder that the Python system put around everything; `null` where there is none. */

@@ -2,6 +2,8 @@
 export type Limits = Readonly<{
   /** Files in one generation. */
   files: number;
+  /** Files and folders in one generation, ... and what is passed over beside them. */
+  entries: number;
   /** Content of one file. */
   fileBytes: number;
   /** Content of all files together. */
@@ -15,6 +17,7 @@ export type Limits = Readonly<{
 /** The limits that hold where nothing else is said. */
 export const DEFAULT_LIMITS: Limits = {
   files: 20_000,
+  entries: 40_000,
   fileBytes: 1024 ** 3,
   totalBytes: 2 * 1024 ** 3,
   partBytes: 255,

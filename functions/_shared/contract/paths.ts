@@ -48,6 +48,7 @@ export class PathSet {
   readonly #limits: Limits;
   readonly #spellings = new Map<string, { spelling: string; kind: 'file' | 'folder' }>();
   #files = 0;
+  #passedOver = 0;
 
   constructor(limits: Limits = DEFAULT_LIMITS) {
     this.#limits = limits;
@@ -75,8 +76,31 @@ export class PathSet {
           : `it differs from "${known.spelling}" only in case or Unicode form`,
       );
     }
-    this.#spellings.set(folded, { spelling: path, kind: 'file' });
+    this.#note(folded, { spelling: path, kind: 'file' });
     this.#addFolders(path);
+  }
+
+  /**
+   * Counts what is no file of the generation, and is passed over: without end, it would be a walk
+   * without end.
+   *
+   * @throws StorageError `too_large`
+   */
+  passOver(): void {
+    this.#passedOver++;
+    if (this.#passedOver > this.#limits.entries) throw this.#tooMany();
+  }
+
+  #note(folded: string, entry: { spelling: string; kind: 'file' | 'folder' }): void {
+    if (this.#spellings.size >= this.#limits.entries) throw this.#tooMany();
+    this.#spellings.set(folded, entry);
+  }
+
+  #tooMany(): StorageError {
+    return new StorageError(
+      'too_large',
+      `Cannot take so many files and folders: a generation has at most ${this.#limits.entries}`,
+    );
   }
 
   #addFolders(path: string): void {
@@ -93,7 +117,7 @@ export class PathSet {
       }
       // A folder that is known has known parents.
       if (known !== undefined) return;
-      this.#spellings.set(folded, { spelling: folder, kind: 'folder' });
+      this.#note(folded, { spelling: folder, kind: 'folder' });
     }
   }
 }

@@ -1,0 +1,43 @@
+import { ReadableStream } from 'node:stream/web';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Context } from 'hono';
+
+/** Bytes of a refused body that are still read, ... */
+const REST_BYTES = 16 * 1024 * 1024;
+/** ... and how long, in milliseconds. */
+const REST_MS = 1000;
+
+/** The body of a request, as it arrives. Who stops reading leaves the rest where it is. */
+export class RequestBody implements AsyncIterable<Uint8Array> {
+  readonly #pieces: AsyncIterator<Uint8Array, unknown>;
+
+  constructor(c: Context) {
+    const { body } = c.req.raw;
+    const stream =
+      (body as ReadableStream<Uint8Array> | null) ?? ReadableStream.from<Uint8Array>([]);
+    this.#pieces = stream.values({ preventCancel: true });
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array, unknown> {
+    return { next: () => this.#pieces.next() };
+  }
+
+  /**
+   * Reads what is left of a body that was refused, if that is not much: many programs look for an
+   * answer only once they have sent all, and never see it where the connection is cut meanwhile.
+   */
+  async passOverRest(): Promise<void> {
+    const read = async () => {
+      let bytes = 0;
+      for await (const piece of this) {
+        bytes += piece.length;
+        if (bytes > REST_BYTES) return;
+      }
+    };
+    const ended = new AbortController();
+    // What ends the connection is no matter any more.
+    const wait = sleep(REST_MS, null, { signal: ended.signal }).catch(() => {});
+    await Promise.race([read().catch(() => {}), wait]);
+    ended.abort();
+  }
+}
