@@ -70,7 +70,8 @@ describe('the file of a secret that is', () => {
 });
 
 describe('a .env', () => {
-  const settings = `AGENT_TOKEN=${TOKEN}\nFILE_STORAGE_PATH=./kept\n`;
+  // The first is what a BOM would hide.
+  const settings = `FILE_STORAGE_PATH=./kept\nAGENT_TOKEN=${TOKEN}\n`;
 
   async function start(content: string | Buffer | null, change: (file: string) => void = () => {}) {
     const folder = await tempFolder();
@@ -237,7 +238,8 @@ describe.skipIf(process.getuid?.() !== 0)('another user of the host', () => {
 });
 
 test('the zip and the tree of a daemon under umask 077 have the modes that were saved', async () => {
-  const { daemon } = await startDaemon();
+  const before = process.umask(0o077);
+  const { daemon } = await startDaemon().finally(() => process.umask(before));
   const saved = await fetch(`${daemon.url}/v1/generations`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
