@@ -681,11 +681,12 @@ export class Storage {
    * a daemon runs on the store that serves it; else `null`.
    *
    * @param options.expiresIn seconds, at most 30 days. Default an hour
+   * @param options.fromCloud whether only the cloud's will do
    * @throws StorageError `not_found`, `unavailable`
    */
   async downloadUrl(
     input: RefInput,
-    options: { expiresIn?: number } = {},
+    options: { expiresIn?: number; fromCloud?: boolean } = {},
   ): Promise<DownloadUrl | null> {
     const expiresIn = parseExpiry(options.expiresIn);
     const row = await this.#find(input);
@@ -698,12 +699,12 @@ export class Storage {
         const isGone = error.code === 'not_found';
         if (isGone) await this.#oweAgain(row);
         // Gone or away: what lies here still is served from here.
-        const own = this.#ownUrl(row, expiresIn);
+        const own = options.fromCloud === true ? null : this.#ownUrl(row, expiresIn);
         if (own === null || !(isGone || error.retryable)) throw error;
         return own;
       }
     }
-    return this.#ownUrl(row, expiresIn);
+    return options.fromCloud === true ? null : this.#ownUrl(row, expiresIn);
   }
 
   async #cloudUrl(

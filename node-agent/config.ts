@@ -1,10 +1,11 @@
 /** The one place that reads the environment. */
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { CacheOptions } from './cache/cache.ts';
 import type { CloudSettings } from './cloud/connection.ts';
 import { DEFAULT_BUCKET, StorageError } from './contract.ts';
+import { NotAFile } from './disk/open-inside.ts';
+import { readSettings } from './disk/read-settings.ts';
 
 /** What `openStorage` needs to know. */
 export type Config = Readonly<{
@@ -174,33 +175,27 @@ export function readConfig(env: Record<string, string | undefined>): Config {
  */
 export function readEnvFile(path: string): Record<string, string | undefined> {
   const file = resolve(path);
-  let bytes: Buffer;
+  let text: string | null;
   try {
-    bytes = readFileSync(file);
+    text = readSettings(file);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT') return {};
-    const state = code === 'EISDIR' ? 'it is a folder' : `it cannot be read (${code})`;
+    const state =
+      code === 'EISDIR'
+        ? 'it is a folder'
+        : cause instanceof NotAFile
+          ? `it is ${cause.problem}`
+          : `it cannot be read (${code})`;
     throw new StorageError('invalid_input', `Cannot use the settings in "${file}": ${state}`, {
       cause,
     });
   }
-  const text = decodeText(bytes);
   if (text !== null) return parseEnv(text);
   throw new StorageError(
     'invalid_input',
     `Cannot use the settings in "${file}": it is not in UTF-8; save it as that`,
   );
-}
-
-/** Without the mark of its order of bytes; `null` where it is no UTF-8. UTF-16 is full of zeros. */
-function decodeText(bytes: Uint8Array): string | null {
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return text.includes('\0') ? null : text;
-  } catch {
-    return null;
-  }
 }
 
 /** A secret, and the file that it was read from: one given directly is in none. */
@@ -215,7 +210,7 @@ function readSecret(
   if (!named) return { value: '', file: null };
   const file = resolve(named);
   try {
-    const text = decodeText(readFileSync(file))?.trim();
+    const text = readSettings(file)?.trim();
     if (text === undefined)
       problems.push(`${name}_FILE names a file that is not in UTF-8: "${named}"`);
     if (text === '') problems.push(`${name}_FILE names a file that is empty: "${named}"`);

@@ -139,7 +139,13 @@ function tooLargeMetadata(): StorageError {
 function parseMetadata(metadata: unknown): Record<string, unknown> {
   if (metadata === undefined) return {};
   try {
-    const text = JSON.stringify(metadata);
+    const text = JSON.stringify(metadata, (_, value: unknown) => {
+      if (typeof value !== 'number' || Number.isFinite(value)) return value;
+      throw new StorageError(
+        'invalid_input',
+        'Cannot use the metadata: it has a number that is none',
+      );
+    });
     if (Buffer.byteLength(text) > MAX_METADATA) throw tooLargeMetadata();
     const copy: unknown = JSON.parse(text);
     if (copy !== null && typeof copy === 'object' && !Array.isArray(copy)) {
@@ -156,9 +162,12 @@ function parseMetadata(metadata: unknown): Record<string, unknown> {
 export function parseFile(path: string, file: FileContent): SourceFile {
   if (typeof file === 'string') return parseFile(path, { content: file });
   if (file instanceof Uint8Array) return { path, content: file, mode: DEFAULT_MODE };
-  const { content, encoding = 'utf8', mode = DEFAULT_MODE } = file ?? {};
+  const { content, encoding = 'utf8', mode = DEFAULT_MODE, ...unknown } = file ?? {};
   const bad = (problem: string) =>
     new StorageError('invalid_input', `Cannot use file ${JSON.stringify(path)}: ${problem}`);
+  const [other] = Object.keys(unknown);
+  if (other !== undefined)
+    throw bad(`it has a member ${JSON.stringify(other.slice(0, 100))} that nobody knows`);
   if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) throw bad('its mode is no mode');
   if (content instanceof Uint8Array) return { path, content, mode };
   if (typeof content !== 'string') throw bad('its content is neither text nor bytes');
@@ -167,5 +176,8 @@ export function parseFile(path: string, file: FileContent): SourceFile {
   if (encoding === 'utf8') return { path, content: Buffer.from(content), mode };
   if (encoding !== 'base64') throw bad('its encoding is neither "utf8" nor "base64"');
   if (content.length % 4 !== 0 || !BASE64.test(content)) throw bad('its content is not base64');
-  return { path, content: Buffer.from(content, 'base64'), mode };
+  const bytes = Buffer.from(content, 'base64');
+  // Bits that no byte has would be dropped.
+  if (bytes.toString('base64') !== content) throw bad('its content is not base64');
+  return { path, content: bytes, mode };
 }

@@ -43,17 +43,19 @@ export function parseSaveBody(bytes: Uint8Array, limits: Limits): ParsedSave {
       `Cannot take ${entries.length} files: a generation has at most ${limits.files}`,
     );
   }
-  const files = entries.map(([path, file]) => parseFile(path, file));
-  const total = files.reduce((sum, { content }) => sum + content.length, 0);
-  const memory = Buffer.from(new SharedArrayBuffer(total));
+  // Text has no more bytes than the JSON that it was in.
+  const memory = Buffer.from(new SharedArrayBuffer(bytes.length));
   let at = 0;
-  const shared = files.map((file) => {
-    const content = memory.subarray(at, at + file.content.length);
-    content.set(file.content);
+  const files = entries.map(([path, file]) => {
+    const { content: whole, ...rest } = parseFile(path, file);
+    const content = memory.subarray(at, at + whole.length);
+    content.set(whole);
     at += content.length;
-    return { ...file, content };
+    // One after another: all of them at once would be the third copy of the body.
+    delete given[path];
+    return { ...rest, content };
   });
-  return { details: toDetails(details), files: shared };
+  return { details: toDetails(details), files };
 }
 
 const NOT_JSON = 'body: not JSON in UTF-8';
@@ -61,8 +63,11 @@ const NOT_JSON = 'body: not JSON in UTF-8';
 /** Bytes that are no UTF-8 would become others without a word. */
 function decode(bytes: Uint8Array): string {
   try {
-    // A copy: what threads share is not decoded.
-    return new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.from(bytes));
+    // A copy, of which nothing is left then: what threads share is not decoded.
+    const copy = Uint8Array.from(bytes);
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(copy);
+    copy.buffer.transfer(0);
+    return text;
   } catch (cause) {
     throw new StorageError('invalid_input', `Cannot use the request: ${NOT_JSON}`, { cause });
   }

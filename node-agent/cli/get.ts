@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, lstatSync } from 'node:fs';
 import { chmod, mkdir, open, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Storage } from '../agent.ts';
 import { type FileEntry, StorageError } from '../contract.ts';
@@ -42,8 +42,9 @@ Examples:
  */
 async function copy(storage: Storage, generation: LocalGeneration, to: string): Promise<void> {
   checkTarget(to);
+  let made: string | undefined;
   try {
-    makeFolders(to);
+    made = makeFolders(to);
   } catch (error) {
     throw fromFileSystem(error, `copy into "${to}"`);
   }
@@ -53,7 +54,8 @@ async function copy(storage: Storage, generation: LocalGeneration, to: string): 
   try {
     for (const entry of await storage.files(generation))
       await copyFile(storage, generation, entry, to);
-    await chmod(to, FOLDER_MODE);
+    // Those that were there keep theirs.
+    for (const folder of foldersFrom(made, to)) await chmod(folder, FOLDER_MODE);
   } catch (error) {
     for (const name of await readdir(to)) await rm(join(to, name), { recursive: true });
     throw fromFileSystem(error, `copy into "${to}"`);
@@ -61,6 +63,17 @@ async function copy(storage: Storage, generation: LocalGeneration, to: string): 
 }
 
 const FOLDER_MODE = 0o755;
+
+/** Those that were made, from the innermost to the outermost. */
+function foldersFrom(made: string | undefined, to: string): string[] {
+  const folders: string[] = [];
+  const outermost = made === undefined ? null : resolve(made);
+  for (let folder = resolve(to); outermost !== null; folder = dirname(folder)) {
+    folders.push(folder);
+    if (folder === outermost) break;
+  }
+  return folders;
+}
 
 /** A link would have the files land where it leads. */
 function checkTarget(to: string): void {

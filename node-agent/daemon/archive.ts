@@ -1,5 +1,4 @@
 import { open } from 'node:fs/promises';
-import { Readable } from 'node:stream';
 import type { Context, Handler } from 'hono';
 import { etag } from 'hono/etag';
 import type { Storage } from '../agent.ts';
@@ -7,6 +6,7 @@ import { ARCHIVE_TYPE, parseId, StorageError } from '../contract.ts';
 import type { ArchiveOnDisk } from '../types.ts';
 import { readRef } from './input.ts';
 import { parseRange } from './range.ts';
+import { webStreamOf } from './stream.ts';
 
 const etagOf = etag();
 
@@ -27,8 +27,11 @@ export function serveArchive(storage: Storage): Handler {
       }
     }
     const archive = await storage.archive(ref).catch(async (error: unknown) => {
-      // Taken out of the store since, being in the cloud: it is had from there.
-      const elsewhere = await storage.downloadUrl(ref).catch(() => null);
+      // Taken out of the store since, being in the cloud: it is had from there, and from nowhere else.
+      const isGone = error instanceof StorageError && error.code === 'not_found';
+      const elsewhere = isGone
+        ? await storage.downloadUrl(ref, { fromCloud: true }).catch(() => null)
+        : null;
       if (elsewhere === null) throw error;
       return elsewhere;
     });
@@ -69,6 +72,6 @@ async function send(
   const handle = await open(path, 'r');
   // Which closes it.
   const stream = handle.createReadStream({ start: begin, end: end - 1 });
-  const body = Readable.toWeb(stream) as ReadableStream;
+  const body = webStreamOf(stream);
   return c.body(body, status, { ...headers, ...length, ...part });
 }

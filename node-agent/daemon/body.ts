@@ -1,6 +1,7 @@
 import { ReadableStream } from 'node:stream/web';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context } from 'hono';
+import { StorageError } from '../contract.ts';
 
 /** Bytes of a refused body that are still read, ... */
 const REST_BYTES = 16 * 1024 * 1024;
@@ -19,7 +20,30 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array, unknown> {
-    return { next: () => this.#pieces.next() };
+    return {
+      next: () =>
+        this.#pieces.next().catch((cause: unknown) => {
+          const message = 'Cannot read the request: it was cut off';
+          throw new StorageError('invalid_input', message, { cause });
+        }),
+    };
+  }
+
+  /**
+   * As it arrives, for as long as it may take.
+   *
+   * @param deadline asked before each piece, in milliseconds of the clock that nobody sets
+   * @throws StorageError `unavailable` where it takes longer
+   */
+  async *until(deadline: () => number): AsyncGenerator<Uint8Array, void> {
+    const pieces = this[Symbol.asyncIterator]();
+    for (;;) {
+      const left = deadline() - performance.now();
+      const next = pieces.next();
+      const { done, value } = await (left === Number.POSITIVE_INFINITY ? next : within(next, left));
+      if (done === true) return;
+      yield value;
+    }
   }
 
   /**
@@ -38,6 +62,20 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     // What ends the connection is no matter any more.
     const wait = sleep(REST_MS, null, { signal: ended.signal }).catch(() => {});
     await Promise.race([read().catch(() => {}), wait]);
+    ended.abort();
+  }
+}
+
+async function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  const ended = new AbortController();
+  const late = sleep(Math.max(0, ms), null, { signal: ended.signal }).then(() => {
+    throw new StorageError('unavailable', 'Cannot read the request: it takes too long to arrive');
+  });
+  late.catch(() => {});
+  work.catch(() => {});
+  try {
+    return await Promise.race([work, late]);
+  } finally {
     ended.abort();
   }
 }

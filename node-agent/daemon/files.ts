@@ -1,12 +1,12 @@
 /** The files of a generation, from wherever it is got. */
 import type { FileHandle } from 'node:fs/promises';
-import { Readable } from 'node:stream';
 import type { Handler } from 'hono';
 import type { Storage } from '../agent.ts';
 import { formatRef, type ManifestEntry, pathProblem, StorageError } from '../contract.ts';
 import { hasContent } from '../store/hash.ts';
 import type { LocalGeneration } from '../types.ts';
 import { readRef } from './input.ts';
+import { webStreamOf } from './stream.ts';
 
 /** `GET /v1/projects/:project/:version/files`: by path. */
 export function listFiles(storage: Storage): Handler {
@@ -51,7 +51,7 @@ export function showFile(storage: Storage): Handler {
       }
       // Which closes it. No more than was promised, although it may grow.
       const stream = handle.createReadStream({ start: 0, end: size - 1 });
-      return c.body(Readable.toWeb(stream) as ReadableStream, 200, headers);
+      return c.body(webStreamOf(stream), 200, headers);
     } catch (error) {
       await handle.close();
       throw error;

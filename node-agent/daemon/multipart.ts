@@ -45,7 +45,11 @@ export async function* readForm(
 
 /** What follows a boundary: two dashes after the last part, else the end of the line. */
 async function isLast(source: Source): Promise<boolean> {
-  if ((await source.peek(2)) === '--') return true;
+  if ((await source.peek(2)) === '--') {
+    // Anything but blanks would be the rest of a content, or a part, that nobody reads.
+    await source.expectBlank(2);
+    return true;
+  }
   const padding = await source.take(CRLF, MAX_HEADERS, 'its boundary is part of a longer line');
   if (/^[ \t]*$/.test(padding)) return false;
   throw refuse('its boundary is part of a longer line');
@@ -86,8 +90,10 @@ function readDisposition(headers: Map<string, string>, count: number): Omit<Part
     const encoding = headers.get(header)?.toLowerCase() ?? '';
     if (!IDENTITY.has(encoding)) throw refuse(`${show(name)}: its ${header} is ${show(encoding)}`);
   }
+  const type = headers.get('content-type') ?? '';
+  if (/^multipart\//i.test(type)) throw refuse(`${show(name)}: it is itself a ${show(type)}`);
   const path = pathOf(parameters, disposition);
-  const charset = /charset="?([^";\s]+)/i.exec(headers.get('content-type') ?? '')?.[1];
+  const charset = /charset="?([^";\s]+)/i.exec(type)?.[1];
   if (path === null && charset !== undefined && !/^(utf-8|us-ascii)$/i.test(charset)) {
     throw refuse(`${show(name)}: it is in ${charset}, not in UTF-8`);
   }
@@ -102,6 +108,9 @@ function readParameters(text: string, all: string): Record<string, string> {
     const [, key, quoted, bare = ''] = parameter.exec(text) ?? [];
     if (key === undefined) throw refuse(`a part's Content-Disposition is ambiguous: ${show(all)}`);
     const name = key.toLowerCase();
+    if (!['name', 'filename', 'filename*'].includes(name)) {
+      throw refuse(`a part's Content-Disposition has ${show(key)}: ${show(all)}`);
+    }
     if (parameters[name] !== undefined) throw refuse(`${name} is there twice: ${show(all)}`);
     const value = quoted ?? bare;
     // One with a star has an encoding of its own.
@@ -179,6 +188,19 @@ class Source {
       pieces.push(Buffer.from(piece));
     }
     return Buffer.concat(pieces).toString('latin1');
+  }
+
+  /** Reads to the end, where nothing but blanks may be. */
+  async expectBlank(from: number): Promise<void> {
+    let bytes = this.#buffer.subarray(from);
+    for (let size = bytes.length; ; size += bytes.length) {
+      if (size > MAX_PREAMBLE || !/^[ \t\r\n]*$/.test(bytes.toString('latin1'))) {
+        throw refuse('something follows its end');
+      }
+      const { done, value } = await this.#input.next();
+      if (done === true) return;
+      bytes = Buffer.from(value);
+    }
   }
 
   async *until(mark: Buffer): AsyncGenerator<Uint8Array, void> {

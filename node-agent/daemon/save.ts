@@ -10,11 +10,19 @@ import { toWire } from '../wire.ts';
 import { RequestBody } from './body.ts';
 import { JsonScan } from './json-scan.ts';
 import { type Part, readForm } from './multipart.ts';
+import { Turns } from './turns.ts';
 
 /** Bytes of a JSON body: what is larger goes as multipart or as a tar. */
 const JSON_BYTES = 64 * 1024 * 1024;
+/** What is larger takes its turn. */
+const FREE_JSON_BYTES = 4 * 1024 * 1024;
+const largeBodies = new Turns(1);
+/** How long a body may take to arrive in its turn, in milliseconds. */
+const TURN_MS = 60_000;
 /** A file has eight values at most; the rest is for the metadata. */
 const JSON_LIMITS = { values: 8 * DEFAULT_LIMITS.files + 100_000, depth: 100 };
+/** The fields of a form; whatever else has a name is a file. */
+const FIELDS: ReadonlySet<string> = new Set(Object.keys(DetailsSchema.entries));
 /** Bytes of one field of a form. */
 const FIELD_BYTES = 1024 * 1024;
 /** Files of a form up to this size are held until they are written, so many at once. */
@@ -49,6 +57,12 @@ function mediaType(c: Context): string {
 
 async function save(storage: Storage, c: Context, body: RequestBody): Promise<Receipt> {
   const type = mediaType(c);
+  const encoding = c.req.header('content-encoding') ?? 'identity';
+  if (encoding.toLowerCase() !== 'identity') {
+    throw refuse(
+      `content-encoding: is ${JSON.stringify(encoding.slice(0, 100))}, must be left out`,
+    );
+  }
   if (type === 'application/json') return saveJson(storage, c, body);
   if (type === 'multipart/form-data') return saveForm(storage, c, body);
   if (TAR_TYPES.has(type)) {
@@ -62,7 +76,10 @@ async function save(storage: Storage, c: Context, body: RequestBody): Promise<Re
   );
 }
 
-/** Counted while it is read; what it is is found out in another thread. */
+/**
+ * Counted while it is read; what it is is found out in another thread. Of large ones one at a time is
+ * held in memory: who sends the others waits.
+ */
 async function saveJson(storage: Storage, c: Context, body: RequestBody): Promise<Receipt> {
   const tooLarge = new StorageError(
     'too_large',
@@ -72,19 +89,30 @@ async function saveJson(storage: Storage, c: Context, body: RequestBody): Promis
   const memory = new SharedArrayBuffer(0, { maxByteLength: JSON_BYTES });
   const scan = new JsonScan(JSON_LIMITS);
   let size = 0;
-  for await (const piece of body) {
-    if (size + piece.length > JSON_BYTES) throw tooLarge;
-    scan.push(piece);
-    memory.grow(size + piece.length);
-    new Uint8Array(memory, size).set(piece);
-    size += piece.length;
+  let endTurn: (() => void) | null = null;
+  try {
+    let deadline = Number.POSITIVE_INFINITY;
+    for await (const piece of body.until(() => deadline)) {
+      if (size + piece.length > JSON_BYTES) throw tooLarge;
+      scan.push(piece);
+      if (size + piece.length > FREE_JSON_BYTES && endTurn === null) {
+        endTurn = await largeBodies.take();
+        // Others wait for whoever is slow.
+        deadline = performance.now() + TURN_MS;
+      }
+      memory.grow(size + piece.length);
+      new Uint8Array(memory, size).set(piece);
+      size += piece.length;
+    }
+    return await storage.saveJson(new Uint8Array(memory));
+  } finally {
+    endTurn?.();
   }
-  return storage.saveJson(new Uint8Array(memory));
 }
 
 /** Fields come before the files: the generation is named before its files are taken. */
 async function saveForm(storage: Storage, c: Context, body: RequestBody): Promise<Receipt> {
-  const fields: Record<string, string> = {};
+  const fields = new Map<string, string>();
   let writer: ReturnType<Storage['writer']> | null = null;
   const writing = new Set<Promise<void>>();
   let failure: { error: unknown } | null = null;
@@ -96,11 +124,14 @@ async function saveForm(storage: Storage, c: Context, body: RequestBody): Promis
     for await (const { name, path, body: content } of parts) {
       if (path === null) {
         if (writer !== null) throw refuse(`${name}: fields come before the files`);
-        if (Object.hasOwn(fields, name)) throw refuse(`${name}: it is there twice`);
-        fields[name] = await readField(name, content);
+        if (!FIELDS.has(name)) throw refuse(`${name}: there is no such field, and it is no file`);
+        if (fields.has(name)) throw refuse(`${name}: it is there twice`);
+        fields.set(name, await readField(name, content));
         continue;
       }
-      writer ??= storage.writer(parseFields(fields));
+      // A program that sends a field as a file would have it saved as one.
+      if (FIELDS.has(name)) throw refuse(`${name}: it is a field, and came as a file`);
+      writer ??= storage.writer(parseFields(Object.fromEntries(fields)));
       const held = await hold(content);
       const written: Promise<void> = writer
         .write(path, held)
@@ -117,7 +148,7 @@ async function saveForm(storage: Storage, c: Context, body: RequestBody): Promis
     await Promise.all(writing);
     checkFailure();
     // A form without a file: what is wrong with it is told as for any other.
-    writer ??= storage.writer(parseFields(fields));
+    writer ??= storage.writer(parseFields(Object.fromEntries(fields)));
     return await writer.commit();
   } catch (error) {
     await Promise.all(writing);

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { type PassThrough, Readable, Transform } from 'node:stream';
+import { type PassThrough, type Readable, Transform } from 'node:stream';
 import type { Handler } from 'hono';
 import yazl from 'yazl';
 import type { Storage } from '../agent.ts';
 import { type ManifestEntry, StorageError } from '../contract.ts';
 import { readRef } from './input.ts';
+import { webStreamOf } from './stream.ts';
 
 /**
  * `GET /v1/projects/:project/:version/archive.zip`: the source as a zip, made as it streams. The
@@ -42,7 +43,7 @@ export function serveZip(storage: Storage): Handler {
     zip.end();
     // Who went away leaves no file open.
     output.once('close', () => reading?.destroy());
-    return c.body(Readable.toWeb(output) as ReadableStream, 200, headers);
+    return c.body(webStreamOf(output), 200, headers);
   };
 }
 

@@ -61,8 +61,16 @@ function* list(folder: string): Generator<{ name: string | null; shown: string; 
   // Node's types know of no names that are bytes here.
   const options = { bufferSize: 256, encoding: 'buffer' as BufferEncoding };
   const opened = opendirSync(folder, options);
+  const next = () => {
+    try {
+      return opened.readSync();
+    } catch (error) {
+      // It says of no path where it was.
+      throw Object.assign(error as Error, { path: folder });
+    }
+  };
   try {
-    for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) {
+    for (let entry = next(); entry !== null; entry = next()) {
       const bytes = entry.name as unknown as Buffer;
       const name = decode(decoder, bytes);
       yield { name, shown: name ?? bytes.toString('latin1'), entry };

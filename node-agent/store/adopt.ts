@@ -7,6 +7,7 @@ import {
   isComplete,
   type Limits,
   type Manifest,
+  StorageError,
 } from '../contract.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
 import { readManifest } from '../disk/read-manifest.ts';
@@ -71,7 +72,12 @@ function takeListed(
 
 /** None where there is no such folder, or nothing in it. */
 function takeArtifacts(folder: string, limits: Limits): Inventory {
-  if (lstatSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return NOTHING;
+  const stat = lstatSync(folder, { throwIfNoEntry: false });
+  if (stat === undefined) return NOTHING;
+  if (!stat.isDirectory()) {
+    const what = stat.isSymbolicLink() ? 'a symbolic link' : 'no folder';
+    throw new StorageError('invalid_input', `Cannot migrate "${folder}": it is ${what}`);
+  }
   const exclude = { patterns: [], defaults: true, gitignore: false };
   const source = { kind: 'folder', folder, exclude, links: 'skip', own: [], skip: [] } as const;
   return takeInventory(source, limits, { mayBeEmpty: true });

@@ -24,6 +24,8 @@ const GIT_FILE = '.gitignore';
 const MAX_FILE_BYTES = 64 * 1024;
 /** Of one pattern. To match a name takes as many steps as its length to the power of these. */
 const MAX_WILDCARDS = 4;
+/** Characters of one pattern. */
+const MAX_PATTERN = 1024;
 /** How long all names of a folder may take, in milliseconds. */
 const MAX_MATCHING_MS = 10_000;
 
@@ -105,8 +107,23 @@ function makeMatcher(patterns: readonly string[], where: string): Ignore {
       `Cannot use ${where}: ${JSON.stringify(tooMany.slice(0, 200))} has over ${MAX_WILDCARDS} wildcards`,
     );
   }
-  // Git tells upper case from lower, where the file system does.
-  return ignore({ ignorecase: false }).add(patterns);
+  const tooLong = patterns.find((pattern) => pattern.length > MAX_PATTERN);
+  if (tooLong !== undefined) {
+    throw new StorageError(
+      'invalid_input',
+      `Cannot use ${where}: ${JSON.stringify(`${tooLong.slice(0, 200)}…`)} has over ${MAX_PATTERN} characters`,
+    );
+  }
+  try {
+    // Git tells upper case from lower, where the file system does.
+    const matcher = ignore({ ignorecase: false }).add(patterns);
+    // Each is made ready at its first use.
+    matcher.test('a name');
+    return matcher;
+  } catch (cause) {
+    const message = `Cannot use ${where}: it has a pattern that is none`;
+    throw new StorageError('invalid_input', message, { cause });
+  }
 }
 
 /** `**` is one. */
@@ -120,8 +137,10 @@ function readPatterns(root: string, path: string): string | null {
   try {
     fd = openInside(root, path);
   } catch (error) {
-    if (error instanceof NotAFile) return null;
-    throw error;
+    if (!(error instanceof NotAFile)) throw error;
+    if (error.problem === 'missing') return null;
+    // What it excludes would be saved.
+    throw refuse(path, `it is ${error.problem}`);
   }
   try {
     const bytes = Buffer.alloc(MAX_FILE_BYTES + 1);
@@ -129,12 +148,23 @@ function readPatterns(root: string, path: string): string | null {
     for (let read = -1; read !== 0 && length < bytes.length; length += read) {
       read = readSync(fd, bytes, length, bytes.length - length, null);
     }
-    if (length <= MAX_FILE_BYTES) return bytes.toString('utf8', 0, length).replace(/^\ufeff/, '');
+    if (length > MAX_FILE_BYTES) throw refuse(path, `it has over ${MAX_FILE_BYTES} bytes`);
+    return decode(bytes.subarray(0, length), path);
   } finally {
     closeSync(fd);
   }
-  throw new StorageError(
-    'invalid_input',
-    `Cannot use ${JSON.stringify(path)}: it has over ${MAX_FILE_BYTES} bytes`,
-  );
+}
+
+function decode(bytes: Uint8Array, path: string): string {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    if (!text.includes('\0')) return text;
+  } catch {
+    // The same answer.
+  }
+  throw refuse(path, 'it is not in UTF-8');
+}
+
+function refuse(path: string, problem: string): StorageError {
+  return new StorageError('invalid_input', `Cannot use ${JSON.stringify(path)}: ${problem}`);
 }

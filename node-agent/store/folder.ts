@@ -25,7 +25,8 @@ export function findInFolder(
 ): { files: FileOnDisk[]; leftOut: LeftOut } {
   checkFolder(source.folder);
   // By their real paths: the folder, or what is to be left out, may be reached through a link.
-  const root = realpathSync(source.folder);
+  const root = realPathOrNull(source.folder);
+  if (root === null) throw wentAway(source.folder, source.folder);
   const search = new Search(root, source, limits);
   search.run();
   return { files: search.files, leftOut: search.leftOut.all };
@@ -62,11 +63,7 @@ class Search {
     } catch (error) {
       const { code, path } = error as NodeJS.ErrnoException;
       if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error;
-      throw new StorageError(
-        'conflict',
-        `Cannot save "${this.#source.folder}": "${path}" went away while it was read. Save again once nothing writes there`,
-        { cause: error },
-      );
+      throw wentAway(this.#source.folder, path ?? this.#source.folder);
     }
   }
 
@@ -165,6 +162,13 @@ class OwnPaths {
 function inodeOf(path: string): string | null {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   return stat?.isFile() === true && stat.nlink > 1 ? `${stat.dev}:${stat.ino}` : null;
+}
+
+function wentAway(folder: string, path: string): StorageError {
+  return new StorageError(
+    'conflict',
+    `Cannot save "${folder}": "${path}" went away while it was read. Save again once nothing writes there`,
+  );
 }
 
 function checkFolder(folder: string): void {

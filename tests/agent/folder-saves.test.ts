@@ -219,6 +219,81 @@ describe('symbolic links', () => {
   });
 });
 
+describe('links of a tar that cost more than they seem to', () => {
+  const save = async (entries: TarEntry[]) => {
+    const storage = await openTestStorage();
+    const tar = (async function* () {
+      yield makeTar(entries);
+    })();
+    const began = performance.now();
+    let turns = 0;
+    const timer = setInterval(() => turns++, 10);
+    const error = await storage.saveTar({ projectId: 'p', tar, links: 'follow' }).then(
+      () => null,
+      (reason: { code: string }) => reason,
+    );
+    clearInterval(timer);
+    expect(performance.now() - began).toBeLessThan(2000);
+    return error?.code;
+  };
+  const linkTo = (name: string, target: string): TarEntry[] => {
+    const rest = ` linkpath=${target}\n`;
+    let length = rest.length + 1;
+    while (String(length).length + rest.length !== length) length++;
+    return [
+      { name: 'PaxHeader', type: 'x', content: `${length}${rest}` },
+      { name, type: '2', linkName: 'cut' },
+    ];
+  };
+
+  test('as one to a path without end', async () => {
+    const entries = [{ name: 'a/f', content: 'x' }, ...linkTo('link', 'a/../'.repeat(40_000))];
+    expect(await save(entries)).toBe('invalid_input');
+  });
+
+  test('as links without number', async () => {
+    const links = Array.from({ length: 5000 }, (_, i) => ({
+      ...{ name: `l${i}`, type: '2', linkName: 'f' },
+    }));
+    expect(await save([{ name: 'f', content: 'x' }, ...links])).toBe('too_large');
+  });
+
+  test('as links that lead to each other’s folders', async () => {
+    const links: TarEntry[] = [];
+    let folder = '';
+    for (let depth = 0; depth < 20; depth++) {
+      links.push({ name: `${folder}z`, type: '2', linkName: 'b' });
+      folder += 'b/';
+    }
+    for (let i = 0; i < 100; i++) links.push({ name: `${folder}l${i}`, type: '2', linkName: 'f' });
+    links.push({ name: `${folder}f`, content: 'x' });
+    expect(['too_large', 'invalid_input']).toContain(await save(links));
+  });
+});
+
+describe('a file of patterns that cannot be used', () => {
+  test.each<[string, (file: string) => void]>([
+    ['is in UTF-16', (file) => writeFileSync(file, Buffer.from('\ufeffsecret.key\n', 'utf16le'))],
+    ['is a link', (file) => symlinkSync('elsewhere', file)],
+    ['is a pipe', (file) => execFileSync('mkfifo', [file])],
+    ['is a folder', (file) => mkdirSync(file)],
+    ['has a pattern of 60 000 characters', (file) => writeFileSync(file, '?'.repeat(60_000))],
+    ['is larger than any', (file) => writeFileSync(file, '# x\n'.repeat(50_000))],
+  ])('because it %s keeps everything from being saved, and is named', async (_, put) => {
+    for (const name of ['.codebegenignore', '.gitignore']) {
+      const folder = await tempFolder();
+      await writeFiles(folder, { 'secret.key': 's', elsewhere: 'secret.key\n' });
+      put(join(folder, name));
+      const storage = await openTestStorage();
+      const saving = storage.saveFolder({ folder, projectId: 'p', gitignore: true });
+      await expect(saving).rejects.toMatchObject({
+        code: 'invalid_input',
+        message: expect.stringContaining(name),
+      });
+    }
+  });
+});
+
 describe('a folder that changes while it is read', () => {
   /** Lists it, has it changed, then reads on: as if somebody had been quick. */
   function readChanged(folder: string, change: () => void, keepBytes = 0): () => void {

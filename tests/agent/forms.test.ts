@@ -139,6 +139,40 @@ describe('with the daemon', () => {
       ),
       'utf-16',
     ],
+    [
+      'a part after the end',
+      Buffer.concat([form(PROJECT, file('a')), form(file('b'))]),
+      'follows its end',
+    ],
+    [
+      'a content that looks like the end',
+      form(PROJECT, file('a', `1\r\n--${BOUNDARY}--tail`), file('b')),
+      'follows its end',
+    ],
+    [
+      'a field that an object is born with',
+      form(PROJECT, field('__proto__', 'x'), file('a')),
+      '__proto__',
+    ],
+    [
+      'a field that came as a file',
+      form(
+        PROJECT,
+        ['Content-Disposition: form-data; name="metadata"; filename="blob"', '{}'],
+        file('a'),
+      ),
+      'metadata',
+    ],
+    [
+      'a form in a form',
+      form(PROJECT, [`${file('a')[0]}\r\nContent-Type: multipart/mixed; boundary=x`, '--x--']),
+      'multipart/mixed',
+    ],
+    [
+      'a parameter that nobody knows',
+      form(PROJECT, [`${file('a')[0]}; name*=UTF-8''b`, 'x']),
+      'name*',
+    ],
     ['a form that is cut', form(PROJECT, file('a')).subarray(0, -20), 'cut off'],
     ['no boundary', Buffer.from('nothing'), 'cut off'],
     ['no file', form(PROJECT), 'holds no files'],
@@ -181,6 +215,20 @@ describe('with the daemon', () => {
       const json = await send('', 'application/json', body);
       expect([json.status, await json.text()]).toEqual([400, expect.stringContaining('twice')]);
     }
+    for (const [body, named] of [
+      ['{"project_id":"p","files":{"a":{"content":"x","mod":493}}}', 'mod'],
+      ['{"project_id":"p","files":{"a":{"content":"MR==","encoding":"base64"}}}', 'base64'],
+      ['{"project_id":"p","metadata":{"n":1e400},"files":{"a":"x"}}', 'number'],
+    ] as const) {
+      const json = await send('', 'application/json', body);
+      expect([json.status, await json.text()]).toEqual([400, expect.stringContaining(named)]);
+    }
+    const zipped = await fetch(`${daemon.url}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+      body: '{"project_id":"p","files":{"a":"x"}}',
+    });
+    expect([zipped.status, await zipped.text()]).toEqual([400, expect.stringContaining('gzip')]);
   });
 });
 

@@ -1,7 +1,9 @@
 /** Places that are not what they seem: paths that are too long, stores that go away, other layers. */
 import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
@@ -66,6 +68,69 @@ test('get --to does not go through a link', async () => {
     expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining('symbolic link')]);
   }
   expect(readTexts(join(folder, 'real'))).toEqual({});
+});
+
+test('get --to keeps the modes of folders that were there, and makes others for all to read', async () => {
+  const env = { FILE_STORAGE_PATH: await tempFolder() };
+  const storage = await openTestStorage({ storePath: env.FILE_STORAGE_PATH });
+  await storage.save({ projectId: 'p', files: { 'd/a': 'x' } });
+  await storage.close();
+  const folder = await tempFolder();
+  mkdirSync(join(folder, 'closed'), { mode: 0o700 });
+  for (const to of ['closed', 'x/y/z']) {
+    expect((await runCli(['get', 'p', '1', '--to', join(folder, to)], env)).code).toBe(0);
+  }
+  const modeOf = (path: string) => statSync(join(folder, path)).mode & 0o777;
+  expect(['closed', 'x', 'x/y', 'x/y/z', 'x/y/z/d'].map(modeOf)).toEqual([
+    ...[0o700, 0o755, 0o755, 0o755, 0o755],
+  ]);
+});
+
+describe('a client that goes away', () => {
+  /** Asks for something, and is gone before the answer is. */
+  async function askAndGo(url: string, path: string, body = ''): Promise<void> {
+    const { hostname, port } = new URL(url);
+    const socket = connect(Number(port), hostname);
+    await once(socket, 'connect');
+    const method = body === '' ? 'GET' : 'POST';
+    const length =
+      body === '' ? '' : 'Content-Type: application/json\r\nContent-Length: 100000\r\n';
+    socket.write(`${method} ${path} HTTP/1.1\r\nHost: localhost\r\n${length}\r\n${body}`);
+    await new Promise((resolve) => setImmediate(resolve));
+    socket.destroy();
+  }
+
+  test('leaves the daemon alive, and is no fault of ours in its log', async () => {
+    const { daemon } = await startDaemon();
+    const saved = await fetch(`${daemon.url}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ project_id: 'p', files: { a: randomBytes(100_000).toString('hex') } }),
+    });
+    expect(saved.status).toBe(201);
+    for (let i = 0; i < 40; i++) {
+      for (const path of ['archive.zip', 'archive.tar.gz', 'files/a', 'files']) {
+        await askAndGo(daemon.url, `/v1/projects/p/1/${path}`);
+      }
+      await askAndGo(daemon.url, '/v1/generations', '{"project_id":"p","files":{');
+    }
+    expect((await fetch(`${daemon.url}/v1/status`)).status).toBe(200);
+    expect(daemon.child.exitCode).toBe(null);
+    expect(daemon.output().stderr).not.toContain('"status":500');
+  });
+});
+
+test('an archive that is nowhere is not looked for in a circle', async () => {
+  const { daemon } = await startDaemon();
+  const answer = await fetch(`${daemon.url}/v1/generations`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ project_id: 'p', files: { a: 'x' } }),
+  });
+  const { path } = (await answer.json()) as { path: string };
+  for (const name of ['archive.tar.gz', 'source/a']) rmSync(join(path, name));
+  const asked = await fetch(`${daemon.url}/v1/projects/p/1/archive.tar.gz`, { redirect: 'manual' });
+  expect([asked.status, await asked.text()]).toEqual([422, expect.stringContaining('corrupt')]);
 });
 
 describe('verify', () => {

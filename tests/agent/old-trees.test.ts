@@ -114,6 +114,14 @@ describe.each(LEADING_OUT)('an old generation where %s', (_, change) => {
   });
 });
 
+test.each(['a link', 'a file'])('artifacts that are %s are refused by name', async (what) => {
+  const { storePath, outside, folder } = await makeOld();
+  if (what === 'a link') symlinkSync(outside, join(folder, 'artifacts'));
+  else writeFileSync(join(folder, 'artifacts'), 'x');
+  const ran = await runCli(['migrate', '--json'], { FILE_STORAGE_PATH: storePath });
+  expect([ran.code, ran.stdout]).toEqual([3, expect.stringContaining('artifacts')]);
+});
+
 test('what only lies beside the files is left out by name: links, pipes, sockets, devices', async () => {
   const { storePath, outside, old } = await place();
   old.flat('flat', { 'main.py': 'x', 'sub/a.py': 'a' });

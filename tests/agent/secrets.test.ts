@@ -46,6 +46,18 @@ describe('the file of a secret that is', () => {
     }
   });
 
+  test('a pipe, or without end, keeps nobody waiting', async () => {
+    const folder = await tempFolder();
+    execFileSync('mkfifo', [join(folder, 'pipe')]);
+    for (const file of [join(folder, 'pipe'), '/dev/zero']) {
+      const ran = await runCli(['start'], { FILE_STORAGE_PATH: folder, AGENT_TOKEN_FILE: file });
+      expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining(file)]);
+    }
+    execFileSync('mkfifo', [join(folder, '.env')]);
+    const ran = await runCli(['status'], { FILE_STORAGE_PATH: folder }, folder);
+    expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining('.env')]);
+  });
+
   test('after a BOM is the secret without it', async () => {
     const folder = await tempFolder();
     writeFileSync(join(folder, 'token'), `${BOM}${TOKEN}\n`);

@@ -124,7 +124,7 @@ test.each<[string, (tar: Buffer) => Buffer]>([
   ['lacks its end', (tar) => tar.subarray(0, 1024)],
   ['has half of its end', (tar) => tar.subarray(0, tar.length - 512)],
   ['has something after its end', (tar) => Buffer.concat([tar, Buffer.from('x')])],
-  ['never ends', (tar) => Buffer.concat([tar, Buffer.alloc(2 * 1024 * 1024)])],
+  ['never ends', (tar) => Buffer.concat([tar, Buffer.alloc(17 * 1024 * 1024)])],
   ['has an empty header in the middle', (tar) => Buffer.concat([Buffer.alloc(512), tar])],
   ['has another checksum', (tar) => Buffer.concat([Buffer.from('y'), tar.subarray(1)])],
   ['says more of nothing', () => makeTar([paxPath('a')])],
@@ -137,6 +137,14 @@ test.each<[string, (tar: Buffer) => Buffer]>([
   ['has more headers than make sense', () => makeTar([...Array(20).fill(paxPath('a')), file('b')])],
 ])('a tar that %s is corrupt', async (_, spoil) => {
   await expect(read(spoil(makeTar([file('a')])))).rejects.toMatchObject({ code: 'corrupt' });
+});
+
+test('headers without number are too large, however small the tar', async () => {
+  const records = { name: 'p', type: 'x', content: '5 a=\n'.repeat(50_000) };
+  const entries = Array.from({ length: 10 }, (_, i) => [records, file(`f${i}`)]).flat();
+  const began = performance.now();
+  await expect(read(makeTar(entries))).rejects.toMatchObject({ code: 'too_large' });
+  expect(performance.now() - began).toBeLessThan(2000);
 });
 
 test('what GNU tar packs in each of its formats is read as it was', async () => {

@@ -26,12 +26,15 @@ export type TarEntry<Body = AsyncIterable<Uint8Array>> = Readonly<{
 }>;
 
 const BLOCK = 512;
-/** Bytes of one header that says more of the entry after it, as pax and GNU have them. */
-const MAX_EXTENSION = 1024 * 1024;
+/** Bytes of one header that says more of the entry after it, as pax and GNU have them, ... */
+const MAX_EXTENSION = 256 * 1024;
+/** ... of all of them in a tar, and their records. */
+const MAX_EXTENSION_BYTES = 64 * 1024 * 1024;
+const MAX_RECORDS = 400_000;
 /** Such headers before one entry: a global one, a name and a link's target are the most that make sense. */
 const MAX_EXTENSIONS = 8;
 /** Zeros after the end: tapes were written in records. */
-const MAX_PADDING = 1024 * 1024;
+const MAX_PADDING = 16 * 1024 * 1024;
 
 const TYPES: Readonly<Record<string, TarType>> = {
   '\0': 'file',
@@ -51,6 +54,9 @@ const UNUSABLE: Readonly<Record<string, string>> = {
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
+/** What is left of what such headers may have, in all of a tar. */
+type Budget = { bytes: number; records: number };
+
 /** What the headers before an entry say of it. */
 type Extension = { name?: string; linkName?: string; size?: number; isSparse?: boolean };
 
@@ -64,9 +70,10 @@ export async function* readTarEntries(
   input: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<TarEntry, void> {
   const source = new Pieces(input);
+  const budget = { bytes: MAX_EXTENSION_BYTES, records: MAX_RECORDS };
   try {
     for (;;) {
-      const header = await readHeader(source);
+      const header = await readHeader(source, budget);
       if (header === null) return await readEnd(source);
       const content = { unread: header.size };
       yield { header, body: readContent(source, content) };
@@ -91,7 +98,7 @@ async function* readContent(
 }
 
 /** The header of an entry, with what those before it say; `null` at the end. */
-async function readHeader(source: Pieces): Promise<TarHeader | null> {
+async function readHeader(source: Pieces, budget: Budget): Promise<TarHeader | null> {
   const extension: Extension = {};
   for (let count = 0; ; count++) {
     const block = await source.exactly(BLOCK);
@@ -105,11 +112,13 @@ async function readHeader(source: Pieces): Promise<TarHeader | null> {
     if (count >= MAX_EXTENSIONS) throw broken('too many headers stand before one entry');
     const size = readNumber(block, 124, 12);
     if (size > MAX_EXTENSION) throw broken(`a header has over ${MAX_EXTENSION} bytes`);
+    budget.bytes -= size;
+    if (budget.bytes < 0) throw tooMuch();
     const bytes = await source.exactly(size);
     await source.skip(paddingOf(size));
     if (flag === 'L') extension.name = readText(bytes, 0, size);
     else if (flag === 'K') extension.linkName = readText(bytes, 0, size);
-    else readPax(bytes, flag === 'g', extension);
+    else readPax(bytes, flag === 'g', extension, budget);
   }
 }
 
@@ -142,8 +151,10 @@ function nameOf(block: Uint8Array): string {
 }
 
 /** `{length} {key}={value}\n`, one after another. The length counts all of the record. */
-function readPax(bytes: Uint8Array, isGlobal: boolean, extension: Extension): void {
+function readPax(bytes: Uint8Array, isGlobal: boolean, extension: Extension, budget: Budget): void {
   for (let at = 0; at < bytes.length; ) {
+    budget.records--;
+    if (budget.records < 0) throw tooMuch();
     const space = bytes.indexOf(0x20, at);
     const digits = space === -1 ? '' : decoder.decode(bytes.subarray(at, Math.min(space, at + 20)));
     const end = at + (/^[1-9]\d*$/.test(digits) ? Number(digits) : 0);
@@ -277,6 +288,13 @@ function readText(bytes: Uint8Array, begin: number, end: number): string {
 function isZero(bytes: Uint8Array): boolean {
   for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
   return true;
+}
+
+function tooMuch(): StorageError {
+  return new StorageError(
+    'too_large',
+    `Cannot read the tar: its headers have over ${MAX_EXTENSION_BYTES} bytes, or ${MAX_RECORDS} records`,
+  );
 }
 
 function broken(problem: string): StorageError {
