@@ -2,72 +2,35 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, inject, test } from 'vitest';
-import type { StorageEvent } from '../../node-agent/events.ts';
-import type { Receipt, Storage, StorageOptions } from '../../node-agent/index.ts';
+import type { Receipt, Storage } from '../../node-agent/index.ts';
 import { makeUser, serviceClient, uniqueId, userClient } from '../support/cloud.ts';
 import { asUser, callInProcess } from '../support/edge.ts';
-import { first, startFaultProxy } from '../support/fault-proxy.ts';
+import { first } from '../support/fault-proxy.ts';
 import { PythonStore } from '../support/python-store.ts';
 import { runCli } from '../support/run.ts';
-import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
+import { testCache, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
+import {
+  evict,
+  forget,
+  keysOf,
+  newRef,
+  rowsOf,
+  startHost,
+  textsOf,
+  until,
+} from '../support/two-hosts.ts';
 
 const PUT = /^POST \/storage\/v1\/object\/bucket-/;
-const refOf = () => ({ projectId: uniqueId(), version: 1, generationId: 'g' });
-
-/** A host of its own, on a way to the cloud that can be made to fail. */
-async function host(bucket: string, options: Partial<StorageOptions> = {}) {
-  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
-  const events: StorageEvent[] = [];
-  const problems: Error[] = [];
-  const storePath = options.storePath ?? (await tempFolder());
-  const storage = await openTestStorage({
-    storePath,
-    cloud: { ...testCloud(bucket), url: proxy.url },
-    onEvent: (event) => events.push(event),
-    onProblem: (error) => problems.push(error as Error),
-    random: () => 0,
-    ...options,
-  });
-  return { storage, proxy, events, problems, storePath };
-}
-
-async function until(check: () => Promise<boolean> | boolean): Promise<void> {
-  while (!(await check())) await sleep(10);
-}
-
-const isFailed = (storage: Storage, ref: Receipt | ReturnType<typeof refOf>) => async () =>
+const isFailed = (storage: Storage, ref: Receipt | ReturnType<typeof newRef>) => async () =>
   (await storage.show(ref)).status === 'failed';
-
-async function rowOf(projectId: string, columns = 'digest, status, object_key') {
-  const rows = serviceClient().from('storage_generations').select(columns);
-  return (await rows.eq('project_id', projectId)).data as unknown as Record<string, unknown>[];
-}
-
-async function keysOf(bucket: string, projectId: string): Promise<string[]> {
-  const { data } = await serviceClient().storage.from(bucket).list(`${projectId}/generations`);
-  return (data ?? []).map(({ name }) => `${projectId}/generations/${name}`);
-}
-
-const textOf = async (storage: Storage, ref: ReturnType<typeof refOf>) =>
-  readTexts((await storage.get(ref)).sourcePath);
-
-/** Evicts it at once; waits until its tree lasts. */
-async function evict(storage: Storage): Promise<number> {
-  await until(async () => {
-    const { evicted } = await storage.cleanupStore({ olderThanMs: -1000 });
-    return evicted > 0;
-  });
-  return 1;
-}
 
 test('an upload that was held up does not undo the replacement of another host', async () => {
   const bucket = uniqueId('bucket');
-  const ref = refOf();
-  const a = await host(bucket);
+  const ref = newRef();
+  const a = await startHost(bucket);
   const held = Promise.withResolvers<void>();
   const arrived = Promise.withResolvers<void>();
   // Storage takes the bytes of A, and its answer is held up until B is done.
@@ -78,7 +41,7 @@ test('an upload that was held up does not undo the replacement of another host',
   };
   await a.storage.save({ ...ref, files: { a: 'X' } });
   await arrived.promise;
-  const b = await host(bucket);
+  const b = await startHost(bucket);
   await b.storage.save({ ...ref, files: { a: 'X' } });
   const replaced = await b.storage.save({ ...ref, files: { a: 'Y' }, replace: true });
   await waitForStatus(b.storage, replaced, 'verified');
@@ -92,28 +55,32 @@ test('an upload that was held up does not undo the replacement of another host',
     ...{ kind: 'conflict', reason: 'another host replaced it' },
     ...ref,
   });
-  const [row] = await rowOf(ref.projectId);
+  const [row] = await rowsOf(ref.projectId);
   expect(row).toMatchObject({ digest: replaced.digest, status: 'verified' });
   await until(async () => (await a.storage.status()).outbox.owed === 0);
   expect(await keysOf(bucket, ref.projectId)).toEqual([row!.object_key]);
 
   // Both give the same, also once nothing of it is left on the host.
-  expect(await textOf(a.storage, ref)).toEqual({ a: 'Y' });
+  expect(await textsOf(a.storage, ref)).toEqual({ a: 'Y' });
   await evict(b.storage);
-  expect(await textOf(b.storage, ref)).toEqual({ a: 'Y' });
+  expect(await textsOf(b.storage, ref)).toEqual({ a: 'Y' });
   expect(await a.storage.cleanupStore({ olderThanMs: -1000 })).toMatchObject({ evicted: 0 });
   // What A had saved is still there, and can be had under a version of its own.
   const moved = await a.storage.renumber(ref);
   expect(moved.version).toBe(2);
   await waitForStatus(a.storage, moved, 'verified');
-  expect(await textOf(a.storage, moved)).toEqual({ a: 'X' });
-  expect(await textOf(a.storage, { ...ref, generationId: ref.generationId })).toEqual({ a: 'X' });
+  expect(await textsOf(a.storage, moved)).toEqual({ a: 'X' });
+  expect(await textsOf(a.storage, { ...ref, generationId: ref.generationId })).toEqual({ a: 'X' });
 });
 
 test('a host is told what another replaced, and follows', async () => {
   const bucket = uniqueId('bucket');
-  const ref = refOf();
-  const [a, b, evicted] = [await host(bucket), await host(bucket), await host(bucket)];
+  const ref = newRef();
+  const [a, b, evicted] = [
+    await startHost(bucket),
+    await startHost(bucket),
+    await startHost(bucket),
+  ];
   for (const { storage } of [a, b, evicted]) {
     await waitForStatus(storage, await storage.save({ ...ref, files: { a: 'X' } }), 'verified');
   }
@@ -123,7 +90,7 @@ test('a host is told what another replaced, and follows', async () => {
   for (const { storage, events } of [a, evicted]) {
     await storage.learnChanges();
     expect(events.filter(({ kind }) => kind === 'conflict')).toHaveLength(1);
-    expect(await textOf(storage, ref)).toEqual({ a: 'Y' });
+    expect(await textsOf(storage, ref)).toEqual({ a: 'Y' });
     expect(await storage.learnChanges()).toBe(0);
   }
   expect((await a.storage.show(ref)).status).toBe('failed');
@@ -137,8 +104,8 @@ test('a host is told what another replaced, and follows', async () => {
 
 test('of two replacements at once one stays, the other is told', async () => {
   const bucket = uniqueId('bucket');
-  const ref = refOf();
-  const [a, b] = [await host(bucket), await host(bucket)];
+  const ref = newRef();
+  const [a, b] = [await startHost(bucket), await startHost(bucket)];
   for (const { storage } of [a, b]) {
     await waitForStatus(storage, await storage.save({ ...ref, files: { a: 'X' } }), 'verified');
   }
@@ -150,8 +117,8 @@ test('of two replacements at once one stays, the other is told', async () => {
   await waitForStatus(b.storage, ofB, 'verified');
   a.proxy.rule = () => null;
   await until(isFailed(a.storage, ref));
-  expect(await rowOf(ref.projectId)).toMatchObject([{ digest: ofB.digest }]);
-  expect(await textOf(a.storage, ref)).toEqual({ a: 'of B' });
+  expect(await rowsOf(ref.projectId)).toMatchObject([{ digest: ofB.digest }]);
+  expect(await textsOf(a.storage, ref)).toEqual({ a: 'of B' });
   await until(async () => (await keysOf(bucket, ref.projectId)).length === 1);
 });
 
@@ -160,8 +127,8 @@ test.each([
   ['one byte that is another', (bytes: Buffer) => bytes.fill(bytes[40]! ^ 1, 40, 41)],
 ])('an object overwritten with %s does not take the only good copy', async (_, change) => {
   const bucket = uniqueId('bucket');
-  const ref = refOf();
-  const { storage, problems } = await host(bucket);
+  const ref = newRef();
+  const { storage, problems } = await startHost(bucket);
   await waitForStatus(storage, await storage.save({ ...ref, files: { a: 'X' } }), 'verified');
   const [key] = await keysOf(bucket, ref.projectId);
   const objects = serviceClient().storage.from(bucket);
@@ -180,23 +147,23 @@ test.each([
   });
   await waitForStatus(storage, ref as Receipt, 'verified');
   await evict(storage);
-  expect(await textOf(storage, ref)).toEqual({ a: 'X' });
+  expect(await textsOf(storage, ref)).toEqual({ a: 'X' });
 });
 
 test('what storage said that it took, and has not, is sent again', async () => {
   const bucket = uniqueId('bucket');
-  const { storage, proxy } = await host(bucket);
+  const { storage, proxy } = await startHost(bucket);
   const body = { Key: 'bucket/key', Id: randomUUID() };
   proxy.rule = first(2, PUT, { kind: 'answer', status: 200, body });
-  const receipt = await storage.save({ ...refOf(), files: { a: 'X' } });
+  const receipt = await storage.save({ ...newRef(), files: { a: 'X' } });
   await waitForStatus(storage, receipt, 'verified');
   expect(await keysOf(bucket, receipt.projectId)).toHaveLength(1);
 });
 
 test('an object that was removed is noticed by url and verify, and sent again', async () => {
   const bucket = uniqueId('bucket');
-  const { storage } = await host(bucket);
-  const receipt = await storage.save({ ...refOf(), files: { a: 'X' } });
+  const { storage } = await startHost(bucket);
+  const receipt = await storage.save({ ...newRef(), files: { a: 'X' } });
   await waitForStatus(storage, receipt, 'verified');
   const remove = async () => {
     await serviceClient()
@@ -221,27 +188,12 @@ test('an object that was removed is noticed by url and verify, and sent again', 
   await until(isThere);
 });
 
-/** The database as it was before, the bucket as it is; or both empty. */
-async function forget(projectId: string) {
-  const { error } = await serviceClient()
-    .from('storage_projects')
-    .delete()
-    .eq('id', projectId)
-    .select();
-  if (error === null) return;
-  for (const table of ['storage_manifests', 'storage_generations', 'storage_projects']) {
-    const column = table === 'storage_projects' ? 'id' : 'project_id';
-    const gone = await serviceClient().from(table).delete().eq(column, projectId);
-    expect(gone.error).toBeNull();
-  }
-}
-
 test.each([
   ['restored from before the upload', false],
   ['another one, and the bucket empty', true],
 ])('a database that is %s is noticed, and told all again', async (_, isEmpty) => {
   const bucket = uniqueId('bucket');
-  const { storage, events, problems } = await host(bucket);
+  const { storage, events, problems } = await startHost(bucket);
   const projectId = uniqueId();
   const ref = { projectId, version: 1, generationId: 'g' };
   await waitForStatus(storage, await storage.save({ ...ref, files: { a: 'X' } }), 'verified');
@@ -264,7 +216,7 @@ test.each([
   expect(events).toContainEqual({ kind: 'cloud_older' });
   expect(problems.map(({ message }) => message).join()).toContain('knows less than it did');
   await until(async () => {
-    const rows = await rowOf(projectId, 'version, status');
+    const rows = await rowsOf(projectId, 'version, status');
     return (
       (await storage.status()).outbox.owed === 0 &&
       rows.some(({ status }) => status === 'verified') &&
@@ -280,8 +232,8 @@ test.each([
 
 test('uploads resend asks for everything, and migrate too sees an empty bucket', async () => {
   const bucket = uniqueId('bucket');
-  const { storage, storePath } = await host(bucket);
-  const receipt = await storage.save({ ...refOf(), files: { a: 'X' } });
+  const { storage, storePath } = await startHost(bucket);
+  const receipt = await storage.save({ ...newRef(), files: { a: 'X' } });
   await waitForStatus(storage, receipt, 'verified');
   await storage.close();
   const empty = async () => {
@@ -316,8 +268,8 @@ test('uploads resend asks for everything, and migrate too sees an empty bucket',
 
 test('of replacements that fail at the database nothing is left in the bucket', async () => {
   const bucket = uniqueId('bucket');
-  const ref = refOf();
-  const { storage, proxy } = await host(bucket);
+  const ref = newRef();
+  const { storage, proxy } = await startHost(bucket);
   await waitForStatus(storage, await storage.save({ ...ref, files: { a: 'X' } }), 'verified');
   proxy.rule = (_, path) =>
     path.includes('storage_record_generations') ? { kind: 'answer', status: 503 } : null;
@@ -333,20 +285,20 @@ test('of replacements that fail at the database nothing is left in the bucket', 
   await storage.delete(ref);
   await until(async () => (await storage.status()).outbox.owed === 0);
   expect(await keysOf(bucket, ref.projectId)).toEqual([]);
-  expect(await rowOf(ref.projectId)).toMatchObject([{ status: 'deleted' }]);
+  expect(await rowsOf(ref.projectId)).toMatchObject([{ status: 'deleted' }]);
 });
 
 test('an object that its host could not remove is removed by another, also one that comes late', async () => {
   const bucket = uniqueId('bucket');
-  const ref = refOf();
-  const a = await host(bucket);
+  const ref = newRef();
+  const a = await startHost(bucket);
   await waitForStatus(a.storage, await a.storage.save({ ...ref, files: { a: 'X' } }), 'verified');
   const [key] = await keysOf(bucket, ref.projectId);
   a.proxy.rule = (method) => (method === 'DELETE' ? { kind: 'answer', status: 503 } : null);
   await a.storage.delete(ref);
-  await until(async () => (await rowOf(ref.projectId))[0]?.status === 'deleted');
+  await until(async () => (await rowsOf(ref.projectId))[0]?.status === 'deleted');
   await a.storage.close({ drainMs: 0 });
-  const b = await host(bucket, { background: false });
+  const b = await startHost(bucket, { background: false });
   // Whoever made it unneeded gets a while.
   await b.storage.removeUnneeded();
   expect(await keysOf(bucket, ref.projectId)).toEqual([key]);
@@ -365,12 +317,12 @@ test('an object that its host could not remove is removed by another, also one t
 test('a new host gives no version that the cloud has, and asks once a project', async () => {
   const bucket = uniqueId('bucket');
   const projectId = uniqueId();
-  const a = await host(bucket);
+  const a = await startHost(bucket);
   for (const n of [1, 2, 3]) {
     const saved = await a.storage.save({ projectId, files: { a: `${n}` } });
     await waitForStatus(a.storage, saved, 'verified');
   }
-  const b = await host(bucket);
+  const b = await startHost(bucket);
   const mine = await b.storage.save({ projectId, files: { a: 'of B' } });
   expect([mine.version, mine.versionProvisional]).toEqual([4, false]);
   await b.storage.save({ projectId, files: { a: 'and again' } });
@@ -380,7 +332,7 @@ test('a new host gives no version that the cloud has, and asks once a project', 
   await b.storage.close();
   rmSync(join(b.storePath, '.codebegen-storage'), { recursive: true });
   rmSync(mine.path, { recursive: true });
-  const again = await host(bucket, { storePath: b.storePath });
+  const again = await startHost(bucket, { storePath: b.storePath });
   again.proxy.rule = () => ({ kind: 'down' });
   const saved = await again.storage.save({ projectId, files: { a: 'x' } });
   expect(saved.version).toBeGreaterThan(4);
@@ -389,10 +341,10 @@ test('a new host gives no version that the cloud has, and asks once a project', 
 test('a version that was given while the cloud was away moves on where it is taken', async () => {
   const bucket = uniqueId('bucket');
   const projectId = uniqueId();
-  const a = await host(bucket);
+  const a = await startHost(bucket);
   const taken = await a.storage.save({ projectId, generationId: 'of-a', files: { a: 'A' } });
   await waitForStatus(a.storage, taken, 'verified');
-  const b = await host(bucket);
+  const b = await startHost(bucket);
   b.proxy.rule = () => ({ kind: 'down' });
   const receipt = await b.storage.save({ projectId, generationId: 'of-b', files: { a: 'B' } });
   expect([receipt.version, receipt.versionProvisional]).toEqual([1, true]);
@@ -411,18 +363,18 @@ test('a version that was given while the cloud was away moves on where it is tak
   });
   await b.storage.close();
   rmSync(join(b.storePath, '.codebegen-storage/catalog.sqlite'));
-  const reopened = await host(bucket, { storePath: b.storePath });
+  const reopened = await startHost(bucket, { storePath: b.storePath });
   expect(await reopened.storage.get(receipt)).toMatchObject({ version: 2 });
   expect((await reopened.storage.list(projectId)).items).toMatchObject([{ version: 2 }]);
   // Waits for it: the rebuilt catalog owes it, and finds it there.
   await waitForStatus(reopened.storage, moved, 'verified');
-  expect(await rowOf(projectId, 'generation_id')).toHaveLength(2);
+  expect(await rowsOf(projectId, 'generation_id')).toHaveLength(2);
 });
 
 test('hosts that save into one project in turn never take a version from each other', async () => {
   const bucket = uniqueId('bucket');
   const projectId = uniqueId();
-  const hosts = [await host(bucket), await host(bucket)];
+  const hosts = [await startHost(bucket), await startHost(bucket)];
   for (let round = 0; round < 3; round++) {
     for (const [i, { storage }] of hosts.entries()) {
       const saved = await storage.save({ projectId, files: { a: `${round} ${i}` } });
@@ -434,32 +386,32 @@ test('hosts that save into one project in turn never take a version from each ot
       });
     }
   }
-  const rows = await rowOf(projectId, 'version, status');
+  const rows = await rowsOf(projectId, 'version, status');
   expect(rows).toHaveLength(6);
   for (const { storage } of hosts) expect((await storage.status()).outbox.parked).toBe(0);
 });
 
 test('a replacement by a host that never had the content is a replacement', async () => {
   const bucket = uniqueId('bucket');
-  const ref = refOf();
-  const [a, b] = [await host(bucket), await host(bucket)];
+  const ref = newRef();
+  const [a, b] = [await startHost(bucket), await startHost(bucket)];
   await waitForStatus(a.storage, await a.storage.save({ ...ref, files: { a: 'X' } }), 'verified');
   const replaced = await b.storage.save({ ...ref, files: { a: 'Y' }, replace: true });
   await waitForStatus(b.storage, replaced, 'verified');
-  expect(await rowOf(ref.projectId)).toMatchObject([{ digest: replaced.digest }]);
+  expect(await rowsOf(ref.projectId)).toMatchObject([{ digest: replaced.digest }]);
   await a.storage.learnChanges();
-  expect(await textOf(a.storage, ref)).toEqual({ a: 'Y' });
+  expect(await textsOf(a.storage, ref)).toEqual({ a: 'Y' });
 });
 
 test('what is renumbered keeps its artifacts', async () => {
   const bucket = uniqueId('bucket');
-  const ref = refOf();
-  const a = await host(bucket);
+  const ref = newRef();
+  const a = await startHost(bucket);
   await waitForStatus(a.storage, await a.storage.save({ ...ref, files: { a: 'X' } }), 'verified');
   const storePath = await tempFolder();
   const old = { ...ref, generationId: 'old' };
   new PythonStore(storePath).versioned(old, { 'a.py': 'a' }, { 'artifacts/log.txt': 'built' });
-  const b = await host(bucket, { storePath });
+  const b = await startHost(bucket, { storePath });
   await b.storage.adopt(old);
   await until(isFailed(b.storage, old));
   const before = await b.storage.show(old);
@@ -473,10 +425,10 @@ test('what is renumbered keeps its artifacts', async () => {
 test('a version that the caller chose parks, and is renumbered by hand; deleting it hides nothing', async () => {
   const bucket = uniqueId('bucket');
   const projectId = uniqueId();
-  const a = await host(bucket);
+  const a = await startHost(bucket);
   const taken = await a.storage.save({ projectId, version: 1, files: { a: 'A' } });
   await waitForStatus(a.storage, taken, 'verified');
-  const [b, c] = [await host(bucket), await host(bucket)];
+  const [b, c] = [await startHost(bucket), await startHost(bucket)];
   for (const { storage } of [b, c]) {
     const parked = await storage.save({ projectId, version: 1, files: { a: 'B' } });
     await until(isFailed(storage, parked));
@@ -491,17 +443,17 @@ test('a version that the caller chose parks, and is renumbered by hand; deleting
     generationId: taken.generationId,
     from: 'cloud',
   });
-  expect(await rowOf(projectId, 'status')).not.toContainEqual({ status: 'deleted' });
+  expect(await rowsOf(projectId, 'status')).not.toContainEqual({ status: 'deleted' });
 });
 
 test('the cloud decides whose a project is; the operator can transfer it', async () => {
   const bucket = uniqueId('bucket');
   const projectId = uniqueId();
   const [ada, grace] = [await makeUser(), await makeUser()];
-  const a = await host(bucket);
+  const a = await startHost(bucket);
   const ofAda = await a.storage.save({ projectId, version: 1, ownerId: ada.id, files: { a: '1' } });
   await waitForStatus(a.storage, ofAda, 'verified');
-  const b = await host(bucket);
+  const b = await startHost(bucket);
   const wrong = await b.storage.save({
     ...{ projectId, version: 2, ownerId: grace.id },
     files: { a: '2' },
@@ -527,7 +479,7 @@ test('an owner that is set while a reservation is under way is set in the cloud'
   const bucket = uniqueId('bucket');
   const projectId = uniqueId();
   const ada = await makeUser();
-  const { storage, proxy } = await host(bucket);
+  const { storage, proxy } = await startHost(bucket);
   const arrived = Promise.withResolvers<void>();
   const held = Promise.withResolvers<void>();
   // It was built without an owner, and is carried out after one was set.
@@ -549,13 +501,13 @@ test('what is too large for the bucket is failed for the web user too, with the 
   const bucket = uniqueId('bucket');
   const ada = await makeUser();
   await serviceClient().storage.createBucket(bucket, { public: false, fileSizeLimit: 1000 });
-  const { storage } = await host(bucket);
+  const { storage } = await startHost(bucket);
   const random = Array.from({ length: 100 }, () => randomUUID()).join('');
   const receipt = await storage.save({
     ...{ projectId: uniqueId(), ownerId: ada.id },
     files: { a: random },
   });
-  await until(async () => (await rowOf(receipt.projectId, 'status'))[0]?.status === 'failed');
+  await until(async () => (await rowsOf(receipt.projectId, 'status'))[0]?.status === 'failed');
   const { failure } = await storage.show(receipt);
   expect(failure).toContain(`the limit of the bucket "${bucket}", 1000 bytes`);
   const call = asUser(callInProcess(), ada);
@@ -570,23 +522,23 @@ test('what is too large for the bucket is failed for the web user too, with the 
   await serviceClient().storage.updateBucket(bucket, { public: false, fileSizeLimit: 100_000 });
   expect(await storage.retryParked()).toBe(1);
   await waitForStatus(storage, receipt, 'verified');
-  expect(await rowOf(receipt.projectId, 'status, failure')).toEqual([
+  expect(await rowsOf(receipt.projectId, 'status, failure')).toEqual([
     { status: 'verified', failure: null },
   ]);
 });
 
 test('one host: what is got after two replacements is the last, not what was cached', async () => {
   const bucket = uniqueId('bucket');
-  const ref = refOf();
+  const ref = newRef();
   const cache = await testCache({ ttlMs: 86_400_000 });
-  const { storage } = await host(bucket, { cache });
+  const { storage } = await startHost(bucket, { cache });
   await waitForStatus(storage, await storage.save({ ...ref, files: { a: 'X' } }), 'verified');
   await evict(storage);
-  expect(await textOf(storage, ref)).toEqual({ a: 'X' });
+  expect(await textsOf(storage, ref)).toEqual({ a: 'X' });
   const replaced = await storage.save({ ...ref, files: { a: 'Y' }, replace: true });
   await waitForStatus(storage, replaced, 'verified');
   await evict(storage);
   expect(existsSync(replaced.path)).toBe(false);
-  expect(await textOf(storage, ref)).toEqual({ a: 'Y' });
+  expect(await textsOf(storage, ref)).toEqual({ a: 'Y' });
   expect(await storage.get(ref)).toMatchObject({ from: 'cache', stale: false });
 });
