@@ -47,6 +47,7 @@ export {
 export {
   folderName,
   formatRef,
+  notFound,
   parseFolderName,
   type Ref,
 } from '../functions/_shared/contract/ref.ts';

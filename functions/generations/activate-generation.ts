@@ -3,10 +3,9 @@ import type {
   GenerationQuerySchema,
   VersionParamSchema,
 } from '../_shared/contract/api.ts';
-import { formatRef } from '../_shared/contract/ref.ts';
+import { formatRef, notFound } from '../_shared/contract/ref.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserContext } from './context.ts';
-import { notFound } from './rows.ts';
 
 type Input = { param: typeof VersionParamSchema; query: typeof GenerationQuerySchema };
 
@@ -20,7 +19,7 @@ export async function activateGeneration(c: UserContext<Input>) {
     { p_project_id: project, p_version: version, p_generation_id: generation ?? null },
     `activate ${formatRef({ projectId: project, version })}`,
   );
-  if (!activated) throw notFound(project, version);
+  if (!activated) throw notFound({ projectId: project, version });
   const activation: Activation = { project_id: project, active_version: version };
   return c.json(activation);
 }

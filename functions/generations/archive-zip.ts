@@ -3,8 +3,9 @@ import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
 import { type ArchivedFile, readArchive } from '../_shared/read-archive.ts';
 import { type ZipFile, zipFiles } from '../_shared/zip.ts';
 import type { UserContext } from './context.ts';
+import type { GenerationRow } from './generation-row.ts';
 import { openArchive } from './open-archive.ts';
-import { checkInCloud, formatRow, type GenerationRow, getGenerationRow } from './rows.ts';
+import { checkInCloud, formatRow, getGenerationRow } from './rows.ts';
 import { tooLarge } from './sign.ts';
 
 /** An archive of more than its row says breaks off. */

@@ -18,9 +18,12 @@ export function createWaysIn(environment: Environment): { byToken: WayIn; byToke
   const { publishableKey, secretKey } = environment;
 
   function letIn(c: Context<Env>, variables: Omit<UserVariables, 'requestId'>): void {
-    for (const [name, value] of Object.entries(variables)) {
-      c.set(name as keyof UserVariables, value as never);
-    }
+    c.set('environment', variables.environment);
+    c.set('archiveLinks', variables.archiveLinks);
+    c.set('userId', variables.userId);
+    c.set('database', variables.database);
+    c.set('readObject', variables.readObject);
+    c.set('findGeneration', variables.findGeneration);
     c.header('cache-control', 'no-store');
   }
 

@@ -4,7 +4,7 @@ import type { ArchiveLinks } from '../_shared/archive-links.ts';
 import type { Environment } from '../_shared/environment.ts';
 import type { InputOf, InputSchemas } from '../_shared/input.ts';
 import type { ReadObject } from '../_shared/read-object.ts';
-import type { GenerationRow } from './rows.ts';
+import type { GenerationRow } from './generation-row.ts';
 
 /** What the middleware leaves for a route that a user calls. */
 export type UserVariables = {

@@ -4,12 +4,11 @@ import type {
   GenerationQuerySchema,
   VersionParamSchema,
 } from '../_shared/contract/api.ts';
-import { formatRef } from '../_shared/contract/ref.ts';
+import { formatRef, notFound } from '../_shared/contract/ref.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { ObjectPlace } from '../_shared/read-object.ts';
 import type { UserContext } from './context.ts';
 import { removeObjects } from './remove-objects.ts';
-import { notFound } from './rows.ts';
 
 type Input = { param: typeof VersionParamSchema; query: typeof GenerationQuerySchema };
 type Deleted = { generation_id: string; objects: ObjectPlace[] };
@@ -28,7 +27,7 @@ export async function deleteGeneration(c: UserContext<Input>) {
     { p_project_id: project, p_version: version, p_generation_id: generation ?? null },
     doing,
   );
-  if (target === null) throw notFound(project, version);
+  if (target === null) throw notFound({ projectId: project, version });
   const service = createServiceClient(c.var.environment);
   await removeObjects(service, target.objects, doing);
   const { generation_id } = target;

@@ -1,10 +1,10 @@
 import { createServiceClient } from '../_shared/clients.ts';
 import type { DeletedProject, ProjectParamSchema } from '../_shared/contract/api.ts';
+import { notFound } from '../_shared/contract/ref.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { ObjectPlace } from '../_shared/read-object.ts';
 import type { UserContext } from './context.ts';
 import { REMOVE_AT_ONCE, removeObjects } from './remove-objects.ts';
-import { notFound } from './rows.ts';
 
 type Input = { param: typeof ProjectParamSchema };
 
@@ -17,7 +17,7 @@ export async function deleteProject(c: UserContext<Input>) {
   const doing = `delete "${project}"`;
   const service = createServiceClient(c.var.environment);
   let owed = await markDeleted();
-  if (owed === null) throw notFound(project);
+  if (owed === null) throw notFound({ projectId: project });
   while (owed !== null && owed.length > 0) {
     await removeObjects(service, owed, doing);
     owed = await markDeleted();

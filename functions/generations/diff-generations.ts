@@ -6,7 +6,7 @@ import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
 import { countLines, formatUnified, type Text, type TextChange } from '../_shared/unified.ts';
 import type { UserContext } from './context.ts';
 import { type FileContent, findFiles, getFiles } from './files.ts';
-import type { GenerationRow } from './rows.ts';
+import type { GenerationRow } from './generation-row.ts';
 
 type Input = { param: typeof ProjectParamSchema; query: typeof DiffQuerySchema };
 

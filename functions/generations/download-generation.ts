@@ -6,7 +6,8 @@ import type {
 } from '../_shared/contract/api.ts';
 import { checkZipSize } from './archive-zip.ts';
 import type { UserContext } from './context.ts';
-import { type GenerationRow, getGenerationRow } from './rows.ts';
+import type { GenerationRow } from './generation-row.ts';
+import { getGenerationRow } from './rows.ts';
 import { signArchive } from './sign.ts';
 
 type Input = {

@@ -9,15 +9,9 @@ import { type ArchivedFile, readArchive } from '../_shared/read-archive.ts';
 import type { ByteRange } from '../_shared/read-object.ts';
 import { readBytes } from '../_shared/stream.ts';
 import type { UserContext } from './context.ts';
+import type { GenerationRow } from './generation-row.ts';
 import { openArchive } from './open-archive.ts';
-import {
-  type Asked,
-  checkFound,
-  checkInCloud,
-  formatRow,
-  type GenerationRow,
-  queryGeneration,
-} from './rows.ts';
+import { type Asked, checkFound, checkInCloud, formatRow, queryGeneration } from './rows.ts';
 import { tooLarge } from './sign.ts';
 
 type Listed = GenerationRow & { files: FileEntry[] | null };

@@ -5,9 +5,10 @@ import type {
   ProjectParamSchema,
 } from '../_shared/contract/api.ts';
 import { MAX_VERSION } from '../_shared/contract/ids.ts';
+import { notFound } from '../_shared/contract/ref.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserContext } from './context.ts';
-import { notFound, notOfThisList, toGeneration } from './rows.ts';
+import { notOfThisList, toGeneration } from './rows.ts';
 
 type Input = { param: typeof ProjectParamSchema; query: typeof PageQuerySchema };
 
@@ -25,7 +26,7 @@ export async function listGenerations(c: UserContext<Input>) {
     },
     `list "${project}"`,
   );
-  if (rows === null) throw notFound(project);
+  if (rows === null) throw notFound({ projectId: project });
   const items = rows.slice(0, limit);
   const page: Page<Generation> = {
     items: items.map(toGeneration),

@@ -1,6 +1,7 @@
 import type { ByteRange } from '../_shared/read-object.ts';
 import type { UserContext } from './context.ts';
-import { archiveNotFound, type GenerationRow } from './rows.ts';
+import type { GenerationRow } from './generation-row.ts';
+import { ArchiveNotFound } from './rows.ts';
 
 /**
  * Opens the archive of a generation, for as long as the request lasts.
@@ -15,6 +16,6 @@ export async function openArchive(
 ): Promise<ReadableStream<Uint8Array>> {
   const { signal } = c.req.raw;
   const stream = await c.var.readObject(row, range === undefined ? { signal } : { range, signal });
-  if (stream === null) throw archiveNotFound(row);
+  if (stream === null) throw new ArchiveNotFound(row);
   return stream;
 }

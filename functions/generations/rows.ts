@@ -1,13 +1,11 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
 import type { Generation } from '../_shared/contract/api.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
-import { formatRef } from '../_shared/contract/ref.ts';
+import { formatRef, notFound } from '../_shared/contract/ref.ts';
 import { isInCloud } from '../_shared/contract/status.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserVariables } from './context.ts';
-
-/** A generation as the database gives it to its owner. */
-export type GenerationRow = Generation & { bucket: string; object_key: string };
+import type { GenerationRow } from './generation-row.ts';
 
 /** What a route is asked for. `generationId`, where given, must match. */
 export type Asked = Readonly<{ project: string; version: number; generation?: string | undefined }>;
@@ -67,7 +65,7 @@ export function queryGeneration<T extends GenerationRow = GenerationRow>(
 export function checkFound<T extends GenerationRow>(row: T | null, asked: Asked): T {
   const { project, version, generation } = asked;
   if (row === null || (generation !== undefined && row.generation_id !== generation)) {
-    throw notFound(project, version);
+    throw notFound({ projectId: project, version });
   }
   return row;
 }
@@ -92,24 +90,16 @@ export function formatRow({ project_id: projectId, version }: GenerationRow): st
   return formatRef({ projectId, version });
 }
 
-export function notFound(projectId: string, version?: number): StorageError {
-  const what = version === undefined ? `"${projectId}"` : formatRef({ projectId, version });
-  return new StorageError('not_found', `Cannot find ${what}`);
-}
-
 /** For a cursor that no page gave. */
 export function notOfThisList(): StorageError {
   return new StorageError('invalid_input', 'Cannot use the request: cursor: not one of this list');
 }
 
-const gone = new WeakSet<StorageError>();
-
 /** For an archive that is listed and yet not in the bucket. */
-export function archiveNotFound(row: GenerationRow, cause?: unknown): StorageError {
-  const message = `Cannot find the archive of ${formatRow(row)}`;
-  const error = new StorageError('not_found', message, { cause });
-  gone.add(error);
-  return error;
+export class ArchiveNotFound extends StorageError {
+  constructor(row: GenerationRow, cause?: unknown) {
+    super('not_found', `Cannot find the archive of ${formatRow(row)}`, { cause });
+  }
 }
 
 /**
@@ -119,7 +109,7 @@ export function archiveNotFound(row: GenerationRow, cause?: unknown): StorageErr
 export function onceMore<C, R>(answer: (c: C) => Promise<R>): (c: C) => Promise<R> {
   return (c) =>
     answer(c).catch((error: unknown) => {
-      if (error instanceof StorageError && gone.has(error)) return answer(c);
+      if (error instanceof ArchiveNotFound) return answer(c);
       throw error;
     });
 }

@@ -3,7 +3,8 @@ import { StorageError } from '../_shared/contract/errors.ts';
 import { URL_EXPIRY } from '../_shared/contract/limits.ts';
 import type { Environment } from '../_shared/environment.ts';
 import type { UserVariables } from './context.ts';
-import { archiveNotFound, checkInCloud, formatRow, type GenerationRow } from './rows.ts';
+import type { GenerationRow } from './generation-row.ts';
+import { ArchiveNotFound, checkInCloud, formatRow } from './rows.ts';
 
 type Signing = Readonly<{ var: Pick<UserVariables, 'database' | 'environment'> }>;
 
@@ -27,7 +28,8 @@ export async function signArchive(
       download: `${row.project_id}-v${row.version}.tar.gz`,
     });
   if (error !== null) {
-    if ((error as { statusCode?: string }).statusCode === '404') throw archiveNotFound(row, error);
+    if ((error as { statusCode?: string }).statusCode === '404')
+      throw new ArchiveNotFound(row, error);
     const message = `Cannot sign ${formatRow(row)}: storage did not answer`;
     throw new StorageError('unavailable', message, { cause: error });
   }

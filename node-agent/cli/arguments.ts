@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { isId, parseVersion, StorageError } from '../contract.ts';
-import type { RefInput } from '../types.ts';
+import type { RefInput } from '../read/find.ts';
 
 /** Adds the arguments that name a generation: `PROJECT VERSION [--generation ID]`. */
 export function addRefArguments(command: Command): Command {

@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
 import { styleText } from 'node:util';
-import type { Storage } from '../agent.ts';
 import { type Config, readConfig, readEnvFile } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
-import { openStorage } from '../open.ts';
-import type { StorageOptions } from '../types.ts';
-import { toWire } from '../wire.ts';
+import { toWire } from '../events/wire.ts';
+import { openStorage } from '../storage/open.ts';
+import type { StorageOptions } from '../storage/options.ts';
+import type { Storage } from '../storage/storage.ts';
 
 /** Settings, in the folder where a command runs. */
 const ENV_FILE = '.env';

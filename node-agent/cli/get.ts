@@ -3,11 +3,11 @@ import { existsSync, lstatSync } from 'node:fs';
 import { chmod, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { Storage } from '../agent.ts';
 import { type FileEntry, StorageError } from '../contract.ts';
 import { makeFolders } from '../disk/make-folders.ts';
+import type { LocalGeneration } from '../read/get.ts';
+import type { Storage } from '../storage/storage.ts';
 import { fromFileSystem } from '../store/durable.ts';
-import type { LocalGeneration } from '../types.ts';
 import { addRefArguments, toRef } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import type { Storage } from '../agent.ts';
 import { PAGE, parseVersion } from '../contract.ts';
+import type { Storage } from '../storage/storage.ts';
 import { parseCountArgument, parseIdArgument } from './arguments.ts';
 import { type CommandContext, formatBytes, formatTable } from './context.ts';
 

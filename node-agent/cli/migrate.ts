@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { readConfig } from '../config.ts';
 import { parseId, StorageError } from '../contract.ts';
 import type { Progress, Report } from '../migrate/migrate.ts';
-import { parseOwner } from '../save-input.ts';
+import { parseOwner } from '../save/request.ts';
 import { parseIdArgument } from './arguments.ts';
 import { type CommandContext, formatTable } from './context.ts';
 import { ProgressLine } from './progress.ts';

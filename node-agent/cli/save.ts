@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { DEFAULT_EXCLUDES } from '../store/exclude.ts';
-import { LINK_POLICIES, type LinkPolicy } from '../store/folder.ts';
 import type { LeftOut } from '../store/left-out.ts';
+import { LINK_POLICIES, type LinkPolicy } from '../store/source.ts';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
 import { type CommandContext, formatBytes } from './context.ts';
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { PAGE } from '../contract.ts';
-import type { RefInput } from '../types.ts';
+import type { RefInput } from '../read/find.ts';
 import { parseCountArgument, parseIdArgument, parseVersionArgument } from './arguments.ts';
 import { type CommandContext, formatTable } from './context.ts';
 

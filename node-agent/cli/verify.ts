@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { StorageError } from '../contract.ts';
-import type { Verified, VerifyPosition } from '../verify.ts';
+import type { Verified, VerifyPosition } from '../upkeep/verify.ts';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 import { ProgressLine } from './progress.ts';

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { ARCHIVE_TYPE, parseObjectKey, type Ref, StorageError } from '../contract.ts';
 import { readRefusal } from './answer.ts';
+import type { ArchiveFile } from './archive-file.ts';
 import type { Connection } from './connection.ts';
 import { type ResumePoint, uploadInChunks } from './resumable.ts';
 import { checkAnswer, fromPlatform, isRefusal, realStatus, translated } from './translate.ts';
@@ -10,9 +11,6 @@ export const SINGLE_REQUEST_BYTES = 6 * 1024 * 1024;
 
 /** Above this size an early refusal may wedge the connection for a minute: it is looked first. */
 const LOOK_FIRST_BYTES = 256 * 1024;
-
-/** An archive on disk that is to be stored. */
-export type ArchiveFile = Readonly<{ path: string; bytes: number; sha256: string; md5: string }>;
 
 /** What storage says of an object. */
 export type ObjectInfo = Readonly<{ bytes: number; etag: string; sha256: string | null }>;

@@ -2,9 +2,9 @@ import { setImmediate } from 'node:timers/promises';
 import * as v from 'valibot';
 import type { BlockIndex } from '../archive/pack.ts';
 import { formatRef, type Manifest, type Ref } from '../contract.ts';
-import { CloudError } from '../outage.ts';
 import type { Connection } from './connection.ts';
 import type { ObjectPlace } from './objects.ts';
+import { CloudError } from './outage.ts';
 import {
   ChangesSchema,
   CheckInSchema,

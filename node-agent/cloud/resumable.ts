@@ -1,10 +1,10 @@
 /** Upload in chunks: TUS 1.0.0 as Supabase Storage speaks it (chunks of 6 MiB, no others). */
 import { stat } from 'node:fs/promises';
 import { ARCHIVE_TYPE, StorageError } from '../contract.ts';
-import { CloudError } from '../outage.ts';
 import { readAnswer } from './answer.ts';
+import type { ArchiveFile } from './archive-file.ts';
 import type { Connection } from './connection.ts';
-import type { ArchiveFile } from './objects.ts';
+import { CloudError } from './outage.ts';
 import { checkAnswer, fromPlatform, fromResponse, translated } from './translate.ts';
 
 const CHUNK_BYTES = 6 * 1024 * 1024;

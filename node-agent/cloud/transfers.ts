@@ -1,4 +1,4 @@
-import { makeThreads } from '../threads.ts';
+import { makeThreads } from '../threads/pool.ts';
 import { noteRetryAfter } from './retry-after.ts';
 import {
   type Answer,

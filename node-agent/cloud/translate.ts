@@ -1,6 +1,6 @@
 import { type ErrorCode, StorageError } from '../contract.ts';
-import { CloudError, type Outage, type Service } from '../outage.ts';
 import { NOT_THE_PLATFORM } from './answer.ts';
+import { CloudError, type Outage, type Service } from './outage.ts';
 import { lastRetryAfter } from './retry-after.ts';
 
 /** What supabase-js says went wrong, in either of its shapes. */

@@ -2,9 +2,9 @@ import { Hono } from 'hono';
 import { requestId } from 'hono/request-id';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
-import type { Storage } from '../agent.ts';
 import type { DaemonConfig } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
+import type { Storage } from '../storage/storage.ts';
 import { serveArchive } from './archive.ts';
 import { listFiles, showFile } from './files.ts';
 import {

@@ -1,9 +1,9 @@
 import { open } from 'node:fs/promises';
 import type { Context, Handler } from 'hono';
-import type { Storage } from '../agent.ts';
 import { ARCHIVE_TYPE, parseId, StorageError } from '../contract.ts';
+import type { ArchiveOnDisk } from '../read/archive.ts';
+import type { Storage } from '../storage/storage.ts';
 import { fromFileSystem } from '../store/durable.ts';
-import type { ArchiveOnDisk } from '../types.ts';
 import { readRef } from './input.ts';
 import { parseRange } from './range.ts';
 import { webStreamOf } from './stream.ts';

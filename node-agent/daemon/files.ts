@@ -1,10 +1,10 @@
 /** The files of a generation, from wherever it is got. */
 import type { FileHandle } from 'node:fs/promises';
 import type { Handler } from 'hono';
-import type { Storage } from '../agent.ts';
 import { formatRef, type ManifestEntry, pathProblem, StorageError } from '../contract.ts';
+import type { LocalGeneration } from '../read/get.ts';
+import type { Storage } from '../storage/storage.ts';
 import { hasContent } from '../store/hash.ts';
-import type { LocalGeneration } from '../types.ts';
 import { readRef } from './input.ts';
 import { webStreamOf } from './stream.ts';
 

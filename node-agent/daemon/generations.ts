@@ -1,9 +1,9 @@
 /** What is known of generations: list, show, delete, and where to download them. */
 import type { Handler } from 'hono';
-import type { Storage } from '../agent.ts';
 import { parseId, StorageError, URL_EXPIRY } from '../contract.ts';
-import { describe } from '../describe.ts';
-import { toWire } from '../wire.ts';
+import { toWire } from '../events/wire.ts';
+import { describe } from '../storage/describe.ts';
+import type { Storage } from '../storage/storage.ts';
 import { readPage, readRef, readWhole } from './input.ts';
 
 /** `GET /v1/projects/:project`: its generations, newest version first. */

@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import { PAGE, parseId, parseVersion, StorageError } from '../contract.ts';
-import type { RefInput } from '../types.ts';
+import type { RefInput } from '../read/find.ts';
 
 /** The generation that a path names: `/v1/projects/:project/:version…?generation=ID`. */
 export function readRef(c: Context): RefInput {

@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { OnEvent } from '../events.ts';
-import type { StorageStatus } from '../types.ts';
+import type { OnEvent } from '../events/events.ts';
+import type { StorageStatus } from '../storage/status.ts';
 
 /** What `/metrics` tells, in Prometheus' text format. */
 export type Metrics = Readonly<{

@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream';
 import type { Context, Handler } from 'hono';
-import type { Storage } from '../agent.ts';
 import { DEFAULT_LIMITS, StorageError, validate } from '../contract.ts';
-import { describe } from '../describe.ts';
-import { parseLinks, type SaveDetails } from '../save-input.ts';
-import { DetailsSchema, parseStrictly, toDetails } from '../save-json.ts';
-import type { Receipt } from '../types.ts';
-import { toWire } from '../wire.ts';
+import { toWire } from '../events/wire.ts';
+import { DetailsSchema, parseStrictly, toDetails } from '../save/json-input.ts';
+import type { Receipt } from '../save/receipt.ts';
+import { parseLinks, type SaveDetails } from '../save/request.ts';
+import { describe } from '../storage/describe.ts';
+import type { Storage } from '../storage/storage.ts';
 import { RequestBody } from './body.ts';
 import { JsonScan } from './json-scan.ts';
 import { type Part, readForm } from './multipart.ts';

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Logger } from 'pino';
-import type { Storage } from '../agent.ts';
 import type { DaemonConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
+import type { Storage } from '../storage/storage.ts';
 import { createApp } from './app.ts';
 import type { Metrics } from './metrics.ts';
 

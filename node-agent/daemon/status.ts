@@ -1,9 +1,9 @@
 /** How it is: status, uploads, probes and metrics. */
 import { statfs } from 'node:fs/promises';
 import type { Handler } from 'hono';
-import type { Storage } from '../agent.ts';
 import { StorageError } from '../contract.ts';
-import { toWire } from '../wire.ts';
+import { toWire } from '../events/wire.ts';
+import type { Storage } from '../storage/storage.ts';
 import { readPage } from './input.ts';
 import type { Metrics } from './metrics.ts';
 

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { type PassThrough, type Readable, Transform } from 'node:stream';
 import type { Handler } from 'hono';
 import yazl from 'yazl';
-import type { Storage } from '../agent.ts';
 import { type FileEntry, type ManifestEntry, StorageError } from '../contract.ts';
+import type { Storage } from '../storage/storage.ts';
 import { readRef } from './input.ts';
 import { webStreamOf } from './stream.ts';
 

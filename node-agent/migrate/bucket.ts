@@ -1,5 +1,5 @@
-import type { Storage } from '../agent.ts';
 import { parseObjectKey } from '../contract.ts';
+import type { Storage } from '../storage/storage.ts';
 import { Counts } from './counts.ts';
 import type { MigrateOptions, Report } from './migrate.ts';
 

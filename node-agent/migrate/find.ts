@@ -10,8 +10,8 @@ import {
   StorageError,
 } from '../contract.ts';
 import { readManifest as readManifestAt } from '../disk/read-manifest.ts';
-import { flatRef, isFlat } from '../store/flat.ts';
 import { inGeneration, Layout, OWN_FOLDER } from '../store/layout.ts';
+import { flatRef, isFlat } from '../store/legacy/flat.ts';
 
 /**
  * A generation on disk.

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Storage } from '../agent.ts';
 import { isInCloud, type Ref, StorageError } from '../contract.ts';
+import type { Storage } from '../storage/storage.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import { Counts } from './counts.ts';
 import { type Found, findAll } from './find.ts';

@@ -7,13 +7,6 @@ import { type LeftOut, LeftOutCount } from './left-out.ts';
 import type { FileOnDisk, FolderSource } from './source.ts';
 
 /**
- * What becomes of a symbolic link: it is left out and counted, or nothing is saved, or what it leads to
- * is saved in its place, where that lies in the same folder.
- */
-export type LinkPolicy = 'skip' | 'error' | 'follow';
-export const LINK_POLICIES: readonly LinkPolicy[] = ['skip', 'error', 'follow'];
-
-/**
  * Lists the files of a folder that a save takes: all of them, but what is left out.
  *
  * @throws StorageError `invalid_input` that names a path, `too_large`, `conflict` where the folder

@@ -8,15 +8,10 @@ import { type CompleteManifest, digestText, type Limits, type Ref } from '../con
 import { PRIVATE_FILE, PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
 import { syncPath } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
+import { type Inventory, NOTHING, takeInventory } from './inventory.ts';
 import { inGeneration } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
-import {
-  type Inventory,
-  type ListedSource,
-  NOTHING,
-  type Source,
-  takeInventory,
-} from './source.ts';
+import type { ListedSource, Source } from './source.ts';
 
 /** What a save is to become. */
 export type StageInput = Readonly<{

@@ -29,10 +29,10 @@ import { PRIVATE_FOLDER } from '../disk/private.ts';
 import { findManifest, findText, readManifest } from '../disk/read-manifest.ts';
 import type { CommitInput } from './commit.ts';
 import { fromFileSystem, makeFolder, moveFolder, syncPath, writeFileDurably } from './durable.ts';
-import { type Described, flatRef, flatSource, isFlat, listFlat, mayBeFlat } from './flat.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
+import { type Described, flatRef, flatSource, isFlat, listFlat, mayBeFlat } from './legacy/flat.ts';
 import type { ListedSource, Source } from './source.ts';
 import type { Digested, Staged, StageInput } from './stage.ts';
 
@@ -89,14 +89,14 @@ export type StageWork = {
   sync(folder: string): Promise<void>;
   repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean>;
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;
-  adopt(input: AdoptInput): Promise<LeftOut>;
+  convert(input: ConvertInput): Promise<LeftOut>;
   unpack(input: UnpackInput): Promise<Unpacked>;
   check(folder: string, signal?: AbortSignal): Promise<string[]>;
   describe(input: { root: string; projectId: string; limits: Limits }): Promise<Described>;
 };
 
 /** What the Python system left, in a folder relative to the store's root. */
-export type AdoptInput = Readonly<{
+export type ConvertInput = Readonly<{
   root: string;
   folder: string;
   scratch: string;
@@ -572,18 +572,18 @@ export class Store {
   }
 
   /**
-   * Gives what the Python system left hashes and an archive: see {@link adoptTree}. The files of a
+   * Gives what the Python system left hashes and an archive: see {@link convertTree}. The files of a
    * flat project are copied into a generation's folder; they stay where they are, too.
    *
    * @returns what was left out of it, by its path in the store
    * @throws StorageError `corrupt`, `invalid_input` that names a path
    */
-  async adopt(ref: Ref): Promise<LeftOut> {
+  async convert(ref: Ref): Promise<LeftOut> {
     const folder = this.layout.generation(ref);
     if (existsSync(folder)) {
       const scratch = join(this.#staging, randomUUID());
       const { root, path } = this.layout.placeOf(folder);
-      return this.#work.adopt({ root, folder: path, scratch, limits: this.#limits });
+      return this.#work.convert({ root, folder: path, scratch, limits: this.#limits });
     }
     const { generation, leftOut } = (await this.#describeFlat(ref)) ?? notHere(ref);
     const { manifest, sourcePath } = generation;

@@ -18,8 +18,8 @@ import { findText, readManifest } from '../disk/read-manifest.ts';
 import { walk } from '../disk/walk.ts';
 import { syncPathHere } from './durable.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
+import { readChecked } from './inventory.ts';
 import { inGeneration } from './layout.ts';
-import { readChecked } from './source.ts';
 import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 
 /** What the file system takes. */

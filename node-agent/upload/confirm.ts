@@ -1,9 +1,9 @@
+import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
 import { formatRef, isInCloud, StorageError } from '../contract.ts';
-import { deleteHere } from '../delete-here.ts';
-import { type GenerationRow, keyOf, refOf } from '../outbox/catalog.ts';
-import type { Next } from '../outbox/outbox.ts';
-import { proveObject } from '../proof.ts';
+import { deleteHere } from '../delete/delete-here.ts';
+import { proveObject } from '../upkeep/proof.ts';
 import { lost } from './hashed.ts';
+import type { Next } from './outbox.ts';
 import { noDatabase, type Parts } from './parts.ts';
 import { takeOver } from './take-over.ts';
 

@@ -1,8 +1,8 @@
-import { archiveOf } from '../archive-of.ts';
+import { type GenerationRow, refOf } from '../catalog/catalog.ts';
 import type { Reservation } from '../cloud/records.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
-import { type GenerationRow, refOf } from '../outbox/catalog.ts';
 import type { ArchiveFacts } from '../store/hash.ts';
+import { archiveOf } from '../upkeep/archive-of.ts';
 import type { Parts } from './parts.ts';
 
 /** A generation whose archive's hashes are known. */

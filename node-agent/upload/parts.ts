@@ -1,14 +1,14 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Jobs } from '../catalog/jobs.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
-import type { UnneededObject } from '../cloud/outcomes.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
-import type { OnEvent } from '../events.ts';
-import type { Holds } from '../holds.ts';
-import type { Catalog } from '../outbox/catalog.ts';
-import type { Jobs } from '../outbox/jobs.ts';
-import type { Saver } from '../save.ts';
+import type { OnEvent } from '../events/events.ts';
+import type { Saver } from '../save/save.ts';
+import type { Versions } from '../save/versions.ts';
 import type { Store } from '../store/store.ts';
-import type { Versions } from '../versions.ts';
+import type { Locks } from '../upkeep/locks.ts';
+import type { Scan } from '../upkeep/scan.ts';
 
 /** What the steps need. */
 export type Parts = Readonly<{
@@ -17,7 +17,8 @@ export type Parts = Readonly<{
   jobs: Jobs;
   objects: CloudObjects;
   records: CloudRecords;
-  holds: Holds;
+  locks: Locks;
+  scan: Scan;
   now: () => number;
   saver: Saver;
   versions: Versions;
@@ -36,14 +37,4 @@ export function noDatabase(ref: Ref): StorageError {
     `Cannot record ${formatRef(ref)}: the migrations are not applied`,
     { retryable: true, retryAfterMs: NO_DATABASE_RETRY_MS },
   );
-}
-
-/** Removes what the database says that nothing needs, and says so there. */
-export async function removeUnneeded(
-  { objects, records }: Pick<Parts, 'objects' | 'records'>,
-  unneeded: readonly UnneededObject[],
-): Promise<void> {
-  if (unneeded.length === 0) return;
-  await objects.remove(unneeded.map(({ bucket, object_key: key }) => ({ bucket, key })));
-  await records.recordRemovals(unneeded);
 }

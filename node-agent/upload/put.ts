@@ -1,9 +1,9 @@
-import { archiveOf } from '../archive-of.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import type { Job } from '../catalog/jobs.ts';
 import { formatRef, StorageError } from '../contract.ts';
-import { type GenerationRow, keyOf, refOf } from '../outbox/catalog.ts';
-import type { Job } from '../outbox/jobs.ts';
-import type { Next } from '../outbox/outbox.ts';
+import { archiveOf } from '../upkeep/archive-of.ts';
 import { noteHashes, withHashes } from './hashed.ts';
+import type { Next } from './outbox.ts';
 import type { Parts } from './parts.ts';
 
 /** Sends the archive, unless it is there. */

@@ -1,10 +1,11 @@
+import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import type { Job } from '../catalog/jobs.ts';
 import type { RecordOutcome } from '../cloud/outcomes.ts';
 import type { Recording } from '../cloud/records.ts';
-import { type GenerationRow, keyOf, refOf } from '../outbox/catalog.ts';
-import type { Job } from '../outbox/jobs.ts';
-import type { Next } from '../outbox/outbox.ts';
+import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { type HashedRow, withHashes } from './hashed.ts';
-import { type Parts, removeUnneeded } from './parts.ts';
+import type { Next } from './outbox.ts';
+import type { Parts } from './parts.ts';
 import { absent } from './put.ts';
 import { superseded } from './reserve.ts';
 

@@ -1,6 +1,7 @@
-import { type GenerationRow, keyOf, refOf } from '../outbox/catalog.ts';
-import type { Next } from '../outbox/outbox.ts';
-import { noDatabase, type Parts, removeUnneeded } from './parts.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import { removeUnneeded } from '../cloud/remove-unneeded.ts';
+import type { Next } from './outbox.ts';
+import { noDatabase, type Parts } from './parts.ts';
 
 /**
  * Deletes in the cloud what was deleted here. A deletion is of content: what the cloud has under

@@ -1,12 +1,14 @@
+import { type GenerationRow, refOf } from '../catalog/catalog.ts';
 import type { ReserveOutcome } from '../cloud/outcomes.ts';
 import type { Reservation } from '../cloud/records.ts';
+import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { formatRef, isInCloud, type Ref, StorageError } from '../contract.ts';
-import { deleteHere } from '../delete-here.ts';
-import { type GenerationRow, refOf } from '../outbox/catalog.ts';
-import type { Next } from '../outbox/outbox.ts';
-import { renumber } from '../renumber.ts';
+import { deleteHere } from '../delete/delete-here.ts';
+import { renumber } from '../save/renumber.ts';
 import { type HashedRow, reservationOf, withHashes } from './hashed.ts';
-import { noDatabase, type Parts, removeUnneeded } from './parts.ts';
+import type { Next } from './outbox.ts';
+import { agreeOnOwner, takeOwner } from './owner.ts';
+import { noDatabase, type Parts } from './parts.ts';
 
 type Reserved = Extract<ReserveOutcome, { outcome: 'reserved' }>;
 type Conflict = Extract<ReserveOutcome, { outcome: 'conflict' }>;
@@ -43,7 +45,7 @@ export async function reserve(
 async function noteReserved(parts: Parts, row: HashedRow, answer: Reserved): Promise<Next> {
   const { catalog } = parts;
   const ref = refOf(row);
-  await settleOwner(parts, ref.projectId, answer.owner_id);
+  await agreeOnOwner(parts, ref.projectId, answer.owner_id);
   const { status, object_key: key } = answer;
   return catalog.write(() => {
     catalog.setObjectKey(ref, row.digest, key);
@@ -54,26 +56,6 @@ async function noteReserved(parts: Parts, row: HashedRow, answer: Reserved): Pro
     catalog.setPending(ref, row.digest);
     return 'upload';
   });
-}
-
-/** Whoever was named last, here or in the cloud: both know it then. */
-async function settleOwner(parts: Parts, projectId: string, inCloud: string | null): Promise<void> {
-  const here = parts.catalog.ownerOf(projectId);
-  if (inCloud !== null && here !== inCloud) await takeOwner(parts, projectId, inCloud);
-  // Named since the reservation was made.
-  if (inCloud === null && here !== null) {
-    await parts.records.setOwner(projectId, here, { transfer: false });
-  }
-}
-
-/** The cloud decides whose a project is. */
-export async function takeOwner(
-  { store, catalog }: Pick<Parts, 'store' | 'catalog'>,
-  projectId: string,
-  ownerId: string,
-): Promise<void> {
-  await store.writeProject(projectId, { ownerId });
-  await catalog.write(() => catalog.setOwner(projectId, ownerId));
 }
 
 async function settleConflict(parts: Parts, row: HashedRow, answer: Conflict): Promise<Next> {

@@ -1,6 +1,6 @@
+import { type Catalog, type GenerationRow, refOf } from '../catalog/catalog.ts';
 import type { CloudRow } from '../cloud/outcomes.ts';
-import type { OnEvent } from '../events.ts';
-import { type Catalog, type GenerationRow, refOf } from '../outbox/catalog.ts';
+import type { OnEvent } from '../events/events.ts';
 
 /**
  * Takes over what the cloud has of a generation, where it is other content and nothing of the old is

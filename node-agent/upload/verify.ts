@@ -1,9 +1,9 @@
-import { packAgain } from '../archive-of.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
 import { formatRef, StorageError } from '../contract.ts';
-import { type GenerationRow, keyOf, refOf } from '../outbox/catalog.ts';
-import type { Next } from '../outbox/outbox.ts';
-import { dropDamaged, proveObject } from '../proof.ts';
+import { packAgain } from '../upkeep/archive-of.ts';
+import { dropDamaged, proveObject } from '../upkeep/proof.ts';
 import { type HashedRow, noteHashes, withHashes } from './hashed.ts';
+import type { Next } from './outbox.ts';
 import type { Parts } from './parts.ts';
 import { absent } from './put.ts';
 import { noteRecorded } from './record.ts';

@@ -1,10 +1,10 @@
+import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import type { Job } from '../catalog/jobs.ts';
 import type { RecordOutcome, ReserveOutcome } from '../cloud/outcomes.ts';
 import type { Recording, Reservation } from '../cloud/records.ts';
 import { withRetryAfter } from '../cloud/retry-after.ts';
-import { type GenerationRow, refOf } from '../outbox/catalog.ts';
-import type { Job } from '../outbox/jobs.ts';
-import type { Next, Work } from '../outbox/outbox.ts';
 import { confirm } from './confirm.ts';
+import type { Next, Work } from './outbox.ts';
 import type { Parts } from './parts.ts';
 import { put } from './put.ts';
 import { record } from './record.ts';
@@ -15,10 +15,11 @@ import { verify } from './verify.ts';
 
 /** The steps that bring a generation to the cloud, and out of it. Each may be repeated. */
 export function createWork(parts: Parts): Work {
-  const { catalog, records, store } = parts;
+  const { catalog, records, store, scan } = parts;
 
-  return (batch) =>
-    withRetryAfter<PromiseSettledResult<Next>[]>(() => {
+  return async (batch) => {
+    for (const job of batch) await scan.project(job.project_id);
+    return withRetryAfter<PromiseSettledResult<Next>[]>(() => {
       switch (batch[0]!.kind) {
         case 'reserve':
           return together<Job, Reservation, ReserveOutcome, Next>(
@@ -44,6 +45,7 @@ export function createWork(parts: Parts): Work {
           return Promise.allSettled(batch.map(workAlone));
       }
     });
+  };
 
   async function workAlone(job: Job): Promise<Next> {
     if (job.kind === 'delete') {

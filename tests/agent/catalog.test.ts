@@ -12,8 +12,8 @@ import {
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, onTestFinished, test } from 'vitest';
+import { Catalog } from '../../node-agent/catalog/catalog.ts';
 import type { Storage } from '../../node-agent/index.ts';
-import { Catalog } from '../../node-agent/outbox/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_LIMITS } from '../../node-agent/contract.ts';
 import type { SaveFolderInput, Storage } from '../../node-agent/index.ts';
-import { takeInventory } from '../../node-agent/store/source.ts';
+import { takeInventory } from '../../node-agent/store/inventory.ts';
 import { runCli } from '../support/run.ts';
 import { openTestStorage } from '../support/storage.ts';
 import { makeTar, type TarEntry } from '../support/tar.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
-import { Instance } from '../../node-agent/outbox/instance.ts';
+import { Instance } from '../../node-agent/catalog/instance.ts';
 import { ROOT } from '../support/run.ts';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';

@@ -1,39 +1,33 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { FLOORS, readImports, roomOf, writePlan } from '../../docs/write-plan.ts';
 import { ROOT } from '../support/run.ts';
 
-/**
- * Imports go one way: down this list. A file may import from its own layer's folder and from
- * the layers below; two folders of one layer do not know each other.
- */
-const LAYERS: string[][] = [
-  ['node-agent/bin.ts', 'supabase/embedded'],
-  ['node-agent/cli'],
-  ['node-agent/daemon', 'node-agent/doctor', 'node-agent/migrate'],
-  ['node-agent/index.ts'],
-  ['node-agent'],
-  ['node-agent/store', 'node-agent/cache', 'node-agent/outbox', 'node-agent/cloud'],
-  ['node-agent/archive'],
-  ['node-agent/disk', 'node-agent/threads.ts', 'node-agent/events.ts', 'node-agent/outage.ts'],
-  ['node-agent/contract.ts'],
-  ['functions/client'],
-  ['functions/generations'],
-  ['functions/_shared'],
-  ['functions/_shared/contract'],
-];
-
-const files = ['functions', 'node-agent', 'supabase/embedded'].flatMap(listSources);
-const imports = new Map(files.map((file) => [file, importsOf(file)]));
+const imports = readImports();
+const files = [...imports.keys()];
 
 describe('imports go one way', () => {
   test.each(files)('%s', (file) => {
+    const from = roomOf(file);
+    expect(from, `${file} is in no room: docs/write-plan.ts lists them`).not.toBeNull();
     for (const target of imports.get(file)!.local) {
-      const from = layerOf(file);
-      const to = layerOf(target);
-      const allowed = from.name === to.name || from.rank < to.rank;
-      expect(allowed, `${file} (${from.name}) imports ${target} (${to.name})`).toBe(true);
+      const to = roomOf(target)!;
+      const isAllowed = from!.room === to.room || from!.floor < to.floor;
+      expect(isAllowed, refusal(file, target)).toBe(true);
     }
+  });
+
+  test('node-agent has rooms, and four files at its door', () => {
+    const atTheDoor = files.filter((file) => /^node-agent\/[^/]+$/.test(file));
+    expect(atTheDoor).toEqual(
+      ['bin', 'config', 'contract', 'index'].map((name) => `node-agent/${name}.ts`),
+    );
+  });
+
+  test('docs/architecture.md has the plan as `npm run docs` draws it', () => {
+    const architecture = readFileSync(join(ROOT, 'docs/architecture.md'), 'utf8');
+    expect(architecture).toBe(writePlan(architecture));
   });
 
   test('node-agent reaches into functions for the contract alone, through one file', () => {
@@ -67,12 +61,12 @@ describe('imports go one way', () => {
     }
   });
 
-  test('there are no cycles', () => {
+  test('there are no cycles, of types neither', () => {
     const done = new Set<string>();
     const visit = (file: string, path: string[]): void => {
       expect(path, [...path, file].join(' → ')).not.toContain(file);
       if (done.has(file)) return;
-      for (const target of imports.get(file)?.runtime ?? []) visit(target, [...path, file]);
+      for (const target of imports.get(file)?.local ?? []) visit(target, [...path, file]);
       done.add(file);
     };
     for (const file of files) visit(file, []);
@@ -91,40 +85,17 @@ describe('imports go one way', () => {
   });
 });
 
-function layerOf(file: string): { rank: number; name: string } {
-  let found = { rank: -1, name: '' };
-  LAYERS.forEach((names, rank) => {
-    for (const name of names) {
-      const inside = file === name || file.startsWith(`${name}/`);
-      if (inside && name.length > found.name.length) found = { rank, name };
-    }
-  });
-  expect(found.rank, `${file} is in no layer`).toBeGreaterThanOrEqual(0);
-  return found;
-}
-
-function listSources(folder: string): string[] {
-  return readdirSync(join(ROOT, folder), { recursive: true })
-    .map((name) => join(folder, String(name)))
-    .filter((name) => name.endsWith('.ts'))
-    .sort();
-}
-
-function importsOf(file: string) {
-  const text = readFileSync(join(ROOT, file), 'utf8');
-  const local: string[] = [];
-  const runtime: string[] = [];
-  const packages: string[] = [];
-  const pattern =
-    /^(?:import|export)\s+(type\s)?[^;'"]*?from\s+'([^']+)'|import\('([^']+)'\)|^import '([^']+)'/gm;
-  for (const [, onlyTypes, named, dynamic, bare] of text.matchAll(pattern)) {
-    const specifier = named ?? dynamic ?? bare ?? '';
-    if (!specifier.startsWith('.')) packages.push(specifier);
-    else {
-      const target = relative(ROOT, resolve(ROOT, dirname(file), specifier));
-      local.push(target);
-      if (!onlyTypes) runtime.push(target);
-    }
-  }
-  return { local, runtime, packages };
+/** Why an import is not allowed, and what to do. */
+function refusal(file: string, target: string): string {
+  const [from, to] = [roomOf(file)!, roomOf(target)!];
+  const below = FLOORS.slice(from.floor + 1)
+    .flat()
+    .map(({ path }) => path);
+  return [
+    `${file} imports ${target}.`,
+    `${from.room.path} (${from.room.does}) may not know ${to.room.path} (${to.room.does}):`,
+    'what is below is used from several places above, and must work without them.',
+    `It may know ${below.join(', ')}.`,
+    'Give it what it needs as an argument, or move the file to where it belongs.',
+  ].join('\n');
 }

@@ -1,5 +1,5 @@
 /** A host in a process of its own, which does what it is told and may be killed at any time. */
-import type { StorageEvent } from '../../node-agent/events.ts';
+import type { StorageEvent } from '../../node-agent/events/events.ts';
 import { openStorage, type RefInput } from '../../node-agent/index.ts';
 
 /** What a host is told to do. */

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { StorageEvent } from '../../node-agent/events.ts';
+import type { StorageEvent } from '../../node-agent/events/events.ts';
 import { type FaultProxy, openFaultProxy } from '../support/fault-proxy.ts';
 import type { Command, Settings } from './child.ts';
 

@@ -3,13 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { StorageError } from '../../node-agent/contract.ts';
-import type { StorageEvent } from '../../node-agent/events.ts';
+import type { StorageEvent } from '../../node-agent/events/events.ts';
 import type { Storage } from '../../node-agent/index.ts';
-import { openStorageOn } from '../../node-agent/open.ts';
+import { openStorageOn } from '../../node-agent/storage/open.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
-import * as worker from '../../node-agent/worker.ts';
-import type { HeavyWork } from '../../node-agent/workers.ts';
+import * as worker from '../../node-agent/store/worker.ts';
+import type { HeavyWork } from '../../node-agent/store/workers.ts';
+import { fromOutcome, type Outcome } from '../../node-agent/threads/outcome.ts';
 import { BUCKET, CLOUD_URL, type Cloud } from './cloud.ts';
 import type { Schedule } from './schedule.ts';
 
@@ -18,12 +18,7 @@ const A_WHILE = 10 * 60_000;
 
 /** The heavy work in this thread: in an order that is always the same. */
 function workHere(): HeavyWork {
-  const value = async <T>(outcome: Promise<worker.Outcome<T>>): Promise<T> => {
-    const done = await outcome;
-    if ('value' in done) return done.value;
-    const { code, message, cause } = done.failure;
-    throw new StorageError(code, message, { cause });
-  };
+  const value = async <T>(outcome: Promise<Outcome<T>>): Promise<T> => fromOutcome(await outcome);
   const alone = { parallel: false };
   return {
     stage: (input) => value(worker.stage({ ...input, ...alone })),
@@ -33,9 +28,8 @@ function workHere(): HeavyWork {
     sync: (folder) => value(worker.sync(folder)),
     repair: (input) => value(worker.repair(input)),
     repack: (input) => value(worker.repack({ ...input, ...alone })),
-    adopt: (input) => value(worker.adopt({ ...input, ...alone })),
+    convert: (input) => value(worker.convert({ ...input, ...alone })),
     check: (folder) => value(worker.check(folder)),
-    parse: (input) => value(worker.parse(input)),
     describe: (input) => value(worker.describe(input)),
     close: async () => {},
   };

@@ -8,7 +8,7 @@ import { describe, expect, inject, test } from 'vitest';
 import { connect } from '../../node-agent/cloud/connection.ts';
 import { CloudObjects } from '../../node-agent/cloud/objects.ts';
 import { parseRetryAfter } from '../../node-agent/cloud/retry-after.ts';
-import type { StorageEvent } from '../../node-agent/events.ts';
+import type { StorageEvent } from '../../node-agent/events/events.ts';
 import type { StorageOptions } from '../../node-agent/index.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';

@@ -1,7 +1,7 @@
 /** Hosts on one cloud, and what is done to the cloud behind their back. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, inject } from 'vitest';
-import type { StorageEvent } from '../../node-agent/events.ts';
+import type { StorageEvent } from '../../node-agent/events/events.ts';
 import type { RefInput, Storage, StorageOptions } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from './cloud.ts';
 import { startFaultProxy } from './fault-proxy.ts';

@@ -1,3 +1,4 @@
+import { StorageError } from './errors.ts';
 import { isId, isVersion } from './ids.ts';
 
 /** Names one generation for good. */
@@ -8,6 +9,15 @@ const FOLDER_PATTERN = /^v([1-9]\d{0,9})__(.+)$/;
 /** How messages name a generation: `"abc-123 v1"`. */
 export function formatRef(ref: Pick<Ref, 'projectId' | 'version'>): string {
   return `"${ref.projectId} v${ref.version}"`;
+}
+
+/** For what is not there: a generation, or where there is no version a project. */
+export function notFound(
+  where: Readonly<{ projectId: string; version?: number | undefined }>,
+): StorageError {
+  const { projectId, version } = where;
+  const what = version === undefined ? `"${projectId}"` : formatRef({ projectId, version });
+  return new StorageError('not_found', `Cannot find ${what}`);
 }
 
 /** The folder of a generation inside `{project_id}/generations`. */

@@ -1,0 +1,12 @@
+import { StorageError } from '../contract.ts';
+import type { CloudObjects } from './objects.ts';
+import type { CloudRecords } from './records.ts';
+
+/** The cloud: what lies in the bucket, and what the database says of it. */
+export type Cloud = Readonly<{ objects: CloudObjects; records: CloudRecords }>;
+
+/** @throws StorageError `unavailable` while the cloud is off */
+export function checkCloudOn(cloud: Cloud | null): Cloud {
+  if (cloud !== null) return cloud;
+  throw new StorageError('unavailable', 'Cannot ask the cloud: the cloud is off');
+}

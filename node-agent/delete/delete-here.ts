@@ -1,0 +1,36 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Ref } from '../contract.ts';
+import type { Store } from '../store/store.ts';
+import type { Locks } from '../upkeep/locks.ts';
+
+/**
+ * Deletes a generation here: a tombstone, then its files, then the catalog, which owes the
+ * deletion to the cloud. It is held meanwhile, so that a start after a crash finishes it.
+ *
+ * @param only.digest of the content that was deleted elsewhere: what took its place here meanwhile
+ *   stays; left out: whatever it is
+ * @returns whether there was something to delete
+ * @throws StorageError `unavailable`, `disk_full`, `forbidden`
+ */
+export async function deleteHere(
+  parts: Readonly<{ store: Store; catalog: Catalog; locks: Locks; now: () => number }>,
+  ref: Ref,
+  only?: Readonly<{ digest: string | null }>,
+): Promise<boolean> {
+  const { store, catalog, locks, now } = parts;
+  const at = new Date(now()).toISOString();
+  const unlock = await locks.lock(ref);
+  try {
+    const row = catalog.find(ref.projectId, ref.version);
+    if (only !== undefined && (unlock === null || row?.digest !== only.digest)) return false;
+    const digests = [row?.digest, row?.replaced_digest].filter(
+      (digest) => typeof digest === 'string',
+    );
+    // Also where it is deleted already: what a crash left of it goes now.
+    await store.delete(ref, at, digests);
+    if (unlock !== null) await catalog.write(() => catalog.markDeleted(ref, at, now()));
+  } finally {
+    await unlock?.();
+  }
+  return unlock !== null;
+}

@@ -1,0 +1,30 @@
+import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import { notFound, type Ref } from '../contract.ts';
+import { archiveOf } from '../upkeep/archive-of.ts';
+
+/** An archive in the store. */
+export type ArchiveOnDisk = Readonly<
+  Ref & {
+    path: string;
+    bytes: number;
+    sha256: string;
+    /** What a browser is to save it as. */
+    filename: string;
+  }
+>;
+
+/** The archive of a stored generation. @throws StorageError `not_found`, `corrupt` */
+export async function getArchive(
+  parts: Parameters<typeof archiveOf>[0],
+  row: GenerationRow,
+): Promise<ArchiveOnDisk> {
+  const ref = refOf(row);
+  if (!parts.store.has(ref) || row.digest === null) throw notFound(ref);
+  const { path, bytes, sha256 } = await archiveOf(parts, ref);
+  return { ...ref, path, bytes, sha256, filename: archiveName(ref) };
+}
+
+/** What a browser saves an archive as. */
+export function archiveName({ projectId, version }: Ref): string {
+  return `${projectId}-v${version}.tar.gz`;
+}

@@ -1,0 +1,114 @@
+import { type Catalog, type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import type { Instance } from '../catalog/instance.ts';
+import type { Cloud } from '../cloud/cloud.ts';
+import { isInCloud, notFound, StorageError, URL_EXPIRY } from '../contract.ts';
+import type { Store } from '../store/store.ts';
+import { archiveName } from './archive.ts';
+import { PathSigner } from './signed-path.ts';
+
+export type DownloadUrl = Readonly<{
+  url: string;
+  expiresAt: string;
+  sha256: string | null;
+  size: number | null;
+}>;
+
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  instance: Instance;
+  /** `null` while the cloud is off. */
+  cloud: Cloud | null;
+  now: () => number;
+  onProblem: (error: unknown) => void;
+  /** Told that there is work in the background. */
+  wake: () => void;
+}>;
+
+/** Makes URLs that open an archive for a while: never one that does not work. */
+export class DownloadUrls {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** @param expiresIn seconds. @throws StorageError `not_found`, `unavailable` */
+  async create(
+    row: GenerationRow,
+    { expiresIn, fromCloud }: { expiresIn: number; fromCloud: boolean },
+  ): Promise<DownloadUrl | null> {
+    const { cloud } = this.#parts;
+    if (cloud !== null && (isInCloud(row.status) || row.cloud_digest !== null)) {
+      try {
+        return await this.#cloudUrl(cloud, row, expiresIn);
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        // Gone from the bucket behind our back: it is sent again.
+        const isGone = error.code === 'not_found';
+        if (isGone) await this.#oweAgain(row);
+        // Gone or away: what lies here still is served from here.
+        const own = fromCloud ? null : this.#ownUrl(row, expiresIn);
+        if (own === null || !(isGone || error.retryable)) throw error;
+        return own;
+      }
+    }
+    return fromCloud ? null : this.#ownUrl(row, expiresIn);
+  }
+
+  async #oweAgain(row: GenerationRow): Promise<void> {
+    const { catalog, now, wake } = this.#parts;
+    await catalog.write(() => catalog.oweAgain(refOf(row), now()));
+    wake();
+  }
+
+  async #cloudUrl(
+    { objects, records }: Cloud,
+    row: GenerationRow,
+    expiresIn: number,
+  ): Promise<DownloadUrl> {
+    const ref = refOf(row);
+    const expiresAt = new Date(this.#parts.now() + expiresIn * 1000).toISOString();
+    // Of what is there: another host may have replaced it, or packed the same content.
+    const record = await records.find(ref.projectId, ref.version);
+    if (record !== null && !isInCloud(record.status)) throw notFound(ref);
+    const key = record?.object_key ?? keyOf(row);
+    const url = await objects.sign(key, expiresIn, archiveName(ref), record?.bucket);
+    const sha256 = record === null ? row.sha256 : record.sha256;
+    const size = record === null ? row.archive_bytes : record.archive_bytes;
+    return { url, expiresAt, sha256, size };
+  }
+
+  #ownUrl(row: GenerationRow, expiresIn: number): DownloadUrl | null {
+    const { instance, store, now } = this.#parts;
+    const base = instance.announced();
+    if (base === null || row.digest === null || !store.has(refOf(row))) return null;
+    const expires = Math.floor(now() / 1000) + expiresIn;
+    return {
+      url: base + this.signer.sign(refOf(row), expires),
+      expiresAt: new Date(expires * 1000).toISOString(),
+      sha256: row.sha256,
+      size: row.archive_bytes,
+    };
+  }
+
+  /** Lets every process on the store give out URLs that this one serves. */
+  announce(url: string): void {
+    this.#parts.instance.announce(url.replace(/\/+$/, ''));
+  }
+
+  /** What tells whether a URL of this host is genuine. */
+  get signer(): PathSigner {
+    return new PathSigner(this.#parts.store.layout.urlKey, this.#parts.onProblem);
+  }
+}
+
+/** @throws StorageError `invalid_input` */
+export function parseExpiry(expiresIn: number | undefined): number {
+  const seconds = expiresIn ?? URL_EXPIRY.default;
+  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= URL_EXPIRY.max) return seconds;
+  throw new StorageError(
+    'invalid_input',
+    `Cannot sign a URL for ${seconds} seconds: it is good for 1 to ${URL_EXPIRY.max}`,
+  );
+}

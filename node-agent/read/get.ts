@@ -1,0 +1,124 @@
+import type { FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Cache } from '../cache/cache.ts';
+import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import {
+  formatRef,
+  type Manifest,
+  notFound,
+  pathProblem,
+  type Ref,
+  StorageError,
+} from '../contract.ts';
+import { NotAFile, openFileInside } from '../disk/open-inside.ts';
+import { readManifest } from '../disk/read-manifest.ts';
+import type { OnEvent } from '../events/events.ts';
+import { inGeneration } from '../store/layout.ts';
+import type { Store } from '../store/store.ts';
+import { type Finder, matches, parseRefInput, type RefInput } from './find.ts';
+import type { Retriever } from './retrieve.ts';
+
+/** A generation that can be read. */
+export type LocalGeneration = Readonly<
+  Ref & {
+    /** The folder with `manifest.json` and `source/`. */
+    path: string;
+    sourcePath: string;
+    manifest: Manifest;
+    from: 'store' | 'cache' | 'cloud';
+    /** Whether it may be out of date: past its time, and the cloud could not be asked. */
+    stale: boolean;
+  }
+>;
+
+type Parts = Readonly<{
+  store: Store;
+  cache: Cache;
+  finder: Finder;
+  retriever: Retriever;
+  isCloudOn: boolean;
+  onEvent: OnEvent;
+}>;
+
+/** Gets generations to read: from the store, else from the cache, else from the cloud. */
+export class Getter {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** @throws StorageError `not_found`, `unavailable`, `corrupt` */
+  async get(input: RefInput): Promise<LocalGeneration> {
+    const { store, finder, isCloudOn, onEvent } = this.#parts;
+    const want = parseRefInput(input);
+    const row = await finder.findAny(want);
+    if (row !== null) {
+      const ref = refOf(row);
+      if (!matches(ref, want)) return this.#getOther(want);
+      if (row.state !== 'stored') throw notFound(want);
+      const found = await store.find(ref);
+      if (found !== null) {
+        const isOther = row.cloud_digest !== null && isCloudOn;
+        const got = isOther ? await this.#getReplacement(want, row) : null;
+        if (got !== null) return got;
+        onEvent({ kind: 'get', from: 'store' });
+        return { ...ref, ...found, from: 'store', stale: isOther };
+      }
+    }
+    return this.#retrieve(want, row);
+  }
+
+  /** What took the place of what lies here; `null` where the cloud is away. */
+  async #getReplacement(want: RefInput, row: GenerationRow): Promise<LocalGeneration | null> {
+    try {
+      return await this.#retrieve(want, row);
+    } catch (error) {
+      if (error instanceof StorageError && error.retryable) return null;
+      throw error;
+    }
+  }
+
+  async #retrieve(want: RefInput, row: GenerationRow | null): Promise<LocalGeneration> {
+    const { cache, retriever, onEvent } = this.#parts;
+    const { entry, from, stale } = await retriever.get({ ...want, row });
+    onEvent({ kind: 'get', from });
+    const { ref, path } = entry;
+    return {
+      ...ref,
+      path,
+      sourcePath: inGeneration.source(path),
+      manifest: readManifest(cache.placeOf(inGeneration.manifest(path))),
+      from,
+      stale,
+    };
+  }
+
+  /** The Python system let two generations have one version: the catalog knows one, the disk both. */
+  async #getOther({ projectId, version, generationId }: RefInput): Promise<LocalGeneration> {
+    const { store } = this.#parts;
+    const ref = { projectId, version, generationId: generationId! };
+    const found = store.deletedAt(ref) === null ? await store.find(ref) : null;
+    if (found === null) throw notFound(ref);
+    return { ...ref, ...found, from: 'store', stale: false };
+  }
+
+  /** Opens a source file, to read it. The caller closes it. @throws StorageError `corrupt` */
+  async openFile(generation: LocalGeneration, path: string): Promise<FileHandle> {
+    const { store, cache } = this.#parts;
+    const name = `${JSON.stringify(path)} of ${formatRef(generation)}`;
+    // An old manifest may name anything.
+    const problem = pathProblem(path);
+    if (problem !== null) throw new StorageError('corrupt', `Cannot read ${name}: ${problem}`);
+    const file = join(generation.sourcePath, path);
+    const place = generation.from === 'store' ? store.layout.placeOf(file) : cache.placeOf(file);
+    try {
+      return await openFileInside(place.root, place.path);
+    } catch (error) {
+      if (!(error instanceof NotAFile)) throw error;
+      throw new StorageError('corrupt', `Cannot read ${name}: it is ${error.problem}`, {
+        cause: error,
+      });
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import { MAX_VERSION, PAGE, parseId } from '../contract.ts';
+import type { Scan } from '../upkeep/scan.ts';
+import { type Summary, summaryOf } from './summary.ts';
+
+export type ProjectSummary = Readonly<{
+  projectId: string;
+  ownerId: string | null;
+  versions: number;
+  latestVersion: number;
+  bytes: number;
+}>;
+
+export type ListPage<T, C> = Readonly<{ items: T[]; nextCursor: C | null }>;
+
+type Parts = Readonly<{ catalog: Catalog; scan: Scan; isCloudOn: boolean }>;
+
+/** The generations of a project, newest version first. A project that is not there has none. */
+export async function listGenerations(
+  { catalog, scan, isCloudOn }: Parts,
+  projectId: string,
+  options: { limit?: number; cursor?: number },
+): Promise<ListPage<Summary, number>> {
+  const limit = options.limit ?? PAGE.default;
+  const before = options.cursor ?? MAX_VERSION + 1;
+  const project = parseId(projectId, 'project id');
+  await scan.project(project);
+  const rows = catalog.list(project, before, limit + 1);
+  const items = rows.slice(0, limit).map((row) => summaryOf(row, isCloudOn));
+  return { items, nextCursor: rows.length > limit ? (items.at(-1)?.version ?? null) : null };
+}
+
+/** The projects, by id. */
+export async function listProjects(
+  parts: Parts,
+  options: { limit?: number; cursor?: string },
+): Promise<ListPage<ProjectSummary, string>> {
+  const limit = options.limit ?? PAGE.default;
+  const rows = await projectsAfter(parts, options.cursor ?? '', limit + 1);
+  const items = rows.slice(0, limit).map((row) => ({
+    projectId: row.id,
+    ownerId: row.owner_id,
+    versions: row.versions,
+    latestVersion: row.latest_version,
+    bytes: row.source_bytes,
+  }));
+  return { items, nextCursor: rows.length > limit ? (items.at(-1)?.projectId ?? null) : null };
+}
+
+/** What lies on disk in this part of the list is read first, where it is not read yet. */
+async function projectsAfter({ catalog, scan }: Parts, after: string, count: number) {
+  for (;;) {
+    const rows = catalog.listProjects(after, count);
+    const last = rows.length < count ? null : rows.at(-1)!.id;
+    if (!(await scan.range(after, last, count))) return rows;
+  }
+}

@@ -1,0 +1,159 @@
+import { rm } from 'node:fs/promises';
+import type { Cache, CacheEntry } from '../cache/cache.ts';
+import { type GenerationRow, keyOf } from '../catalog/catalog.ts';
+import type { CloudObjects } from '../cloud/objects.ts';
+import type { CloudRecords } from '../cloud/records.ts';
+import { formatRef, isInCloud, notFound, type Ref, StorageError } from '../contract.ts';
+import { fromFileSystem } from '../store/durable.ts';
+
+/** A copy from the cloud; `stale` where it is past its time and the cloud could not be asked. */
+export type Retrieved = Readonly<{ entry: CacheEntry; from: 'cache' | 'cloud'; stale: boolean }>;
+
+/** Where the cloud has an archive, and what it must be. */
+type Place = Readonly<{
+  ref: Ref;
+  key: string;
+  bucket?: string;
+  sha256: string | null;
+  /** Of its content; `null` where nobody recorded it. */
+  digest: string | null;
+}>;
+
+type Want = Readonly<{
+  projectId: string;
+  version: number;
+  generationId?: string;
+  /** What this host knows of it; `null` where it was saved on another. */
+  row: GenerationRow | null;
+}>;
+
+type Parts = Readonly<{
+  cache: Cache;
+  /** `null` while the cloud is off. */
+  cloud: { objects: CloudObjects; records: CloudRecords } | null;
+}>;
+
+/** Gets what is not in the store: from the cache, else from the cloud. */
+export class Retriever {
+  readonly #parts: Parts;
+  /** One download for everybody who wants the same. */
+  readonly #running = new Map<string, Promise<Retrieved>>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** @throws StorageError `not_found`, `unavailable`, `corrupt` */
+  async get(want: Want): Promise<Retrieved> {
+    const name = `${want.projectId} ${want.version} ${want.generationId ?? ''}`;
+    let running = this.#running.get(name);
+    if (running === undefined) {
+      running = this.#get(want).finally(() => this.#running.delete(name));
+      this.#running.set(name, running);
+    }
+    return running;
+  }
+
+  async #get(want: Want): Promise<Retrieved> {
+    const { cache, cloud } = this.#parts;
+    const cached = cache.find(want.projectId, want.version, want.generationId);
+    if (cached === null) return this.#fetch(want);
+    if (isOther(cached, want.row) || !cache.isWhole(cached)) {
+      await cache.evict(cached);
+      return this.#fetch(want);
+    }
+    cache.markUsed(cached);
+    if (cache.isFresh(cached)) return { entry: cached, from: 'cache', stale: false };
+    if (cloud === null) return { entry: cached, from: 'cache', stale: true };
+    try {
+      return await this.#revalidate(cached, want);
+    } catch (error) {
+      // A copy that may be old is better than none while the cloud is away.
+      if (!(error instanceof StorageError) || !error.retryable) throw error;
+      return { entry: cached, from: 'cache', stale: true };
+    }
+  }
+
+  /** Past its time: the eTag says whether the copy is still what the cloud has. */
+  async #revalidate(cached: CacheEntry, want: Want): Promise<Retrieved> {
+    const { cache, cloud } = this.#parts;
+    const place = await this.#locate(want);
+    const info = await cloud!.objects.info(place.key, place.bucket);
+    if (info === null) {
+      await cache.evict(cached);
+      throw notFound(want);
+    }
+    if (info.etag !== cached.etag) return this.#fetch(want);
+    cache.markFresh(cached);
+    return { entry: cached, from: 'cache', stale: false };
+  }
+
+  /** Downloads and unpacks, and once more where what arrived is not what was recorded. */
+  async #fetch(want: Want): Promise<Retrieved> {
+    if (this.#parts.cloud === null) {
+      if (want.row === null || !isInCloud(want.row.status)) throw notFound(want);
+      const state = 'it is in the cloud alone, which is off (USE_CLOUD_STORAGE)';
+      throw new StorageError('unavailable', `Cannot get ${formatRef(want)}: ${state}`);
+    }
+    try {
+      return await this.#download(await this.#locate(want));
+    } catch (error) {
+      // It was damaged on its way, or a replacement took its place between question and download.
+      const again = error instanceof StorageError && AGAIN.has(error.code);
+      if (!again || (error.code === 'not_found' && error.cause === undefined)) throw error;
+      return this.#download(await this.#locate(want));
+    }
+  }
+
+  async #download({ ref, key, bucket, sha256, digest }: Place): Promise<Retrieved> {
+    const { cache, cloud } = this.#parts;
+    const archive = cache.stageFile();
+    try {
+      const arrived = await cloud!.objects.download(key, archive, bucket);
+      if (sha256 !== null && arrived.sha256 !== sha256) {
+        throw new StorageError(
+          'corrupt',
+          `Cannot get ${formatRef(ref)}: what arrived is not what was recorded`,
+        );
+      }
+      const trusted = sha256 !== null;
+      const entry = await cache.install(ref, archive, { ...arrived, digest, trusted });
+      return { entry, from: 'cloud', stale: false };
+    } catch (error) {
+      throw fromFileSystem(error, `get ${formatRef(ref)}`);
+    } finally {
+      await rm(archive, { force: true });
+    }
+  }
+
+  /** Where the archive is: as the database says, else as this host uploaded it, else by its key. */
+  async #locate(want: Want): Promise<Place> {
+    const { objects, records } = this.#parts.cloud!;
+    const { projectId, version, row } = want;
+    const record = await records.find(projectId, version);
+    if (record !== null) {
+      const matches = [undefined, record.generation_id].includes(want.generationId);
+      if (!matches || record.status === 'deleted' || !isInCloud(record.status))
+        throw notFound(want);
+      const ref = { projectId, version, generationId: record.generation_id };
+      const { bucket, object_key: key, sha256, digest } = record;
+      return { ref, key, bucket, sha256, digest };
+    }
+    if (row !== null) {
+      const ref = { projectId, version, generationId: row.generation_id };
+      return { ref, key: keyOf(row), sha256: row.sha256, digest: row.digest };
+    }
+    const found = await objects.findArchive(projectId, version, want.generationId);
+    if (found === null) throw notFound(want);
+    return { ...found, digest: null };
+  }
+}
+
+/** What is worth another try. */
+const AGAIN: ReadonlySet<string> = new Set(['corrupt', 'not_found']);
+
+/** Whether a cached copy is of what this host replaced since. */
+function isOther(cached: CacheEntry, row: GenerationRow | null): boolean {
+  if (row === null || row.cloud_digest !== null) return false;
+  return cached.digest !== null && row.digest !== null && cached.digest !== row.digest;
+}

@@ -1,0 +1,111 @@
+import { type Catalog, type GenerationRow, refOf } from '../catalog/catalog.ts';
+import { formatRef, type Ref, StorageError } from '../contract.ts';
+import type { OnEvent } from '../events/events.ts';
+import { inGeneration } from '../store/layout.ts';
+import type { ListedSource, NamedFile } from '../store/source.ts';
+import type { Store, StoredGeneration } from '../store/store.ts';
+import type { Locks } from '../upkeep/locks.ts';
+import type { Saver } from './save.ts';
+import type { Versions } from './versions.ts';
+
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  locks: Locks;
+  saver: Saver;
+  versions: Versions;
+  now: () => number;
+  onEvent: OnEvent;
+}>;
+
+/** How often a version is looked for that nobody takes meanwhile. */
+const ATTEMPTS = 5;
+
+/**
+ * Saves a generation anew under the next version that is free here and in the cloud, and leaves a
+ * mark where it was. Its old ref leads there with the generation id; without one it is whatever the
+ * cloud has. May be repeated after a crash.
+ *
+ * @returns its new ref
+ * @throws StorageError `not_found`, `unavailable` where the cloud cannot be asked
+ */
+export async function renumber(parts: Parts, ref: Ref): Promise<Ref> {
+  const { store, catalog, locks, versions, now, onEvent } = parts;
+  await versions.learn(ref.projectId);
+  const unlock = await locks.lock(ref);
+  if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
+  try {
+    const row = catalog.find(ref.projectId, ref.version)!;
+    const to = findCopy(parts, row) ?? (await saveAnew(parts, row));
+    if (store.findActive(ref.projectId) === ref.version) await store.activate(to);
+    await store.move(ref, to.version, new Date(now()).toISOString());
+    await catalog.write(() => {
+      // Its old version is the cloud's.
+      catalog.setCloudVersion(ref.projectId, ref.version, false);
+      catalog.forget(ref);
+    });
+    onEvent({ kind: 'renumbered', from: ref.version, ...to });
+    return to;
+  } finally {
+    await unlock();
+  }
+}
+
+/** What an earlier run saved that ended in the middle. */
+function findCopy({ catalog }: Parts, row: GenerationRow): Ref | null {
+  const latest = catalog.findGeneration(row.project_id, row.generation_id);
+  const isCopy =
+    latest !== null &&
+    latest.version > row.version &&
+    latest.state === 'stored' &&
+    latest.digest === row.digest;
+  return isCopy ? refOf(latest) : null;
+}
+
+async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): Promise<Ref> {
+  const old = refOf(row);
+  const found = await store.find(old);
+  if (found === null) throw new StorageError('not_found', `Cannot find ${formatRef(old)}`);
+  for (let attempt = 1; ; attempt++) {
+    const version = catalog.nextVersion(old.projectId);
+    try {
+      const saved = await saver.save({
+        ...{ projectId: old.projectId, version, generationId: old.generationId },
+        ownerId: row.owner_id,
+        metadata: found.manifest.metadata ?? {},
+        replace: false,
+        source: listSource(store, found),
+        artifacts: listArtifacts(store, found),
+      });
+      const ref = refOf(saved.row);
+      // What lies there is not what was saved: the original stays.
+      if (saved.row.digest !== row.digest) {
+        await store.discard(ref);
+        await catalog.write(() => catalog.forget(ref));
+        throw new StorageError('corrupt', `Cannot renumber ${formatRef(old)}: its files changed`);
+      }
+      // Nobody chose it: it may be given another once more.
+      await catalog.write(() => catalog.setProvisional(ref));
+      return ref;
+    } catch (error) {
+      const isTaken = error instanceof StorageError && error.code === 'conflict';
+      if (!isTaken || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+function listSource(store: Store, { sourcePath, manifest }: StoredGeneration): ListedSource {
+  // Their modes on disk are for this host alone.
+  const files = manifest.entries ?? manifest.files.map((path) => ({ path }));
+  return list(store, sourcePath, files);
+}
+
+function listArtifacts(store: Store, { path, manifest }: StoredGeneration): ListedSource | null {
+  const { artifacts = [] } = manifest;
+  return artifacts.length === 0 ? null : list(store, inGeneration.artifacts(path), artifacts);
+}
+
+function list(store: Store, folder: string, files: readonly NamedFile[]): ListedSource {
+  const { root, path } = store.layout.placeOf(folder);
+  return { kind: 'listed', root, folder: path, files };
+}

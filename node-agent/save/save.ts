@@ -1,0 +1,222 @@
+import { randomUUID } from 'node:crypto';
+import { type Catalog, type GenerationRow, refOf, type StoredFacts } from '../catalog/catalog.ts';
+import type { Instance } from '../catalog/instance.ts';
+import { formatRef, type Ref, StorageError } from '../contract.ts';
+import type { LeftOut } from '../store/left-out.ts';
+import type { Staged } from '../store/stage.ts';
+import type { Store } from '../store/store.ts';
+import { adopt } from '../upkeep/adopt.ts';
+import type { Locks } from '../upkeep/locks.ts';
+import type { SaveRequest } from './request.ts';
+import type { Versions } from './versions.ts';
+
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  instance: Instance;
+  locks: Locks;
+  versions: Versions;
+  now: () => number;
+}>;
+
+/** What a save came to: the row, whether anything was written for it, and what was left out. */
+export type Saved = Readonly<{ row: GenerationRow; created: boolean; leftOut: LeftOut }>;
+
+/**
+ * Saves generations: takes a place in the catalog, has the store commit, notes it. One after
+ * another for a generation, whichever process they run in.
+ */
+export class Saver {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * @throws StorageError `invalid_input` that names the path, `too_large`, `conflict` where the
+   *   version holds something else, `disk_full`; nothing of it is left then
+   */
+  async save(given: SaveRequest): Promise<Saved> {
+    const { store, catalog, now } = this.#parts;
+    const request = await this.#withVersion(given);
+    const createdAt = this.#isoNow();
+    const place = await this.#takePlace(request, createdAt);
+    if (place.row !== undefined) return this.#compare(place.row, request);
+    const { ref, end } = place;
+    let staged: Staged;
+    try {
+      const { metadata, source, ownerId, artifacts = null, replace: isReplacement } = request;
+      const details = { createdAt, metadata, ownerId, artifacts, isReplacement };
+      staged = await store.commit(ref, source, details);
+      // Of what only the cloud has, where it has something.
+      const facts = { ...factsOf(staged, ownerId), isReplacement };
+      await catalog.write(() => catalog.finishSave(ref, facts, createdAt, now()));
+      if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
+    } catch (error) {
+      await this.#takeBack(ref);
+      throw error;
+    } finally {
+      end();
+    }
+    const { leftOut } = staged;
+    return { row: catalog.find(ref.projectId, ref.version)!, created: true, leftOut };
+  }
+
+  /** A generation that the cloud has is saved under the version that it has there. */
+  async #withVersion(request: SaveRequest): Promise<SaveRequest> {
+    const { catalog, versions } = this.#parts;
+    const { projectId, generationId } = request;
+    if (request.version !== null) return request;
+    if (generationId !== null && catalog.findGeneration(projectId, generationId) !== null) {
+      return request;
+    }
+    const version = await versions.lookUp(projectId, generationId);
+    const isFree = version !== null && catalog.find(projectId, version) === null;
+    return isFree ? { ...request, version } : request;
+  }
+
+  /** Takes the place of a save, after other work on the same generation where there is some. */
+  async #takePlace(request: SaveRequest, createdAt: string) {
+    const { catalog, instance, locks } = this.#parts;
+    const wait = locks.waiter('save');
+    // What is damaged beyond repair keeps its version, and no other save from having the next.
+    let above = 0;
+    for (;;) {
+      const { place, end } = await catalog.write(() => {
+        const place = catalog.beginSave(request, instance.id, randomUUID, createdAt, above);
+        // Noted in the same breath: a place of ours that nobody works on would be cleared away.
+        return { place, end: place.kind === 'new' ? locks.begin(place.ref) : () => {} };
+      });
+      if (place.kind === 'stored') return { row: place.row };
+      if (place.kind === 'saving') {
+        await wait(place.row);
+        continue;
+      }
+      try {
+        if (await this.#isFree(place.ref)) return { ref: place.ref, end };
+      } catch (error) {
+        end();
+        const isDamaged = error instanceof StorageError && error.code === 'corrupt';
+        if (!isDamaged || request.version !== null) throw error;
+        above = place.ref.version;
+        continue;
+      }
+      end();
+    }
+  }
+
+  /** Leaves nothing of a save that failed, unless all but its owner was noted. */
+  async #takeBack(ref: Ref): Promise<void> {
+    const { store, catalog, instance } = this.#parts;
+    const row = catalog.find(ref.projectId, ref.version);
+    if (row?.state !== 'saving' || row.instance_id !== instance.id) return;
+    await store.discard(ref);
+    await catalog.write(() => catalog.abortSave(ref));
+  }
+
+  /** The disk is the truth: what lies there and is not in the catalog has the version. */
+  async #isFree(ref: Ref): Promise<boolean> {
+    const { store, catalog } = this.#parts;
+    const found = store.locate(ref.projectId, ref.version);
+    if (found === null) return true;
+    await catalog.write(() => catalog.abortSave(ref));
+    await adopt(this.#parts, found);
+    return false;
+  }
+
+  /** Saving again what is there is no error; anything else under its name is, or replaces it. */
+  async #compare(row: GenerationRow, request: SaveRequest): Promise<Saved> {
+    const { store } = this.#parts;
+    const { source } = request;
+    const { digest, leftOut } = await store.digest(source);
+    if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request);
+    if (digest === row.digest) {
+      if (source.kind === 'staged') await store.dropStaging(source.folder);
+      if (request.ownerId !== null) await this.#noteOwner(row.project_id, request.ownerId);
+      return { row, created: false, leftOut };
+    }
+    if (request.replace) return this.#replace(refOf(row), request);
+    throw new StorageError(
+      'conflict',
+      `Cannot save ${formatRef(refOf(row))}: it holds other content`,
+    );
+  }
+
+  /** What was taken out of the store, being in the cloud, is there again. */
+  #putBack(row: GenerationRow, request: SaveRequest): Promise<Saved> {
+    const { store, catalog, now } = this.#parts;
+    const { metadata, source, ownerId } = request;
+    const ref = refOf(row);
+    return this.#whileLocked(ref, request, async () => {
+      const createdAt = row.created_at;
+      const isReplacement = row.is_replacement === 1;
+      const details = { createdAt, metadata, ownerId, isReplacement };
+      const staged = await store.commit(ref, source, details);
+      const facts = { ...factsOf(staged, ownerId), isReplacement };
+      await catalog.write(() => catalog.finishSave(ref, facts, createdAt, now()));
+      return staged;
+    });
+  }
+
+  #replace(ref: Ref, request: SaveRequest): Promise<Saved> {
+    const { store, catalog, now } = this.#parts;
+    const { metadata, source, ownerId } = request;
+    return this.#whileLocked(ref, request, async () => {
+      const createdAt = this.#isoNow();
+      return store.replace(ref, source, { createdAt, metadata, ownerId }, async (staged) => {
+        const facts = { ...factsOf(staged, ownerId), isReplacement: true };
+        await catalog.write(() => catalog.finishReplace(ref, facts, createdAt, now()), {
+          durably: true,
+        });
+      });
+    });
+  }
+
+  /** Writes a stored generation anew, as the only one that works on it. */
+  async #whileLocked(ref: Ref, request: SaveRequest, write: () => Promise<Staged>): Promise<Saved> {
+    const { catalog, instance, locks } = this.#parts;
+    const end = await catalog.write(() =>
+      catalog.lock(ref, instance.id) ? locks.begin(ref) : null,
+    );
+    // Somebody else works on it now: what they leave is compared anew.
+    if (end === null) return this.save(request);
+    let staged: Staged;
+    try {
+      staged = await write();
+      if (request.ownerId !== null) await this.#noteOwner(ref.projectId, request.ownerId);
+    } catch (error) {
+      await catalog.write(() => catalog.unlock(ref));
+      throw error;
+    } finally {
+      end();
+    }
+    const { leftOut } = staged;
+    return { row: catalog.find(ref.projectId, ref.version)!, created: true, leftOut };
+  }
+
+  /** Sets a project's owner where it has none. Another one goes with its save, and is refused. */
+  async #noteOwner(projectId: string, ownerId: string): Promise<void> {
+    const { store, catalog } = this.#parts;
+    if (catalog.ownerOf(projectId) !== null) return;
+    await store.writeProject(projectId, { ownerId });
+    await catalog.write(() => catalog.setOwner(projectId, ownerId));
+  }
+
+  #isoNow(): string {
+    return new Date(this.#parts.now()).toISOString();
+  }
+}
+
+function factsOf(staged: Staged, ownerId: string | null): StoredFacts {
+  return {
+    isReplacement: false,
+    digest: staged.digest,
+    sha256: staged.archive.sha256,
+    md5: staged.archive.md5,
+    archiveBytes: staged.archive.bytes,
+    sourceBytes: staged.sourceBytes,
+    fileCount: staged.fileCount,
+    ownerId,
+  };
+}

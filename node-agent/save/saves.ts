@@ -1,0 +1,135 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import { type Limits, StorageError } from '../contract.ts';
+import type { OnEvent } from '../events/events.ts';
+import type { Store } from '../store/store.ts';
+import type { Scan } from '../upkeep/scan.ts';
+import { JsonParser } from './json-parser.ts';
+import { type Receipt, receiptOf } from './receipt.ts';
+import {
+  parseDetails,
+  parseLinks,
+  parseSave,
+  parseSaveFolder,
+  type SaveDetails,
+  type SaveFolderInput,
+  type SaveInput,
+  type SaveRequest,
+  type SaveTarInput,
+} from './request.ts';
+import type { Saver } from './save.ts';
+import { writeTar } from './tar-input.ts';
+import { GenerationWriter } from './writer.ts';
+
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  scan: Scan;
+  saver: Saver;
+  limits: Limits;
+  isCloudOn: boolean;
+  /** Absolute paths of what is never part of a generation, although a folder may hold it. */
+  ownPaths: readonly string[];
+  onEvent: OnEvent;
+  /** Told that there is work in the background. */
+  wake: () => void;
+}>;
+
+/** The ways in for what is to be saved: each makes a request of it, which {@link Saver} saves. */
+export class Saves {
+  readonly #parts: Parts;
+  readonly #json: JsonParser;
+  readonly #underWay = new Set<Promise<Receipt>>();
+  #isClosed = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#json = new JsonParser(parts.limits);
+  }
+
+  /** Files in memory. */
+  files(input: SaveInput): Promise<Receipt> {
+    return this.#save(() => parseSave(input));
+  }
+
+  /** The JSON of the HTTP API. @param body its bytes, in memory that threads share */
+  json(body: Uint8Array<SharedArrayBuffer>): Promise<Receipt> {
+    return this.#save(async () => {
+      const { details, files } = await this.#json.parse(body);
+      return { ...parseDetails(details), source: { kind: 'files', files } };
+    });
+  }
+
+  /** The files of a folder. */
+  folder(input: SaveFolderInput): Promise<Receipt> {
+    return this.#save(() => parseSaveFolder(input, [...this.#parts.ownPaths]));
+  }
+
+  /** Files that come one after another. */
+  writer(details: SaveDetails): GenerationWriter {
+    const { store, limits } = this.#parts;
+    const request = parseDetails(details);
+    this.#checkInPlace();
+    return new GenerationWriter({
+      folder: store.openStaging(),
+      limits,
+      commit: (source) => this.#save(() => ({ ...request, source })),
+      drop: (folder) => store.dropStaging(folder),
+    });
+  }
+
+  /** A tar, gzipped or not, as it streams in. */
+  async tar(input: SaveTarInput): Promise<Receipt> {
+    const links = parseLinks(input.links);
+    const writer = this.writer(input);
+    try {
+      await writeTar(input.tar, writer, links);
+      return await writer.commit();
+    } catch (error) {
+      await writer.abort();
+      throw error;
+    }
+  }
+
+  /** Takes no more, and waits for what is under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.allSettled(this.#underWay);
+    await this.#json.close();
+  }
+
+  /** What is saved into a store that somebody removed would be lost. */
+  #checkInPlace(): void {
+    if (this.#parts.catalog.isInPlace) return;
+    throw new StorageError(
+      'unavailable',
+      `Cannot save: the store "${this.#parts.store.layout.root}" was removed or moved while the agent ran. Put it back, and start the agent again`,
+    );
+  }
+
+  async #save(parse: () => SaveRequest | Promise<SaveRequest>): Promise<Receipt> {
+    if (this.#isClosed) {
+      throw new StorageError('unavailable', 'Cannot save: the storage is closed');
+    }
+    this.#checkInPlace();
+    const save = this.#run(parse);
+    this.#underWay.add(save);
+    try {
+      return await save;
+    } finally {
+      this.#underWay.delete(save);
+      this.#parts.wake();
+    }
+  }
+
+  async #run(parse: () => SaveRequest | Promise<SaveRequest>): Promise<Receipt> {
+    const { store, scan, saver, isCloudOn, onEvent } = this.#parts;
+    const began = performance.now();
+    const request = await parse();
+    await scan.project(request.projectId);
+    const saved = await saver.save(request);
+    const receipt = receiptOf(saved, store.layout, isCloudOn);
+    const { fileCount: files, bytes } = receipt;
+    onEvent({ kind: 'save', created: saved.created, files, bytes, ms: performance.now() - began });
+    return receipt;
+  }
+}

@@ -1,0 +1,104 @@
+import type { Cache } from '../cache/cache.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Instance } from '../catalog/instance.ts';
+import { Jobs } from '../catalog/jobs.ts';
+import { connect } from '../cloud/connection.ts';
+import { CloudObjects } from '../cloud/objects.ts';
+import { CloudRecords } from '../cloud/records.ts';
+import type { Limits } from '../contract.ts';
+import type { OnEvent } from '../events/events.ts';
+import { DownloadUrls } from '../read/download-url.ts';
+import { Finder } from '../read/find.ts';
+import { Getter } from '../read/get.ts';
+import { Retriever } from '../read/retrieve.ts';
+import { Saver } from '../save/save.ts';
+import { Saves } from '../save/saves.ts';
+import { Versions } from '../save/versions.ts';
+import type { Store } from '../store/store.ts';
+import type { HeavyWork } from '../store/workers.ts';
+import { cleanupCache } from '../upkeep/cleanup-cache.ts';
+import { Locks } from '../upkeep/locks.ts';
+import { Scan } from '../upkeep/scan.ts';
+import { Upkeep } from '../upkeep/upkeep.ts';
+import { Outbox } from '../upload/outbox.ts';
+import { Uploads } from '../upload/uploads.ts';
+import { createWork } from '../upload/work.ts';
+import { Background } from './background.ts';
+import type { StorageOptions } from './options.ts';
+import type { Parts } from './parts.ts';
+
+/** What is open already: the disk, and who tells of what. */
+type Opened = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  instance: Instance;
+  cache: Cache;
+  workers: HeavyWork;
+  limits: Limits;
+  now: () => number;
+  onProblem: (error: unknown) => void;
+  onEvent: OnEvent;
+}>;
+
+/** Puts together what saves, reads, deletes, uploads and keeps up. Nothing runs before it is started. */
+export function assemble(options: StorageOptions, opened: Opened): Parts {
+  const { random = Math.random, monotonic = () => performance.now(), fetch = null } = options;
+  const { store, catalog, cache } = opened;
+  const stopped = new AbortController();
+  const connection =
+    options.cloud === null ? null : connect(options.cloud, stopped.signal, options.timeouts, fetch);
+  const cloud =
+    connection === null
+      ? null
+      : { objects: new CloudObjects(connection), records: new CloudRecords(connection) };
+  const isCloudOn = cloud !== null;
+  // Both are woken by what they are made of.
+  const wake = (): void => background.wake();
+  const isAway = (): boolean => outbox?.paused != null;
+
+  const base = { ...opened, random, cloud, isCloudOn, wake, jobs: new Jobs(catalog) };
+  const shared = { ...base, locks: new Locks(base), scan: new Scan(base) };
+  const versions = new Versions({ ...shared, records: cloud?.records ?? null, isAway });
+  const saver = new Saver({ ...shared, versions });
+  const saves = new Saves({
+    ...shared,
+    saver,
+    ownPaths: [options.storePath, options.cache.path, ...(options.secretFiles ?? [])],
+  });
+  const finder = new Finder(shared);
+  const retriever = new Retriever({ cache, cloud });
+  const getter = new Getter({ ...shared, finder, retriever });
+  const uploads = new Uploads({ ...shared, saver, versions });
+  const outbox: Outbox | null =
+    connection === null || cloud === null
+      ? null
+      : new Outbox({
+          ...shared,
+          work: createWork({ ...shared, ...cloud, saver, versions, onVerified: wake }),
+          concurrency: options.uploadConcurrency,
+          monotonic,
+          refreshKey: () => connection.key.refresh(),
+        });
+  const background: Background = new Background({
+    ...shared,
+    upkeep: new Upkeep(shared),
+    outbox,
+    uploads,
+    cleanupCache: () => cleanupCache(shared),
+    cleanupEveryMs: options.cleanupEveryMs,
+    isOn: options.background !== false,
+  });
+  return {
+    ...shared,
+    storePath: store.layout.root,
+    cloudSettings: options.cloud,
+    outbox,
+    finder,
+    getter,
+    urls: new DownloadUrls(shared),
+    saves,
+    uploads,
+    background,
+    stop: (reason) => stopped.abort(reason),
+  };
+}

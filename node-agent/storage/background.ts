@@ -1,0 +1,87 @@
+import { StorageError } from '../contract.ts';
+import { Repeated } from '../threads/repeated.ts';
+import type { Scan } from '../upkeep/scan.ts';
+import type { Upkeep } from '../upkeep/upkeep.ts';
+import type { Outbox } from '../upload/outbox.ts';
+import type { Uploads } from '../upload/uploads.ts';
+
+/** How often changes in the cloud are looked for, in milliseconds. */
+const CHANGES_MS = 60_000;
+/** How often objects are looked for that nothing needs and nobody removed, in milliseconds. */
+const UNNEEDED_MS = 3_600_000;
+/** After which time a scan goes on that could not be ended, in milliseconds. */
+const SCAN_AGAIN_MS = 60_000;
+
+type Parts = Readonly<{
+  scan: Scan;
+  upkeep: Upkeep;
+  /** `null` while the cloud is off. */
+  outbox: Outbox | null;
+  uploads: Uploads;
+  cleanupCache: () => Promise<unknown>;
+  cleanupEveryMs: number | null;
+  /** Whether more than the scan goes on. */
+  isOn: boolean;
+  onProblem: (error: unknown) => void;
+}>;
+
+/** What goes on beside what is asked for: uploads, upkeep, and what is done again and again. */
+export class Background {
+  readonly #parts: Parts;
+  readonly #repeated: readonly Repeated[];
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { onProblem } = parts;
+    // Also where nothing else goes on: every answer is of what lies on disk.
+    const scan = new Repeated(() => this.#scan(), SCAN_AGAIN_MS, onProblem);
+    this.#repeated = parts.isOn ? [scan, ...this.#others()] : [scan];
+  }
+
+  start(): void {
+    this.wake();
+    for (const repeated of this.#repeated) repeated.start();
+  }
+
+  /** Looks for work, after something was added. */
+  wake(): void {
+    if (!this.#parts.isOn) return;
+    this.#parts.outbox?.wake();
+    this.#parts.upkeep.wake();
+  }
+
+  /** Begins to end it all; what is returned waits for the end. */
+  async stop(): Promise<void> {
+    const { scan, outbox, upkeep } = this.#parts;
+    await Promise.all([
+      scan.stop(),
+      outbox?.stop(),
+      upkeep.stop(),
+      ...this.#repeated.map((repeated) => repeated.stop()),
+    ]);
+  }
+
+  async #scan(): Promise<void> {
+    const { scan } = this.#parts;
+    if (scan.progress === null) return;
+    await scan.whole();
+    this.wake();
+  }
+
+  #others(): Repeated[] {
+    const { outbox, uploads, cleanupCache, cleanupEveryMs, onProblem } = this.#parts;
+    const others: Repeated[] = [];
+    if (outbox !== null) {
+      // The cloud that is away is the outbox's to tell of, once.
+      const tell = (error: unknown) => {
+        if (!(error instanceof StorageError && error.retryable)) onProblem(error);
+      };
+      others.push(
+        new Repeated(() => uploads.learnChanges(), CHANGES_MS, tell),
+        new Repeated(() => uploads.removeUnneeded(), UNNEEDED_MS, tell),
+      );
+    }
+    if (cleanupEveryMs !== null) others.push(new Repeated(cleanupCache, cleanupEveryMs, onProblem));
+    return others;
+  }
+}

@@ -1,0 +1,95 @@
+import { resolve } from 'node:path';
+import { Cache } from '../cache/cache.ts';
+import { openCatalog } from '../catalog/open.ts';
+import { DEFAULT_LIMITS, StorageError } from '../contract.ts';
+import { fromFileSystem, makeFolder } from '../store/durable.ts';
+import { Layout, OWN_FOLDER } from '../store/layout.ts';
+import { Store } from '../store/store.ts';
+import { type HeavyWork, Workers } from '../store/workers.ts';
+import { recover } from '../upkeep/recover.ts';
+import { assemble } from './assemble.ts';
+import type { StorageOptions } from './options.ts';
+import { Storage } from './storage.ts';
+
+/** Opens the storage of a generator host. Several processes may have the same one open. */
+export function openStorage(given: StorageOptions): Promise<Storage> {
+  return openStorageOn(given, () => new Workers());
+}
+
+/** As {@link openStorage}. @param makeWork who does the heavy work */
+export async function openStorageOn(
+  given: StorageOptions,
+  makeWork: () => HeavyWork,
+): Promise<Storage> {
+  if (process.platform === 'win32') {
+    throw new StorageError('invalid_input', 'Cannot open the storage: Windows is not supported');
+  }
+  const options = { ...given, storePath: resolve(given.storePath) };
+  const layout = new Layout(options.storePath);
+  checkLength(layout);
+  const opened: (() => unknown)[] = [];
+  try {
+    await makeFolder(layout.staging, layout.root);
+    return await openParts(options, layout, makeWork, opened);
+  } catch (error) {
+    for (const close of opened.reverse()) await close();
+    throw fromFileSystem(error, `open the store "${options.storePath}"`);
+  }
+}
+
+async function openParts(
+  options: StorageOptions,
+  layout: Layout,
+  makeWork: () => HeavyWork,
+  opened: (() => unknown)[],
+): Promise<Storage> {
+  const onProblem = guard(options.onProblem);
+  const { instance, catalog, gone } = await openCatalog({
+    catalog: layout.catalog,
+    instances: layout.instances,
+    openLock: layout.openLock,
+    onProblem,
+  });
+  opened.push(() => instance.close(false));
+  opened.push(() => catalog.close());
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  const now = options.now ?? Date.now;
+  const workers = makeWork();
+  opened.push(() => workers.close());
+  const store = new Store(layout, limits, instance.id, workers);
+  const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
+  const disk = { store, catalog, instance, cache, workers, now, onProblem };
+  await recover(disk);
+  await cache.sweepStaging((id) => instance.isGone(id));
+  for (const id of gone) instance.forget(id);
+  const parts = assemble(options, { ...disk, limits, onEvent: guard(options.onEvent) });
+  parts.background.start();
+  return new Storage(parts);
+}
+
+/** SQLite takes no longer path of a file: `MAX_PATHNAME` in its `os_unix.c`. */
+const MAX_DATABASE_PATH = 512;
+/** The longest of ours, without the root: the lock of an instance, with the journal beside it. */
+const OWN_PATH = `/${OWN_FOLDER}/instances/${'0'.repeat(36)}.lock-journal`;
+
+/** @throws StorageError `invalid_input` */
+function checkLength({ root }: Layout): void {
+  const most = MAX_DATABASE_PATH - OWN_PATH.length;
+  const length = Buffer.byteLength(root);
+  if (length <= most) return;
+  throw new StorageError(
+    'invalid_input',
+    `Cannot open the store "${root}": its path has ${length} bytes, at most ${most} can be used. Set FILE_STORAGE_PATH to a shorter one`,
+  );
+}
+
+/** A listener that throws is not ours to die of. */
+function guard<T>(listener: ((value: T) => void) | undefined): (value: T) => void {
+  return (value) => {
+    try {
+      listener?.(value);
+    } catch {
+      // Nobody to tell.
+    }
+  };
+}

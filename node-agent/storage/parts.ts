@@ -1,0 +1,51 @@
+import type { Cache } from '../cache/cache.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Instance } from '../catalog/instance.ts';
+import type { Jobs } from '../catalog/jobs.ts';
+import type { Cloud } from '../cloud/cloud.ts';
+import type { CloudSettings } from '../cloud/connection.ts';
+import type { OnEvent } from '../events/events.ts';
+import type { DownloadUrls } from '../read/download-url.ts';
+import type { Finder } from '../read/find.ts';
+import type { Getter } from '../read/get.ts';
+import type { Saves } from '../save/saves.ts';
+import type { Store } from '../store/store.ts';
+import type { HeavyWork } from '../store/workers.ts';
+import type { Locks } from '../upkeep/locks.ts';
+import type { Scan } from '../upkeep/scan.ts';
+import type { Outbox } from '../upload/outbox.ts';
+import type { Uploads } from '../upload/uploads.ts';
+import type { Background } from './background.ts';
+
+/** What a storage is made of, once it is open. What needs some of it says which. */
+export type Parts = Readonly<{
+  storePath: string;
+  store: Store;
+  catalog: Catalog;
+  jobs: Jobs;
+  cache: Cache;
+  instance: Instance;
+  workers: HeavyWork;
+  locks: Locks;
+  scan: Scan;
+  /** `null` while the cloud is off. */
+  cloud: Cloud | null;
+  cloudSettings: CloudSettings | null;
+  isCloudOn: boolean;
+  outbox: Outbox | null;
+  finder: Finder;
+  getter: Getter;
+  urls: DownloadUrls;
+  saves: Saves;
+  uploads: Uploads;
+  background: Background;
+  /** Ends every request to the cloud. */
+  stop: (reason: unknown) => void;
+  /** Says that there is work in the background. */
+  wake: () => void;
+  now: () => number;
+  random: () => number;
+  /** Told of what went wrong in the background. Never throws. */
+  onProblem: (error: unknown) => void;
+  onEvent: OnEvent;
+}>;

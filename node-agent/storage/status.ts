@@ -1,0 +1,67 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Jobs } from '../catalog/jobs.ts';
+import type { CloudSettings } from '../cloud/connection.ts';
+import type { Status } from '../contract.ts';
+import type { Scan, ScanProgress } from '../upkeep/scan.ts';
+import type { Outbox } from '../upload/outbox.ts';
+
+export type StorageStatus = Readonly<{
+  storePath: string;
+  cloud: { enabled: boolean; url: string | null; bucket: string | null };
+  /** How far the disk is read into the catalog where a start began that; `null` once it is. */
+  scan: ScanProgress | null;
+  /** Generations by status, of what is read. */
+  generations: Readonly<Partial<Record<Status, number>>>;
+  /**
+   * `paused` while the cloud is away, or refuses the key or the plan: one job at a time tries whether
+   * it is back. `reason` says what it answers.
+   */
+  outbox: {
+    owed: number;
+    parked: number;
+    /** From when on the oldest is owed. */
+    since: string | null;
+    nextDueAt: string | null;
+    paused: boolean;
+    reason: string | null;
+  };
+}>;
+
+type Parts = Readonly<{
+  storePath: string;
+  /** `null` while the cloud is off. */
+  cloudSettings: CloudSettings | null;
+  catalog: Catalog;
+  jobs: Jobs;
+  scan: Scan;
+  outbox: Outbox | null;
+}>;
+
+/** How the storage is now. */
+export function getStatus(parts: Parts): StorageStatus {
+  const { storePath, cloudSettings, catalog, jobs, scan, outbox } = parts;
+  const { pending = 0, local = 0, ...others } = catalog.countByStatus();
+  const { nextDueAt, since, ...counts } = jobs.counts();
+  const isOn = cloudSettings !== null;
+  return {
+    storePath,
+    cloud: {
+      enabled: isOn,
+      url: cloudSettings?.url ?? null,
+      bucket: cloudSettings?.bucket ?? null,
+    },
+    scan: scan.progress,
+    generations: isOn ? { ...others, local, pending } : { ...others, local: local + pending },
+    outbox: {
+      ...counts,
+      since: toIso(since),
+      nextDueAt: toIso(nextDueAt),
+      paused: outbox?.paused != null,
+      reason: outbox?.paused?.reason ?? null,
+    },
+  };
+}
+
+function toIso(time: number | null): string | null {
+  return time === null ? null : new Date(time).toISOString();
+}

@@ -1,0 +1,466 @@
+import type { FileHandle } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { refOf } from '../catalog/catalog.ts';
+import { checkCloudOn } from '../cloud/cloud.ts';
+import {
+  diffFiles,
+  type FileEntry,
+  type FilesDiff,
+  formatRef,
+  notFound,
+  parseId,
+  type Ref,
+  StorageError,
+} from '../contract.ts';
+import { deleteGeneration } from '../delete/delete.ts';
+import { type ArchiveOnDisk, getArchive } from '../read/archive.ts';
+import { type DownloadUrl, parseExpiry } from '../read/download-url.ts';
+import type { RefInput } from '../read/find.ts';
+import type { LocalGeneration } from '../read/get.ts';
+import { type ListPage, listGenerations, listProjects, type ProjectSummary } from '../read/list.ts';
+import { listFiles } from '../read/list-files.ts';
+import type { PathSigner } from '../read/signed-path.ts';
+import { type Summary, summaryOf } from '../read/summary.ts';
+import type { Receipt } from '../save/receipt.ts';
+import type { SaveDetails, SaveFolderInput, SaveInput, SaveTarInput } from '../save/request.ts';
+import type { GenerationWriter } from '../save/writer.ts';
+import type { LeftOut } from '../store/left-out.ts';
+import { cleanupCache } from '../upkeep/cleanup-cache.ts';
+import { type Evicted, evictStored } from '../upkeep/evict.ts';
+import { mendInCloud, proveInCloud } from '../upkeep/proof.ts';
+import { convert, unpackOld } from '../upkeep/take-in.ts';
+import { type Verified, type VerifyOptions, verifyAll } from '../upkeep/verify.ts';
+import type { OwedUpload } from '../upload/owed.ts';
+import { recordArchive } from '../upload/record-archive.ts';
+import type { Parts } from './parts.ts';
+import { getStatus, type StorageStatus } from './status.ts';
+
+/** How long {@link Storage.close} lets uploads that are due run, in milliseconds. */
+const DRAIN_MS = 10_000;
+
+/**
+ * Generations on this host: saved, got, listed, deleted, and brought to the cloud in the background.
+ * This is the door: it decides nothing, and has each call done where it belongs.
+ */
+export class Storage {
+  readonly #parts: Parts;
+  #closed: Promise<void> | null = null;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Saves a generation: on disk and safe from a power loss when this returns, in the cloud soon
+   * after. Saving the same content again changes nothing.
+   *
+   * @throws StorageError `invalid_input` that names the path, `too_large`, `conflict` where the
+   *   version holds something else, `disk_full`; nothing of it is left then
+   */
+  async save(input: SaveInput): Promise<Receipt> {
+    return this.#parts.saves.files(input);
+  }
+
+  /**
+   * Saves a generation that came as the JSON of the HTTP API.
+   *
+   * @param body its bytes, in memory that threads share
+   * @throws StorageError as {@link save}
+   */
+  async saveJson(body: Uint8Array<SharedArrayBuffer>): Promise<Receipt> {
+    return this.#parts.saves.json(body);
+  }
+
+  /**
+   * Saves the files of a folder: all of them, but what is left out. That is counted in the receipt.
+   *
+   * @throws StorageError as {@link save}, and `conflict` where a file changes while it is read
+   */
+  async saveFolder(input: SaveFolderInput): Promise<Receipt> {
+    return this.#parts.saves.folder(input);
+  }
+
+  /**
+   * Saves files that come one after another: nothing is held in memory, and nothing is there
+   * before the writer's `commit`.
+   *
+   * @throws StorageError `invalid_input`
+   */
+  writer(details: SaveDetails): GenerationWriter {
+    return this.#parts.saves.writer(details);
+  }
+
+  /**
+   * Saves the files of a tar, gzipped or not, as it streams in.
+   *
+   * @throws StorageError as {@link save}, and `corrupt` where it is no tar
+   */
+  async saveTar(input: SaveTarInput): Promise<Receipt> {
+    return this.#parts.saves.tar(input);
+  }
+
+  /**
+   * Makes a generation the active one of its project on this host: `generations/active` links to
+   * it. Saving never changes what is active.
+   *
+   * @throws StorageError `not_found` where it is not in the store
+   */
+  async activate(input: RefInput): Promise<Ref> {
+    const { finder, store } = this.#parts;
+    const ref = refOf(await finder.getStored(input));
+    if (!store.has(ref)) throw notFound(ref);
+    await store.activate(ref);
+    return ref;
+  }
+
+  /** The active version of a project; `null` where none is. */
+  async activeVersion(projectId: string): Promise<number | null> {
+    return this.#parts.store.findActive(parseId(projectId, 'project id'));
+  }
+
+  /**
+   * Gets a generation to read: from the store, else from the cache, else from the cloud. Its
+   * folder is not to be changed, and stays for ten minutes at least where it is a cached copy.
+   *
+   * @throws StorageError `not_found`, `unavailable` where only the cloud has it and is away,
+   *   `corrupt` where what the cloud has is not what was recorded
+   */
+  async get(input: RefInput): Promise<LocalGeneration> {
+    return this.#parts.getter.get(input);
+  }
+
+  /**
+   * The source files of a generation that was got, by path. Those of the Python system are read, for
+   * it kept no hashes.
+   *
+   * @throws StorageError `corrupt` that names a file which is none
+   */
+  files(generation: LocalGeneration): Promise<FileEntry[]> {
+    return listFiles(generation, (path) => this.openFile(generation, path));
+  }
+
+  /**
+   * Opens a source file of a generation that was got, to read it. The caller closes it.
+   *
+   * @throws StorageError `corrupt` where there is no regular file, also where a part of its path is a
+   *   link
+   */
+  async openFile(generation: LocalGeneration, path: string): Promise<FileHandle> {
+    return this.#parts.getter.openFile(generation, path);
+  }
+
+  /**
+   * Compares the files of two versions, from wherever they are got.
+   *
+   * @throws StorageError as {@link get}
+   */
+  async diff(projectId: string, from: number, to: number): Promise<FilesDiff> {
+    const [before, after] = await Promise.all(
+      [from, to].map(async (version) => this.files(await this.get({ projectId, version }))),
+    );
+    return diffFiles(before!, after!);
+  }
+
+  /** @throws StorageError `not_found` */
+  async show(input: RefInput): Promise<Summary> {
+    return summaryOf(await this.#parts.finder.getStored(input), this.#parts.isCloudOn);
+  }
+
+  /** The generations of a project, newest version first. A project that is not there has none. */
+  async list(
+    projectId: string,
+    options: { limit?: number; cursor?: number } = {},
+  ): Promise<ListPage<Summary, number>> {
+    return listGenerations(this.#parts, projectId, options);
+  }
+
+  /** The projects, by id. */
+  async listProjects(
+    options: { limit?: number; cursor?: string } = {},
+  ): Promise<ListPage<ProjectSummary, string>> {
+    return listProjects(this.#parts, options);
+  }
+
+  /**
+   * A signed URL for the archive: the cloud's once it is in the bucket, else this host's own where
+   * a daemon runs on the store that serves it; else `null`.
+   *
+   * @param options.expiresIn seconds, at most 30 days. Default an hour
+   * @param options.fromCloud whether only the cloud's will do
+   * @throws StorageError `not_found`, `unavailable`
+   */
+  async downloadUrl(
+    input: RefInput,
+    options: { expiresIn?: number; fromCloud?: boolean } = {},
+  ): Promise<DownloadUrl | null> {
+    const expiresIn = parseExpiry(options.expiresIn);
+    const { finder, urls } = this.#parts;
+    const row = await finder.getStored(input);
+    return urls.create(row, { expiresIn, fromCloud: options.fromCloud === true });
+  }
+
+  /**
+   * Lets every process on the store give out download URLs that this one serves, until it closes.
+   *
+   * @param url what stands before the path: `http://127.0.0.1:8787`
+   */
+  announce(url: string): void {
+    this.#parts.urls.announce(url);
+  }
+
+  /** What tells whether a download URL of this host is genuine. */
+  get signer(): PathSigner {
+    return this.#parts.urls.signer;
+  }
+
+  /** The folder of a generation in the store, whether or not it is there. */
+  pathOf(ref: Ref): string {
+    return this.#parts.store.layout.generation(ref);
+  }
+
+  /**
+   * The archive of a generation in the store, as a file to read at once.
+   *
+   * @throws StorageError `not_found`, `corrupt`
+   */
+  async archive(input: RefInput): Promise<ArchiveOnDisk> {
+    return getArchive(this.#parts, await this.#parts.finder.getStored(input));
+  }
+
+  /**
+   * Deletes a generation: on disk at once, in the cloud soon after. Deleting twice is fine.
+   *
+   * @returns whether there was something to delete
+   * @throws StorageError `not_found` where it never was
+   */
+  async delete(input: RefInput): Promise<{ ref: Ref; deleted: boolean }> {
+    const deletion = await deleteGeneration(this.#parts, await this.#parts.finder.getKnown(input));
+    this.#parts.wake();
+    return deletion;
+  }
+
+  /** What is owed to the cloud, oldest first. */
+  async uploads(
+    options: { limit?: number; cursor?: number } = {},
+  ): Promise<ListPage<OwedUpload, number>> {
+    return this.#parts.uploads.list(options);
+  }
+
+  /** Takes up again what was parked. Returns how many uploads and deletions that were. */
+  async retryParked(): Promise<number> {
+    return this.#parts.uploads.retryParked();
+  }
+
+  /**
+   * Owes everything to the cloud again, or all of one project: what it still has is found to be
+   * there, what it lost is sent, what was deleted is deleted.
+   *
+   * @returns how many generations that are
+   */
+  async resend(projectId: string | null = null): Promise<number> {
+    return this.#parts.uploads.resend(projectId);
+  }
+
+  /**
+   * Saves a generation anew under the next version that is free here and in the cloud: for what
+   * cannot be uploaded under its own, another generation or other content having it there.
+   *
+   * @returns its new ref; the old one leads there with the generation id
+   * @throws StorageError `not_found`, `conflict` where it is in the cloud, `unavailable`
+   */
+  async renumber(input: RefInput): Promise<Ref> {
+    return this.#parts.uploads.renumber(await this.#parts.finder.getStored(input));
+  }
+
+  /**
+   * Sets the owner of a project: its user sees it from then on. Where the cloud has another one,
+   * that stays, and is known here then, unless it is a transfer. What could not be uploaded for its
+   * owner is tried again.
+   *
+   * @returns whether anything changed
+   * @throws StorageError `not_found`, `conflict` where it has another owner
+   */
+  async setOwner(projectId: string, ownerId: string, { transfer = false } = {}): Promise<boolean> {
+    return this.#parts.uploads.setOwner(projectId, ownerId, { transfer });
+  }
+
+  /**
+   * Follows what the web app or another host deleted or replaced: what was deleted goes here too,
+   * what was replaced is told. A database that knows less than it did, being restored or another
+   * one, is told all again. Happens by itself every minute.
+   *
+   * @returns how many generations or cached copies it changed; none while the cloud is off
+   * @throws StorageError `unavailable`
+   */
+  async learnChanges(): Promise<number> {
+    return this.#parts.uploads.learnChanges();
+  }
+
+  /**
+   * Removes objects from the bucket that nothing needs and whose host did not. Happens by itself
+   * every hour.
+   *
+   * @returns how many that were; none while the cloud is off
+   * @throws StorageError `unavailable`
+   */
+  async removeUnneeded(): Promise<number> {
+    return this.#parts.uploads.removeUnneeded();
+  }
+
+  /**
+   * Asks whether the cloud still has a generation as it was recorded; where it has not, it is owed
+   * to it again.
+   *
+   * @returns what is the matter; `null` where nothing is
+   * @throws StorageError `not_found`, `unavailable`
+   */
+  async confirmInCloud(input: RefInput): Promise<string | null> {
+    const row = await this.#parts.finder.getStored(input);
+    const parts = { ...this.#parts, ...checkCloudOn(this.#parts.cloud) };
+    const problem = await proveInCloud(parts, row);
+    if (problem === null) return null;
+    await mendInCloud(parts, row, problem);
+    this.#parts.wake();
+    return problem.reason;
+  }
+
+  /**
+   * Reads an archive back from the cloud, all of it, and compares it with what was recorded.
+   *
+   * @throws StorageError `corrupt`, `unavailable`
+   */
+  async verifyInCloud(input: RefInput): Promise<void> {
+    const row = await this.#parts.finder.getStored(input);
+    const parts = { ...this.#parts, ...checkCloudOn(this.#parts.cloud) };
+    const problem = await proveInCloud(parts, row, { readBack: true });
+    if (problem === null) return;
+    throw new StorageError('corrupt', `Cannot verify ${formatRef(refOf(row))}: ${problem.reason}`);
+  }
+
+  /**
+   * Reads generations of store and cloud, and compares every byte with the recorded hashes.
+   *
+   * @throws StorageError `unavailable` where the cloud cannot be asked
+   */
+  async *verify(options: VerifyOptions = {}): AsyncIterable<Verified> {
+    await this.#parts.scan.whole();
+    yield* verifyAll(this.#parts, options);
+    this.#parts.wake();
+  }
+
+  /** Evicts cached copies that are too old or too much, never one that may be in use. */
+  async cleanupCache(): Promise<{ evicted: number; bytes: number }> {
+    return cleanupCache(this.#parts);
+  }
+
+  /**
+   * Takes originals out of the store that are in the cloud, their bytes proven and asked for again;
+   * they are got from there from then on. What is active stays.
+   *
+   * @param options.olderThanMs those that were saved so long ago
+   * @throws StorageError `unavailable`
+   */
+  async cleanupStore(options: { olderThanMs: number }): Promise<Evicted> {
+    const { scan, now, cloud } = this.#parts;
+    const parts = { ...this.#parts, ...checkCloudOn(cloud) };
+    await scan.whole();
+    const before = new Date(now() - options.olderThanMs).toISOString();
+    const evicted = await evictStored(parts, before);
+    this.#parts.wake();
+    return evicted;
+  }
+
+  /**
+   * Gives a generation that the Python system left hashes and an archive, and owes it to the cloud.
+   * Its files stay as they are.
+   *
+   * @returns what was left out of it; `null` where there was nothing to do
+   * @throws StorageError `not_found`, `conflict` where another generation has the version,
+   *   `corrupt` for a file that is missing, `invalid_input` that names a path
+   */
+  async adopt(ref: Ref): Promise<LeftOut | null> {
+    const leftOut = await convert(this.#parts, ref, await this.#parts.finder.findAny(ref));
+    this.#parts.wake();
+    return leftOut;
+  }
+
+  /**
+   * Takes in a generation that the Python system archived, where it is not there already.
+   *
+   * @param archive its tar.gz
+   * @throws StorageError `conflict`, `corrupt`, `invalid_input` that names an entry, `too_large`
+   */
+  async takeIn(ref: Ref, archive: string): Promise<void> {
+    await unpackOld(this.#parts, ref, await this.#parts.finder.findAny(ref), archive);
+  }
+
+  /**
+   * The keys of all archives in the bucket, or of those of one project.
+   *
+   * @throws StorageError `unavailable`
+   */
+  archivesInBucket(only: string | null): AsyncIterable<string> {
+    return checkCloudOn(this.#parts.cloud).objects.listArchives(only);
+  }
+
+  /**
+   * Makes the row of an archive that is in the bucket without one: it is read back for its hash.
+   *
+   * @returns whether there was anything to do
+   * @throws StorageError `conflict` where another generation has the version, `unavailable`
+   */
+  async recordArchive(ref: Ref, key: string, ownerId: string | null): Promise<boolean> {
+    const createdAt = new Date(this.#parts.now()).toISOString();
+    return recordArchive(checkCloudOn(this.#parts.cloud), ref, { key, ownerId, createdAt });
+  }
+
+  /** How it is: what is kept, what is owed, and whether the cloud is there. */
+  async status(): Promise<StorageStatus> {
+    return getStatus(this.#parts);
+  }
+
+  /**
+   * Waits until the whole disk is read into the catalog, which a start begins after a power loss or
+   * where the catalog was lost. Until then {@link status} and {@link uploads} may know less.
+   *
+   * @param timeoutMs the longest wait, in milliseconds
+   * @returns whether it is
+   */
+  async scanned(timeoutMs: number): Promise<boolean> {
+    const { scan } = this.#parts;
+    await Promise.race([scan.whole(), sleep(timeoutMs, null, { ref: false })]);
+    return scan.progress === null;
+  }
+
+  /**
+   * Waits until all that can be uploaded now is: what waits for a retry or is parked stays owed.
+   *
+   * @param timeoutMs the longest wait, in milliseconds
+   */
+  async drain(timeoutMs: number = DRAIN_MS): Promise<void> {
+    await this.#parts.outbox?.drain(timeoutMs);
+  }
+
+  /** Ends the storage: lets what is under way finish for a bounded time, leaves the rest owed. */
+  close(options: { drainMs?: number } = {}): Promise<void> {
+    this.#closed ??= this.#close(options.drainMs ?? DRAIN_MS);
+    return this.#closed;
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    const { saves, background, stop, workers, store, cache, catalog, instance } = this.#parts;
+    try {
+      await saves.close();
+      if (drainMs > 0) await this.drain(drainMs);
+      const ending = background.stop();
+      stop(new StorageError('unavailable', 'The agent is shutting down'));
+      await ending;
+      await workers.close();
+      await store.close();
+      await cache.close();
+    } finally {
+      catalog.close();
+      instance.close(!catalog.isDamaged);
+    }
+  }
+}

@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import {
+  checkPaths,
+  comparePaths,
+  DEFAULT_MODE,
+  type Limits,
+  type ManifestEntry,
+  StorageError,
+} from '../contract.ts';
+import { NotAFile } from '../disk/open-inside.ts';
+import { ChangedWhileRead, type Place, readPieces } from '../disk/read-file.ts';
+import { findInFolder } from './folder.ts';
+import { inGeneration } from './layout.ts';
+import { type LeftOut, NOTHING_LEFT_OUT } from './left-out.ts';
+import type { FileOnDisk, Source, SourceFile } from './source.ts';
+
+/** Contents up to this size in all are kept from the first reading to the last. */
+const KEEP_BYTES = 8 * 1024 * 1024;
+
+/** The checked and hashed files of a source. */
+export type Inventory = Readonly<{
+  /** Sorted by path. */
+  entries: ManifestEntry[];
+  totalBytes: number;
+  leftOut: LeftOut;
+  /** Gives the content of an entry; throws where it is no longer what was hashed. */
+  read(path: string): Iterable<Uint8Array>;
+}>;
+
+export const NOTHING: Inventory = {
+  entries: [],
+  totalBytes: 0,
+  leftOut: NOTHING_LEFT_OUT,
+  read: () => [],
+};
+
+/**
+ * Reads a source once: every name checked, every file hashed. Nothing is written.
+ *
+ * @throws StorageError `invalid_input` that names the path, `too_large`, `conflict` for a file that
+ *   changed meanwhile
+ */
+export function takeInventory(
+  source: Source,
+  limits: Limits,
+  { mayBeEmpty = false } = {},
+): Inventory {
+  const { files, leftOut } = findFiles(source, limits);
+  if (files.length === 0 && !mayBeEmpty) {
+    const where = source.kind === 'folder' ? `the folder "${source.folder}"` : 'it';
+    const rest = leftOut.count === 0 ? '' : `; ${leftOut.count} were left out`;
+    throw new StorageError(
+      'invalid_input',
+      `Cannot save a generation: ${where} holds no files${rest}`,
+    );
+  }
+  checkPaths(
+    files.map((file) => file.path),
+    limits,
+  );
+  files.sort((a, b) => comparePaths(a.path, b.path));
+
+  const kept = new Map<string, Uint8Array[]>();
+  let totalBytes = 0;
+  const entries = files.map((file) => {
+    const pieces: Uint8Array[] = [];
+    const hash = createHash('sha256');
+    let size = 0;
+    let mode = file.mode;
+    const look = (stat: Stats) => {
+      mode ??= stat.mode;
+      checkSizes(file.path, stat.size, totalBytes + stat.size, limits);
+    };
+    for (const piece of 'content' in file ? [file.content] : readKnown(source, file, look)) {
+      size += piece.length;
+      totalBytes += piece.length;
+      checkSizes(file.path, size, totalBytes, limits);
+      hash.update(piece);
+      if ('content' in file) pieces.push(piece);
+      // A piece of a file on disk is good until the next one is read.
+      else if (totalBytes <= KEEP_BYTES) pieces.push(Buffer.from(piece));
+    }
+    if (totalBytes <= KEEP_BYTES || 'content' in file) kept.set(file.path, pieces);
+    return { path: file.path, size, sha256: hash.digest('hex'), mode: keptMode(mode) };
+  });
+
+  const onDisk = new Map(files.map((file) => [file.path, file]));
+  const byPath = new Map(entries.map((entry) => [entry.path, entry]));
+  return {
+    entries,
+    totalBytes,
+    leftOut,
+    read: (path) =>
+      kept.get(path) ?? readAgain(source, onDisk.get(path) as FileOnDisk, byPath.get(path)!),
+  };
+}
+
+function findFiles(
+  source: Source,
+  limits: Limits,
+): { files: (SourceFile | FileOnDisk)[]; leftOut: LeftOut } {
+  switch (source.kind) {
+    case 'files':
+      return { files: [...source.files], leftOut: NOTHING_LEFT_OUT };
+    case 'staged': {
+      const root = inGeneration.source(source.folder);
+      const files = source.files.map((file) => ({ ...file, place: { root, path: file.path } }));
+      return { files, leftOut: source.leftOut };
+    }
+    case 'listed': {
+      const { root, folder } = source;
+      const files = source.files.map(({ path, ...rest }) => {
+        // Checked before it leads anywhere.
+        checkPaths([path], limits);
+        return { path, ...rest, place: { root, path: `${folder}/${path}` } };
+      });
+      return { files, leftOut: NOTHING_LEFT_OUT };
+    }
+    case 'folder':
+      return findInFolder(source, limits);
+  }
+}
+
+function checkSizes(path: string, size: number, total: number, limits: Limits): void {
+  if (size > limits.fileBytes) {
+    throw new StorageError(
+      'too_large',
+      `Cannot take "${path}": a file has at most ${limits.fileBytes} bytes`,
+    );
+  }
+  if (total > limits.totalBytes) {
+    throw new StorageError(
+      'too_large',
+      `Cannot take "${path}": a generation has at most ${limits.totalBytes} bytes`,
+    );
+  }
+}
+
+/** Permissions alone, and always those that the agent itself needs. */
+function keptMode(mode: number | undefined): number {
+  return ((mode ?? DEFAULT_MODE) & 0o777) | 0o600;
+}
+
+/** Reads a file whose name is known, and says in the words of its source what is wrong with it. */
+function* readKnown(
+  source: Source,
+  file: FileOnDisk,
+  look: (stat: Stats) => void,
+): Generator<Uint8Array, void> {
+  try {
+    yield* readPieces(file.place, look);
+  } catch (error) {
+    throw explain(source, file.path, error);
+  }
+}
+
+function explain(source: Source, path: string, error: unknown): unknown {
+  if (error instanceof ChangedWhileRead) return changed(path);
+  if (!(error instanceof NotAFile)) return error;
+  const { problem } = error;
+  // It was a file when the folder was listed.
+  if (source.kind !== 'listed') return changed(path, `: it is ${problem} now`);
+  return problem === 'missing'
+    ? new StorageError('corrupt', `Cannot use "${source.folder}": "${path}" is missing`)
+    : new StorageError(
+        'invalid_input',
+        `Cannot use path ${JSON.stringify(path)}: it is ${problem}, or lies behind one`,
+      );
+}
+
+function changed(path: string, more = ''): StorageError {
+  return new StorageError(
+    'conflict',
+    `Cannot save ${JSON.stringify(path)}: it changed while it was read${more}. Save again once nothing writes there`,
+  );
+}
+
+function* readAgain(
+  source: Source,
+  file: FileOnDisk,
+  entry: ManifestEntry,
+): Generator<Uint8Array, void> {
+  try {
+    yield* readChecked(file.place, entry);
+  } catch (error) {
+    throw explain(source, file.path, error);
+  }
+}
+
+/**
+ * Reads a file in pieces, each good until the next; throws at its end where it is not what was hashed.
+ *
+ * @throws NotAFile, ChangedWhileRead
+ */
+export function* readChecked(place: Place, entry: ManifestEntry): Generator<Uint8Array, void> {
+  const hash = createHash('sha256');
+  for (const piece of readPieces(place)) {
+    hash.update(piece);
+    yield piece;
+  }
+  if (hash.digest('hex') !== entry.sha256) throw new ChangedWhileRead(place.path);
+}

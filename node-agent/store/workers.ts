@@ -1,0 +1,89 @@
+import { availableParallelism } from 'node:os';
+import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
+import type { Limits } from '../contract.ts';
+import { fromOutcome, type Outcome } from '../threads/outcome.ts';
+import { makeThreads } from '../threads/pool.ts';
+import type { CommitInput } from './commit.ts';
+import type { ArchiveFacts } from './hash.ts';
+import type { LeftOut } from './left-out.ts';
+import type { Described } from './legacy/flat.ts';
+import type { Source } from './source.ts';
+import type { Digested, Parallel, Staged, StageInput } from './stage.ts';
+import type { ConvertInput, StageWork } from './store.ts';
+
+/** What would stall the event loop. */
+export type HeavyWork = StageWork & { close(): Promise<void> };
+
+/** The threads that do the heavy work. */
+export class Workers implements HeavyWork {
+  /** Tasks that pack, those that wait with them. */
+  #packing = 0;
+  readonly #pool = makeThreads('worker', import.meta.url, {
+    maxThreads: Math.max(2, availableParallelism()),
+  });
+
+  stage(input: StageInput): Promise<Staged> {
+    return this.#pack('stage', input);
+  }
+
+  commit(input: CommitInput): Promise<Staged> {
+    return this.#pack('commit', input);
+  }
+
+  digest(source: Source, limits: Limits): Promise<Digested> {
+    return this.#run('digest', { source, limits });
+  }
+
+  unpack(input: UnpackInput): Promise<Unpacked> {
+    return this.#run('unpack', input);
+  }
+
+  sync(folder: string): Promise<void> {
+    return this.#run('sync', folder);
+  }
+
+  repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean> {
+    return this.#run('repair', input);
+  }
+
+  repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts> {
+    return this.#pack('repack', input);
+  }
+
+  convert(input: ConvertInput): Promise<LeftOut> {
+    return this.#pack('convert', input);
+  }
+
+  check(folder: string, signal?: AbortSignal): Promise<string[]> {
+    return this.#run('check', folder, signal);
+  }
+
+  describe(input: { root: string; projectId: string; limits: Limits }): Promise<Described> {
+    return this.#run('describe', input);
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+
+  /**
+   * Where every core has a generation of its own to pack, more threads would not make it faster:
+   * they would only have the event loop wait longer for its turn.
+   */
+  async #pack<T>(name: string, input: object): Promise<T> {
+    this.#packing++;
+    try {
+      const { parallel }: Parallel = { parallel: 2 * this.#packing <= availableParallelism() };
+      return await this.#run(name, { ...input, parallel });
+    } finally {
+      this.#packing--;
+    }
+  }
+
+  /** @param signal ends the thread at once, whatever it is at */
+  async #run<T>(name: string, input: unknown, signal?: AbortSignal): Promise<T> {
+    return fromOutcome(
+      (await this.#pool.run(input, { name, signal: signal ?? null })) as Outcome<T>,
+    );
+  }
+}

@@ -1,0 +1,67 @@
+import { type Catalog, type GenerationRow, refOf } from '../catalog/catalog.ts';
+import type { CloudObjects } from '../cloud/objects.ts';
+import type { CloudRecords } from '../cloud/records.ts';
+import { formatRef, StorageError } from '../contract.ts';
+import type { Store } from '../store/store.ts';
+import type { Locks } from './locks.ts';
+import { mendInCloud, proveInCloud } from './proof.ts';
+
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  locks: Locks;
+  objects: CloudObjects;
+  records: CloudRecords;
+  now: () => number;
+  /** Told of what stays because the cloud has it not. Never throws. */
+  onProblem: (error: unknown) => void;
+}>;
+
+/** What went from the store. */
+export type Evicted = Readonly<{ evicted: number; bytes: number }>;
+
+/**
+ * Takes originals out of the store that are in the cloud, their bytes proven now: from then on they
+ * are got from there. What is active in its project stays; so does what the cloud has not, which is
+ * told, and owed to it again.
+ *
+ * @param before ISO 8601: those that were saved before
+ * @throws StorageError `unavailable`; what went until then is gone
+ */
+export async function evictStored(parts: Parts, before: string): Promise<Evicted> {
+  const { store, catalog, onProblem } = parts;
+  const result = { evicted: 0, bytes: 0 };
+  for (const row of catalog.evictable(before)) {
+    const ref = refOf(row);
+    const isActive = store.findActive(ref.projectId) === ref.version;
+    if (isActive || !store.has(ref)) continue;
+    const problem = await proveInCloud(parts, row);
+    if (problem !== null) {
+      onProblem(new StorageError('corrupt', `Cannot evict ${formatRef(ref)}: ${problem.reason}`));
+      await mendInCloud(parts, row, problem);
+    } else if (await evict(parts, row)) {
+      result.evicted++;
+      result.bytes += row.source_bytes ?? 0;
+    }
+  }
+  return result;
+}
+
+/** Its bytes were proven, and nothing on disk is still vouched for by its archive alone. */
+function isEvictable(row: GenerationRow): boolean {
+  return row.status === 'verified' && row.tree_synced === 1 && row.digest !== null;
+}
+
+async function evict({ store, catalog, locks }: Parts, seen: GenerationRow): Promise<boolean> {
+  const ref = refOf(seen);
+  const unlock = await locks.lock(ref);
+  if (unlock === null) return false;
+  try {
+    const row = catalog.find(ref.projectId, ref.version);
+    if (row === null || !isEvictable(row) || row.digest !== seen.digest) return false;
+    await store.discard(ref);
+    return true;
+  } finally {
+    await unlock();
+  }
+}

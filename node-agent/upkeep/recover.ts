@@ -1,0 +1,89 @@
+import { type Catalog, refOf } from '../catalog/catalog.ts';
+import type { Instance } from '../catalog/instance.ts';
+import { type Ref, StorageError } from '../contract.ts';
+import { readBootId } from '../store/boot.ts';
+import type { OnDisk, Store } from '../store/store.ts';
+import { adopt, readFacts } from './adopt.ts';
+
+export type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  instance: Instance;
+  now: () => number;
+  /** Told of what on disk cannot be taken into the catalog; it stays where it is. */
+  onProblem: (error: unknown) => void;
+}>;
+
+/**
+ * Finishes or takes back, at a start, what instances left that ended in the middle. It is as much
+ * as they worked on at once: how many generations there are does not matter.
+ */
+export async function recover(parts: Parts): Promise<void> {
+  const { store, catalog, instance, now } = parts;
+  const isGone = (id: string) => instance.isGone(id);
+  const rebooted = catalog.scannedBoot !== readBootId();
+  for (const { ref, done } of await store.recoverReplacements(isGone)) {
+    await attempt(parts, async () => {
+      if (rebooted) await store.repairTree(ref);
+      const { facts, createdAt } = await readFacts(store, ref);
+      await catalog.write(() => catalog.finishReplace(ref, facts, createdAt, now()), {
+        durably: true,
+      });
+      done();
+    });
+  }
+  for (const row of catalog.lockedGenerations()) {
+    if (row.instance_id !== null && isGone(row.instance_id)) await settleLocked(parts, refOf(row));
+  }
+  for (const row of catalog.unfinishedSaves()) {
+    if (row.instance_id === null || isGone(row.instance_id)) await settleSave(parts, refOf(row));
+  }
+  await store.sweepStaging(isGone);
+}
+
+/** Finishes a deletion whose process ended in the middle; else nothing was changed. */
+async function settleLocked(parts: Parts, ref: Ref): Promise<void> {
+  const { store, catalog } = parts;
+  const deletedAt = store.deletedAt(ref);
+  if (deletedAt === null) await catalog.write(() => catalog.unlock(ref));
+  else await finishDeletion(parts, { ref, deletedAt, movedTo: store.movedTo(ref) });
+}
+
+/** Has disk and catalog hold nothing of what the disk says was deleted, or moved. */
+export async function finishDeletion(
+  { store, catalog, now }: Pick<Parts, 'store' | 'catalog' | 'now'>,
+  { ref, deletedAt, movedTo }: OnDisk & { deletedAt: string },
+): Promise<void> {
+  // Also where it is known: a crash may have left files.
+  const digests = store.deletedDigests(ref);
+  await store.delete(ref, deletedAt, digests);
+  await catalog.write(() => {
+    if (movedTo !== null) catalog.forget(ref);
+    else if (catalog.find(ref.projectId, ref.version)?.state !== 'deleted') {
+      catalog.markDeleted(ref, deletedAt, now(), digests);
+    }
+  });
+}
+
+/** Finishes a save whose process ended in the middle, or takes it back. */
+export async function settleSave(parts: Parts, ref: Ref): Promise<void> {
+  if (!parts.store.has(ref)) {
+    await parts.catalog.write(() => parts.catalog.abortSave(ref));
+    return;
+  }
+  await attempt(parts, () => adopt(parts, ref));
+}
+
+/** One generation that is damaged, or cannot be read, keeps no other from being served. */
+export async function attempt(
+  { onProblem }: Pick<Parts, 'onProblem'>,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const isOfDisk = (error as NodeJS.ErrnoException).syscall !== undefined;
+    if (!(error instanceof StorageError) && !isOfDisk) throw error;
+    onProblem(error);
+  }
+}

@@ -1,0 +1,203 @@
+import { setImmediate as breathe } from 'node:timers/promises';
+import { refOf } from '../catalog/catalog.ts';
+import { foldId, StorageError } from '../contract.ts';
+import { readBootId } from '../store/boot.ts';
+import type { OnDisk } from '../store/store.ts';
+import { adopt } from './adopt.ts';
+import { attempt, finishDeletion, type Parts } from './recover.ts';
+
+/** How long generations are read before others get a turn, in milliseconds. */
+const TURN_MS = 5;
+
+/** How far a scan is, in projects. */
+export type ScanProgress = Readonly<{ read: number; projects: number }>;
+
+/**
+ * Reads the whole disk into the catalog: once in a run of the machine, and for a catalog that is
+ * new. A power loss may have taken what was not synced, so trees are compared with their manifests
+ * and made again from their archives, and rows that were lost are made from what lies on disk.
+ *
+ * It goes on in the background, and nobody sees what it has not come to: whoever asks for a
+ * project waits until that one is read.
+ */
+export class Scan {
+  readonly #parts: Parts;
+  readonly #bootId = readBootId();
+  /** Ids of projects that are not read yet, by their folded form: those of one are one on macOS. */
+  readonly #pending = new Map<string, string[]>();
+  readonly #reading = new Map<string, Promise<boolean>>();
+  readonly #stopped = new AbortController();
+  #isDone: boolean;
+  #projects = 0;
+  #turnBegan = performance.now();
+  #listed: Promise<void> | null = null;
+  #whole: Promise<void> | null = null;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#isDone = parts.catalog.scannedBoot === this.#bootId;
+  }
+
+  /** `null` once all is read. */
+  get progress(): ScanProgress | null {
+    if (this.#isDone) return null;
+    return { read: this.#projects - this.#pending.size, projects: this.#projects };
+  }
+
+  /**
+   * Waits until the catalog knows what lies on disk of a project. One generation that is damaged,
+   * or cannot be read, is told of and left out.
+   *
+   * @throws StorageError `unavailable` where the scan is stopped
+   */
+  async project(projectId: string): Promise<void> {
+    if (this.#isDone) return;
+    await this.#list();
+    await this.#read(foldId(projectId));
+  }
+
+  /**
+   * Reads the first of the projects whose ids come after one, up to another.
+   *
+   * @param last `null`: all that come after
+   * @param count how many at most
+   * @returns whether any were read
+   */
+  async range(after: string, last: string | null, count: number): Promise<boolean> {
+    if (this.#isDone) return false;
+    await this.#list();
+    const ids = [...this.#pending.values()]
+      .flat()
+      .filter((id) => id > after && (last === null || id <= last))
+      .sort()
+      .slice(0, count);
+    const before = this.#pending.size;
+    for (const id of ids) await this.#read(foldId(id));
+    return this.#pending.size < before;
+  }
+
+  /**
+   * Reads all that is not read yet, one project after another, until it is stopped. What cannot be
+   * noted now, the disk being full, stays to be read: a later call goes on.
+   *
+   * @throws StorageError `unavailable` where the scan is stopped
+   */
+  async whole(): Promise<void> {
+    this.#whole ??= this.#readAll().finally(() => {
+      this.#whole = null;
+    });
+    await this.#whole;
+  }
+
+  /** Ends after the generation that is read; the next start begins anew. */
+  async stop(): Promise<void> {
+    this.#stopped.abort(
+      new StorageError('unavailable', 'Cannot read the store: the agent is shutting down'),
+    );
+    await Promise.allSettled([this.#whole, ...this.#reading.values()]);
+  }
+
+  async #readAll(): Promise<void> {
+    if (this.#isDone) return;
+    await this.#list();
+    for (const folded of this.#pending.keys()) {
+      if (!(await this.#read(folded))) return;
+    }
+    const { catalog } = this.#parts;
+    await catalog.write(() => catalog.setScannedBoot(this.#bootId));
+    this.#isDone = true;
+  }
+
+  #list(): Promise<void> {
+    this.#listed ??= this.#listProjects().catch((error: unknown) => {
+      this.#listed = null;
+      throw error;
+    });
+    return this.#listed;
+  }
+
+  async #listProjects(): Promise<void> {
+    for (const id of await this.#parts.store.listProjects()) {
+      const folded = foldId(id);
+      this.#pending.set(folded, [...(this.#pending.get(folded) ?? []), id]);
+    }
+    this.#projects = this.#pending.size;
+  }
+
+  /** @returns whether nothing of them is left to be read */
+  async #read(folded: string): Promise<boolean> {
+    const ids = this.#pending.get(folded);
+    if (ids === undefined) return true;
+    let reading = this.#reading.get(folded);
+    if (reading === undefined) {
+      reading = this.#readProjects(ids)
+        .then((isRead) => {
+          if (isRead) this.#pending.delete(folded);
+          return isRead;
+        })
+        .finally(() => this.#reading.delete(folded));
+      this.#reading.set(folded, reading);
+    }
+    return reading;
+  }
+
+  async #readProjects(ids: readonly string[]): Promise<boolean> {
+    const { catalog, store, onProblem } = this.#parts;
+    let isRead = true;
+    const parts = {
+      onProblem: (error: unknown) => {
+        if (error instanceof StorageError && PASSING.has(error.code)) isRead = false;
+        onProblem(error);
+      },
+    };
+    for (const id of ids) {
+      await this.#giveWay();
+      for (const row of catalog.unsyncedOf(id)) {
+        await this.#giveWay();
+        const ref = refOf(row);
+        await attempt(parts, async () => store.has(ref) && (await store.repairTree(ref)));
+      }
+      let all: ReturnType<typeof store.listProject> = [];
+      await attempt(parts, async () => {
+        all = store.listProject(id);
+      });
+      for (const found of all) {
+        await this.#giveWay();
+        await attempt(parts, () => this.#note(found));
+      }
+    }
+    return isRead;
+  }
+
+  /** Between two generations: the event loop is everybody's, and the scan may be stopped here. */
+  async #giveWay(): Promise<void> {
+    if (performance.now() - this.#turnBegan > TURN_MS) {
+      await breathe();
+      this.#turnBegan = performance.now();
+    }
+    this.#stopped.signal.throwIfAborted();
+  }
+
+  async #note(found: OnDisk): Promise<void> {
+    const { store, catalog, instance } = this.#parts;
+    const { ref, deletedAt } = found;
+    if (deletedAt !== null) {
+      await finishDeletion(this.#parts, { ...found, deletedAt });
+      return;
+    }
+    const row = catalog.find(ref.projectId, ref.version);
+    const state = row?.generation_id === ref.generationId ? row.state : null;
+    const holder = state === 'saving' ? row!.instance_id : null;
+    // Whoever saves it notes it.
+    if (state === 'stored' || (holder !== null && !instance.isGone(holder))) return;
+    try {
+      await adopt(this.#parts, ref);
+    } catch (error) {
+      // Another process deleted it just now.
+      if (store.deletedAt(ref) === null) throw error;
+    }
+  }
+}
+
+/** What does not lie with a generation, and may pass. */
+const PASSING: ReadonlySet<string> = new Set(['disk_full', 'unavailable']);

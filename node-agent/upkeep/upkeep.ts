@@ -1,0 +1,108 @@
+import { type Catalog, contentName, type GenerationRow, refOf } from '../catalog/catalog.ts';
+import type { Store } from '../store/store.ts';
+import type { Scan } from './scan.ts';
+
+type Parts = Readonly<{
+  store: Store;
+  scan: Scan;
+  catalog: Catalog;
+  /** Never throws. */
+  onProblem: (error: unknown) => void;
+}>;
+
+/** Rows that are looked at at once. */
+const PAGE = 100;
+
+/**
+ * What is done for generations after the answer: trees that so far only their archives vouch for
+ * are made to last, one after another since each costs as many fsyncs as it has files; then
+ * archives go whose bytes are proven to be in the cloud.
+ */
+export class Upkeep {
+  readonly #parts: Parts;
+  /** What failed is left to the next start: it must not keep the rest waiting. */
+  readonly #failed = new Set<string>();
+  #running: Promise<void> | null = null;
+  #again = false;
+  #stopped = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Looks for work now. */
+  wake(): void {
+    this.#again = true;
+    if (this.#stopped || this.#running !== null) return;
+    this.#running = this.#run()
+      .catch((error: unknown) => this.#parts.onProblem(error))
+      .finally(() => {
+        this.#running = null;
+        // Woken after the last look, before this.
+        if (this.#again) this.wake();
+      });
+  }
+
+  /** Ends after the generation that is worked on. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { store, scan, catalog } = this.#parts;
+    while (this.#again) {
+      this.#again = false;
+      await this.#each(
+        (skip) => catalog.unsynced(PAGE, skip),
+        async (row) => {
+          const ref = refOf(row);
+          // What a power loss left of it must not be taken for what was saved.
+          await scan.project(ref.projectId);
+          if (store.has(ref)) await store.syncTree(ref);
+          await catalog.write(() => catalog.setTreeSynced(ref, row.digest));
+        },
+      );
+      await this.#each(
+        (skip) => catalog.retirable(PAGE, skip),
+        (row) => this.#retire(row),
+      );
+    }
+  }
+
+  async #each(
+    next: (skip: ReadonlySet<string>) => GenerationRow[],
+    work: (row: GenerationRow) => Promise<void>,
+  ): Promise<void> {
+    for (let rows = next(this.#failed); rows.length > 0; rows = next(this.#failed)) {
+      for (const row of rows) {
+        if (this.#stopped) return;
+        try {
+          await work(row);
+        } catch (error) {
+          if (this.#stopped) return;
+          this.#failed.add(contentName(row));
+          // Another process deleted it just now, or takes it out of the store.
+          if (this.#parts.store.has(refOf(row))) this.#parts.onProblem(error);
+        }
+      }
+    }
+  }
+
+  /** In one transaction: nobody comes between, of this process or another. */
+  async #retire(seen: GenerationRow): Promise<void> {
+    const { store, catalog } = this.#parts;
+    const ref = refOf(seen);
+    await catalog.write(() => {
+      const row = catalog.find(ref.projectId, ref.version);
+      if (row?.status !== 'verified' || row.digest !== seen.digest) return;
+      // Somebody works on it.
+      if (row.instance_id !== null) {
+        this.#failed.add(contentName(seen));
+        return;
+      }
+      store.retireArchive(ref);
+      catalog.setArchiveKept(ref, false);
+    });
+  }
+}

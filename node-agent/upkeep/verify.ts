@@ -1,0 +1,98 @@
+import { type Catalog, refOf } from '../catalog/catalog.ts';
+import type { CloudObjects } from '../cloud/objects.ts';
+import type { CloudRecords } from '../cloud/records.ts';
+import { isInCloud, type Ref, StorageError } from '../contract.ts';
+import type { Store } from '../store/store.ts';
+import type { Locks } from './locks.ts';
+import { mendInCloud, proveInCloud } from './proof.ts';
+
+/** After which generation to go on. */
+export type VerifyPosition = Readonly<{ projectId: string; version: number }>;
+
+export type VerifyOptions = Readonly<{
+  /** This project alone. */
+  projectId?: string;
+  after?: VerifyPosition;
+  /** Whether to read what lies on this host. @default true */
+  store?: boolean;
+  /** Whether to read back what lies in the cloud, where it is on. @default true */
+  cloud?: boolean;
+  /** How many of them, from 0 to 1, chosen at random. @default 1 */
+  sample?: number;
+  /** Ends it, in the middle of a generation too: that one is not told of. */
+  signal?: AbortSignal;
+}>;
+
+/** What was found of one generation: nothing is the matter with it where there are no problems. */
+export type Verified = Readonly<
+  Ref & { problems: readonly { where: 'store' | 'cloud'; reason: string }[] }
+>;
+
+type Cloud = Readonly<{ objects: CloudObjects; records: CloudRecords }>;
+
+/**
+ * Reads generations, one after another by project and version, and compares every byte with the
+ * hashes that were recorded. What the cloud has not, or has in other bytes, is owed to it again; else
+ * nothing is changed. What has no hashes, being of the Python system, is passed over.
+ *
+ * @throws StorageError `unavailable` where the cloud cannot be asked: it says nothing of the bytes
+ */
+export async function* verifyAll(
+  parts: Readonly<{
+    store: Store;
+    catalog: Catalog;
+    cloud: Cloud | null;
+    locks: Locks;
+    random: () => number;
+    now: () => number;
+  }>,
+  options: VerifyOptions,
+): AsyncGenerator<Verified> {
+  const { store = true, cloud = true, sample = 1, projectId, signal } = options;
+  const { catalog } = parts;
+  for (const row of catalog.stored(projectId ?? null, options.after)) {
+    if (row.digest === null || parts.random() >= sample) continue;
+    const ref = refOf(row);
+    const problems: Verified['problems'][number][] = [];
+    if (store && parts.store.has(ref)) {
+      const reasons = await checkTree(parts.store, ref, signal);
+      if (signal?.aborted) return;
+      problems.push(...reasons.map((reason) => ({ where: 'store' as const, reason })));
+    }
+    if (cloud && parts.cloud !== null && isInCloud(row.status)) {
+      const both = { ...parts, ...parts.cloud };
+      const problem = await orEnded(proveInCloud(both, row, { readBack: true }), signal);
+      if (signal?.aborted) return;
+      if (problem !== null) {
+        problems.push({ where: 'cloud', reason: problem.reason });
+        await mendInCloud(both, row, problem);
+      }
+    }
+    yield { ...ref, problems };
+  }
+}
+
+/** What is waited for, or nothing once it is ended: the end of the storage ends the request. */
+async function orEnded<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T | null> {
+  const { promise, resolve } = Promise.withResolvers<null>();
+  const end = () => resolve(null);
+  signal?.addEventListener('abort', end);
+  // Who is not waited for any more is not heard.
+  work.catch(() => {});
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal?.removeEventListener('abort', end);
+  }
+}
+
+/** What keeps one from being read keeps no other from it. */
+async function checkTree(store: Store, ref: Ref, signal?: AbortSignal): Promise<string[]> {
+  try {
+    return await store.checkTree(ref, signal);
+  } catch (error) {
+    if (error instanceof StorageError && !error.retryable) return [error.message];
+    if (signal?.aborted) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,44 @@
+import { refOf } from '../catalog/catalog.ts';
+import type { Jobs, OwedJob } from '../catalog/jobs.ts';
+import { PAGE, type Ref } from '../contract.ts';
+import type { ListPage } from '../read/list.ts';
+
+/** A step that is owed to the cloud. */
+export type OwedUpload = Readonly<
+  Ref & {
+    step: 'reserve' | 'upload' | 'record' | 'verify' | 'delete';
+    /** From when on it is owed. */
+    since: string;
+    attempts: number;
+    /** When it is tried next; `null` where it is parked. */
+    dueAt: string | null;
+    parked: boolean;
+    /** Why the last attempt failed. */
+    failure: string | null;
+  }
+>;
+
+/** What is owed to the cloud, oldest first. */
+export function listOwed(
+  jobs: Jobs,
+  options: { limit?: number; cursor?: number },
+): ListPage<OwedUpload, number> {
+  const limit = options.limit ?? PAGE.default;
+  const owed = jobs.list(options.cursor ?? 0, limit + 1);
+  const items = owed.slice(0, limit).map((job) => ({
+    ...refOf(job),
+    step: stepOf(job),
+    since: new Date(job.since).toISOString(),
+    attempts: job.attempts,
+    dueAt: job.parked ? null : new Date(job.due_at).toISOString(),
+    parked: job.parked === 1,
+    failure: job.failure,
+  }));
+  return { items, nextCursor: owed.length > limit ? (owed[limit - 1]?.id ?? null) : null };
+}
+
+/** Of what was given up, the step at which it was. */
+function stepOf({ kind, given_up_at: givenUpAt }: OwedJob): OwedUpload['step'] {
+  const step = givenUpAt ?? kind;
+  return step === 'fail' ? 'reserve' : step;
+}

@@ -1,0 +1,144 @@
+import type { Cache } from '../cache/cache.ts';
+import {
+  type Catalog,
+  type GenerationRow,
+  type Position,
+  refOf,
+  statusOf,
+} from '../catalog/catalog.ts';
+import type { Jobs } from '../catalog/jobs.ts';
+import type { Cloud } from '../cloud/cloud.ts';
+import type { CloudChange } from '../cloud/outcomes.ts';
+import { removeUnneeded } from '../cloud/remove-unneeded.ts';
+import { formatRef, parseId, type Ref, StorageError } from '../contract.ts';
+import type { OnEvent } from '../events/events.ts';
+import type { ListPage } from '../read/list.ts';
+import { renumber } from '../save/renumber.ts';
+import type { Saver } from '../save/save.ts';
+import type { Versions } from '../save/versions.ts';
+import type { Store } from '../store/store.ts';
+import type { Locks } from '../upkeep/locks.ts';
+import type { Scan } from '../upkeep/scan.ts';
+import { learnChanges } from './learn-changes.ts';
+import { listOwed, type OwedUpload } from './owed.ts';
+import { setOwner } from './owner.ts';
+import { beginAnew, isOlder } from './witness.ts';
+
+/** How many objects that nothing needs are removed at once. */
+const UNNEEDED_AT_ONCE = 100;
+
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  jobs: Jobs;
+  cache: Cache;
+  scan: Scan;
+  locks: Locks;
+  saver: Saver;
+  versions: Versions;
+  /** `null` while the cloud is off. */
+  cloud: Cloud | null;
+  now: () => number;
+  onProblem: (error: unknown) => void;
+  onEvent: OnEvent;
+  /** Told that there is work in the background. */
+  wake: () => void;
+}>;
+
+/** What is owed to the cloud, and what the cloud says that this host has to follow. */
+export class Uploads {
+  readonly #parts: Parts;
+  readonly #failedChanges = new Map<string, CloudChange>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** What is owed, oldest first. */
+  list(options: { limit?: number; cursor?: number }): ListPage<OwedUpload, number> {
+    return listOwed(this.#parts.jobs, options);
+  }
+
+  /** Has tried again what was parked. Returns how many uploads and deletions that were. */
+  async retryParked(): Promise<number> {
+    const { catalog, jobs, now, wake } = this.#parts;
+    const count = await catalog.write(() => jobs.unpark(now()));
+    wake();
+    return count;
+  }
+
+  /** Owes everything again, or all of one project. Returns how many generations that are. */
+  async resend(projectId: string | null): Promise<number> {
+    const { catalog, scan, now, wake } = this.#parts;
+    const only = projectId === null ? null : parseId(projectId, 'project id');
+    if (only === null) await scan.whole();
+    else await scan.project(only);
+    const oweFrom = (after: Position | null) =>
+      catalog.write(() => catalog.oweAllAgain(only, after, now()));
+    let { count: total, next } = await oweFrom(null);
+    while (next !== null) {
+      const owed = await oweFrom(next);
+      total += owed.count;
+      next = owed.next;
+    }
+    wake();
+    return total;
+  }
+
+  /** Saves anew, under a version that is free, what was given up. Returns its new ref. */
+  async renumber(row: GenerationRow): Promise<Ref> {
+    const ref = refOf(row);
+    if (row.status !== 'failed') {
+      const state = `it is ${statusOf(row, this.#parts.cloud !== null)}, nothing is in its way`;
+      throw new StorageError('conflict', `Cannot renumber ${formatRef(ref)}: ${state}`);
+    }
+    const to = await renumber(this.#parts, ref);
+    this.#parts.wake();
+    return to;
+  }
+
+  /** Sets the owner of a project. Returns whether anything changed. */
+  async setOwner(
+    projectId: string,
+    ownerId: string,
+    options: { transfer: boolean },
+  ): Promise<boolean> {
+    const isChanged = await setOwner(this.#parts, projectId, ownerId, options);
+    this.#parts.wake();
+    return isChanged;
+  }
+
+  /** Follows what the web app or another host did. Returns how many generations or copies it changed. */
+  async learnChanges(): Promise<number> {
+    const { cloud, onEvent, onProblem, wake } = this.#parts;
+    if (cloud === null) return 0;
+    const parts = { ...this.#parts, records: cloud.records };
+    if (await isOlder(parts)) {
+      onEvent({ kind: 'cloud_older' });
+      onProblem(
+        new StorageError(
+          'conflict',
+          'The database knows less than it did: it was restored, or is another one. Everything that lies here is asked for again',
+        ),
+      );
+      await this.resend(null);
+      await beginAnew(parts);
+    }
+    const changed = await learnChanges({ ...parts, failed: this.#failedChanges });
+    if (changed > 0) wake();
+    return changed;
+  }
+
+  /** Removes objects that nothing needs and whose host did not. Returns how many that were. */
+  async removeUnneeded(): Promise<number> {
+    const { cloud } = this.#parts;
+    if (cloud === null) return 0;
+    let removed = 0;
+    for (;;) {
+      const some = await cloud.records.listUnneeded(UNNEEDED_AT_ONCE);
+      await removeUnneeded(cloud, some);
+      removed += some.length;
+      if (some.length < UNNEEDED_AT_ONCE) return removed;
+    }
+  }
+}

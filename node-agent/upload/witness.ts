@@ -1,0 +1,44 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import type { CloudRecords } from '../cloud/records.ts';
+
+type Parts = Readonly<{ catalog: Catalog; records: CloudRecords }>;
+
+/**
+ * Tells whether the database knows less than it did: it was put back to an earlier time, or is
+ * another one behind the same URL. It is said again until {@link beginAnew}.
+ */
+export async function isOlder(parts: Parts): Promise<boolean> {
+  return !(await checkIn(parts)) || !(await hasWitnesses(parts));
+}
+
+/** Forgets what was learnt from a database that knows it no more, once that was told all again. */
+export async function beginAnew(parts: Parts): Promise<void> {
+  const { catalog } = parts;
+  await catalog.write(() => {
+    catalog.dropWitnesses();
+    catalog.setChangesSeen(null);
+    catalog.setCheckIns(0);
+  });
+  await checkIn(parts);
+}
+
+/** Of how often this host was there, the database knows as much as the host. */
+async function checkIn({ catalog, records }: Parts): Promise<boolean> {
+  const answer = await records.checkIn(catalog.hostId, catalog.checkIns);
+  // Without our migrations there is nothing to know.
+  if (answer.outcome === 'no_database') return true;
+  if (answer.outcome === 'older') return false;
+  await catalog.write(() => catalog.setCheckIns(answer.count));
+  return true;
+}
+
+/** What this host last recorded there, and what it last deleted: also between two check-ins. */
+async function hasWitnesses({ catalog, records }: Parts): Promise<boolean> {
+  for (const { ref, isDeleted } of catalog.witnesses()) {
+    const row = await records.find(ref.projectId, ref.version);
+    const known = isDeleted ? ['deleted'] : ['uploaded', 'verified', 'deleted'];
+    if (row?.generation_id === ref.generationId && known.includes(row.status)) continue;
+    if (row !== null || (await records.isThere())) return false;
+  }
+  return true;
+}
