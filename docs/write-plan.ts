@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { drawTable } from './draw-table.ts';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -166,14 +167,6 @@ function drawPlan(): string {
     return [`\`${path}\``, does, known.map((room) => shortName(room.path)).join(', ')];
   });
   return drawTable(['room', 'what happens there', 'knows'], rows);
-}
-
-/** As the formatter would write it. */
-function drawTable(head: readonly string[], rows: readonly string[][]): string {
-  const widths = head.map((_, i) => Math.max(...[head, ...rows].map((row) => row[i]!.length)));
-  const draw = (cells: readonly string[]) =>
-    `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |\n`;
-  return [head, widths.map((width) => '-'.repeat(width)), ...rows].map(draw).join('');
 }
 
 function shortName(path: string): string {

@@ -2,7 +2,8 @@ import { existsSync, renameSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageError } from '../contract.ts';
-import { Catalog, isBusy } from './catalog.ts';
+import { Catalog } from './catalog.ts';
+import { isBusy } from './errors.ts';
 import { Instance } from './instance.ts';
 import { openPrivate } from './open-private.ts';
 

@@ -14,7 +14,7 @@ Example:
     )
     .action(async () => {
       // Other commands start without what only the daemon needs.
-      const { createLogger, logProblem } = await import('../daemon/log.ts');
+      const { createLogger, logEvents } = await import('../daemon/log.ts');
       const { createMetrics } = await import('../daemon/metrics.ts');
       const { serve } = await import('../daemon/serve.ts');
       const stopped = Promise.withResolvers<'SIGINT' | 'SIGTERM'>();
@@ -25,6 +25,7 @@ Example:
       });
       const { logLevel } = context.readConfig().daemon;
       const log = createLogger(logLevel);
+      const logLine = logEvents(log);
       const metrics = createMetrics();
       await context.withStorage(
         async (storage, { daemon: config }) => {
@@ -34,7 +35,15 @@ Example:
           log.info('stopping: what is under way gets a while to finish');
           await daemon.close();
         },
-        { changes: true, onProblem: logProblem(log), onEvent: metrics.onEvent },
+        {
+          changes: true,
+          // It is an event too.
+          onProblem: () => {},
+          onEvent: (event) => {
+            logLine(event);
+            metrics.onEvent(event);
+          },
+        },
       );
       ended.resolve((await stopped.promise) === 'SIGINT' ? 130 : 0);
     });

@@ -1,7 +1,8 @@
 import type { MiddlewareHandler } from 'hono';
 import { destination, type Logger, pino } from 'pino';
 import type { LogLevel } from '../config.ts';
-import { StorageError } from '../contract.ts';
+import type { EventKind, OnEvent } from '../events/events.ts';
+import { toWire } from '../events/wire.ts';
 
 /** Wherever they turn up in what is logged, these are not written. */
 const SECRETS = ['authorization', 'token', 'key', 'signature', 'apikey', 'cookie'];
@@ -32,14 +33,34 @@ export function logRequests(log: Logger): MiddlewareHandler {
   };
 }
 
-/** Logs what went wrong in the background: its message and code, never what a foreign error holds. */
-export function logProblem(log: Logger): (error: unknown) => void {
-  return (error) => {
-    if (error instanceof StorageError) log.warn({ code: error.code }, error.message);
-    else
-      log.error(
-        { code: 'internal' },
-        error instanceof Error ? (error.stack ?? error.message) : String(error),
-      );
+/** How loud each event is. A request has a line of its own, and a failed attempt its problem. */
+const LEVELS: Readonly<Record<EventKind, 'debug' | 'info' | 'warn'>> = {
+  save: 'debug',
+  upload: 'debug',
+  verified: 'debug',
+  get: 'debug',
+  evict: 'debug',
+  attempt_failed: 'debug',
+  delete: 'info',
+  deleted_elsewhere: 'info',
+  renumbered: 'info',
+  cloud_back: 'info',
+  conflict: 'warn',
+  lost: 'warn',
+  cloud_away: 'warn',
+  cloud_older: 'warn',
+  problem: 'warn',
+};
+
+/** Logs what happens: each event is a line, with what it is about. */
+export function logEvents(log: Logger): OnEvent {
+  return ({ at: _, ...event }) => {
+    if (event.kind === 'problem') {
+      const { code, reason } = event;
+      log[code === 'internal' ? 'error' : LEVELS.problem]({ code }, reason);
+      return;
+    }
+    const { kind, ...about } = toWire(event) as { kind: EventKind };
+    log[LEVELS[kind]]({ event: kind, ...about }, kind);
   };
 }

@@ -1,4 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
+import { markDeleted } from '../catalog/deleting.ts';
 import type { Ref } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
@@ -21,14 +22,14 @@ export async function deleteHere(
   const at = new Date(now()).toISOString();
   const unlock = await locks.lock(ref);
   try {
-    const row = catalog.find(ref.projectId, ref.version);
+    const row = catalog.generations.find(ref.projectId, ref.version);
     if (only !== undefined && (unlock === null || row?.digest !== only.digest)) return false;
     const digests = [row?.digest, row?.replaced_digest].filter(
       (digest) => typeof digest === 'string',
     );
     // Also where it is deleted already: what a crash left of it goes now.
     await store.delete(ref, at, digests);
-    if (unlock !== null) await catalog.write(() => catalog.markDeleted(ref, at, now()));
+    if (unlock !== null) await catalog.write(() => markDeleted(catalog, ref, at, now()));
   } finally {
     await unlock?.();
   }

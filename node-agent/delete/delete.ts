@@ -1,5 +1,6 @@
-import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { notFound, type Ref } from '../contract.ts';
+import type { Tell } from '../events/events.ts';
 import { deleteHere } from './delete-here.ts';
 
 /**
@@ -9,10 +10,12 @@ import { deleteHere } from './delete-here.ts';
  * @throws StorageError `not_found` where it never was
  */
 export async function deleteGeneration(
-  parts: Parameters<typeof deleteHere>[0],
+  parts: Parameters<typeof deleteHere>[0] & Readonly<{ onEvent: Tell }>,
   row: GenerationRow,
 ): Promise<{ ref: Ref; deleted: boolean }> {
   const ref = refOf(row);
   if (row.state === 'saving') throw notFound(ref);
-  return { ref, deleted: await deleteHere(parts, ref) };
+  const deleted = await deleteHere(parts, ref);
+  if (deleted) parts.onEvent({ kind: 'delete', ...ref });
+  return { ref, deleted };
 }

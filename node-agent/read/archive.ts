@@ -1,4 +1,4 @@
-import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { notFound, type Ref } from '../contract.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
 

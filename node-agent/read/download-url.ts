@@ -1,5 +1,7 @@
-import { type Catalog, type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
+import { oweAgain } from '../catalog/owing.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import { isInCloud, notFound, StorageError, URL_EXPIRY } from '../contract.ts';
 import type { Store } from '../store/store.ts';
@@ -58,7 +60,7 @@ export class DownloadUrls {
 
   async #oweAgain(row: GenerationRow): Promise<void> {
     const { catalog, now, wake } = this.#parts;
-    await catalog.write(() => catalog.oweAgain(refOf(row), now()));
+    await catalog.write(() => oweAgain(catalog, refOf(row), now()));
     wake();
   }
 

@@ -1,4 +1,5 @@
-import { type Catalog, type GenerationRow, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { notFound, parseId, parseVersion, type Ref } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 import { adopt } from '../upkeep/adopt.ts';
@@ -34,7 +35,7 @@ export class Finder {
     const { store, catalog, scan, wake } = this.#parts;
     const { projectId, version, generationId } = want;
     await scan.project(projectId);
-    const row = catalog.find(projectId, version);
+    const row = catalog.generations.find(projectId, version);
     const isThis = row !== null && matches(refOf(row), want);
     if (generationId !== undefined && !isThis) {
       const moved = store.movedTo({ projectId, version, generationId });
@@ -45,7 +46,7 @@ export class Finder {
     if (found === null) return null;
     await adopt(this.#parts, found);
     wake();
-    return catalog.find(projectId, version);
+    return catalog.generations.find(projectId, version);
   }
 
   /** What is stored under a ref. @throws StorageError `not_found`, `invalid_input` */

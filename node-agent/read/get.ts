@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Cache } from '../cache/cache.ts';
-import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import {
   formatRef,
   type Manifest,
@@ -12,7 +12,7 @@ import {
 } from '../contract.ts';
 import { NotAFile, openFileInside } from '../disk/open-inside.ts';
 import { readManifest } from '../disk/read-manifest.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 import { inGeneration } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { type Finder, matches, parseRefInput, type RefInput } from './find.ts';
@@ -37,7 +37,7 @@ type Parts = Readonly<{
   finder: Finder;
   retriever: Retriever;
   isCloudOn: boolean;
-  onEvent: OnEvent;
+  onEvent: Tell;
 }>;
 
 /** Gets generations to read: from the store, else from the cache, else from the cloud. */
@@ -50,7 +50,7 @@ export class Getter {
 
   /** @throws StorageError `not_found`, `unavailable`, `corrupt` */
   async get(input: RefInput): Promise<LocalGeneration> {
-    const { store, finder, isCloudOn, onEvent } = this.#parts;
+    const { store, finder, isCloudOn } = this.#parts;
     const want = parseRefInput(input);
     const row = await finder.findAny(want);
     if (row !== null) {
@@ -62,8 +62,7 @@ export class Getter {
         const isOther = row.cloud_digest !== null && isCloudOn;
         const got = isOther ? await this.#getReplacement(want, row) : null;
         if (got !== null) return got;
-        onEvent({ kind: 'get', from: 'store' });
-        return { ...ref, ...found, from: 'store', stale: isOther };
+        return this.#told({ ...ref, ...found, from: 'store', stale: isOther });
       }
     }
     return this.#retrieve(want, row);
@@ -80,18 +79,24 @@ export class Getter {
   }
 
   async #retrieve(want: RefInput, row: GenerationRow | null): Promise<LocalGeneration> {
-    const { cache, retriever, onEvent } = this.#parts;
+    const { cache, retriever } = this.#parts;
     const { entry, from, stale } = await retriever.get({ ...want, row });
-    onEvent({ kind: 'get', from });
     const { ref, path } = entry;
-    return {
+    return this.#told({
       ...ref,
       path,
       sourcePath: inGeneration.source(path),
       manifest: readManifest(cache.placeOf(inGeneration.manifest(path))),
       from,
       stale,
-    };
+    });
+  }
+
+  #told(got: LocalGeneration): LocalGeneration {
+    const { projectId, version, generationId, from, manifest } = got;
+    const { file_count: files, total_size_bytes: bytes } = manifest;
+    this.#parts.onEvent({ kind: 'get', projectId, version, generationId, from, files, bytes });
+    return got;
   }
 
   /** The Python system let two generations have one version: the catalog knows one, the disk both. */

@@ -25,7 +25,7 @@ export async function listGenerations(
   const before = options.cursor ?? MAX_VERSION + 1;
   const project = parseId(projectId, 'project id');
   await scan.project(project);
-  const rows = catalog.list(project, before, limit + 1);
+  const rows = catalog.generations.list(project, before, limit + 1);
   const items = rows.slice(0, limit).map((row) => summaryOf(row, isCloudOn));
   return { items, nextCursor: rows.length > limit ? (items.at(-1)?.version ?? null) : null };
 }
@@ -50,7 +50,7 @@ export async function listProjects(
 /** What lies on disk in this part of the list is read first, where it is not read yet. */
 async function projectsAfter({ catalog, scan }: Parts, after: string, count: number) {
   for (;;) {
-    const rows = catalog.listProjects(after, count);
+    const rows = catalog.projects.list(after, count);
     const last = rows.length < count ? null : rows.at(-1)!.id;
     if (!(await scan.range(after, last, count))) return rows;
   }

@@ -1,4 +1,4 @@
-import { type GenerationRow, keyOf, refOf, statusOf } from '../catalog/catalog.ts';
+import { type GenerationRow, keyOf, refOf, statusOf } from '../catalog/generation-row.ts';
 import type { Ref, Status } from '../contract.ts';
 
 /** What is known of a generation without reading its files. */

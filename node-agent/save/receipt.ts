@@ -1,4 +1,4 @@
-import { refOf, statusOf } from '../catalog/catalog.ts';
+import { refOf, statusOf } from '../catalog/generation-row.ts';
 import type { Ref, Status } from '../contract.ts';
 import type { Layout } from '../store/layout.ts';
 import type { LeftOut } from '../store/left-out.ts';

@@ -1,6 +1,9 @@
-import { type Catalog, type GenerationRow, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { forget } from '../catalog/deleting.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import { nextVersion } from '../catalog/saving.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 import { inGeneration } from '../store/layout.ts';
 import type { ListedSource, NamedFile } from '../store/source.ts';
 import type { Store, StoredGeneration } from '../store/store.ts';
@@ -15,7 +18,7 @@ type Parts = Readonly<{
   saver: Saver;
   versions: Versions;
   now: () => number;
-  onEvent: OnEvent;
+  onEvent: Tell;
 }>;
 
 /** How often a version is looked for that nobody takes meanwhile. */
@@ -35,14 +38,14 @@ export async function renumber(parts: Parts, ref: Ref): Promise<Ref> {
   const unlock = await locks.lock(ref);
   if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
   try {
-    const row = catalog.find(ref.projectId, ref.version)!;
+    const row = catalog.generations.find(ref.projectId, ref.version)!;
     const to = findCopy(parts, row) ?? (await saveAnew(parts, row));
     if (store.findActive(ref.projectId) === ref.version) await store.activate(to);
     await store.move(ref, to.version, new Date(now()).toISOString());
     await catalog.write(() => {
       // Its old version is the cloud's.
-      catalog.setCloudVersion(ref.projectId, ref.version, false);
-      catalog.forget(ref);
+      catalog.projects.setCloudVersion(ref.projectId, ref.version, false);
+      forget(catalog, ref);
     });
     onEvent({ kind: 'renumbered', from: ref.version, ...to });
     return to;
@@ -53,7 +56,7 @@ export async function renumber(parts: Parts, ref: Ref): Promise<Ref> {
 
 /** What an earlier run saved that ended in the middle. */
 function findCopy({ catalog }: Parts, row: GenerationRow): Ref | null {
-  const latest = catalog.findGeneration(row.project_id, row.generation_id);
+  const latest = catalog.generations.findLatest(row.project_id, row.generation_id);
   const isCopy =
     latest !== null &&
     latest.version > row.version &&
@@ -67,7 +70,7 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
   const found = await store.find(old);
   if (found === null) throw new StorageError('not_found', `Cannot find ${formatRef(old)}`);
   for (let attempt = 1; ; attempt++) {
-    const version = catalog.nextVersion(old.projectId);
+    const version = nextVersion(catalog, old.projectId);
     try {
       const saved = await saver.save({
         ...{ projectId: old.projectId, version, generationId: old.generationId },
@@ -81,11 +84,11 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
       // What lies there is not what was saved: the original stays.
       if (saved.row.digest !== row.digest) {
         await store.discard(ref);
-        await catalog.write(() => catalog.forget(ref));
+        await catalog.write(() => forget(catalog, ref));
         throw new StorageError('corrupt', `Cannot renumber ${formatRef(old)}: its files changed`);
       }
       // Nobody chose it: it may be given another once more.
-      await catalog.write(() => catalog.setProvisional(ref));
+      await catalog.write(() => catalog.generations.update(ref, { provisional: 1 }));
       return ref;
     } catch (error) {
       const isTaken = error instanceof StorageError && error.code === 'conflict';

@@ -1,6 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { type Catalog, type GenerationRow, refOf, type StoredFacts } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf, type StoredFacts } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
+import {
+  abortSave,
+  beginSave,
+  finishReplace,
+  finishSave,
+  lock,
+  unlock,
+} from '../catalog/saving.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import type { Staged } from '../store/stage.ts';
@@ -51,7 +60,7 @@ export class Saver {
       staged = await store.commit(ref, source, details);
       // Of what only the cloud has, where it has something.
       const facts = { ...factsOf(staged, ownerId), isReplacement };
-      await catalog.write(() => catalog.finishSave(ref, facts, createdAt, now()));
+      await catalog.write(() => finishSave(catalog, ref, facts, createdAt, now()));
       if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
       await this.#takeBack(ref);
@@ -60,7 +69,7 @@ export class Saver {
       end();
     }
     const { leftOut } = staged;
-    return { row: catalog.find(ref.projectId, ref.version)!, created: true, leftOut };
+    return { row: catalog.generations.find(ref.projectId, ref.version)!, created: true, leftOut };
   }
 
   /** A generation that the cloud has is saved under the version that it has there. */
@@ -68,11 +77,11 @@ export class Saver {
     const { catalog, versions } = this.#parts;
     const { projectId, generationId } = request;
     if (request.version !== null) return request;
-    if (generationId !== null && catalog.findGeneration(projectId, generationId) !== null) {
+    if (generationId !== null && catalog.generations.findLatest(projectId, generationId) !== null) {
       return request;
     }
     const version = await versions.lookUp(projectId, generationId);
-    const isFree = version !== null && catalog.find(projectId, version) === null;
+    const isFree = version !== null && catalog.generations.find(projectId, version) === null;
     return isFree ? { ...request, version } : request;
   }
 
@@ -84,7 +93,8 @@ export class Saver {
     let above = 0;
     for (;;) {
       const { place, end } = await catalog.write(() => {
-        const place = catalog.beginSave(request, instance.id, randomUUID, createdAt, above);
+        const by = { instanceId: instance.id, makeId: randomUUID, createdAt, above };
+        const place = beginSave(catalog, request, by);
         // Noted in the same breath: a place of ours that nobody works on would be cleared away.
         return { place, end: place.kind === 'new' ? locks.begin(place.ref) : () => {} };
       });
@@ -109,10 +119,10 @@ export class Saver {
   /** Leaves nothing of a save that failed, unless all but its owner was noted. */
   async #takeBack(ref: Ref): Promise<void> {
     const { store, catalog, instance } = this.#parts;
-    const row = catalog.find(ref.projectId, ref.version);
+    const row = catalog.generations.find(ref.projectId, ref.version);
     if (row?.state !== 'saving' || row.instance_id !== instance.id) return;
     await store.discard(ref);
-    await catalog.write(() => catalog.abortSave(ref));
+    await catalog.write(() => abortSave(catalog, ref));
   }
 
   /** The disk is the truth: what lies there and is not in the catalog has the version. */
@@ -120,7 +130,7 @@ export class Saver {
     const { store, catalog } = this.#parts;
     const found = store.locate(ref.projectId, ref.version);
     if (found === null) return true;
-    await catalog.write(() => catalog.abortSave(ref));
+    await catalog.write(() => abortSave(catalog, ref));
     await adopt(this.#parts, found);
     return false;
   }
@@ -154,7 +164,7 @@ export class Saver {
       const details = { createdAt, metadata, ownerId, isReplacement };
       const staged = await store.commit(ref, source, details);
       const facts = { ...factsOf(staged, ownerId), isReplacement };
-      await catalog.write(() => catalog.finishSave(ref, facts, createdAt, now()));
+      await catalog.write(() => finishSave(catalog, ref, facts, createdAt, now()));
       return staged;
     });
   }
@@ -166,7 +176,7 @@ export class Saver {
       const createdAt = this.#isoNow();
       return store.replace(ref, source, { createdAt, metadata, ownerId }, async (staged) => {
         const facts = { ...factsOf(staged, ownerId), isReplacement: true };
-        await catalog.write(() => catalog.finishReplace(ref, facts, createdAt, now()), {
+        await catalog.write(() => finishReplace(catalog, ref, facts, createdAt, now()), {
           durably: true,
         });
       });
@@ -177,7 +187,7 @@ export class Saver {
   async #whileLocked(ref: Ref, request: SaveRequest, write: () => Promise<Staged>): Promise<Saved> {
     const { catalog, instance, locks } = this.#parts;
     const end = await catalog.write(() =>
-      catalog.lock(ref, instance.id) ? locks.begin(ref) : null,
+      lock(catalog, ref, instance.id) ? locks.begin(ref) : null,
     );
     // Somebody else works on it now: what they leave is compared anew.
     if (end === null) return this.save(request);
@@ -186,21 +196,21 @@ export class Saver {
       staged = await write();
       if (request.ownerId !== null) await this.#noteOwner(ref.projectId, request.ownerId);
     } catch (error) {
-      await catalog.write(() => catalog.unlock(ref));
+      await catalog.write(() => unlock(catalog, ref));
       throw error;
     } finally {
       end();
     }
     const { leftOut } = staged;
-    return { row: catalog.find(ref.projectId, ref.version)!, created: true, leftOut };
+    return { row: catalog.generations.find(ref.projectId, ref.version)!, created: true, leftOut };
   }
 
   /** Sets a project's owner where it has none. Another one goes with its save, and is refused. */
   async #noteOwner(projectId: string, ownerId: string): Promise<void> {
     const { store, catalog } = this.#parts;
-    if (catalog.ownerOf(projectId) !== null) return;
+    if (catalog.projects.ownerOf(projectId) !== null) return;
     await store.writeProject(projectId, { ownerId });
-    await catalog.write(() => catalog.setOwner(projectId, ownerId));
+    await catalog.write(() => catalog.projects.setOwner(projectId, ownerId));
   }
 
   #isoNow(): string {

@@ -1,6 +1,7 @@
 import type { Catalog } from '../catalog/catalog.ts';
+import { refOf } from '../catalog/generation-row.ts';
 import { type Limits, StorageError } from '../contract.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import { JsonParser } from './json-parser.ts';
@@ -29,7 +30,7 @@ type Parts = Readonly<{
   isCloudOn: boolean;
   /** Absolute paths of what is never part of a generation, although a folder may hold it. */
   ownPaths: readonly string[];
-  onEvent: OnEvent;
+  onEvent: Tell;
   /** Told that there is work in the background. */
   wake: () => void;
 }>;
@@ -128,8 +129,14 @@ export class Saves {
     await scan.project(request.projectId);
     const saved = await saver.save(request);
     const receipt = receiptOf(saved, store.layout, isCloudOn);
-    const { fileCount: files, bytes } = receipt;
-    onEvent({ kind: 'save', created: saved.created, files, bytes, ms: performance.now() - began });
+    onEvent({
+      kind: 'save',
+      ...refOf(saved.row),
+      created: saved.created,
+      files: receipt.fileCount,
+      bytes: receipt.bytes,
+      ms: performance.now() - began,
+    });
     return receipt;
   }
 }

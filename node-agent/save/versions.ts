@@ -31,7 +31,7 @@ export class Versions {
    */
   async lookUp(projectId: string, generationId: string | null): Promise<number | null> {
     const { catalog, records, isAway } = this.#parts;
-    if (records === null || catalog.isLookedUp(projectId) || isAway()) return null;
+    if (records === null || catalog.projects.isLookedUp(projectId) || isAway()) return null;
     try {
       const signal = AbortSignal.timeout(SAVE_WAIT_MS);
       const known =
@@ -67,6 +67,6 @@ export class Versions {
     if (highest > store.readProject(projectId).cloudVersion) {
       await store.writeProject(projectId, { cloudVersion: highest });
     }
-    await catalog.write(() => catalog.setCloudVersion(projectId, highest, true));
+    await catalog.write(() => catalog.projects.setCloudVersion(projectId, highest, true));
   }
 }

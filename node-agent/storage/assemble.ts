@@ -1,12 +1,11 @@
 import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Instance } from '../catalog/instance.ts';
-import { Jobs } from '../catalog/jobs.ts';
 import { connect } from '../cloud/connection.ts';
 import { CloudObjects } from '../cloud/objects.ts';
 import { CloudRecords } from '../cloud/records.ts';
 import type { Limits } from '../contract.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 import { DownloadUrls } from '../read/download-url.ts';
 import { Finder } from '../read/find.ts';
 import { Getter } from '../read/get.ts';
@@ -37,13 +36,13 @@ type Opened = Readonly<{
   limits: Limits;
   now: () => number;
   onProblem: (error: unknown) => void;
-  onEvent: OnEvent;
+  onEvent: Tell;
 }>;
 
 /** Puts together what saves, reads, deletes, uploads and keeps up. Nothing runs before it is started. */
 export function assemble(options: StorageOptions, opened: Opened): Parts {
   const { random = Math.random, monotonic = () => performance.now(), fetch = null } = options;
-  const { store, catalog, cache } = opened;
+  const { store, cache } = opened;
   const stopped = new AbortController();
   const connection =
     options.cloud === null ? null : connect(options.cloud, stopped.signal, options.timeouts, fetch);
@@ -56,7 +55,7 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
   const wake = (): void => background.wake();
   const isAway = (): boolean => outbox?.paused != null;
 
-  const base = { ...opened, random, cloud, isCloudOn, wake, jobs: new Jobs(catalog) };
+  const base = { ...opened, random, cloud, isCloudOn, wake };
   const shared = { ...base, locks: new Locks(base), scan: new Scan(base) };
   const versions = new Versions({ ...shared, records: cloud?.records ?? null, isAway });
   const saver = new Saver({ ...shared, versions });

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { Cache } from '../cache/cache.ts';
 import { openCatalog } from '../catalog/open.ts';
 import { DEFAULT_LIMITS, StorageError } from '../contract.ts';
+import { createOnProblem, createTell } from '../events/tell.ts';
 import { fromFileSystem, makeFolder } from '../store/durable.ts';
 import { Layout, OWN_FOLDER } from '../store/layout.ts';
 import { Store } from '../store/store.ts';
@@ -43,7 +44,10 @@ async function openParts(
   makeWork: () => HeavyWork,
   opened: (() => unknown)[],
 ): Promise<Storage> {
-  const onProblem = guard(options.onProblem);
+  const now = options.now ?? Date.now;
+  let ownerOf: (projectId: string) => string | null = () => null;
+  const onEvent = createTell(options.onEvent, { now, ownerOf: (id) => ownerOf(id) });
+  const onProblem = createOnProblem(onEvent, options.onProblem);
   const { instance, catalog, gone } = await openCatalog({
     catalog: layout.catalog,
     instances: layout.instances,
@@ -52,8 +56,8 @@ async function openParts(
   });
   opened.push(() => instance.close(false));
   opened.push(() => catalog.close());
+  ownerOf = (projectId) => catalog.projects.ownerOf(projectId);
   const limits = options.limits ?? DEFAULT_LIMITS;
-  const now = options.now ?? Date.now;
   const workers = makeWork();
   opened.push(() => workers.close());
   const store = new Store(layout, limits, instance.id, workers);
@@ -62,7 +66,7 @@ async function openParts(
   await recover(disk);
   await cache.sweepStaging((id) => instance.isGone(id));
   for (const id of gone) instance.forget(id);
-  const parts = assemble(options, { ...disk, limits, onEvent: guard(options.onEvent) });
+  const parts = assemble(options, { ...disk, limits, onEvent });
   parts.background.start();
   return new Storage(parts);
 }
@@ -81,15 +85,4 @@ function checkLength({ root }: Layout): void {
     'invalid_input',
     `Cannot open the store "${root}": its path has ${length} bytes, at most ${most} can be used. Set FILE_STORAGE_PATH to a shorter one`,
   );
-}
-
-/** A listener that throws is not ours to die of. */
-function guard<T>(listener: ((value: T) => void) | undefined): (value: T) => void {
-  return (value) => {
-    try {
-      listener?.(value);
-    } catch {
-      // Nobody to tell.
-    }
-  };
 }

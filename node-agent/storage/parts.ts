@@ -1,10 +1,9 @@
 import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Instance } from '../catalog/instance.ts';
-import type { Jobs } from '../catalog/jobs.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 import type { DownloadUrls } from '../read/download-url.ts';
 import type { Finder } from '../read/find.ts';
 import type { Getter } from '../read/get.ts';
@@ -22,7 +21,6 @@ export type Parts = Readonly<{
   storePath: string;
   store: Store;
   catalog: Catalog;
-  jobs: Jobs;
   cache: Cache;
   instance: Instance;
   workers: HeavyWork;
@@ -47,5 +45,5 @@ export type Parts = Readonly<{
   random: () => number;
   /** Told of what went wrong in the background. Never throws. */
   onProblem: (error: unknown) => void;
-  onEvent: OnEvent;
+  onEvent: Tell;
 }>;

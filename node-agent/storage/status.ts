@@ -1,5 +1,4 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import type { Jobs } from '../catalog/jobs.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
 import type { Status } from '../contract.ts';
 import type { Scan, ScanProgress } from '../upkeep/scan.ts';
@@ -32,16 +31,15 @@ type Parts = Readonly<{
   /** `null` while the cloud is off. */
   cloudSettings: CloudSettings | null;
   catalog: Catalog;
-  jobs: Jobs;
   scan: Scan;
   outbox: Outbox | null;
 }>;
 
 /** How the storage is now. */
 export function getStatus(parts: Parts): StorageStatus {
-  const { storePath, cloudSettings, catalog, jobs, scan, outbox } = parts;
-  const { pending = 0, local = 0, ...others } = catalog.countByStatus();
-  const { nextDueAt, since, ...counts } = jobs.counts();
+  const { storePath, cloudSettings, catalog, scan, outbox } = parts;
+  const { pending = 0, local = 0, ...others } = catalog.generations.countByStatus();
+  const { nextDueAt, since, ...counts } = catalog.jobs.counts();
   const isOn = cloudSettings !== null;
   return {
     storePath,

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { refOf } from '../catalog/catalog.ts';
+import { refOf } from '../catalog/generation-row.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
 import {
   diffFiles,

@@ -1,4 +1,6 @@
-import type { Catalog, StoredFacts } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { StoredFacts } from '../catalog/generation-row.ts';
+import { finishSave } from '../catalog/saving.ts';
 import type { Ref } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 
@@ -15,10 +17,10 @@ export async function adopt({ store, catalog, now }: Parts, ref: Ref): Promise<v
   const { facts, createdAt } = await readFacts(store, ref);
   const { ownerId, cloudVersion } = store.readProject(ref.projectId);
   await catalog.write(() => {
-    catalog.finishSave(ref, facts, createdAt, now(), () => store.deletedAt(ref) === null);
-    if (!catalog.hasProject(ref.projectId)) return;
-    if (ownerId !== null) catalog.setOwner(ref.projectId, ownerId);
-    if (cloudVersion > 0) catalog.setCloudVersion(ref.projectId, cloudVersion, false);
+    finishSave(catalog, ref, facts, createdAt, now(), () => store.deletedAt(ref) === null);
+    if (!catalog.projects.has(ref.projectId)) return;
+    if (ownerId !== null) catalog.projects.setOwner(ref.projectId, ownerId);
+    if (cloudVersion > 0) catalog.projects.setCloudVersion(ref.projectId, cloudVersion, false);
   });
 }
 

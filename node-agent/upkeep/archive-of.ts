@@ -37,7 +37,7 @@ export async function packAgain(
     const archive =
       found !== null && (await store.isArchiveSound(ref)) ? found : await store.repack(ref);
     // So that it is retired again, some time after.
-    await catalog.write(() => catalog.setArchiveKept(ref, true));
+    await catalog.write(() => catalog.generations.update(ref, { archive_kept: 1 }));
     return archive;
   } finally {
     await unlock();

@@ -1,11 +1,11 @@
 import type { Cache } from '../cache/cache.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 
 /** Evicts cached copies that are too old or too much, never one that may be in use. */
 export async function cleanupCache({
   cache,
   onEvent,
-}: Readonly<{ cache: Cache; onEvent: OnEvent }>): Promise<{ evicted: number; bytes: number }> {
+}: Readonly<{ cache: Cache; onEvent: Tell }>): Promise<{ evicted: number; bytes: number }> {
   const { evicted, bytes } = await cache.cleanup();
   if (evicted > 0) onEvent({ kind: 'evict', copies: evicted, bytes });
   return { evicted, bytes };

@@ -1,4 +1,5 @@
-import { type Catalog, type GenerationRow, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { formatRef, StorageError } from '../contract.ts';
@@ -31,7 +32,7 @@ export type Evicted = Readonly<{ evicted: number; bytes: number }>;
 export async function evictStored(parts: Parts, before: string): Promise<Evicted> {
   const { store, catalog, onProblem } = parts;
   const result = { evicted: 0, bytes: 0 };
-  for (const row of catalog.evictable(before)) {
+  for (const row of catalog.generations.evictable(before)) {
     const ref = refOf(row);
     const isActive = store.findActive(ref.projectId) === ref.version;
     if (isActive || !store.has(ref)) continue;
@@ -57,7 +58,7 @@ async function evict({ store, catalog, locks }: Parts, seen: GenerationRow): Pro
   const unlock = await locks.lock(ref);
   if (unlock === null) return false;
   try {
-    const row = catalog.find(ref.projectId, ref.version);
+    const row = catalog.generations.find(ref.projectId, ref.version);
     if (row === null || !isEvictable(row) || row.digest !== seen.digest) return false;
     await store.discard(ref);
     return true;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import { lock, unlock } from '../catalog/saving.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
 import { type Parts, recover, settleSave } from './recover.ts';
 
@@ -41,16 +42,16 @@ export class Locks {
     const { catalog, instance } = this.#parts;
     const wait = this.waiter('change');
     for (;;) {
-      const row = catalog.find(ref.projectId, ref.version);
+      const row = catalog.generations.find(ref.projectId, ref.version);
       if (row?.state !== 'stored' || row.generation_id !== ref.generationId) return null;
       const end = await catalog.write(() =>
         // In the same breath: what is noted and not worked on is cleared away.
-        catalog.lock(ref, instance.id) ? this.begin(ref) : null,
+        lock(catalog, ref, instance.id) ? this.begin(ref) : null,
       );
       if (end !== null) {
         return async () => {
           end();
-          await catalog.write(() => catalog.unlock(ref));
+          await catalog.write(() => unlock(catalog, ref));
         };
       }
       await wait(row);
@@ -90,7 +91,7 @@ export class Locks {
       },
     };
     if (row.state === 'saving') await settleSave(parts, ref);
-    else if (mine) await catalog.write(() => catalog.unlock(ref));
+    else if (mine) await catalog.write(() => unlock(catalog, ref));
     else await recover(parts);
   }
 }

@@ -1,6 +1,9 @@
 /** What this host can prove of what the cloud has, by hashes that it computed itself. */
+
 import { rm } from 'node:fs/promises';
-import { type Catalog, type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
+import { oweAgain } from '../catalog/owing.ts';
 import type { CloudObjects, ObjectPlace } from '../cloud/objects.ts';
 import type { CloudRow } from '../cloud/outcomes.ts';
 import type { CloudRecords } from '../cloud/records.ts';
@@ -129,7 +132,7 @@ export async function mendInCloud(
   const { catalog, now } = parts;
   const ref = refOf(row);
   if (hollow !== null && (await isWhole(parts, ref))) await dropDamaged(parts, ref, hollow);
-  await catalog.write(() => catalog.oweAgain(ref, now()));
+  await catalog.write(() => oweAgain(catalog, ref, now()));
 }
 
 async function isWhole(parts: Parameters<typeof packAgain>[0], ref: Ref): Promise<boolean> {

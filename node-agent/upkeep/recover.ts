@@ -1,5 +1,8 @@
-import { type Catalog, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { forget, markDeleted } from '../catalog/deleting.ts';
+import { refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
+import { abortSave, finishReplace, unlock } from '../catalog/saving.ts';
 import { type Ref, StorageError } from '../contract.ts';
 import { readBootId } from '../store/boot.ts';
 import type { OnDisk, Store } from '../store/store.ts';
@@ -21,21 +24,21 @@ export type Parts = Readonly<{
 export async function recover(parts: Parts): Promise<void> {
   const { store, catalog, instance, now } = parts;
   const isGone = (id: string) => instance.isGone(id);
-  const rebooted = catalog.scannedBoot !== readBootId();
+  const rebooted = catalog.meta.scannedBoot !== readBootId();
   for (const { ref, done } of await store.recoverReplacements(isGone)) {
     await attempt(parts, async () => {
       if (rebooted) await store.repairTree(ref);
       const { facts, createdAt } = await readFacts(store, ref);
-      await catalog.write(() => catalog.finishReplace(ref, facts, createdAt, now()), {
+      await catalog.write(() => finishReplace(catalog, ref, facts, createdAt, now()), {
         durably: true,
       });
       done();
     });
   }
-  for (const row of catalog.lockedGenerations()) {
+  for (const row of catalog.generations.locked()) {
     if (row.instance_id !== null && isGone(row.instance_id)) await settleLocked(parts, refOf(row));
   }
-  for (const row of catalog.unfinishedSaves()) {
+  for (const row of catalog.generations.saving()) {
     if (row.instance_id === null || isGone(row.instance_id)) await settleSave(parts, refOf(row));
   }
   await store.sweepStaging(isGone);
@@ -45,7 +48,7 @@ export async function recover(parts: Parts): Promise<void> {
 async function settleLocked(parts: Parts, ref: Ref): Promise<void> {
   const { store, catalog } = parts;
   const deletedAt = store.deletedAt(ref);
-  if (deletedAt === null) await catalog.write(() => catalog.unlock(ref));
+  if (deletedAt === null) await catalog.write(() => unlock(catalog, ref));
   else await finishDeletion(parts, { ref, deletedAt, movedTo: store.movedTo(ref) });
 }
 
@@ -58,9 +61,9 @@ export async function finishDeletion(
   const digests = store.deletedDigests(ref);
   await store.delete(ref, deletedAt, digests);
   await catalog.write(() => {
-    if (movedTo !== null) catalog.forget(ref);
-    else if (catalog.find(ref.projectId, ref.version)?.state !== 'deleted') {
-      catalog.markDeleted(ref, deletedAt, now(), digests);
+    if (movedTo !== null) forget(catalog, ref);
+    else if (catalog.generations.find(ref.projectId, ref.version)?.state !== 'deleted') {
+      markDeleted(catalog, ref, deletedAt, now(), digests);
     }
   });
 }
@@ -68,7 +71,7 @@ export async function finishDeletion(
 /** Finishes a save whose process ended in the middle, or takes it back. */
 export async function settleSave(parts: Parts, ref: Ref): Promise<void> {
   if (!parts.store.has(ref)) {
-    await parts.catalog.write(() => parts.catalog.abortSave(ref));
+    await parts.catalog.write(() => abortSave(parts.catalog, ref));
     return;
   }
   await attempt(parts, () => adopt(parts, ref));

@@ -1,5 +1,5 @@
 import { setImmediate as breathe } from 'node:timers/promises';
-import { refOf } from '../catalog/catalog.ts';
+import { refOf } from '../catalog/generation-row.ts';
 import { foldId, StorageError } from '../contract.ts';
 import { readBootId } from '../store/boot.ts';
 import type { OnDisk } from '../store/store.ts';
@@ -35,7 +35,7 @@ export class Scan {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#isDone = parts.catalog.scannedBoot === this.#bootId;
+    this.#isDone = parts.catalog.meta.scannedBoot === this.#bootId;
   }
 
   /** `null` once all is read. */
@@ -104,7 +104,7 @@ export class Scan {
       if (!(await this.#read(folded))) return;
     }
     const { catalog } = this.#parts;
-    await catalog.write(() => catalog.setScannedBoot(this.#bootId));
+    await catalog.write(() => catalog.meta.setScannedBoot(this.#bootId));
     this.#isDone = true;
   }
 
@@ -152,7 +152,8 @@ export class Scan {
     };
     for (const id of ids) {
       await this.#giveWay();
-      for (const row of catalog.unsyncedOf(id)) {
+      for (const row of catalog.generations.stored(id)) {
+        if (row.tree_synced === 1) continue;
         await this.#giveWay();
         const ref = refOf(row);
         await attempt(parts, async () => store.has(ref) && (await store.repairTree(ref)));
@@ -185,7 +186,7 @@ export class Scan {
       await finishDeletion(this.#parts, { ...found, deletedAt });
       return;
     }
-    const row = catalog.find(ref.projectId, ref.version);
+    const row = catalog.generations.find(ref.projectId, ref.version);
     const state = row?.generation_id === ref.generationId ? row.state : null;
     const holder = state === 'saving' ? row!.instance_id : null;
     // Whoever saves it notes it.

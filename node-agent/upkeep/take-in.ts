@@ -1,5 +1,6 @@
 /** What the Python system left is taken in: given hashes and an archive, or unpacked. */
-import { type Catalog, type GenerationRow, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { formatRef, notFound, type Ref, StorageError } from '../contract.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import type { Store } from '../store/store.ts';

@@ -1,4 +1,5 @@
-import { type Catalog, contentName, type GenerationRow, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { contentName, type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Store } from '../store/store.ts';
 import type { Scan } from './scan.ts';
 
@@ -54,17 +55,19 @@ export class Upkeep {
     while (this.#again) {
       this.#again = false;
       await this.#each(
-        (skip) => catalog.unsynced(PAGE, skip),
+        (skip) => catalog.generations.waiting('unsynced', PAGE, skip),
         async (row) => {
           const ref = refOf(row);
           // What a power loss left of it must not be taken for what was saved.
           await scan.project(ref.projectId);
           if (store.has(ref)) await store.syncTree(ref);
-          await catalog.write(() => catalog.setTreeSynced(ref, row.digest));
+          await catalog.write(() =>
+            catalog.generations.update(ref, { tree_synced: 1 }, row.digest),
+          );
         },
       );
       await this.#each(
-        (skip) => catalog.retirable(PAGE, skip),
+        (skip) => catalog.generations.waiting('retirable', PAGE, skip),
         (row) => this.#retire(row),
       );
     }
@@ -94,7 +97,7 @@ export class Upkeep {
     const { store, catalog } = this.#parts;
     const ref = refOf(seen);
     await catalog.write(() => {
-      const row = catalog.find(ref.projectId, ref.version);
+      const row = catalog.generations.find(ref.projectId, ref.version);
       if (row?.status !== 'verified' || row.digest !== seen.digest) return;
       // Somebody works on it.
       if (row.instance_id !== null) {
@@ -102,7 +105,7 @@ export class Upkeep {
         return;
       }
       store.retireArchive(ref);
-      catalog.setArchiveKept(ref, false);
+      catalog.generations.update(ref, { archive_kept: 0 });
     });
   }
 }

@@ -1,4 +1,5 @@
-import { type Catalog, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { refOf } from '../catalog/generation-row.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { isInCloud, type Ref, StorageError } from '../contract.ts';
@@ -50,7 +51,7 @@ export async function* verifyAll(
 ): AsyncGenerator<Verified> {
   const { store = true, cloud = true, sample = 1, projectId, signal } = options;
   const { catalog } = parts;
-  for (const row of catalog.stored(projectId ?? null, options.after)) {
+  for (const row of catalog.generations.stored(projectId ?? null, options.after)) {
     if (row.digest === null || parts.random() >= sample) continue;
     const ref = refOf(row);
     const problems: Verified['problems'][number][] = [];

@@ -1,9 +1,10 @@
-import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
+import { noteInCloud } from '../catalog/progress.ts';
 import { formatRef, isInCloud, StorageError } from '../contract.ts';
 import { deleteHere } from '../delete/delete-here.ts';
 import { proveObject } from '../upkeep/proof.ts';
 import { lost } from './hashed.ts';
-import type { Next } from './outbox.ts';
+import type { StepResult } from './life.ts';
 import { noDatabase, type Parts } from './parts.ts';
 import { takeOver } from './take-over.ts';
 
@@ -11,7 +12,7 @@ import { takeOver } from './take-over.ts';
  * Asks whether the cloud still has what was taken out of the store here: there is nothing to send. A
  * database that was put back is told of what lies in the bucket.
  */
-export async function confirm(parts: Parts, row: GenerationRow): Promise<Next> {
+export async function confirm(parts: Parts, row: GenerationRow): Promise<StepResult> {
   const { catalog, records } = parts;
   const ref = refOf(row);
   const record = await records.find(ref.projectId, ref.version);
@@ -25,11 +26,11 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<Next> {
     if (await deleteHere(parts, ref, { digest: row.digest })) {
       parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
     }
-    return null;
+    return 'obsolete';
   }
   if (record.digest !== null && record.digest !== row.digest) {
     await takeOver(parts, row, record);
-    return null;
+    return 'obsolete';
   }
   if (!isInCloud(record.status)) {
     // Another host has the content, and is about to send it.
@@ -41,14 +42,14 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<Next> {
   if (proof.holds !== 'content') throw lost(parts, ref);
   const at = new Date(parts.now()).toISOString();
   await catalog.write(() => {
-    catalog.setObjectKey(ref, row.digest, record.object_key);
-    catalog.setStatus(ref, row.digest, 'verified', at);
+    catalog.generations.update(ref, { object_key: record.object_key, provisional: 0 }, row.digest);
+    noteInCloud(catalog, ref, row.digest, 'verified', at);
   });
-  return null;
+  return 'proven';
 }
 
 /** Makes the row of what lies in the bucket without one. */
-async function recordFound(parts: Parts, row: GenerationRow): Promise<Next> {
+async function recordFound(parts: Parts, row: GenerationRow): Promise<StepResult> {
   const { catalog, objects, records } = parts;
   const ref = refOf(row);
   const key = keyOf(row);
@@ -65,9 +66,9 @@ async function recordFound(parts: Parts, row: GenerationRow): Promise<Next> {
     sourceBytes: row.source_bytes,
     fileCount: row.file_count,
     createdAt: row.created_at,
-    ownerId: row.owner_id ?? catalog.ownerOf(ref.projectId),
+    ownerId: row.owner_id ?? catalog.projects.ownerOf(ref.projectId),
     replace: row.is_replacement === 1,
-    hostId: catalog.hostId,
+    hostId: catalog.meta.hostId,
   });
   if (reserved.outcome === 'no_database') throw noDatabase(ref);
   if (reserved.outcome === 'reserved' && reserved.object_key === key) {
@@ -83,13 +84,12 @@ async function recordFound(parts: Parts, row: GenerationRow): Promise<Next> {
     const recorded = await records.record(details);
     if (recorded.outcome === 'recorded') {
       const at = new Date(parts.now()).toISOString();
-      await catalog.write(() => catalog.setStatus(ref, row.digest, 'verified', at));
-      return null;
+      await catalog.write(() => noteInCloud(catalog, ref, row.digest, 'verified', at));
+      return 'proven';
     }
   }
   // Another host was quicker: what it says is looked at anew.
-  const because = new StorageError('unavailable', `Cannot record ${formatRef(ref)}: it changed`);
-  return { again: 'verify', because };
+  throw new StorageError('unavailable', `Cannot record ${formatRef(ref)}: it changed`);
 }
 
 function conflict(parts: Parts, row: GenerationRow, reason: string): StorageError {

@@ -1,4 +1,4 @@
-import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Reservation } from '../cloud/records.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
 import type { ArchiveFacts } from '../store/hash.ts';
@@ -23,7 +23,9 @@ export async function noteHashes(
   row: GenerationRow,
   { sha256, md5, bytes }: ArchiveFacts,
 ): Promise<HashedRow> {
-  await catalog.write(() => catalog.setHashes(refOf(row), { sha256, md5, bytes }));
+  await catalog.write(() =>
+    catalog.generations.update(refOf(row), { sha256, md5, archive_bytes: bytes }),
+  );
   return { ...row, sha256, md5, archive_bytes: bytes };
 }
 
@@ -40,9 +42,9 @@ export function reservationOf({ catalog }: Parts, row: HashedRow): Reservation {
     createdAt: row.created_at,
     // The one that was named with this save, also where the project has another: the cloud
     // refuses it then.
-    ownerId: row.owner_id ?? catalog.ownerOf(ref.projectId),
+    ownerId: row.owner_id ?? catalog.projects.ownerOf(ref.projectId),
     replace: row.is_replacement === 1,
-    hostId: catalog.hostId,
+    hostId: catalog.meta.hostId,
     sentKey: row.object_key,
   };
 }

@@ -1,10 +1,12 @@
 import type { Cache } from '../cache/cache.ts';
-import type { Catalog, GenerationRow } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { GenerationRow } from '../catalog/generation-row.ts';
+import { notePutBack } from '../catalog/progress.ts';
 import type { CloudChange } from '../cloud/outcomes.ts';
 import type { ChangePosition, CloudRecords } from '../cloud/records.ts';
 import { isInCloud, type Ref } from '../contract.ts';
 import { deleteHere } from '../delete/delete-here.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
@@ -23,7 +25,7 @@ type Parts = Readonly<{
   failed: Map<string, CloudChange>;
   /** Told of each that cannot be followed. Never throws. */
   onProblem: (error: unknown) => void;
-  onEvent: OnEvent;
+  onEvent: Tell;
 }>;
 
 const PAGE = 500;
@@ -57,7 +59,7 @@ export async function learnChanges(parts: Parts): Promise<number> {
     }
   };
   for (const change of [...failed.values()]) if (await attempt(change)) changed++;
-  let position = startFrom(catalog.changesSeen);
+  let position = startFrom(catalog.meta.changesSeen);
   for (;;) {
     const page = await records.listChanges(position, PAGE);
     for (const change of page) if (await attempt(change)) changed++;
@@ -66,7 +68,7 @@ export async function learnChanges(parts: Parts): Promise<number> {
       position = last;
       // No further than what could not be followed: a restart forgets the rest.
       const seen = earliest([last, ...failed.values()]);
-      await catalog.write(() => catalog.setChangesSeen(seen));
+      await catalog.write(() => catalog.meta.setChangesSeen(seen));
     }
     if (page.length < PAGE) return changed;
   }
@@ -96,7 +98,7 @@ async function follow(parts: Parts, change: CloudChange): Promise<boolean> {
   const isStale = cached !== null && (isDeleted || cached.digest !== change.digest);
   if (isStale) await cache.evict(cached);
   await scan.project(projectId);
-  const row = catalog.find(projectId, version);
+  const row = catalog.generations.find(projectId, version);
   // Another generation may have the version here: its own reservation settles that.
   if (row?.generation_id !== generationId || row.state !== 'stored') return isStale;
   const followed = isDeleted
@@ -135,7 +137,7 @@ async function followReplacement(
   if (row.digest === digest) {
     // It was replaced, and put back.
     if (row.cloud_digest === null) return false;
-    await catalog.write(() => catalog.setPutBack(ref, row.digest, now()));
+    await catalog.write(() => notePutBack(catalog, ref, row.digest, now()));
     return true;
   }
   // What is still on its way, or was given up, is told when it gets there.

@@ -1,5 +1,6 @@
-import { refOf } from '../catalog/catalog.ts';
-import type { Jobs, OwedJob } from '../catalog/jobs.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { refOf } from '../catalog/generation-row.ts';
+import type { OwedJob } from '../catalog/jobs.ts';
 import { PAGE, type Ref } from '../contract.ts';
 import type { ListPage } from '../read/list.ts';
 
@@ -20,7 +21,7 @@ export type OwedUpload = Readonly<
 
 /** What is owed to the cloud, oldest first. */
 export function listOwed(
-  jobs: Jobs,
+  { jobs }: Catalog,
   options: { limit?: number; cursor?: number },
 ): ListPage<OwedUpload, number> {
   const limit = options.limit ?? PAGE.default;
@@ -38,7 +39,7 @@ export function listOwed(
 }
 
 /** Of what was given up, the step at which it was. */
-function stepOf({ kind, given_up_at: givenUpAt }: OwedJob): OwedUpload['step'] {
-  const step = givenUpAt ?? kind;
+function stepOf({ step: at, given_up_at: givenUpAt }: OwedJob): OwedUpload['step'] {
+  const step = givenUpAt ?? at;
   return step === 'fail' ? 'reserve' : step;
 }

@@ -1,5 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import type { Jobs } from '../catalog/jobs.ts';
+import { retryGivenUp } from '../catalog/owing.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import { notFound, parseId, StorageError } from '../contract.ts';
 import { parseOwner } from '../save/request.ts';
@@ -9,7 +9,6 @@ import type { Scan } from '../upkeep/scan.ts';
 type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
-  jobs: Jobs;
   scan: Scan;
   /** `null` while the cloud is off. */
   cloud: Cloud | null;
@@ -29,12 +28,12 @@ export async function setOwner(
   ownerId: string,
   { transfer }: { transfer: boolean },
 ): Promise<boolean> {
-  const { catalog, jobs, scan, cloud, now } = parts;
+  const { catalog, scan, cloud, now } = parts;
   const project = parseId(projectId, 'project id');
   const owner = parseOwner(ownerId);
   await scan.project(project);
-  const isHere = catalog.hasProject(project);
-  const known = catalog.ownerOf(project);
+  const isHere = catalog.projects.has(project);
+  const known = catalog.projects.ownerOf(project);
   const refuse = (other: string) =>
     new StorageError(
       'conflict',
@@ -58,8 +57,8 @@ export async function setOwner(
     if (outcome === 'missing') outcome = await ask();
   }
   await catalog.write(() => {
-    catalog.dropNamedOwners(project);
-    jobs.unpark(now(), project);
+    catalog.generations.dropNamedOwners(project);
+    retryGivenUp(catalog, now(), project);
   });
   return outcome === 'set' || (isHere && known !== owner);
 }
@@ -71,7 +70,7 @@ export async function takeOwner(
   ownerId: string,
 ): Promise<void> {
   await store.writeProject(projectId, { ownerId });
-  await catalog.write(() => catalog.setOwner(projectId, ownerId));
+  await catalog.write(() => catalog.projects.setOwner(projectId, ownerId));
 }
 
 /** Whoever was named last, here or in the cloud: both know it then. */
@@ -80,7 +79,7 @@ export async function agreeOnOwner(
   projectId: string,
   inCloud: string | null,
 ): Promise<void> {
-  const here = parts.catalog.ownerOf(projectId);
+  const here = parts.catalog.projects.ownerOf(projectId);
   if (inCloud !== null && here !== inCloud) await takeOwner(parts, projectId, inCloud);
   // Named since the reservation was made.
   if (inCloud === null && here !== null) {

@@ -1,9 +1,8 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import type { Jobs } from '../catalog/jobs.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 import type { Saver } from '../save/save.ts';
 import type { Versions } from '../save/versions.ts';
 import type { Store } from '../store/store.ts';
@@ -14,7 +13,6 @@ import type { Scan } from '../upkeep/scan.ts';
 export type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
-  jobs: Jobs;
   objects: CloudObjects;
   records: CloudRecords;
   locks: Locks;
@@ -22,7 +20,7 @@ export type Parts = Readonly<{
   now: () => number;
   saver: Saver;
   versions: Versions;
-  onEvent: OnEvent;
+  onEvent: Tell;
   /** Told when the bytes of a generation are proven to be in the cloud. */
   onVerified: () => void;
 }>;

@@ -1,27 +1,27 @@
-import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import type { Job } from '../catalog/jobs.ts';
 import { formatRef, StorageError } from '../contract.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
 import { noteHashes, withHashes } from './hashed.ts';
-import type { Next } from './outbox.ts';
+import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 
 /** Sends the archive, unless it is there. */
-export async function put(parts: Parts, given: GenerationRow, job: Job): Promise<Next> {
-  const { catalog, jobs, objects, onEvent } = parts;
+export async function put(parts: Parts, given: GenerationRow, job: Job): Promise<StepResult> {
+  const { catalog, objects, onEvent } = parts;
   const row = await withHashes(parts, given);
   const archive = await archiveOf(parts, refOf(row));
   if (archive.sha256 !== row.sha256) {
     // Retired, and packed again by another version of Node: its hash is another.
     await noteHashes(parts, row, archive);
-    return 'reserve';
+    return 'changed';
   }
   // An upload that was begun goes on with the same bytes to the same place, or not at all.
   const mark = `${row.sha256} ${keyOf(row)} `;
   const resume = {
     url: job.upload_url?.startsWith(mark) ? job.upload_url.slice(mark.length) : null,
     save: (url: string | null) =>
-      catalog.write(() => jobs.setUploadUrl(job, url === null ? null : mark + url)),
+      catalog.write(() => catalog.jobs.note(job, { upload_url: url === null ? null : mark + url })),
   };
   const began = performance.now();
   const isNew = job.attempts === 0 && job.setbacks === 0 && resume.url === null;
@@ -33,9 +33,10 @@ export async function put(parts: Parts, given: GenerationRow, job: Job): Promise
     const message = `${error.message}. Remove it, then: codebegen-storage uploads retry`;
     throw new StorageError('conflict', message, { cause: error, retryable: true });
   }
-  onEvent({ kind: 'upload', bytes: archive.bytes, ms: performance.now() - began });
-  await catalog.write(() => jobs.setUploaded(job, row.sha256));
-  return 'record';
+  const { bytes } = archive;
+  onEvent({ kind: 'upload', ...refOf(row), bytes, ms: performance.now() - began });
+  await catalog.write(() => catalog.jobs.note(job, { uploaded_sha256: row.sha256 }));
+  return 'done';
 }
 
 /** For what storage said that it took, and has not. */

@@ -1,10 +1,11 @@
-import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import type { Job } from '../catalog/jobs.ts';
+import { noteInCloud } from '../catalog/progress.ts';
 import type { RecordOutcome } from '../cloud/outcomes.ts';
 import type { Recording } from '../cloud/records.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { type HashedRow, withHashes } from './hashed.ts';
-import type { Next } from './outbox.ts';
+import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 import { absent } from './put.ts';
 import { superseded } from './reserve.ts';
@@ -15,12 +16,12 @@ export async function record(
   given: GenerationRow,
   job: Job,
   ask: (recording: Recording) => Promise<RecordOutcome>,
-): Promise<Next> {
+): Promise<StepResult> {
   const { store } = parts;
   const ref = refOf(given);
   const row = await withHashes(parts, given);
   // It was packed again meanwhile, or replaced: that is not what is in the bucket.
-  if (job.uploaded_sha256 !== row.sha256) return 'reserve';
+  if (job.uploaded_sha256 !== row.sha256) return 'changed';
   const answer = await ask({
     ref,
     objectKey: keyOf(row),
@@ -41,38 +42,45 @@ export async function noteRecorded(
   parts: Parts,
   row: HashedRow,
   answer: RecordOutcome,
-): Promise<Next> {
+): Promise<StepResult> {
   const { catalog } = parts;
   const ref = refOf(row);
   const at = new Date(parts.now()).toISOString();
   const setStatus = (status: 'uploaded' | 'verified') =>
-    catalog.write(() => catalog.setStatus(ref, row.digest, status, at));
+    catalog.write(() => noteInCloud(catalog, ref, row.digest, status, at));
   switch (answer.outcome) {
     case 'recorded':
       await setStatus('uploaded');
       await removeUnneeded(parts, answer.unneeded);
-      if (answer.status !== 'verified') return 'verify';
+      if (answer.status !== 'verified') return 'there';
       await setStatus('verified');
+      parts.onEvent({ kind: 'verified', ...ref, bytes: row.archive_bytes });
       parts.onVerified();
-      return null;
+      return 'proven';
     case 'known':
       // The same content is there, packed by another host, as the row says.
-      await catalog.write(() => catalog.setObjectKey(ref, row.digest, answer.object_key));
+      await catalog.write(() =>
+        catalog.generations.update(
+          ref,
+          { object_key: answer.object_key, provisional: 0 },
+          row.digest,
+        ),
+      );
       await removeUnneeded(parts, answer.unneeded);
-      return 'verify';
+      return 'there';
     case 'superseded':
       await removeUnneeded(parts, answer.unneeded);
       throw await superseded(parts, row, answer.digest);
     case 'deleted':
       await removeUnneeded(parts, answer.unneeded);
       // Which says whether it is this content that was deleted.
-      return 'reserve';
+      return 'changed';
     case 'missing':
-      return 'reserve';
+      return 'changed';
     case 'absent':
-      return { again: 'reserve', because: absent(row) };
+      return { outcome: 'missing', because: absent(row) };
     case 'no_database':
       await setStatus('uploaded');
-      return 'verify';
+      return 'done';
   }
 }

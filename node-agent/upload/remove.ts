@@ -1,13 +1,14 @@
-import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import { forget } from '../catalog/deleting.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
-import type { Next } from './outbox.ts';
+import type { StepResult } from './life.ts';
 import { noDatabase, type Parts } from './parts.ts';
 
 /**
  * Deletes in the cloud what was deleted here. A deletion is of content: what the cloud has under
  * the same name in other content stays, and is seen here from then on.
  */
-export async function remove(parts: Parts, row: GenerationRow): Promise<Next> {
+export async function remove(parts: Parts, row: GenerationRow): Promise<StepResult> {
   const { store, catalog, objects, records } = parts;
   const ref = refOf(row);
   // What it took the place of is deleted too, where it had not got there yet.
@@ -15,13 +16,13 @@ export async function remove(parts: Parts, row: GenerationRow): Promise<Next> {
   const answer = await records.recordDeletion(
     ref,
     row.digest === null ? null : known,
-    catalog.hostId,
+    catalog.meta.hostId,
   );
   switch (answer.outcome) {
     case 'recorded':
       await removeUnneeded(parts, answer.unneeded);
-      await catalog.write(() => catalog.setWitness(ref, true));
-      return null;
+      await catalog.write(() => catalog.meta.setWitness(ref, true));
+      return 'done';
     case 'other':
       parts.onEvent({
         kind: 'conflict',
@@ -30,10 +31,10 @@ export async function remove(parts: Parts, row: GenerationRow): Promise<Next> {
       });
       await store.dropTombstone(ref);
       await catalog.write(() => {
-        catalog.setCloudVersion(ref.projectId, ref.version, false);
-        catalog.forget(ref);
+        catalog.projects.setCloudVersion(ref.projectId, ref.version, false);
+        forget(catalog, ref);
       });
-      return null;
+      return 'obsolete';
     case 'no_database':
       await objects.remove([{ bucket: objects.bucket, key: keyOf(row) }]);
       throw noDatabase(ref);

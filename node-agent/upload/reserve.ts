@@ -1,4 +1,5 @@
-import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import { noteSuperseded } from '../catalog/progress.ts';
 import type { ReserveOutcome } from '../cloud/outcomes.ts';
 import type { Reservation } from '../cloud/records.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
@@ -6,7 +7,7 @@ import { formatRef, isInCloud, type Ref, StorageError } from '../contract.ts';
 import { deleteHere } from '../delete/delete-here.ts';
 import { renumber } from '../save/renumber.ts';
 import { type HashedRow, reservationOf, withHashes } from './hashed.ts';
-import type { Next } from './outbox.ts';
+import type { StepResult } from './life.ts';
 import { agreeOnOwner, takeOwner } from './owner.ts';
 import { noDatabase, type Parts } from './parts.ts';
 
@@ -18,7 +19,7 @@ export async function reserve(
   parts: Parts,
   given: GenerationRow,
   ask: (reservation: Reservation) => Promise<ReserveOutcome>,
-): Promise<Next> {
+): Promise<StepResult> {
   const ref = refOf(given);
   const row = await withHashes(parts, given);
   const answer = await ask(reservationOf(parts, row));
@@ -34,35 +35,35 @@ export async function reserve(
       if (await deleteHere(parts, ref, { digest: row.digest })) {
         parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
       }
-      return null;
+      return 'obsolete';
     case 'no_database':
       // Uploaded before there was a database: the row is still owed.
       if (isInCloud(row.status)) throw noDatabase(ref);
-      return 'upload';
+      return 'done';
   }
 }
 
-async function noteReserved(parts: Parts, row: HashedRow, answer: Reserved): Promise<Next> {
+async function noteReserved(parts: Parts, row: HashedRow, answer: Reserved): Promise<StepResult> {
   const { catalog } = parts;
   const ref = refOf(row);
   await agreeOnOwner(parts, ref.projectId, answer.owner_id);
   const { status, object_key: key } = answer;
   return catalog.write(() => {
-    catalog.setObjectKey(ref, row.digest, key);
+    catalog.generations.update(ref, { object_key: key, provisional: 0 }, row.digest);
     // In the cloud before, as the row says: by us before a crash, or by another host that has the same
     // content. Whether it is there this host finds out itself.
-    if (status !== 'pending') return 'verify';
+    if (status !== 'pending') return 'there';
     // Also where it was in the cloud once: until it is again, its archive is needed.
-    catalog.setPending(ref, row.digest);
-    return 'upload';
+    catalog.generations.update(ref, { status: 'pending' }, row.digest);
+    return 'done';
   });
 }
 
-async function settleConflict(parts: Parts, row: HashedRow, answer: Conflict): Promise<Next> {
+async function settleConflict(parts: Parts, row: HashedRow, answer: Conflict): Promise<StepResult> {
   const ref = refOf(row);
   if (answer.cause === 'version' && row.provisional !== 0) {
     await renumber(parts, ref);
-    return null;
+    return 'obsolete';
   }
   if (answer.cause === 'owner' && answer.owner_id !== undefined) {
     await takeOwner(parts, ref.projectId, answer.owner_id);
@@ -80,7 +81,7 @@ export async function superseded(
   const ref: Ref = refOf(row);
   const reason = 'another host replaced it';
   const message = `Cannot upload ${formatRef(ref)}: ${reason}. What this host had saved is kept: codebegen-storage uploads renumber ${ref.projectId} ${ref.version}`;
-  await catalog.write(() => catalog.setSuperseded(ref, row.digest, cloudDigest, message));
+  await catalog.write(() => noteSuperseded(catalog, ref, row.digest, cloudDigest, message));
   onEvent({ kind: 'conflict', reason, ...ref });
   return new StorageError('conflict', message);
 }

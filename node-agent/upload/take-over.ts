@@ -1,6 +1,8 @@
-import { type Catalog, type GenerationRow, refOf } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import { takeFromCloud } from '../catalog/progress.ts';
 import type { CloudRow } from '../cloud/outcomes.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 
 /**
  * Takes over what the cloud has of a generation, where it is other content and nothing of the old is
@@ -9,13 +11,13 @@ import type { OnEvent } from '../events/events.ts';
  * @returns whether it was taken over
  */
 export async function takeOver(
-  { catalog, onEvent }: Readonly<{ catalog: Catalog; onEvent: OnEvent }>,
+  { catalog, onEvent }: Readonly<{ catalog: Catalog; onEvent: Tell }>,
   seen: GenerationRow,
   record: CloudRow,
 ): Promise<boolean> {
   const ref = refOf(seen);
   const isTaken = await catalog.write(() =>
-    catalog.setFromCloud(ref, seen.digest, {
+    takeFromCloud(catalog, ref, seen.digest, {
       digest: record.digest,
       sha256: record.sha256,
       bytes: record.archive_bytes,

@@ -1,17 +1,12 @@
 import type { Cache } from '../cache/cache.ts';
-import {
-  type Catalog,
-  type GenerationRow,
-  type Position,
-  refOf,
-  statusOf,
-} from '../catalog/catalog.ts';
-import type { Jobs } from '../catalog/jobs.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type GenerationRow, type Position, refOf, statusOf } from '../catalog/generation-row.ts';
+import { oweAllAgain, retryGivenUp } from '../catalog/owing.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import type { CloudChange } from '../cloud/outcomes.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { formatRef, parseId, type Ref, StorageError } from '../contract.ts';
-import type { OnEvent } from '../events/events.ts';
+import type { Tell } from '../events/events.ts';
 import type { ListPage } from '../read/list.ts';
 import { renumber } from '../save/renumber.ts';
 import type { Saver } from '../save/save.ts';
@@ -30,7 +25,6 @@ const UNNEEDED_AT_ONCE = 100;
 type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
-  jobs: Jobs;
   cache: Cache;
   scan: Scan;
   locks: Locks;
@@ -40,7 +34,7 @@ type Parts = Readonly<{
   cloud: Cloud | null;
   now: () => number;
   onProblem: (error: unknown) => void;
-  onEvent: OnEvent;
+  onEvent: Tell;
   /** Told that there is work in the background. */
   wake: () => void;
 }>;
@@ -56,13 +50,13 @@ export class Uploads {
 
   /** What is owed, oldest first. */
   list(options: { limit?: number; cursor?: number }): ListPage<OwedUpload, number> {
-    return listOwed(this.#parts.jobs, options);
+    return listOwed(this.#parts.catalog, options);
   }
 
   /** Has tried again what was parked. Returns how many uploads and deletions that were. */
   async retryParked(): Promise<number> {
-    const { catalog, jobs, now, wake } = this.#parts;
-    const count = await catalog.write(() => jobs.unpark(now()));
+    const { catalog, now, wake } = this.#parts;
+    const count = await catalog.write(() => retryGivenUp(catalog, now()));
     wake();
     return count;
   }
@@ -74,7 +68,7 @@ export class Uploads {
     if (only === null) await scan.whole();
     else await scan.project(only);
     const oweFrom = (after: Position | null) =>
-      catalog.write(() => catalog.oweAllAgain(only, after, now()));
+      catalog.write(() => oweAllAgain(catalog, only, after, now()));
     let { count: total, next } = await oweFrom(null);
     while (next !== null) {
       const owed = await oweFrom(next);

@@ -1,23 +1,24 @@
-import { type GenerationRow, keyOf, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
+import { noteInCloud } from '../catalog/progress.ts';
 import { formatRef, StorageError } from '../contract.ts';
 import { packAgain } from '../upkeep/archive-of.ts';
 import { dropDamaged, proveObject } from '../upkeep/proof.ts';
 import { type HashedRow, noteHashes, withHashes } from './hashed.ts';
-import type { Next } from './outbox.ts';
+import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 import { absent } from './put.ts';
 import { noteRecorded } from './record.ts';
 
 /** Proves that the bucket has the content of a generation, by hashes that this host made. */
-export async function verify(parts: Parts, given: GenerationRow): Promise<Next> {
+export async function verify(parts: Parts, given: GenerationRow): Promise<StepResult> {
   const { catalog, objects, records } = parts;
   const ref = refOf(given);
   const row = await withHashes(parts, given);
   const place = { bucket: objects.bucket, key: keyOf(row) };
   const proof = await proveObject(parts, row, place);
   if (proof.holds === 'nothing' && !proof.isHollow) {
-    await catalog.write(() => catalog.setPending(ref, row.digest));
-    return { again: 'reserve', because: absent(row) };
+    await catalog.write(() => catalog.generations.update(ref, { status: 'pending' }, row.digest));
+    return { outcome: 'missing', because: absent(row) };
   }
   if (proof.holds === 'nothing') return replaceOther(parts, row, null);
   if (proof.holds === 'other') return replaceOther(parts, row, proof.sha256);
@@ -32,14 +33,18 @@ export async function verify(parts: Parts, given: GenerationRow): Promise<Next> 
   });
   if (answer.outcome !== 'no_database') return noteRecorded(parts, row, answer);
   const at = new Date(parts.now()).toISOString();
-  await catalog.write(() => catalog.setStatus(ref, row.digest, 'verified', at));
+  await catalog.write(() => noteInCloud(catalog, ref, row.digest, 'verified', at));
   parts.onVerified();
   // The row is still owed.
-  return 'reserve';
+  return 'done';
 }
 
 /** What is not what it was goes, and the right bytes are sent. */
-async function replaceOther(parts: Parts, row: HashedRow, sha256: string | null): Promise<Next> {
+async function replaceOther(
+  parts: Parts,
+  row: HashedRow,
+  sha256: string | null,
+): Promise<StepResult> {
   const { store, catalog, objects, records } = parts;
   const ref = refOf(row);
   const place = { bucket: objects.bucket, key: keyOf(row) };
@@ -58,10 +63,10 @@ async function replaceOther(parts: Parts, row: HashedRow, sha256: string | null)
   // It may be ours that is damaged: the tree is whole then, or says that it is not.
   if (!(await store.isArchiveSound(ref))) {
     await noteHashes(parts, row, await packAgain(parts, ref));
-    return { again: 'reserve', because };
+    return { outcome: 'missing', because };
   }
   const isOurs = record === null || record.sha256 === row.sha256;
   await dropDamaged(parts, ref, { ...place, isOurs });
-  await catalog.write(() => catalog.setPending(ref, row.digest));
-  return { again: 'reserve', because };
+  await catalog.write(() => catalog.generations.update(ref, { status: 'pending' }, row.digest));
+  return { outcome: 'missing', because };
 }

@@ -15,26 +15,26 @@ export async function isOlder(parts: Parts): Promise<boolean> {
 export async function beginAnew(parts: Parts): Promise<void> {
   const { catalog } = parts;
   await catalog.write(() => {
-    catalog.dropWitnesses();
-    catalog.setChangesSeen(null);
-    catalog.setCheckIns(0);
+    catalog.meta.dropWitnesses();
+    catalog.meta.setChangesSeen(null);
+    catalog.meta.setCheckIns(0);
   });
   await checkIn(parts);
 }
 
 /** Of how often this host was there, the database knows as much as the host. */
 async function checkIn({ catalog, records }: Parts): Promise<boolean> {
-  const answer = await records.checkIn(catalog.hostId, catalog.checkIns);
+  const answer = await records.checkIn(catalog.meta.hostId, catalog.meta.checkIns);
   // Without our migrations there is nothing to know.
   if (answer.outcome === 'no_database') return true;
   if (answer.outcome === 'older') return false;
-  await catalog.write(() => catalog.setCheckIns(answer.count));
+  await catalog.write(() => catalog.meta.setCheckIns(answer.count));
   return true;
 }
 
 /** What this host last recorded there, and what it last deleted: also between two check-ins. */
 async function hasWitnesses({ catalog, records }: Parts): Promise<boolean> {
-  for (const { ref, isDeleted } of catalog.witnesses()) {
+  for (const { ref, isDeleted } of catalog.meta.witnesses()) {
     const row = await records.find(ref.projectId, ref.version);
     const known = isDeleted ? ['deleted'] : ['uploaded', 'verified', 'deleted'];
     if (row?.generation_id === ref.generationId && known.includes(row.status)) continue;

@@ -1,10 +1,11 @@
-import { type GenerationRow, refOf } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Job } from '../catalog/jobs.ts';
 import type { RecordOutcome, ReserveOutcome } from '../cloud/outcomes.ts';
 import type { Recording, Reservation } from '../cloud/records.ts';
 import { withRetryAfter } from '../cloud/retry-after.ts';
 import { confirm } from './confirm.ts';
-import type { Next, Work } from './outbox.ts';
+import type { StepResult } from './life.ts';
+import type { Work } from './outbox.ts';
 import type { Parts } from './parts.ts';
 import { put } from './put.ts';
 import { record } from './record.ts';
@@ -19,26 +20,26 @@ export function createWork(parts: Parts): Work {
 
   return async (batch) => {
     for (const job of batch) await scan.project(job.project_id);
-    return withRetryAfter<PromiseSettledResult<Next>[]>(() => {
-      switch (batch[0]!.kind) {
+    return withRetryAfter<PromiseSettledResult<StepResult>[]>(() => {
+      switch (batch[0]!.step) {
         case 'reserve':
-          return together<Job, Reservation, ReserveOutcome, Next>(
+          return together<Job, Reservation, ReserveOutcome, StepResult>(
             batch,
             (asked) => records.reserveAll(asked),
             async (job, ask) => {
               const row = findStored(job);
-              if (row === null) return null;
-              return store.has(refOf(row)) ? reserve(parts, row, ask) : 'verify';
+              if (row === null) return 'obsolete';
+              return store.has(refOf(row)) ? reserve(parts, row, ask) : 'there';
             },
           );
         case 'record':
-          return together<Job, Recording, RecordOutcome, Next>(
+          return together<Job, Recording, RecordOutcome, StepResult>(
             batch,
             (asked) => records.recordAll(asked),
             async (job, ask) => {
               const row = findStored(job);
-              if (row === null) return null;
-              return store.has(refOf(row)) ? record(parts, row, job, ask) : 'verify';
+              if (row === null) return 'obsolete';
+              return store.has(refOf(row)) ? record(parts, row, job, ask) : 'there';
             },
           );
         default:
@@ -47,23 +48,23 @@ export function createWork(parts: Parts): Work {
     });
   };
 
-  async function workAlone(job: Job): Promise<Next> {
-    if (job.kind === 'delete') {
-      const row = catalog.find(job.project_id, job.version);
-      return row?.state === 'deleted' ? remove(parts, row) : null;
+  async function workAlone(job: Job): Promise<StepResult> {
+    if (job.step === 'delete') {
+      const row = catalog.generations.find(job.project_id, job.version);
+      return row?.state === 'deleted' ? remove(parts, row) : 'obsolete';
     }
     const row = findStored(job);
-    if (row === null) return null;
+    if (row === null) return 'obsolete';
     // Taken out of the store: there is nothing to send, and much to ask.
-    if (job.kind !== 'fail' && !store.has(refOf(row))) return confirm(parts, row);
-    if (job.kind === 'upload') return put(parts, row, job);
-    if (job.kind === 'verify') return verify(parts, row);
+    if (job.step !== 'fail' && !store.has(refOf(row))) return confirm(parts, row);
+    if (job.step === 'upload') return put(parts, row, job);
+    if (job.step === 'verify') return verify(parts, row);
     await records.recordFailure(refOf(row), row.digest, job.failure ?? 'its upload was given up');
-    return 'parked';
+    return 'done';
   }
 
   function findStored(job: Job): GenerationRow | null {
-    const row = catalog.find(job.project_id, job.version);
+    const row = catalog.generations.find(job.project_id, job.version);
     return row?.state === 'stored' ? row : null;
   }
 }

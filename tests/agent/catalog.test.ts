@@ -13,6 +13,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { Catalog } from '../../node-agent/catalog/catalog.ts';
+import { markDeleted } from '../../node-agent/catalog/deleting.ts';
+import { finishSave } from '../../node-agent/catalog/saving.ts';
 import type { Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
@@ -188,7 +190,7 @@ test('what is gone by the time it would be noted is not noted', async () => {
     ownerId: null,
     isReplacement: false,
   };
-  catalog.markDeleted(ref, '2026-01-01T00:00:00.000Z', 0);
-  catalog.finishSave(ref, facts, '2026-01-01T00:00:00.000Z', 0, () => false);
-  expect(catalog.find('p', 1)).toMatchObject({ state: 'deleted' });
+  markDeleted(catalog, ref, '2026-01-01T00:00:00.000Z', 0);
+  finishSave(catalog, ref, facts, '2026-01-01T00:00:00.000Z', 0, () => false);
+  expect(catalog.generations.find('p', 1)).toMatchObject({ state: 'deleted' });
 });

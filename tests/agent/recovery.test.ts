@@ -199,7 +199,7 @@ test('an eTag that is no MD5 is no conflict: the bytes are read back', async () 
   onCatalog(storePath, (catalog) => {
     catalog.exec(`update generations set status = 'pending'`);
     catalog.exec(
-      `insert into jobs (project_id, version, kind, since, due_at) values ('${receipt.projectId}', 1, 'reserve', 0, 0)`,
+      `insert into jobs (project_id, version, step, since, due_at) values ('${receipt.projectId}', 1, 'reserve', 0, 0)`,
     );
   });
   const objects = serviceClient().storage.from(bucket);

@@ -169,7 +169,7 @@ test('what was packed again since its upload is not recorded', async () => {
   const projectId = uniqueId();
   const storePath = await saveOwed(projectId, 1);
   const catalog = new DatabaseSync(new Layout(storePath).catalog);
-  catalog.exec(`update jobs set kind = 'record', uploaded_sha256 = 'another'`);
+  catalog.exec(`update jobs set step = 'record', uploaded_sha256 = 'another'`);
   catalog.close();
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const cloud = { ...testCloud(BUCKET), url: proxy.url };

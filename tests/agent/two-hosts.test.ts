@@ -51,10 +51,9 @@ test('an upload that was held up does not undo the replacement of another host',
   expect(await a.storage.show(ref)).toMatchObject({
     failure: expect.stringContaining('another host replaced it'),
   });
-  expect(a.events).toContainEqual({
-    ...{ kind: 'conflict', reason: 'another host replaced it' },
-    ...ref,
-  });
+  expect(a.events).toContainEqual(
+    expect.objectContaining({ kind: 'conflict', reason: 'another host replaced it', ...ref }),
+  );
   const [row] = await rowsOf(ref.projectId);
   expect(row).toMatchObject({ digest: replaced.digest, status: 'verified' });
   await until(async () => (await a.storage.status()).outbox.owed === 0);
@@ -213,7 +212,7 @@ test.each([
   expect(verified).toMatchObject([{ reason: 'the database has no row' }]);
 
   await storage.learnChanges();
-  expect(events).toContainEqual({ kind: 'cloud_older' });
+  expect(events).toContainEqual(expect.objectContaining({ kind: 'cloud_older' }));
   expect(problems.map(({ message }) => message).join()).toContain('knows less than it did');
   await until(async () => {
     const rows = await rowsOf(projectId, 'version, status');
@@ -227,7 +226,7 @@ test.each([
   // Nothing more is found the next time.
   events.length = 0;
   await storage.learnChanges();
-  expect(events).not.toContainEqual({ kind: 'cloud_older' });
+  expect(events).not.toContainEqual(expect.objectContaining({ kind: 'cloud_older' }));
 });
 
 test('uploads resend asks for everything, and migrate too sees an empty bucket', async () => {
@@ -352,7 +351,9 @@ test('a version that was given while the cloud was away moves on where it is tak
   b.proxy.rule = () => null;
   await until(() => b.events.some(({ kind }) => kind === 'renumbered'));
   const moved = { projectId, version: 2, generationId: 'of-b' };
-  expect(b.events).toContainEqual({ kind: 'renumbered', from: 1, ...moved });
+  expect(b.events).toContainEqual(
+    expect.objectContaining({ kind: 'renumbered', from: 1, ...moved }),
+  );
   await waitForStatus(b.storage, moved, 'verified');
   expect(await b.storage.activeVersion(projectId)).toBe(2);
   // The old ref leads there with the generation id; without one it is the cloud's.

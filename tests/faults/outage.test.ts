@@ -269,7 +269,7 @@ test('a job that waits for a time far ahead, the clock having been put back, wai
   const receipt = await storage.save({ projectId: uniqueId(), version: 1, files: SMALL });
   await storage.close({ drainMs: 0 });
   const db = new DatabaseSync(new Layout(storePath).catalog);
-  db.exec(`insert into jobs (project_id, version, kind, since, due_at)
+  db.exec(`insert into jobs (project_id, version, step, since, due_at)
     select '${receipt.projectId}', 1, 'reserve', 0, 0 where not exists (select 1 from jobs)`);
   db.exec(`update jobs set due_at = ${Date.now() + 18_000_000}`);
   db.close();
@@ -337,7 +337,7 @@ test('what is large and there already is not sent: an early refusal would wedge 
   // As where another host, or an earlier run of this one, was quicker.
   await serviceClient().from('storage_generations').delete().eq('project_id', receipt.projectId);
   const db = new DatabaseSync(new Layout(storePath).catalog);
-  db.exec(`insert into jobs (project_id, version, kind, since, due_at)
+  db.exec(`insert into jobs (project_id, version, step, since, due_at)
     values ('${receipt.projectId}', 1, 'reserve', 0, 0)`);
   db.exec(`update generations set status = 'pending'`);
   db.close();

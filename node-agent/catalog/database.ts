@@ -1,0 +1,172 @@
+import { statSync } from 'node:fs';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { StorageError } from '../contract.ts';
+import { fromSqlite, isBusy } from './errors.ts';
+import { openPrivate } from './open-private.ts';
+import { makeSchema } from './schema.ts';
+
+/**
+ * How long a statement waits for another process, in milliseconds: no longer than the event loop
+ * may stand still. What writes waits elsewhere, in {@link Database.write}.
+ */
+const BUSY_MS = 5;
+/** How long {@link Database.write} waits for another process, in milliseconds. */
+const WRITE_WAIT_MS = 10_000;
+const WRITE_POLL_MS = 20;
+
+/** The SQLite database of a catalog: statements and transactions, and nothing of what is in it. */
+export class Database {
+  /** Set once SQLite found damage: the next start has to look for it. */
+  isDamaged = false;
+  readonly #path: string;
+  readonly #inode: number;
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  /** Those that wait until others let go, one after another. */
+  #line: Promise<void> = Promise.resolve();
+  #waiting = 0;
+  #isFree = false;
+
+  /** @throws StorageError `corrupt` where it is damaged, or of an older version of ours */
+  constructor(path: string) {
+    this.#path = path;
+    this.#db = openPrivate(path);
+    this.#inode = statSync(path).ino;
+    try {
+      this.#db.exec(
+        `pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = normal`,
+      );
+      this.transaction(() => {
+        makeSchema(this.#db, path);
+      });
+    } catch (error) {
+      this.#db.close();
+      throw fromSqlite(error);
+    }
+  }
+
+  /** Looks at every page. @throws StorageError `corrupt` */
+  check(): void {
+    const found = this.get<{ quick_check: string }>('pragma quick_check(1)')?.quick_check;
+    if (found !== 'ok') throw new StorageError('corrupt', `The catalog is damaged: ${found}`);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /** Whether its file is still where it was opened: what is written to one that was removed is lost. */
+  get isInPlace(): boolean {
+    return statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode;
+  }
+
+  /** Runs all of it or nothing, alone among all processes; within another, as a part of that. */
+  transaction<T>(work: () => T): T {
+    if (this.#db.isTransaction) return work();
+    try {
+      this.#db.exec('begin immediate');
+      const result = work();
+      this.#db.exec('commit');
+      return result;
+    } catch (error) {
+      // A full disk rolls back by itself.
+      if (this.#db.isTransaction) this.#db.exec('rollback');
+      throw this.#translate(error);
+    }
+  }
+
+  /**
+   * As {@link transaction}, for as long as it takes others to let go of the catalog: the event loop
+   * goes on meanwhile.
+   *
+   * @param options.durably whether it is safe from a power loss when it ends: for what the disk does
+   *   not say
+   * @throws StorageError `unavailable` where others keep it busy for too long
+   */
+  async write<T>(work: () => T, options: { durably?: boolean } = {}): Promise<T> {
+    const deadline = performance.now() + WRITE_WAIT_MS;
+    const run = () => (options.durably ? this.#durably(work) : this.transaction(work));
+    if (this.#waiting === 0) {
+      try {
+        return run();
+      } catch (error) {
+        if (!isBusy(error)) throw error;
+      }
+    }
+    return this.#inLine(async () => {
+      for (;;) {
+        // Each look may take all of {@link BUSY_MS}: others get their turn between two.
+        await sleep(this.#isFree ? 0 : WRITE_POLL_MS * (0.5 + Math.random()));
+        try {
+          const result = run();
+          this.#isFree = true;
+          return result;
+        } catch (error) {
+          this.#isFree = false;
+          if (!isBusy(error) || performance.now() > deadline) throw error;
+        }
+      }
+    });
+  }
+
+  /** One looks whether others have let go; who comes after it waits for that one. */
+  async #inLine<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#line;
+    const { promise, resolve: end } = Promise.withResolvers<void>();
+    this.#line = promise;
+    this.#waiting++;
+    try {
+      await before;
+      return await work();
+    } finally {
+      this.#waiting--;
+      end();
+    }
+  }
+
+  #durably<T>(work: () => T): T {
+    this.#db.exec('pragma synchronous = full');
+    try {
+      return this.transaction(work);
+    } finally {
+      this.#db.exec('pragma synchronous = normal');
+    }
+  }
+
+  #translated<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      throw this.#translate(error);
+    }
+  }
+
+  #translate(error: unknown): unknown {
+    const known = fromSqlite(error);
+    this.isDamaged ||= known instanceof StorageError && known.code === 'corrupt';
+    return known;
+  }
+
+  /** The first row; `null` where there is none. */
+  get<T>(sql: string, ...values: SQLInputValue[]): T | null {
+    return this.#translated(() => (this.#prepare(sql).get(...values) as T | undefined) ?? null);
+  }
+
+  all<T>(sql: string, ...values: SQLInputValue[]): T[] {
+    return this.#translated(() => this.#prepare(sql).all(...values) as T[]);
+  }
+
+  run(sql: string, ...values: SQLInputValue[]): void {
+    this.#translated(() => this.#prepare(sql).run(...values));
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}

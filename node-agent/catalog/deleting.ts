@@ -1,0 +1,37 @@
+/** What a deletion changes in the catalog. */
+import type { Ref } from '../contract.ts';
+import type { Catalog } from './catalog.ts';
+import { checkHolder } from './saving.ts';
+
+/**
+ * Marks a generation deleted and owes its deletion; what else was owed for it is dropped.
+ *
+ * @param digests of the content that was deleted, for a catalog that knows nothing of it
+ */
+export function markDeleted(
+  catalog: Catalog,
+  ref: Ref,
+  at: string,
+  now: number,
+  digests: readonly string[] = [],
+): void {
+  const { generations, projects, jobs } = catalog;
+  catalog.transaction(() => {
+    checkHolder(catalog, ref);
+    projects.ensure(ref.projectId);
+    generations.putDeleted(ref, at, digests);
+    jobs.dropUnleased(ref);
+    jobs.owe(ref, 'delete', now);
+  });
+}
+
+/** Forgets a generation that is not here any more, and what was owed for it. */
+export function forget(catalog: Catalog, ref: Ref): void {
+  const { generations, jobs } = catalog;
+  catalog.transaction(() => {
+    const row = generations.find(ref.projectId, ref.version);
+    if (row?.generation_id !== ref.generationId) return;
+    jobs.dropAll(ref);
+    generations.remove(ref);
+  });
+}

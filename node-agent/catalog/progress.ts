@@ -1,0 +1,92 @@
+/** How far the content of a generation is on its way to the cloud, as the catalog notes it. */
+import type { Ref } from '../contract.ts';
+import type { Catalog } from './catalog.ts';
+
+/**
+ * Notes that the cloud has content of a generation; other content may have taken its place here.
+ *
+ * @param at ISO 8601
+ */
+export function noteInCloud(
+  catalog: Catalog,
+  ref: Ref,
+  digest: string | null,
+  status: 'uploaded' | 'verified',
+  at: string,
+): void {
+  const { generations, meta } = catalog;
+  catalog.transaction(() => {
+    const row = generations.find(ref.projectId, ref.version);
+    const changes = {
+      status,
+      failure: null,
+      cloud_digest: null,
+      replaced_digest: null,
+      provisional: 0,
+      uploaded_at: row?.uploaded_at ?? at,
+    } as const;
+    generations.update(ref, changes, digest);
+    meta.setWitness(ref, false);
+  });
+}
+
+/** Notes that the cloud has other content under the name of this one, and why. */
+export function noteSuperseded(
+  { generations }: Catalog,
+  ref: Ref,
+  digest: string | null,
+  cloudDigest: string | null,
+  why: string,
+): void {
+  if (generations.find(ref.projectId, ref.version)?.state !== 'stored') return;
+  const changes = {
+    status: 'failed',
+    failure: why,
+    cloud_digest: cloudDigest ?? 'unknown',
+  } as const;
+  generations.update(ref, changes, digest);
+}
+
+/** Notes that the cloud has this content again, as it seems: it is asked for. */
+export function notePutBack(catalog: Catalog, ref: Ref, digest: string | null, now: number): void {
+  catalog.transaction(() => {
+    catalog.generations.update(ref, { cloud_digest: null }, digest);
+    catalog.jobs.owe(ref, 'reserve', now);
+  });
+}
+
+/**
+ * Takes over what the cloud has of a generation, of which nothing is left here.
+ *
+ * @param seen the digest that it had: nothing is noted where that is another, or somebody works on it
+ * @returns whether it was noted
+ */
+export function takeFromCloud(
+  catalog: Catalog,
+  ref: Ref,
+  seen: string | null,
+  facts: Readonly<{
+    digest: string | null;
+    sha256: string | null;
+    bytes: number | null;
+    key: string;
+  }>,
+): boolean {
+  const { generations } = catalog;
+  return catalog.transaction(() => {
+    const row = generations.find(ref.projectId, ref.version);
+    const isSeen = row?.state === 'stored' && row.instance_id === null && row.digest === seen;
+    if (!isSeen) return false;
+    generations.update(ref, {
+      status: 'uploaded',
+      failure: null,
+      cloud_digest: null,
+      digest: facts.digest,
+      sha256: facts.sha256,
+      md5: null,
+      archive_bytes: facts.bytes,
+      object_key: facts.key,
+    });
+    return true;
+  });
+}

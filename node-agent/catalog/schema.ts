@@ -1,0 +1,117 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { StorageError } from '../contract.ts';
+
+const SCHEMA = `
+  create table projects (
+    id text primary key,
+    folded text not null unique,
+    owner_id text,
+    -- the highest version that the cloud is known to have
+    cloud_version integer not null default 0,
+    -- whether the cloud was asked for it
+    looked_up integer not null default 0
+  ) strict, without rowid;
+
+  create table generations (
+    project_id text not null references projects (id),
+    version integer not null,
+    generation_id text not null,
+    -- saving: promised, not yet in place; stored: in place; deleted: a tombstone is left
+    state text not null check (state in ('saving', 'stored', 'deleted')),
+    -- which instance is saving it, or changing it where it is stored
+    instance_id text,
+    -- how far it is on its way to the cloud
+    status text not null default 'pending'
+      check (status in ('pending', 'uploaded', 'verified', 'failed')),
+    failure text,
+    digest text,
+    sha256 text,
+    md5 text,
+    archive_bytes integer,
+    source_bytes integer,
+    file_count integer,
+    created_at text not null,
+    uploaded_at text,
+    -- whether the tree lasts by itself; until then the archive vouches for it
+    tree_synced integer not null default 0,
+    -- whether the archive is still there; it goes once the tree lasts and the cloud has its bytes
+    archive_kept integer not null default 1,
+    -- the owner that was named with the save
+    owner_id text,
+    -- whether it took the place of other content
+    is_replacement integer not null default 0,
+    -- that the cloud gave; until then the key follows from the ref
+    object_key text,
+    -- what the cloud had when this took its place, until this is there
+    replaced_digest text,
+    -- what the cloud has under this name, where that is other content of another host
+    cloud_digest text,
+    -- whether the version was chosen here without the cloud being asked
+    provisional integer not null default 0,
+    primary key (project_id, version)
+  ) strict, without rowid;
+  create index generations_by_id on generations (project_id, generation_id);
+  create index generations_counted on generations (status) where state = 'stored';
+  -- Each of what is mostly few or none. Queries name them: SQLite would rather read all that is
+  -- stored, of which there are many.
+  create index generations_old on generations (status) where state = 'stored' and digest is null;
+  create index generations_saving on generations (project_id, version) where state = 'saving';
+  create index generations_locked on generations (project_id, version) where instance_id is not null;
+  create index generations_unsynced on generations (project_id, version)
+    where tree_synced = 0 and state = 'stored';
+  create index generations_retirable on generations (project_id, version)
+    where archive_kept = 1 and tree_synced = 1 and status = 'verified' and state = 'stored';
+
+  create table meta (key text primary key, value text not null) strict, without rowid;
+
+  create table jobs (
+    id integer primary key,
+    project_id text not null,
+    version integer not null,
+    step text not null check (step in ('reserve', 'upload', 'record', 'verify', 'fail', 'delete')),
+    -- from when on it is owed
+    since integer not null,
+    attempts integer not null default 0,
+    due_at integer not null,
+    -- the instance that works on it
+    leased_by text,
+    parked integer not null default 0,
+    failure text,
+    -- where a resumable upload goes on
+    upload_url text,
+    -- the archive that is in the bucket and to be recorded
+    uploaded_sha256 text,
+    -- how often it had to go back to an earlier step
+    setbacks integer not null default 0,
+    -- the step at which it was given up
+    given_up_at text
+  ) strict;
+  create index jobs_of_ref on jobs (project_id, version, id);
+  create index jobs_due on jobs (step, parked, leased_by, due_at);
+  create index jobs_leased on jobs (leased_by) where leased_by is not null;
+`;
+
+const SCHEMA_VERSION = 7;
+
+/**
+ * Makes the tables where there are none. In a transaction of the caller's.
+ *
+ * @param path names the catalog in errors
+ * @throws StorageError `corrupt` where it is of an older version of ours, `internal` of a newer one
+ */
+export function makeSchema(db: DatabaseSync, path: string): void {
+  const { user_version: version } = db.prepare('pragma user_version').get() as {
+    user_version: number;
+  };
+  if (version === SCHEMA_VERSION) return;
+  if (version === 0) {
+    db.exec(`${SCHEMA} pragma user_version = ${SCHEMA_VERSION};`);
+    return;
+  }
+  // What an older version of ours knew is on disk too.
+  const code = version < SCHEMA_VERSION ? 'corrupt' : 'internal';
+  throw new StorageError(
+    code,
+    `Cannot open "${path}": it is of schema ${version}, this version of codebegen-storage knows ${SCHEMA_VERSION}`,
+  );
+}

@@ -1,0 +1,46 @@
+import { StorageError } from '../contract.ts';
+import type { OnEvent, StorageEvent, Tell } from './events.ts';
+
+/**
+ * Makes what tells a listener of events: each gets its time, and its owner where it is about a
+ * generation. A listener that throws is not ours to die of.
+ *
+ * @param ownerOf the owner of a project
+ */
+export function createTell(
+  listener: OnEvent | undefined,
+  { now, ownerOf }: { now: () => number; ownerOf: (projectId: string) => string | null },
+): Tell {
+  if (listener === undefined) return () => {};
+  return (told) => {
+    try {
+      const owner = 'projectId' in told ? { ownerId: ownerOf(told.projectId) } : {};
+      listener({ ...told, ...owner, at: new Date(now()).toISOString() } as StorageEvent);
+    } catch {
+      // Nobody to tell.
+    }
+  };
+}
+
+/**
+ * Makes what is told of errors in the background: it tells of an event, and a listener of the error
+ * itself.
+ */
+export function createOnProblem(
+  tell: Tell,
+  listener: ((error: unknown) => void) | undefined,
+): (error: unknown) => void {
+  return (error) => {
+    if (error instanceof StorageError) {
+      tell({ kind: 'problem', code: error.code, reason: error.message });
+    } else {
+      const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      tell({ kind: 'problem', code: 'internal', reason });
+    }
+    try {
+      listener?.(error);
+    } catch {
+      // Nobody to tell.
+    }
+  };
+}

@@ -1,0 +1,94 @@
+/** What is told of what happens: to whoever listens, and in the log. */
+
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import type { StorageEvent } from '../../node-agent/events/events.ts';
+import { makeUser, uniqueId } from '../support/cloud.ts';
+import { startDaemon } from '../support/daemon.ts';
+import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
+
+const FILES = { 'a.txt': 'a', b: 'bb' };
+
+test('each event says which generation it is about, whose that is, and when', async () => {
+  const { id: ownerId } = await makeUser();
+  const events: StorageEvent[] = [];
+  let clock = Date.parse('2026-01-01T00:00:00Z');
+  const storage = await openTestStorage({
+    cloud: testCloud(uniqueId('bucket')),
+    cache: await testCache({ maxAgeMs: 1 }),
+    now: () => clock,
+    onEvent: (event) => events.push(event),
+  });
+  const projectId = uniqueId('project');
+  const saved = await storage.save({ projectId, ownerId, files: FILES });
+  await waitForStatus(storage, saved, 'verified');
+  await storage.get(saved);
+  rmSync(saved.path, { recursive: true });
+  await storage.get(saved);
+  clock += 86_400_000;
+  await storage.cleanupCache();
+  await storage.delete(saved);
+
+  const { version, generationId } = saved;
+  const about = { projectId, version, generationId, ownerId, at: '2026-01-01T00:00:00.000Z' };
+  const got = { kind: 'get', ...about, files: 2, bytes: 3 };
+  const ms = expect.any(Number);
+  const bytes = saved.archiveBytes;
+  expect(events).toEqual([
+    { kind: 'save', ...about, created: true, files: 2, bytes: 3, ms },
+    { kind: 'upload', ...about, bytes, ms },
+    { kind: 'verified', ...about, bytes },
+    { ...got, from: 'store' },
+    { ...got, from: 'cloud' },
+    { kind: 'evict', at: '2026-01-02T00:00:00.000Z', copies: 1, bytes: expect.any(Number) },
+    { kind: 'delete', ...about, at: '2026-01-02T00:00:00.000Z' },
+  ]);
+});
+
+test('a problem in the background is an event, told with its attempt', async () => {
+  const events: StorageEvent[] = [];
+  const problems: unknown[] = [];
+  const storage = await openTestStorage({
+    cloud: { url: 'http://127.0.0.1:1', key: 'sb_secret_x', bucket: 'b' },
+    onEvent: (event) => {
+      events.push(event);
+      throw new Error('a listener that throws');
+    },
+    onProblem: (error) => problems.push(error),
+  });
+  const { projectId, version } = await storage.save({ projectId: 'p', files: FILES });
+  await storage.drain(5000);
+  const [problem] = problems as Error[];
+  const about = { at: expect.any(String), code: 'unavailable' };
+  expect(events).toContainEqual({ kind: 'problem', ...about, reason: problem!.message });
+  expect(events).toContainEqual({
+    ...{ kind: 'attempt_failed', ...about, projectId, version, ownerId: null },
+    ...{ step: 'reserve', parked: false },
+  });
+});
+
+test('the log has a line for each, with what it is about, in the words of the wire', async () => {
+  const { daemon } = await startDaemon({ LOG_LEVEL: 'debug' });
+  const save = await fetch(`${daemon.url}/v1/generations`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ project_id: 'p', generation_id: 'g', files: FILES }),
+  });
+  expect(save.status).toBe(201);
+  await fetch(`${daemon.url}/v1/projects/p/1`, { method: 'DELETE' });
+  daemon.child.kill('SIGTERM');
+  await once(daemon.child, 'exit');
+  const lines = daemon
+    .output()
+    .stderr.trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const about = { project_id: 'p', version: 1, generation_id: 'g', owner_id: null };
+  expect(lines).toContainEqual(
+    expect.objectContaining({ level: 'debug', event: 'save', ...about, files: 2, bytes: 3 }),
+  );
+  expect(lines).toContainEqual(
+    expect.objectContaining({ level: 'info', event: 'delete', ...about }),
+  );
+});
