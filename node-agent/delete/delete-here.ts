@@ -28,7 +28,7 @@ export async function deleteHere(
       (digest) => typeof digest === 'string',
     );
     // Also where it is deleted already: what a crash left of it goes now.
-    await store.delete(ref, at, digests);
+    await store.removals.delete(ref, at, digests);
     if (unlock !== null) await catalog.write(() => markDeleted(catalog, ref, at, now()));
   } finally {
     await unlock?.();

@@ -38,7 +38,7 @@ export class Finder {
     const row = catalog.generations.find(projectId, version);
     const isThis = row !== null && matches(refOf(row), want);
     if (generationId !== undefined && !isThis) {
-      const moved = store.movedTo({ projectId, version, generationId });
+      const moved = store.tombstones.movedTo({ projectId, version, generationId });
       if (moved !== null) return this.findAny({ projectId, version: moved, generationId });
     }
     if (row !== null) return row;

@@ -103,7 +103,7 @@ export class Getter {
   async #getOther({ projectId, version, generationId }: RefInput): Promise<LocalGeneration> {
     const { store } = this.#parts;
     const ref = { projectId, version, generationId: generationId! };
-    const found = store.deletedAt(ref) === null ? await store.find(ref) : null;
+    const found = store.tombstones.deletedAt(ref) === null ? await store.find(ref) : null;
     if (found === null) throw notFound(ref);
     return { ...ref, ...found, from: 'store', stale: false };
   }

@@ -6,7 +6,8 @@ import { formatRef, type Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import { inGeneration } from '../store/layout.ts';
 import type { ListedSource, NamedFile } from '../store/source.ts';
-import type { Store, StoredGeneration } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import type { StoredGeneration } from '../store/stored-generation.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Saver } from './save.ts';
 import type { Versions } from './versions.ts';
@@ -40,8 +41,8 @@ export async function renumber(parts: Parts, ref: Ref): Promise<Ref> {
   try {
     const row = catalog.generations.find(ref.projectId, ref.version)!;
     const to = findCopy(parts, row) ?? (await saveAnew(parts, row));
-    if (store.findActive(ref.projectId) === ref.version) await store.activate(to);
-    await store.move(ref, to.version, new Date(now()).toISOString());
+    if (store.active.find(ref.projectId) === ref.version) await store.active.set(to);
+    await store.removals.move(ref, to.version, new Date(now()).toISOString());
     await catalog.write(() => {
       // Its old version is the cloud's.
       catalog.projects.setCloudVersion(ref.projectId, ref.version, false);
@@ -83,7 +84,7 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
       const ref = refOf(saved.row);
       // What lies there is not what was saved: the original stays.
       if (saved.row.digest !== row.digest) {
-        await store.discard(ref);
+        await store.removals.discard(ref);
         await catalog.write(() => forget(catalog, ref));
         throw new StorageError('corrupt', `Cannot renumber ${formatRef(old)}: its files changed`);
       }

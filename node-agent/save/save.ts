@@ -121,7 +121,7 @@ export class Saver {
     const { store, catalog, instance } = this.#parts;
     const row = catalog.generations.find(ref.projectId, ref.version);
     if (row?.state !== 'saving' || row.instance_id !== instance.id) return;
-    await store.discard(ref);
+    await store.removals.discard(ref);
     await catalog.write(() => abortSave(catalog, ref));
   }
 
@@ -142,7 +142,7 @@ export class Saver {
     const { digest, leftOut } = await store.digest(source);
     if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request);
     if (digest === row.digest) {
-      if (source.kind === 'staged') await store.dropStaging(source.folder);
+      if (source.kind === 'staged') await store.staging.drop(source.folder);
       if (request.ownerId !== null) await this.#noteOwner(row.project_id, request.ownerId);
       return { row, created: false, leftOut };
     }
@@ -174,12 +174,17 @@ export class Saver {
     const { metadata, source, ownerId } = request;
     return this.#whileLocked(ref, request, async () => {
       const createdAt = this.#isoNow();
-      return store.replace(ref, source, { createdAt, metadata, ownerId }, async (staged) => {
-        const facts = { ...factsOf(staged, ownerId), isReplacement: true };
-        await catalog.write(() => finishReplace(catalog, ref, facts, createdAt, now()), {
-          durably: true,
-        });
-      });
+      return store.replacements.replace(
+        ref,
+        source,
+        { createdAt, metadata, ownerId },
+        async (staged) => {
+          const facts = { ...factsOf(staged, ownerId), isReplacement: true };
+          await catalog.write(() => finishReplace(catalog, ref, facts, createdAt, now()), {
+            durably: true,
+          });
+        },
+      );
     });
   }
 
@@ -209,7 +214,7 @@ export class Saver {
   async #noteOwner(projectId: string, ownerId: string): Promise<void> {
     const { store, catalog } = this.#parts;
     if (catalog.projects.ownerOf(projectId) !== null) return;
-    await store.writeProject(projectId, { ownerId });
+    await store.projects.write(projectId, { ownerId });
     await catalog.write(() => catalog.projects.setOwner(projectId, ownerId));
   }
 

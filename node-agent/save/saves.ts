@@ -71,10 +71,10 @@ export class Saves {
     const request = parseDetails(details);
     this.#checkInPlace();
     return new GenerationWriter({
-      folder: store.openStaging(),
+      folder: store.staging.open(),
       limits,
       commit: (source) => this.#save(() => ({ ...request, source })),
-      drop: (folder) => store.dropStaging(folder),
+      drop: (folder) => store.staging.drop(folder),
     });
   }
 

@@ -64,8 +64,8 @@ export class Versions {
     const { store, catalog } = this.#parts;
     const highest = await records.highestVersion(projectId, { signal });
     // Kept beside the generations: a catalog that is lost takes no version that was given before.
-    if (highest > store.readProject(projectId).cloudVersion) {
-      await store.writeProject(projectId, { cloudVersion: highest });
+    if (highest > store.projects.read(projectId).cloudVersion) {
+      await store.projects.write(projectId, { cloudVersion: highest });
     }
     await catalog.write(() => catalog.projects.setCloudVersion(projectId, highest, true));
   }

@@ -109,13 +109,13 @@ export class Storage {
     const { finder, store } = this.#parts;
     const ref = refOf(await finder.getStored(input));
     if (!store.has(ref)) throw notFound(ref);
-    await store.activate(ref);
+    await store.active.set(ref);
     return ref;
   }
 
   /** The active version of a project; `null` where none is. */
   async activeVersion(projectId: string): Promise<number | null> {
-    return this.#parts.store.findActive(parseId(projectId, 'project id'));
+    return this.#parts.store.active.find(parseId(projectId, 'project id'));
   }
 
   /**
@@ -456,7 +456,7 @@ export class Storage {
       stop(new StorageError('unavailable', 'The agent is shutting down'));
       await ending;
       await workers.close();
-      await store.close();
+      await store.staging.close();
       await cache.close();
     } finally {
       catalog.close();

@@ -9,7 +9,7 @@ import type { LeftOut } from './left-out.ts';
 import type { Described } from './legacy/flat.ts';
 import type { Source } from './source.ts';
 import type { Digested, Parallel, Staged, StageInput } from './stage.ts';
-import type { ConvertInput, StageWork } from './store.ts';
+import type { ConvertInput, StageWork } from './work.ts';
 
 /** What would stall the event loop. */
 export type HeavyWork = StageWork & { close(): Promise<void> };

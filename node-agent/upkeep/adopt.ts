@@ -13,11 +13,18 @@ type Parts = Readonly<{ store: Store; catalog: Catalog; now: () => number }>;
  * @throws StorageError `corrupt` where it is damaged beyond repair, `conflict`
  */
 export async function adopt({ store, catalog, now }: Parts, ref: Ref): Promise<void> {
-  if (store.has(ref)) await store.repairTree(ref);
+  if (store.has(ref)) await store.trees.repair(ref);
   const { facts, createdAt } = await readFacts(store, ref);
-  const { ownerId, cloudVersion } = store.readProject(ref.projectId);
+  const { ownerId, cloudVersion } = store.projects.read(ref.projectId);
   await catalog.write(() => {
-    finishSave(catalog, ref, facts, createdAt, now(), () => store.deletedAt(ref) === null);
+    finishSave(
+      catalog,
+      ref,
+      facts,
+      createdAt,
+      now(),
+      () => store.tombstones.deletedAt(ref) === null,
+    );
     if (!catalog.projects.has(ref.projectId)) return;
     if (ownerId !== null) catalog.projects.setOwner(ref.projectId, ownerId);
     if (cloudVersion > 0) catalog.projects.setCloudVersion(ref.projectId, cloudVersion, false);
@@ -33,7 +40,7 @@ export async function readFacts(
   ref: Ref,
 ): Promise<{ facts: StoredFacts; createdAt: string }> {
   const manifest = await store.readManifest(ref);
-  const archive = store.readArchiveFacts(ref);
+  const archive = store.archives.readFacts(ref);
   const facts = {
     digest: manifest.digest ?? null,
     sha256: archive?.sha256 ?? null,

@@ -17,7 +17,7 @@ export async function archiveOf(
   { store, locks, catalog }: Parts,
   ref: Ref,
 ): Promise<ArchiveFacts & { path: string }> {
-  const kept = await store.findArchive(ref);
+  const kept = await store.archives.find(ref);
   return kept ?? packAgain({ store, locks, catalog }, ref);
 }
 
@@ -33,9 +33,11 @@ export async function packAgain(
   const unlock = await locks.lock(ref);
   if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
   try {
-    const found = await store.findArchive(ref);
+    const found = await store.archives.find(ref);
     const archive =
-      found !== null && (await store.isArchiveSound(ref)) ? found : await store.repack(ref);
+      found !== null && (await store.archives.isSound(ref))
+        ? found
+        : await store.archives.repack(ref);
     // So that it is retired again, some time after.
     await catalog.write(() => catalog.generations.update(ref, { archive_kept: 1 }));
     return archive;

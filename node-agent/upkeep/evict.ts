@@ -34,7 +34,7 @@ export async function evictStored(parts: Parts, before: string): Promise<Evicted
   const result = { evicted: 0, bytes: 0 };
   for (const row of catalog.generations.evictable(before)) {
     const ref = refOf(row);
-    const isActive = store.findActive(ref.projectId) === ref.version;
+    const isActive = store.active.find(ref.projectId) === ref.version;
     if (isActive || !store.has(ref)) continue;
     const problem = await proveInCloud(parts, row);
     if (problem !== null) {
@@ -60,7 +60,7 @@ async function evict({ store, catalog, locks }: Parts, seen: GenerationRow): Pro
   try {
     const row = catalog.generations.find(ref.projectId, ref.version);
     if (row === null || !isEvictable(row) || row.digest !== seen.digest) return false;
-    await store.discard(ref);
+    await store.removals.discard(ref);
     return true;
   } finally {
     await unlock();

@@ -42,7 +42,7 @@ export async function proveObject(
   if (info === null) return { holds: 'nothing', isHollow: false };
   const isOurs = info.etag === row.md5 && info.bytes === row.archive_bytes;
   if (isOurs && !readBack) return { holds: 'content', sha256: row.sha256! };
-  const archive = store.stagePath();
+  const archive = store.staging.path();
   try {
     const { sha256 } = await objects.download(key, archive, bucket);
     // Another host may have packed the same content.
@@ -63,7 +63,7 @@ const NO_ARCHIVE: ReadonlySet<string> = new Set(['corrupt', 'invalid_input', 'to
 /** Of what is in an archive; `undefined` where it is none. */
 async function digestOf(store: Store, archive: string): Promise<string | undefined> {
   try {
-    return await store.digestArchive(archive);
+    return await store.archives.digest(archive);
   } catch (error) {
     if (error instanceof StorageError && NO_ARCHIVE.has(error.code)) return undefined;
     throw error;

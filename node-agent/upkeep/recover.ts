@@ -5,7 +5,8 @@ import type { Instance } from '../catalog/instance.ts';
 import { abortSave, finishReplace, unlock } from '../catalog/saving.ts';
 import { type Ref, StorageError } from '../contract.ts';
 import { readBootId } from '../store/boot.ts';
-import type { OnDisk, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import type { OnDisk } from '../store/stored-generation.ts';
 import { adopt, readFacts } from './adopt.ts';
 
 export type Parts = Readonly<{
@@ -25,9 +26,9 @@ export async function recover(parts: Parts): Promise<void> {
   const { store, catalog, instance, now } = parts;
   const isGone = (id: string) => instance.isGone(id);
   const rebooted = catalog.meta.scannedBoot !== readBootId();
-  for (const { ref, done } of await store.recoverReplacements(isGone)) {
+  for (const { ref, done } of await store.replacements.recover(isGone)) {
     await attempt(parts, async () => {
-      if (rebooted) await store.repairTree(ref);
+      if (rebooted) await store.trees.repair(ref);
       const { facts, createdAt } = await readFacts(store, ref);
       await catalog.write(() => finishReplace(catalog, ref, facts, createdAt, now()), {
         durably: true,
@@ -41,15 +42,15 @@ export async function recover(parts: Parts): Promise<void> {
   for (const row of catalog.generations.saving()) {
     if (row.instance_id === null || isGone(row.instance_id)) await settleSave(parts, refOf(row));
   }
-  await store.sweepStaging(isGone);
+  await store.staging.sweep(isGone);
 }
 
 /** Finishes a deletion whose process ended in the middle; else nothing was changed. */
 async function settleLocked(parts: Parts, ref: Ref): Promise<void> {
   const { store, catalog } = parts;
-  const deletedAt = store.deletedAt(ref);
+  const deletedAt = store.tombstones.deletedAt(ref);
   if (deletedAt === null) await catalog.write(() => unlock(catalog, ref));
-  else await finishDeletion(parts, { ref, deletedAt, movedTo: store.movedTo(ref) });
+  else await finishDeletion(parts, { ref, deletedAt, movedTo: store.tombstones.movedTo(ref) });
 }
 
 /** Has disk and catalog hold nothing of what the disk says was deleted, or moved. */
@@ -58,8 +59,8 @@ export async function finishDeletion(
   { ref, deletedAt, movedTo }: OnDisk & { deletedAt: string },
 ): Promise<void> {
   // Also where it is known: a crash may have left files.
-  const digests = store.deletedDigests(ref);
-  await store.delete(ref, deletedAt, digests);
+  const digests = store.tombstones.digestsOf(ref);
+  await store.removals.delete(ref, deletedAt, digests);
   await catalog.write(() => {
     if (movedTo !== null) forget(catalog, ref);
     else if (catalog.generations.find(ref.projectId, ref.version)?.state !== 'deleted') {

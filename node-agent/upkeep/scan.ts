@@ -2,7 +2,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { refOf } from '../catalog/generation-row.ts';
 import { foldId, StorageError } from '../contract.ts';
 import { readBootId } from '../store/boot.ts';
-import type { OnDisk } from '../store/store.ts';
+import type { OnDisk } from '../store/stored-generation.ts';
 import { adopt } from './adopt.ts';
 import { attempt, finishDeletion, type Parts } from './recover.ts';
 
@@ -156,7 +156,7 @@ export class Scan {
         if (row.tree_synced === 1) continue;
         await this.#giveWay();
         const ref = refOf(row);
-        await attempt(parts, async () => store.has(ref) && (await store.repairTree(ref)));
+        await attempt(parts, async () => store.has(ref) && (await store.trees.repair(ref)));
       }
       let all: ReturnType<typeof store.listProject> = [];
       await attempt(parts, async () => {
@@ -195,7 +195,7 @@ export class Scan {
       await adopt(this.#parts, ref);
     } catch (error) {
       // Another process deleted it just now.
-      if (store.deletedAt(ref) === null) throw error;
+      if (store.tombstones.deletedAt(ref) === null) throw error;
     }
   }
 }

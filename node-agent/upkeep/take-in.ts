@@ -28,7 +28,7 @@ export async function convert(
   const unlock = await locks.lock(ref);
   if (unlock === null) throw notFound(ref);
   try {
-    const leftOut = await store.convert(ref);
+    const leftOut = await store.legacy.convert(ref);
     await adopt(parts, ref);
     return leftOut;
   } finally {
@@ -49,7 +49,7 @@ export async function unpackOld(
   archive: string,
 ): Promise<void> {
   if (row !== null) return checkHolder(row, ref);
-  await parts.store.unpackInto(ref, archive);
+  await parts.store.legacy.unpack(ref, archive);
   await adopt(parts, ref);
 }
 

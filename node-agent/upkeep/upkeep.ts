@@ -60,7 +60,7 @@ export class Upkeep {
           const ref = refOf(row);
           // What a power loss left of it must not be taken for what was saved.
           await scan.project(ref.projectId);
-          if (store.has(ref)) await store.syncTree(ref);
+          if (store.has(ref)) await store.trees.sync(ref);
           await catalog.write(() =>
             catalog.generations.update(ref, { tree_synced: 1 }, row.digest),
           );
@@ -104,7 +104,7 @@ export class Upkeep {
         this.#failed.add(contentName(seen));
         return;
       }
-      store.retireArchive(ref);
+      store.archives.retire(ref);
       catalog.generations.update(ref, { archive_kept: 0 });
     });
   }

@@ -90,7 +90,7 @@ async function orEnded<T>(work: Promise<T>, signal: AbortSignal | undefined): Pr
 /** What keeps one from being read keeps no other from it. */
 async function checkTree(store: Store, ref: Ref, signal?: AbortSignal): Promise<string[]> {
   try {
-    return await store.checkTree(ref, signal);
+    return await store.trees.check(ref, signal);
   } catch (error) {
     if (error instanceof StorageError && !error.retryable) return [error.message];
     if (signal?.aborted) return [];

@@ -69,7 +69,7 @@ export async function takeOwner(
   projectId: string,
   ownerId: string,
 ): Promise<void> {
-  await store.writeProject(projectId, { ownerId });
+  await store.projects.write(projectId, { ownerId });
   await catalog.write(() => catalog.projects.setOwner(projectId, ownerId));
 }
 

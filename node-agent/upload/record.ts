@@ -30,7 +30,7 @@ export async function record(
     fileCount: row.file_count ?? 0,
     readDetails: () => ({
       manifest: store.readOwnManifest(ref),
-      blockIndex: store.readBlockIndex(ref),
+      blockIndex: store.archives.readBlockIndex(ref),
       md5: row.md5,
     }),
   });

@@ -29,7 +29,7 @@ export async function remove(parts: Parts, row: GenerationRow): Promise<StepResu
         reason: 'the cloud has other content under its name, which was not deleted',
         ...ref,
       });
-      await store.dropTombstone(ref);
+      await store.tombstones.drop(ref);
       await catalog.write(() => {
         catalog.projects.setCloudVersion(ref.projectId, ref.version, false);
         forget(catalog, ref);

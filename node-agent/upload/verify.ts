@@ -61,7 +61,7 @@ async function replaceOther(
     { retryable: true },
   );
   // It may be ours that is damaged: the tree is whole then, or says that it is not.
-  if (!(await store.isArchiveSound(ref))) {
+  if (!(await store.archives.isSound(ref))) {
     await noteHashes(parts, row, await packAgain(parts, ref));
     return { outcome: 'missing', because };
   }

@@ -1,0 +1,46 @@
+import { readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { basename } from 'node:path';
+import { folderName, formatRef, parseFolderName, type Ref } from '../contract.ts';
+import { fromFileSystem, syncPath } from './durable.ts';
+import type { Layout } from './layout.ts';
+import type { Staging } from './staging.ts';
+
+/** Which generation of a project is the active one: `generations/active` links to it. */
+export class Active {
+  readonly #layout: Layout;
+  readonly #staging: Staging;
+
+  constructor(layout: Layout, staging: Staging) {
+    this.#layout = layout;
+    this.#staging = staging;
+  }
+
+  /** Makes a generation the active one of its project. Readers of the link see the old or the new. */
+  async set(ref: Ref): Promise<void> {
+    const temporary = this.#staging.path();
+    try {
+      symlinkSync(folderName(ref), temporary);
+      renameSync(temporary, this.#layout.active(ref.projectId));
+      await syncPath(this.#layout.generations(ref.projectId));
+    } catch (error) {
+      throw fromFileSystem(error, `activate ${formatRef(ref)}`);
+    }
+  }
+
+  /** The active version of a project; `null` where none is. */
+  find(projectId: string): number | null {
+    try {
+      const target = readlinkSync(this.#layout.active(projectId));
+      return parseFolderName(basename(target))?.version ?? null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Has a project have no active generation, where it is this one. */
+  dropIf(ref: Ref): void {
+    if (this.find(ref.projectId) === ref.version) {
+      rmSync(this.#layout.active(ref.projectId), { force: true });
+    }
+  }
+}

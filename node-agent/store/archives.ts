@@ -1,0 +1,95 @@
+import { rmSync, statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import type { BlockIndex } from '../archive/pack.ts';
+import type { Limits, Ref } from '../contract.ts';
+import { type ArchiveFacts, hashFile } from './hash.ts';
+import { inGeneration, type Layout } from './layout.ts';
+import { readText } from './read-text.ts';
+import type { Staging } from './staging.ts';
+import type { StageWork } from './work.ts';
+
+/** The archives of generations: `archive.tar.gz`, and what is known of it. */
+export class Archives {
+  readonly #layout: Layout;
+  readonly #limits: Limits;
+  readonly #staging: Staging;
+  readonly #work: StageWork;
+
+  constructor(layout: Layout, limits: Limits, staging: Staging, work: StageWork) {
+    this.#layout = layout;
+    this.#limits = limits;
+    this.#staging = staging;
+    this.#work = work;
+  }
+
+  /** What the archive of a generation is; `null` where that is not written down. */
+  readFacts(ref: Ref): ArchiveFacts | null {
+    const text = readText(this.#layout, inGeneration.archiveFacts(this.#layout.generation(ref)));
+    try {
+      return text === null ? null : (JSON.parse(text) as ArchiveFacts);
+    } catch {
+      // Emptied or zeroed by a power loss; the archive itself was synced.
+      return null;
+    }
+  }
+
+  /** The archive of a generation; `null` where it was retired. */
+  async find(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
+    const path = inGeneration.archive(this.#layout.generation(ref));
+    const bytes = statSync(path, { throwIfNoEntry: false })?.size;
+    if (bytes === undefined) return null;
+    const facts = this.readFacts(ref) ?? (await hashFile(path));
+    return facts.bytes === bytes ? { path, ...facts } : null;
+  }
+
+  /** Reads the archive of a generation: whether it is what it was when it was made. */
+  async isSound(ref: Ref): Promise<boolean> {
+    const found = await this.find(ref);
+    return found !== null && (await hashFile(found.path)).sha256 === found.sha256;
+  }
+
+  /**
+   * Packs a retired archive again from the tree. The generation is to be held: a replacement that
+   * came between would get the archive of what it replaced.
+   *
+   * @throws StorageError `corrupt` where the tree is not what its manifest says
+   */
+  async repack(ref: Ref): Promise<ArchiveFacts & { path: string }> {
+    const folder = this.#layout.generation(ref);
+    const scratch = this.#staging.path();
+    const facts = await this.#work.repack({ folder, scratch });
+    return { path: inGeneration.archive(folder), ...facts };
+  }
+
+  /** Removes an archive that is needed no more. What it is stays known. */
+  retire(ref: Ref): void {
+    if (this.readFacts(ref) === null) return;
+    rmSync(inGeneration.archive(this.#layout.generation(ref)), { force: true });
+  }
+
+  /** Where blocks are in the archive; `null` for small ones, which are read whole. */
+  readBlockIndex(ref: Ref): BlockIndex | null {
+    const text = readText(this.#layout, inGeneration.blockIndex(this.#layout.generation(ref)));
+    try {
+      return text === null ? null : (JSON.parse(text) as BlockIndex);
+    } catch {
+      // Emptied by a power loss: the archive is read whole then.
+      return null;
+    }
+  }
+
+  /**
+   * The digest of what is in an archive, made from its files.
+   *
+   * @throws StorageError `corrupt` where it is no archive of ours
+   */
+  async digest(archive: string): Promise<string> {
+    const folder = this.#staging.path();
+    try {
+      const limits = this.#limits;
+      return (await this.#work.unpack({ archive, folder, limits, trusted: false })).digest;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+}

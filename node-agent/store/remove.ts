@@ -1,0 +1,91 @@
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { formatRef, type Ref } from '../contract.ts';
+import type { Active } from './active.ts';
+import { fromFileSystem } from './durable.ts';
+import { inGeneration, type Layout } from './layout.ts';
+import { listFlat, mayBeFlat } from './legacy/flat.ts';
+import type { Staging } from './staging.ts';
+import type { Tombstone, Tombstones } from './tombstones.ts';
+
+/** Takes generations away from the disk. */
+export class Removals {
+  readonly #layout: Layout;
+  readonly #staging: Staging;
+  readonly #tombstones: Tombstones;
+  readonly #active: Active;
+
+  constructor(layout: Layout, staging: Staging, tombstones: Tombstones, active: Active) {
+    this.#layout = layout;
+    this.#staging = staging;
+    this.#tombstones = tombstones;
+    this.#active = active;
+  }
+
+  /**
+   * Deletes a generation: first the tombstone, which is the commit, then the folder. May be
+   * repeated, and finishes what an earlier call left.
+   *
+   * @param digests of the content that is deleted, where they are known
+   */
+  async delete(ref: Ref, deletedAt: string, digests: readonly string[] = []): Promise<void> {
+    await this.#takeAway(ref, { deleted_at: deletedAt, digests });
+  }
+
+  /**
+   * Marks that a generation has another version now, under which it lies already, and takes it away
+   * from where it was. Otherwise as {@link delete}.
+   */
+  async move(ref: Ref, to: number, at: string): Promise<void> {
+    await this.#takeAway(ref, { deleted_at: at, moved_to: to });
+  }
+
+  /** Takes a generation away that nobody was told of. */
+  async discard(ref: Ref): Promise<void> {
+    const folder = this.#layout.generation(ref);
+    if (!existsSync(folder)) return;
+    // First, where it cannot go at once: without its manifest it is no generation.
+    await this.#removeFolder(folder, inGeneration.manifest(folder));
+  }
+
+  async #takeAway(
+    ref: Ref,
+    mark: Pick<Tombstone, 'deleted_at' | 'digests' | 'moved_to'>,
+  ): Promise<void> {
+    const folder = this.#layout.generation(ref);
+    try {
+      await this.#tombstones.put(ref, mark);
+      this.#active.dropIf(ref);
+      if (existsSync(folder)) await this.#removeFolder(folder);
+      // What the Python system left of it, also where it was migrated.
+      if (mayBeFlat(ref)) await this.#removeFlat(ref.projectId);
+      rmSync(this.#layout.oldArchive(ref), { force: true });
+    } catch (error) {
+      throw fromFileSystem(error, `delete ${formatRef(ref)}`);
+    }
+  }
+
+  async #removeFlat(projectId: string): Promise<void> {
+    for (const name of [...listFlat(this.#layout, projectId)]) {
+      await this.#removeFolder(join(this.#layout.project(projectId), name));
+    }
+  }
+
+  /**
+   * Takes a folder away: at once for readers to come, where it can be renamed.
+   *
+   * @param first what goes first where it cannot
+   */
+  async #removeFolder(folder: string, first?: string): Promise<void> {
+    const trash = this.#staging.path();
+    try {
+      renameSync(folder, trash);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
+      if (first !== undefined) await rm(first, { force: true });
+      await rm(folder, { recursive: true, force: true });
+    }
+    await rm(trash, { recursive: true, force: true });
+  }
+}

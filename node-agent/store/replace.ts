@@ -1,0 +1,151 @@
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { formatRef, type Limits, type Ref } from '../contract.ts';
+import { fromFileSystem, makeFolder, moveFolder, syncPath, writeFileDurably } from './durable.ts';
+import type { Layout } from './layout.ts';
+import { isMissing, listFolder } from './list-folder.ts';
+import { type SaveDetails, stageInputOf, withStaging } from './save-details.ts';
+import type { Source } from './source.ts';
+import type { Staged } from './stage.ts';
+import type { Staging } from './staging.ts';
+import type { StageWork } from './work.ts';
+
+/**
+ * A replacement that is under way. Paths are relative to staging: a store may be moved. `isCopied`: the
+ * old content could not be renamed; it lies in the trash whole, and goes from its place piece by piece.
+ */
+type Journal = Readonly<{ ref: Ref; staged: string; trash: string; isCopied?: boolean }>;
+
+/** Swaps generations for other content, by a journal. */
+export class Replacements {
+  readonly #layout: Layout;
+  readonly #limits: Limits;
+  readonly #staging: Staging;
+  readonly #work: StageWork;
+
+  constructor(layout: Layout, limits: Limits, staging: Staging, work: StageWork) {
+    this.#layout = layout;
+    this.#limits = limits;
+    this.#staging = staging;
+    this.#work = work;
+  }
+
+  /**
+   * Puts other content in the place of a generation. Two renames cannot be one, so a journal is
+   * written before them: a crash in between is finished by {@link recover}.
+   *
+   * @param swapped called once the new content is in place for good; where it fails, the old one
+   *   is put back
+   */
+  async replace(
+    ref: Ref,
+    source: Source,
+    details: SaveDetails,
+    swapped: (staged: Staged) => Promise<void>,
+  ): Promise<Staged> {
+    const trash = this.#staging.path();
+    const result = await withStaging(this.#staging, ref, source, async (staged) => {
+      const result = await this.#work.stage({
+        ...stageInputOf(ref, source, details, this.#limits),
+        folder: staged,
+        replacement: true,
+      });
+      await makeFolder(this.#layout.replacing, this.#layout.own);
+      await this.#writeJournal({ ref, staged, trash });
+      await this.#swap({ ref, staged, trash });
+      return result;
+    });
+    try {
+      await swapped(result);
+    } catch (error) {
+      await this.#swapBack(ref, trash);
+      throw fromFileSystem(error, `save ${formatRef(ref)}`);
+    }
+    rmSync(this.#layout.journal(ref), { force: true });
+    await rm(trash, { recursive: true, force: true });
+    return result;
+  }
+
+  async #writeJournal(journal: Journal): Promise<void> {
+    const inStaging = (path: string) => relative(this.#layout.staging, path);
+    const { staged, trash } = journal;
+    const kept = { ...journal, staged: inStaging(staged), trash: inStaging(trash) };
+    const temporary = this.#staging.path();
+    await writeFileDurably(this.#layout.journal(journal.ref), JSON.stringify(kept), temporary);
+  }
+
+  async #swap(journal: Journal): Promise<void> {
+    const { ref, staged, trash } = journal;
+    const place = this.#layout.generation(ref);
+    const beforeRemoval = async () => {
+      await this.#work.sync(trash);
+      await this.#writeJournal({ ...journal, isCopied: true });
+    };
+    if (existsSync(place)) await moveFolder(place, trash, beforeRemoval);
+    try {
+      renameSync(staged, place);
+    } catch (error) {
+      // What cannot be replaced stays: it must not go with the staging folder.
+      if (existsSync(trash)) renameSync(trash, place);
+      throw error;
+    }
+    await syncPath(dirname(place));
+  }
+
+  async #swapBack(ref: Ref, old: string): Promise<void> {
+    const place = this.#layout.generation(ref);
+    const dropped = this.#staging.path();
+    renameSync(place, dropped);
+    renameSync(old, place);
+    await syncPath(dirname(place));
+    rmSync(this.#layout.journal(ref), { force: true });
+    await rm(dropped, { recursive: true, force: true });
+  }
+
+  /**
+   * Finishes the replacements of instances that ended in the middle: forward where the old content
+   * was already moved away, back where the new is not there.
+   *
+   * @returns the generations whose content may be another than the catalog says; `done` is to be
+   *   called once it says so: until then a start has to look again
+   */
+  async recover(isGone: (instanceId: string) => boolean): Promise<{ ref: Ref; done(): void }[]> {
+    const recovered: { ref: Ref; done(): void }[] = [];
+    for (const name of listFolder(this.#layout.replacing)) {
+      const file = join(this.#layout.replacing, name);
+      const journal = readJournal(file, this.#layout.staging);
+      if (journal === null || !isGone(basename(dirname(journal.staged)))) continue;
+      if (journal.isCopied === true && existsSync(journal.staged)) {
+        await rm(this.#layout.generation(journal.ref), { recursive: true, force: true });
+      }
+      if (!existsSync(this.#layout.generation(journal.ref))) {
+        if (existsSync(journal.staged)) await this.#swap(journal);
+        else if (existsSync(journal.trash)) {
+          renameSync(journal.trash, this.#layout.generation(journal.ref));
+          await syncPath(this.#layout.generations(journal.ref.projectId));
+        }
+      }
+      recovered.push({ ref: journal.ref, done: () => rmSync(file, { force: true }) });
+    }
+    return recovered;
+  }
+}
+
+/** With absolute paths; `null` where another process removed it just now. */
+function readJournal(file: string, staging: string): Journal | null {
+  const text = readOrNull(file);
+  if (text === null) return null;
+  const journal = JSON.parse(text) as Journal;
+  const { staged, trash } = journal;
+  return { ...journal, staged: resolve(staging, staged), trash: resolve(staging, trash) };
+}
+
+function readOrNull(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}

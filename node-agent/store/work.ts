@@ -1,0 +1,30 @@
+import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
+import type { Limits } from '../contract.ts';
+import type { CommitInput } from './commit.ts';
+import type { ArchiveFacts } from './hash.ts';
+import type { LeftOut } from './left-out.ts';
+import type { Described } from './legacy/flat.ts';
+import type { Source } from './source.ts';
+import type { Digested, Staged, StageInput } from './stage.ts';
+
+/** The heavy work of a save, done elsewhere than on the event loop. */
+export type StageWork = {
+  stage(input: StageInput): Promise<Staged>;
+  commit(input: CommitInput): Promise<Staged>;
+  digest(source: Source, limits: Limits): Promise<Digested>;
+  sync(folder: string): Promise<void>;
+  repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean>;
+  repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;
+  convert(input: ConvertInput): Promise<LeftOut>;
+  unpack(input: UnpackInput): Promise<Unpacked>;
+  check(folder: string, signal?: AbortSignal): Promise<string[]>;
+  describe(input: { root: string; projectId: string; limits: Limits }): Promise<Described>;
+};
+
+/** What the Python system left, in a folder relative to the store's root. */
+export type ConvertInput = Readonly<{
+  root: string;
+  folder: string;
+  scratch: string;
+  limits: Limits;
+}>;
