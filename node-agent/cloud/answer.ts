@@ -3,6 +3,8 @@
  * for it: with a page, with nothing, with half a body. What they say is no refusal, and no success.
  */
 
+import { joinStatus, parseRetryAfter } from './retry-after.ts';
+
 /** The code of what takes the place of an answer that is not the platform's. */
 export const NOT_THE_PLATFORM = 'NotThePlatform';
 
@@ -29,12 +31,25 @@ export async function readAnswer(response: Response, url: string): Promise<Respo
   if (!isWord && status < 500 && status !== 429 && !ABOUT_ALL.has(status)) {
     return notThePlatform(status);
   }
+  if (!response.ok) return withRetryAfter(status, headers, text, body);
   return new Response(status === 204 || status === 304 ? null : text, { status, headers });
 }
 
+/** A refusal whose words say how long to wait, where its headers do. */
+function withRetryAfter(status: number, headers: Headers, text: string, body: unknown): Response {
+  const retryAfterMs = parseRetryAfter(headers.get('retry-after'), headers.get('date'));
+  if (retryAfterMs === null) return new Response(text, { status, headers });
+  const said = typeof body === 'object' && body !== null ? body : { message: text };
+  const real = Number((said as { statusCode?: string }).statusCode) || status;
+  return Response.json({ ...said, statusCode: joinStatus(real, retryAfterMs) }, { status });
+}
+
 /** The same of a refusal that came another way: what to translate. */
-export async function readRefusal(status: number, text: string, url: string): Promise<object> {
-  const answer = await readAnswer(new Response(text, { status }), url);
+export async function readRefusal(
+  { status, headers, text }: Readonly<{ status: number; headers: HeadersInit; text: string }>,
+  url: string,
+): Promise<object> {
+  const answer = await readAnswer(new Response(text, { status, headers }), url);
   const body = parse(await answer.text());
   return { message: text, ...(body as object | undefined), status: answer.status };
 }

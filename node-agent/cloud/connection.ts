@@ -1,7 +1,6 @@
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import { readAnswer } from './answer.ts';
 import { Key } from './key.ts';
-import { noteRetryAfter } from './retry-after.ts';
 import { Transfers } from './transfers.ts';
 import { fromResponse, isRefusal } from './translate.ts';
 
@@ -71,7 +70,6 @@ export function connect(
         headers,
         signal: AbortSignal.any(signals),
       });
-      noteRetryAfter(response.headers);
       return readAnswer(response, url);
     };
     const answer = await ask();

@@ -201,7 +201,7 @@ export class CloudObjects {
       }),
     );
     if (status >= 400) {
-      const refusal = await readRefusal(status, text, url);
+      const refusal = await readRefusal({ status, headers, text }, url);
       if (isRefusal(refusal) && (await secret.refresh())) {
         return this.#receive({ bucket, key }, file, verb);
       }

@@ -5,7 +5,8 @@ import { readAnswer } from './answer.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import type { Connection } from './connection.ts';
 import { CloudError } from './outage.ts';
-import { checkAnswer, fromPlatform, fromResponse, translated } from './translate.ts';
+import { joinStatus, parseRetryAfter } from './retry-after.ts';
+import { checkAnswer, fromPlatform, fromResponse, realStatus, translated } from './translate.ts';
 
 const CHUNK_BYTES = 6 * 1024 * 1024;
 
@@ -137,13 +138,13 @@ class TusUpload {
     );
     if (status < 300) return this.#parseOffset(headers['upload-offset']);
     if (headers['tus-resumable'] !== undefined && [...FORGOTTEN, ...ELSEWHERE].includes(status)) {
-      const known = this.#fail(status, text);
+      const known = this.#fail(status, new Headers(headers), text);
       // What is said about the key is not about the upload.
       if (known.outage === null) return null;
       throw known;
     }
     const answer = await readAnswer(new Response(text, { status, headers }), this.#url(url));
-    throw this.#fail(answer.status, await answer.text());
+    throw this.#fail(answer.status, answer.headers, await answer.text());
   }
 
   /** The next attempt asks where it is, or begins anew. */
@@ -185,14 +186,17 @@ class TusUpload {
       await response.body?.cancel();
       return response;
     }
-    throw this.#fail(response.status, await response.text());
+    throw this.#fail(response.status, response.headers, await response.text());
   }
 
   get #doing(): string {
     return `upload "${this.#key}"`;
   }
 
-  #fail(status: number, message = ''): CloudError {
-    return fromPlatform(fromResponse(status, message), this.#doing, 'storage') as CloudError;
+  #fail(status: number, headers: Headers, message: string): CloudError {
+    const retryAfterMs = parseRetryAfter(headers.get('retry-after'), headers.get('date'));
+    const refusal = fromResponse(status, message);
+    const statusCode = joinStatus(realStatus(refusal), retryAfterMs);
+    return fromPlatform({ ...refusal, statusCode }, this.#doing, 'storage') as CloudError;
   }
 }

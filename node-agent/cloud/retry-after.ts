@@ -1,28 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-
-/**
- * How long the other side asked to wait, for whoever started the request. supabase-js gives its
- * errors without the headers, so they are noted where every answer passes.
- */
-const scope = new AsyncLocalStorage<{ retryAfterMs: number | null }>();
-
-/** Runs work whose errors are to know of `Retry-After`. */
-export function withRetryAfter<T>(work: () => Promise<T>): Promise<T> {
-  return scope.run({ retryAfterMs: null }, work);
-}
-
-/** Notes what the headers of an answer say; to be called for every one. */
-export function noteRetryAfter(headers: Pick<Headers, 'get'>): void {
-  const store = scope.getStore();
-  if (store === undefined) return;
-  store.retryAfterMs = parseRetryAfter(headers.get('retry-after'), headers.get('date'));
-}
-
-/** What the last answer said, in milliseconds; `null` where it said nothing. */
-export function lastRetryAfter(): number | null {
-  return scope.getStore()?.retryAfterMs ?? null;
-}
-
 /**
  * Seconds, or a date: RFC 9110, 10.2.3. A date is meant by the clock that the answer was made by,
  * which this host's may be hours away from.
@@ -34,4 +9,20 @@ export function parseRetryAfter(header: string | null, answeredAt: string | null
   if (/^\s*\d+\s*$/.test(header)) return Number(header) * 1000;
   const wait = Date.parse(header) - Date.parse(answeredAt ?? '');
   return Number.isNaN(wait) ? null : Math.max(0, wait);
+}
+
+/**
+ * The status of a refusal, and how long to wait: supabase-js hands on nothing of an answer but its
+ * status and its words, so the two travel as one.
+ *
+ * @param retryAfterMs milliseconds; `null` where nothing is asked for
+ */
+export function joinStatus(status: number, retryAfterMs: number | null): string {
+  return retryAfterMs === null ? String(status) : `${status};${retryAfterMs}`;
+}
+
+/** What {@link joinStatus} joined; a status of the platform's own asks for nothing. */
+export function splitStatus(joined: string): { status: number; retryAfterMs: number | null } {
+  const [status, ms] = joined.split(';');
+  return { status: Number(status), retryAfterMs: ms === undefined ? null : Number(ms) };
 }

@@ -1,5 +1,4 @@
 import { makeThreads } from '../threads/pool.ts';
-import { noteRetryAfter } from './retry-after.ts';
 import {
   type Answer,
   type ReceiveInput,
@@ -64,10 +63,7 @@ export class Transfers {
       this.#signal.throwIfAborted();
       throw error;
     });
-    if ('value' in done) {
-      noteRetryAfter(new Headers(done.value.headers));
-      return done.value;
-    }
+    if ('value' in done) return done.value;
     const { message, ...details } = done.failure;
     throw Object.assign(new Error(message), details);
   }

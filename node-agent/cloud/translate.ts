@@ -1,13 +1,13 @@
 import { type ErrorCode, StorageError } from '../contract.ts';
 import { NOT_THE_PLATFORM } from './answer.ts';
 import { CloudError, type Outage, type Service } from './outage.ts';
-import { lastRetryAfter } from './retry-after.ts';
+import { splitStatus } from './retry-after.ts';
 
 /** What supabase-js says went wrong, in either of its shapes. */
 export type ForeignError = {
   message?: string;
   status?: number;
-  /** Storage: the real status, where HTTP says 400. */
+  /** The real status, where HTTP says 400, and how long to wait: as {@link splitStatus} reads it. */
   statusCode?: string;
   code?: string;
   originalError?: unknown;
@@ -45,8 +45,14 @@ const OTHER_ROLE = '42501';
 /** The status that storage means: its errors come as HTTP 400 with the real one in the body. */
 export function realStatus(error: unknown): number {
   const { statusCode, status } = (error ?? {}) as ForeignError;
-  const real = Number(statusCode);
+  const real = splitStatus(statusCode ?? '').status;
   return Number.isInteger(real) && real >= 100 ? real : Number(status) || 0;
+}
+
+/** How long the other side asks to wait, in milliseconds; `null` where it says nothing. */
+function retryAfterOf(error: unknown): number | null {
+  const { statusCode } = (error ?? {}) as ForeignError;
+  return statusCode === undefined ? null : splitStatus(String(statusCode)).retryAfterMs;
 }
 
 /** What an answer that is no success says: storage puts the real status into the body. */
@@ -95,7 +101,7 @@ export function fromPlatform(error: unknown, doing: string, who: string): Storag
       : status === 0
         ? 'is out of reach'
         : `answered ${status}`;
-  return fail(isAway ? 'away' : null, code, state, isAway ? lastRetryAfter() : null);
+  return fail(isAway ? 'away' : null, code, state, isAway ? retryAfterOf(error) : null);
 }
 
 /** Whether it is the key that is refused. */

@@ -2,7 +2,6 @@ import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Job } from '../catalog/jobs.ts';
 import type { RecordOutcome, ReserveOutcome } from '../cloud/outcomes.ts';
 import type { Recording, Reservation } from '../cloud/records.ts';
-import { withRetryAfter } from '../cloud/retry-after.ts';
 import { confirm } from './confirm.ts';
 import type { StepResult } from './life.ts';
 import type { Work } from './outbox.ts';
@@ -20,32 +19,30 @@ export function createWork(parts: Parts): Work {
 
   return async (batch) => {
     for (const job of batch) await scan.project(job.project_id);
-    return withRetryAfter<PromiseSettledResult<StepResult>[]>(() => {
-      switch (batch[0]!.step) {
-        case 'reserve':
-          return together<Job, Reservation, ReserveOutcome, StepResult>(
-            batch,
-            (asked) => records.reserveAll(asked),
-            async (job, ask) => {
-              const row = findStored(job);
-              if (row === null) return 'obsolete';
-              return store.has(refOf(row)) ? reserve(parts, row, ask) : 'there';
-            },
-          );
-        case 'record':
-          return together<Job, Recording, RecordOutcome, StepResult>(
-            batch,
-            (asked) => records.recordAll(asked),
-            async (job, ask) => {
-              const row = findStored(job);
-              if (row === null) return 'obsolete';
-              return store.has(refOf(row)) ? record(parts, row, job, ask) : 'there';
-            },
-          );
-        default:
-          return Promise.allSettled(batch.map(workAlone));
-      }
-    });
+    switch (batch[0]!.step) {
+      case 'reserve':
+        return together<Job, Reservation, ReserveOutcome, StepResult>(
+          batch,
+          (asked) => records.reserveAll(asked),
+          async (job, ask) => {
+            const row = findStored(job);
+            if (row === null) return 'obsolete';
+            return store.has(refOf(row)) ? reserve(parts, row, ask) : 'there';
+          },
+        );
+      case 'record':
+        return together<Job, Recording, RecordOutcome, StepResult>(
+          batch,
+          (asked) => records.recordAll(asked),
+          async (job, ask) => {
+            const row = findStored(job);
+            if (row === null) return 'obsolete';
+            return store.has(refOf(row)) ? record(parts, row, job, ask) : 'there';
+          },
+        );
+      default:
+        return Promise.allSettled(batch.map(workAlone));
+    }
   };
 
   async function workAlone(job: Job): Promise<StepResult> {

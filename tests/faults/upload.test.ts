@@ -10,6 +10,7 @@ import { tempFolder } from '../support/temp.ts';
 
 const UPLOAD = /^POST \/storage\/v1\/object\/bucket-/;
 const CHUNK = /^PATCH \/storage\/v1\/upload\/resumable\//;
+const RESERVE = /^POST \/rest\/v1\/rpc\/storage_reserve_generations/;
 const SMALL = { 'a.txt': 'a' };
 const big = () => ({ 'big.bin': randomBytes(14_000_000) });
 
@@ -52,10 +53,19 @@ test.each<[string, Fault, string]>([
   await waitForStatus(storage, receipt, 'verified');
 });
 
-test('Retry-After is honoured', async () => {
+test.each<[string, RegExp, { status: number; text?: string; body?: object }]>([
+  ['Storage', UPLOAD, { status: 503, text: 'busy' }],
+  ['Storage, in its own words', UPLOAD, { status: 429, body: { statusCode: '429', message: 'm' } }],
+  ['the database', RESERVE, { status: 503, text: '<html>busy</html>' }],
+  [
+    'the database, in its own words',
+    RESERVE,
+    { status: 503, body: { code: 'PGRST002', message: 'm' } },
+  ],
+])('Retry-After of %s is honoured', async (_, path, answer) => {
   const { storage, proxy, clock } = await host();
-  const fault: Fault = { kind: 'answer', status: 503, headers: { 'retry-after': '120' } };
-  proxy.rule = first(1, UPLOAD, fault);
+  const fault: Fault = { kind: 'answer', headers: { 'retry-after': '120' }, ...answer };
+  proxy.rule = first(1, path, fault);
   const receipt = await storage.save({ projectId: uniqueId(), files: SMALL });
   const before = Date.now();
   clock.frozen = true;

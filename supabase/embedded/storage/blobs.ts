@@ -4,6 +4,7 @@ import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { ReadableStream as NodeReadableStream } from 'node:stream/web';
 import { problems } from './errors.ts';
 
 /** What was written: its size in bytes and the MD5 in hex, which makes the eTag. */
@@ -37,7 +38,8 @@ export class Blobs {
       },
     });
     try {
-      const source = body === null ? Readable.from([]) : Readable.fromWeb(body as never);
+      const source =
+        body === null ? Readable.from([]) : Readable.fromWeb(body as NodeReadableStream);
       await pipeline(source, meter, createWriteStream(this.#path(version), { flags: 'wx' }));
     } catch (error) {
       await this.remove([version]);
