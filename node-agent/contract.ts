@@ -1,7 +1,11 @@
 /** The contract, for the agent: the one place from which it reaches into `functions/`. */
 
 export type { FileEntry } from '../functions/_shared/contract/api.ts';
-export { ArchiveNames } from '../functions/_shared/contract/archive-names.ts';
+export {
+  ArchiveNames,
+  entryNameOf,
+  type Folder,
+} from '../functions/_shared/contract/archive-names.ts';
 export { diffFiles, type FilesDiff } from '../functions/_shared/contract/diff.ts';
 export { digestText } from '../functions/_shared/contract/digest.ts';
 export {

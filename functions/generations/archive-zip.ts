@@ -1,4 +1,5 @@
 import type { VersionParamSchema, ZipQuerySchema } from '../_shared/contract/api.ts';
+import { entryNameOf } from '../_shared/contract/archive-names.ts';
 import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
 import { type ArchivedFile, readArchive } from '../_shared/read-archive.ts';
 import { type ZipFile, zipFiles } from '../_shared/zip.ts';
@@ -72,7 +73,8 @@ function zipTime(row: GenerationRow): Date {
 }
 
 async function* named(files: AsyncIterable<ArchivedFile>): AsyncGenerator<ZipFile> {
-  for await (const { folder, path, ...file } of files) {
-    yield { name: folder === null ? path : `${folder}/${path}`, ...file };
+  for await (const file of files) {
+    const { size, mode, body } = file;
+    yield { name: entryNameOf(file), size, mode, body };
   }
 }

@@ -1,5 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { CompleteManifest, ManifestEntry } from '../contract.ts';
+import {
+  type CompleteManifest,
+  entryNameOf,
+  type Folder,
+  type ManifestEntry,
+} from '../contract.ts';
 import { BLOCK_BYTES, BlockGzip, type Lanes } from './gzip.ts';
 import { tarEnd, tarHeader, tarPadding } from './tar.ts';
 
@@ -29,7 +34,7 @@ export type Packed = Readonly<{
 }>;
 
 /** Gives the content of a file in pieces: exactly `size` bytes, or it throws. */
-export type ReadFile = (folder: 'source' | 'artifacts', path: string) => Iterable<Uint8Array>;
+export type ReadFile = (folder: Folder, path: string) => Iterable<Uint8Array>;
 
 /** Writes the archive of a generation: the manifest, then `source/…` and `artifacts/…`, sorted. */
 export async function packArchive(
@@ -65,30 +70,44 @@ export async function packArchive(
 /** @returns where things are, as in {@link BlockIndex} */
 async function pushAll(gzip: BlockGzip, manifest: CompleteManifest, read: ReadFile) {
   const text = Buffer.from(formatManifest(manifest));
-  const first = { path: 'manifest.json', size: text.length, mode: 0o644 };
-  await pushFiles(gzip, '', [first], () => [text]);
+  const path = entryNameOf({ folder: null, path: 'manifest.json' });
+  const first = { path, size: text.length, mode: 0o644 };
+  await pushFiles(gzip, [first], () => [text]);
   const { entries: sources, artifacts: others } = manifest;
-  const entries = await pushFiles(gzip, 'source/', sources, (path) => read('source', path));
-  const artifacts = await pushFiles(gzip, 'artifacts/', others, (path) => read('artifacts', path));
+  const entries = await pushFolder(gzip, 'source', sources, read);
+  const artifacts = await pushFolder(gzip, 'artifacts', others, read);
   await gzip.push(tarEnd());
   const { offsets: blocks, inputBytes: tarBytes, outputBytes: bytes } = await gzip.end();
   return { blocks, entries, artifacts, tarBytes, bytes };
 }
 
+function pushFolder(
+  gzip: BlockGzip,
+  folder: Folder,
+  files: readonly ManifestEntry[],
+  read: ReadFile,
+) {
+  const named = files.map((file) => ({ ...file, name: entryNameOf({ folder, path: file.path }) }));
+  return pushFiles(gzip, named, ({ path }) => read(folder, path));
+}
+
+/** A file, and its name in the archive; left out: its path. */
+type Named = Pick<ManifestEntry, 'path' | 'size' | 'mode'> & Readonly<{ name?: string }>;
+
 /** @returns where in the tar the content of each file begins */
 async function pushFiles(
   gzip: BlockGzip,
-  folder: string,
-  files: readonly Pick<ManifestEntry, 'path' | 'size' | 'mode'>[],
-  read: (path: string) => Iterable<Uint8Array>,
+  files: readonly Named[],
+  read: (file: Named) => Iterable<Uint8Array>,
 ): Promise<number[]> {
   const begins: number[] = [];
   // Of three pieces a file most give `null`: awaiting those too is what would be seen in a profile.
-  for (const { path, size, mode } of files) {
-    const headed = gzip.push(tarHeader({ path: folder + path, size, mode }));
+  for (const file of files) {
+    const { name = file.path, size, mode } = file;
+    const headed = gzip.push(tarHeader({ path: name, size, mode }));
     if (headed !== null) await headed;
     begins.push(gzip.inputBytes);
-    for (const piece of read(path)) {
+    for (const piece of read(file)) {
       const full = gzip.push(piece);
       if (full !== null) await full;
     }

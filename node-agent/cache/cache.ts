@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import {
   existsSync,
   readdirSync,
-  readFileSync,
   realpathSync,
   renameSync,
   statSync,
@@ -24,33 +23,7 @@ import {
 import { makeFolders } from '../disk/make-folders.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
 import { readManifest } from '../disk/read-manifest.ts';
-
-/** What is kept beside the files of an entry. */
-type EntryFile = {
-  /** Of the archive that it was unpacked from. */
-  etag: string;
-  sha256: string;
-  /** Of its content; absent where the Python system packed it. */
-  digest?: string | null;
-  /** Bytes of the files. */
-  bytes: number;
-  /** When the cloud last said that it is still this. Milliseconds. */
-  checked_at: number;
-};
-
-/** A generation that was fetched from the cloud. It can be had again, so it may be evicted. */
-export type CacheEntry = Readonly<{
-  ref: Ref;
-  path: string;
-  etag: string;
-  sha256: string;
-  /** Of its content; `null` where it is not known. */
-  digest: string | null;
-  bytes: number;
-  checkedAt: number;
-  /** Milliseconds. */
-  usedAt: number;
-}>;
+import { type CacheEntry, ENTRY_FILE, type EntryFile, readEntry } from './entry.ts';
 
 export type CacheOptions = Readonly<{
   /** Absolute. */
@@ -66,7 +39,6 @@ export type CacheOptions = Readonly<{
 /** Unpacking, done elsewhere than on the event loop. */
 export type UnpackWork = { unpack(input: UnpackInput): Promise<Unpacked> };
 
-const ENTRY_FILE = '.entry.json';
 const STAGING = '.staging';
 
 /** Whoever was given an entry so recently may still be reading it. */
@@ -277,18 +249,6 @@ export class Cache {
     const now = this.#now() / 1000;
     utimesSync(temporary, now, now);
     renameSync(temporary, join(folder, ENTRY_FILE));
-  }
-}
-
-function readEntry(ref: Ref, path: string): CacheEntry | null {
-  const file = join(path, ENTRY_FILE);
-  try {
-    const entry = JSON.parse(readFileSync(file, 'utf8')) as EntryFile;
-    const { etag, sha256, digest = null, bytes, checked_at: checkedAt } = entry;
-    return { ref, path, etag, sha256, digest, bytes, checkedAt, usedAt: statSync(file).mtimeMs };
-  } catch {
-    // Half written by nobody, but perhaps by hand: it is no entry.
-    return null;
   }
 }
 

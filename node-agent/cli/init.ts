@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { Bucket } from '../cloud/bucket.ts';
 import { connect } from '../cloud/connection.ts';
-import { CloudObjects } from '../cloud/objects.ts';
 import { readConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
 import type { CommandContext } from './context.ts';
@@ -107,5 +107,5 @@ async function makeBucket(cloud: ReturnType<typeof readConfig>['cloud']): Promis
     );
   }
   const stopping = new AbortController();
-  return new CloudObjects(connect(cloud, stopping.signal)).ensureBucket();
+  return new Bucket(connect(cloud, stopping.signal)).ensure();
 }

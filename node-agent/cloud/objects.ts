@@ -2,9 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { ARCHIVE_TYPE, parseObjectKey, type Ref, StorageError } from '../contract.ts';
 import { readRefusal } from './answer.ts';
 import type { ArchiveFile } from './archive-file.ts';
+import { Bucket } from './bucket.ts';
 import type { Connection } from './connection.ts';
 import { type ResumePoint, uploadInChunks } from './resumable.ts';
-import { checkAnswer, fromPlatform, isRefusal, realStatus, translated } from './translate.ts';
+import { checkAnswer, fromPlatform, isRefusal, translated } from './translate.ts';
 
 /** Above this size an archive is sent in chunks: what Supabase advises for one request. */
 export const SINGLE_REQUEST_BYTES = 6 * 1024 * 1024;
@@ -24,15 +25,16 @@ const AT_ONCE = 1000;
 /** Archives in the bucket. */
 export class CloudObjects {
   readonly #connection: Connection;
-  #checked: { limit: number | null } | null = null;
+  readonly #bucket: Bucket;
 
   constructor(connection: Connection) {
     this.#connection = connection;
+    this.#bucket = new Bucket(connection);
   }
 
   /** The bucket that is written into. */
   get bucket(): string {
-    return this.#connection.settings.bucket;
+    return this.#bucket.name;
   }
 
   #in(bucket: string) {
@@ -57,62 +59,21 @@ export class CloudObjects {
       if (isSame(known, archive)) return;
       throw new StorageError('conflict', `Cannot upload "${key}": other bytes are stored there`);
     }
-    await this.#checkBucket(key, archive.bytes);
+    await this.#bucket.check(key, archive.bytes);
     try {
       await this.#send(key, archive, resume);
     } catch (error) {
       if (isMissingBucket(error)) {
-        await this.ensureBucket();
+        await this.#bucket.ensure();
         await this.#send(key, archive, resume);
         return;
       }
       if (!(error instanceof StorageError)) throw error;
-      if (error.code === 'too_large') throw this.#tooLarge(key, archive.bytes, error);
+      if (error.code === 'too_large') throw this.#bucket.tooLarge(key, archive.bytes, error);
       // Somebody was quicker, or an earlier attempt whose answer was lost.
       const info = error.code === 'conflict' ? await this.info(key) : null;
       if (info === null || !isSame(info, archive)) throw error;
     }
-  }
-
-  /** Once in a run: everybody would read what is put into a public bucket. */
-  async #checkBucket(key: string, bytes: number): Promise<void> {
-    if (this.#checked === null) {
-      const { data, error } = await this.#connection.client.storage.getBucket(this.bucket);
-      if (error !== null) {
-        const known = fromPlatform(error, `look up the bucket "${this.bucket}"`, 'storage');
-        if (known.code !== 'not_found') throw known;
-        // Made before anything is sent: an early refusal may wedge the connection.
-        await this.ensureBucket();
-        return;
-      }
-      checkAnswer(typeof data.public === 'boolean', `look up the bucket "${this.bucket}"`);
-      if (data.public) {
-        throw new StorageError(
-          'forbidden',
-          `Cannot upload into the bucket "${this.bucket}": it is public. Make it private, then: codebegen-storage uploads retry`,
-        );
-      }
-      this.#checked = { limit: data.file_size_limit ?? null };
-    }
-    const { limit } = this.#checked;
-    if (limit === null || bytes <= limit) return;
-    // It may have been raised since.
-    this.#checked = null;
-    throw this.#tooLarge(key, bytes, null, limit);
-  }
-
-  #tooLarge(key: string, bytes: number, cause: unknown, known?: number): StorageError {
-    const limit = known ?? this.#checked?.limit ?? null;
-    this.#checked = null;
-    const state =
-      limit === null
-        ? `are over what the project takes for one object (50 MB on the free plan)`
-        : `are over the limit of the bucket "${this.bucket}", ${limit} bytes`;
-    return new StorageError(
-      'too_large',
-      `Cannot upload "${key}": its ${bytes} bytes ${state}. Raise the limit in the dashboard, then: codebegen-storage uploads retry`,
-      { cause },
-    );
   }
 
   async #send(key: string, archive: ArchiveFile, resume: ResumePoint): Promise<void> {
@@ -306,21 +267,6 @@ export class CloudObjects {
     }
     checkAnswer(data.signedUrl.includes('token='), `sign "${key}"`);
     return data.signedUrl;
-  }
-
-  /**
-   * Makes the bucket, private, where it is missing.
-   *
-   * @returns whether it was made now
-   * @throws StorageError `unavailable`, `forbidden`, `unauthenticated`
-   */
-  async ensureBucket(): Promise<boolean> {
-    const { bucket } = this.#connection.settings;
-    const { error } = await this.#connection.client.storage.createBucket(bucket, { public: false });
-    if (error !== null && realStatus(error) !== 409) {
-      throw fromPlatform(error, `make the bucket "${bucket}"`, 'storage');
-    }
-    return error === null;
   }
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type PassThrough, type Readable, Transform } from 'node:stream';
 import type { Handler } from 'hono';
 import yazl from 'yazl';
-import { type FileEntry, type ManifestEntry, StorageError } from '../contract.ts';
+import { entryNameOf, type FileEntry, type ManifestEntry, StorageError } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readRef } from './input.ts';
 import { webStreamOf } from './stream.ts';
@@ -41,7 +41,8 @@ export function serveZip(storage: Storage): Handler {
     for (const entry of files) {
       const { path, size, mode } = entry;
       // Opened when its turn has come, not all at once.
-      zip.addReadStreamLazy(`source/${path}`, { mode: 0o100000 | mode, size, mtime }, (done) => {
+      const name = entryNameOf({ folder: 'source', path });
+      zip.addReadStreamLazy(name, { mode: 0o100000 | mode, size, mtime }, (done) => {
         storage.openFile(generation, path).then((handle) => {
           reading = handle.createReadStream().once('error', fail);
           done(null, reading.pipe(compare(entry).once('error', fail)));

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
-import type { Cache, CacheEntry } from '../cache/cache.ts';
+import type { Cache } from '../cache/cache.ts';
+import type { CacheEntry } from '../cache/entry.ts';
 import { type GenerationRow, keyOf } from '../catalog/generation-row.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';

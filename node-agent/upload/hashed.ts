@@ -1,5 +1,5 @@
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
-import type { Reservation } from '../cloud/records.ts';
+import type { Reservation } from '../cloud/recording.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
 import type { ArchiveFacts } from '../store/hash.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';

@@ -2,7 +2,7 @@ import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import type { Job } from '../catalog/jobs.ts';
 import { noteInCloud } from '../catalog/progress.ts';
 import type { RecordOutcome } from '../cloud/outcomes.ts';
-import type { Recording } from '../cloud/records.ts';
+import type { Recording } from '../cloud/recording.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { type HashedRow, withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';

@@ -1,7 +1,7 @@
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { noteSuperseded } from '../catalog/progress.ts';
 import type { ReserveOutcome } from '../cloud/outcomes.ts';
-import type { Reservation } from '../cloud/records.ts';
+import type { Reservation } from '../cloud/recording.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { formatRef, isInCloud, type Ref, StorageError } from '../contract.ts';
 import { deleteHere } from '../delete/delete-here.ts';

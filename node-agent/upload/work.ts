@@ -1,7 +1,7 @@
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Job } from '../catalog/jobs.ts';
 import type { RecordOutcome, ReserveOutcome } from '../cloud/outcomes.ts';
-import type { Recording, Reservation } from '../cloud/records.ts';
+import type { Recording, Reservation } from '../cloud/recording.ts';
 import { confirm } from './confirm.ts';
 import type { StepResult } from './life.ts';
 import type { Work } from './outbox.ts';

@@ -50,6 +50,11 @@ export class ArchiveNames {
   }
 }
 
+/** The name that a file of a generation has in an archive and in a zip. */
+export function entryNameOf({ folder, path }: ArchiveName): string {
+  return folder === null ? path : `${folder}/${path}`;
+}
+
 /** The folder that the Python system put around everything; `null` where there is none. */
 function wrapperOf(name: string): string | null {
   const first = name.split('/')[0] ?? '';
