@@ -82,6 +82,14 @@ export class Cloud {
     });
   }
 
+  /** Forgets all that earlier runs left: each begins alike, and none takes longer for them. */
+  async clear(): Promise<void> {
+    await this.#pg.exec(
+      `truncate public.storage_archives, public.storage_check_ins, public.storage_generations,
+         public.storage_manifests, public.storage_projects, storage.objects cascade`,
+    );
+  }
+
   /** Carries a request out. */
   async send(request: Request): Promise<Response> {
     const answer = await this.#app.fetch(request);

@@ -30,6 +30,7 @@ export async function explore(
   scenario: Scenario,
   deviations: readonly Deviation[],
 ): Promise<Outcome> {
+  await cloud.clear();
   const ref = { projectId: `p-${randomUUID()}`, version: 1, generationId: 'g' };
   const hosts = new Map<string, Host>();
   const schedule: Schedule = new Schedule(deviations, FAULTS, async (name) => {
