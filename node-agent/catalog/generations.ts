@@ -186,8 +186,8 @@ export class Generations {
   }
 
   /**
-   * Those that may be taken out of the store: their bytes are proven to be in the cloud, and nothing
-   * of them is vouched for by their archive alone.
+   * Those that may be taken out of the store: their bytes are proven to be in the cloud, and their tree
+   * is on disk for good.
    *
    * @param before ISO 8601: those that were saved before
    */

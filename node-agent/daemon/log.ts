@@ -34,7 +34,7 @@ export function logRequests(log: Logger): MiddlewareHandler {
 }
 
 /** How loud each event is. A request has a line of its own, and a failed attempt its problem. */
-const LEVELS: Readonly<Record<EventKind, 'debug' | 'info' | 'warn'>> = {
+export const EVENT_LEVELS: Readonly<Record<EventKind, 'debug' | 'info' | 'warn'>> = {
   save: 'debug',
   upload: 'debug',
   verified: 'debug',
@@ -57,10 +57,10 @@ export function logEvents(log: Logger): OnEvent {
   return ({ at: _, ...event }) => {
     if (event.kind === 'problem') {
       const { code, reason } = event;
-      log[code === 'internal' ? 'error' : LEVELS.problem]({ code }, reason);
+      log[code === 'internal' ? 'error' : EVENT_LEVELS.problem]({ code }, reason);
       return;
     }
     const { kind, ...about } = toWire(event) as { kind: EventKind };
-    log[LEVELS[kind]]({ event: kind, ...about }, kind);
+    log[EVENT_LEVELS[kind]]({ event: kind, ...about }, kind);
   };
 }

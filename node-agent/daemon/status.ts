@@ -17,7 +17,7 @@ export function listUploads(storage: Storage): Handler {
   return async (c) => c.json(toWire(await storage.uploads(readPage(c))) as object);
 }
 
-/** `POST /v1/uploads/retry`: takes up again what was parked. */
+/** `POST /v1/uploads/retry`: has tried again what was parked. */
 export function retryUploads(storage: Storage): Handler {
   return async (c) => c.json({ retried: await storage.retryParked() });
 }

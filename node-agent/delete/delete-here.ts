@@ -6,7 +6,7 @@ import type { Locks } from '../upkeep/locks.ts';
 
 /**
  * Deletes a generation here: a tombstone, then its files, then the catalog, which owes the
- * deletion to the cloud. It is held meanwhile, so that a start after a crash finishes it.
+ * deletion to the cloud. It is locked meanwhile: a start after a crash finds the lock, and finishes the deletion.
  *
  * @param only.digest of the content that was deleted elsewhere: what took its place here meanwhile
  *   stays; left out: whatever it is

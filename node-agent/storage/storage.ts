@@ -246,7 +246,7 @@ export class Storage {
     return this.#parts.uploads.list(options);
   }
 
-  /** Takes up again what was parked. Returns how many uploads and deletions that were. */
+  /** Has tried again what was parked. Returns how many uploads and deletions that were. */
   async retryParked(): Promise<number> {
     return this.#parts.uploads.retryParked();
   }

@@ -49,7 +49,7 @@ export class Archives {
   }
 
   /**
-   * Packs a retired archive again from the tree. The generation is to be held: a replacement that
+   * Packs a retired archive again from the tree. The generation is to be locked: a replacement that
    * came between would get the archive of what it replaced.
    *
    * @throws StorageError `corrupt` where the tree is not what its manifest says

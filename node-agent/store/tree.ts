@@ -25,7 +25,7 @@ import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 /** What the file system takes. */
 const MAX_PATH = 4096;
 
-/** Makes everything in the folder of a generation last. Until then the archive vouches for it. */
+/** Fsyncs everything in the folder of a generation. Until then only its archive survives a power loss. */
 export function syncTree(folder: string): void {
   // Of ours, and bounded by what it was made of.
   const limits = { ...DEFAULT_LIMITS, entries: Number.POSITIVE_INFINITY, pathBytes: MAX_PATH };

@@ -17,7 +17,7 @@ export class Trees {
     this.#work = work;
   }
 
-  /** Makes the tree of a generation last, for which its archive vouched until then. */
+  /** Fsyncs the tree of a generation. Until then only its archive survives a power loss. */
   sync(ref: Ref): Promise<void> {
     return this.#work.sync(this.#layout.generation(ref));
   }

@@ -8,7 +8,7 @@ type Parts = Readonly<{ store: Store; locks: Locks; catalog: Catalog }>;
 
 /**
  * The archive of a generation, as a file to read at once; packed again from its tree where it was
- * retired. The generation is held meanwhile, so that no replacement comes between.
+ * retired. The generation is locked meanwhile, so that no replacement comes between.
  *
  * @throws StorageError `not_found`, `corrupt` where the tree is not what its manifest says,
  *   `unavailable` where somebody else works on it for too long

@@ -48,7 +48,7 @@ export async function evictStored(parts: Parts, before: string): Promise<Evicted
   return result;
 }
 
-/** Its bytes were proven, and nothing on disk is still vouched for by its archive alone. */
+/** Its bytes are proven to be in the cloud, and its tree is on disk for good. */
 function isEvictable(row: GenerationRow): boolean {
   return row.status === 'verified' && row.tree_synced === 1 && row.digest !== null;
 }

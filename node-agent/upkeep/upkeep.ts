@@ -15,9 +15,9 @@ type Parts = Readonly<{
 const PAGE = 100;
 
 /**
- * What is done for generations after the answer: trees that so far only their archives vouch for
- * are made to last, one after another since each costs as many fsyncs as it has files; then
- * archives go whose bytes are proven to be in the cloud.
+ * What is done for generations after the answer. First trees are fsynced, one after another: each
+ * takes as many fsyncs as it has files. Then archives are removed whose bytes are proven to be in
+ * the cloud.
  */
 export class Upkeep {
   readonly #parts: Parts;

@@ -1,11 +1,14 @@
 /** What is told of what happens: to whoever listens, and in the log. */
 
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { EVENT_LEVELS } from '../../node-agent/daemon/log.ts';
 import type { StorageEvent } from '../../node-agent/events/events.ts';
 import { makeUser, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
+import { ROOT } from '../support/run.ts';
 import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
 
 const FILES = { 'a.txt': 'a', b: 'bb' };
@@ -91,4 +94,14 @@ test('the log has a line for each, with what it is about, in the words of the wi
   expect(lines).toContainEqual(
     expect.objectContaining({ level: 'info', event: 'delete', ...about }),
   );
+});
+
+test('docs/operations.md has each event, with its level', () => {
+  const text = readFileSync(join(ROOT, 'docs/operations.md'), 'utf8');
+  const documented = [...text.matchAll(/^\| `(warn|info|debug)` +\|(.*)\|$/gm)].flatMap(
+    ([, level, kinds]) => [...kinds!.matchAll(/`(\w+)`/g)].map(([, kind]) => [kind, level]),
+  );
+  const { code, ...levels } = Object.fromEntries(documented);
+  expect(code).toBe('warn');
+  expect(levels).toEqual(EVENT_LEVELS);
 });

@@ -18,6 +18,23 @@ test.each(['generations', 'projects', 'jobs', 'meta'])(
   },
 );
 
+/** What reads better whole, and why. */
+const LONG: Readonly<Record<string, string>> = {
+  'node-agent/storage/storage.ts':
+    'the door: a line for each call, under what is to be known of it',
+  'functions/client/index.ts': 'the client: one file is all that a web app takes',
+  'functions/_shared/contract/tar.ts': 'one format, read from its first byte to its last',
+};
+
+test('a file fits on three screens, and hides no state', () => {
+  const long = files.filter((file) => {
+    const text = readFileSync(join(ROOT, file), 'utf8');
+    expect(text, file).not.toMatch(/\bas never\b|\bnew WeakSet|\bAsyncLocalStorage\b/);
+    return /^(node-agent|functions)\//.test(file) && text.split('\n').length > 301;
+  });
+  expect(long.toSorted()).toEqual(Object.keys(LONG).toSorted());
+});
+
 describe('imports go one way', () => {
   test.each(files)('%s', (file) => {
     const from = roomOf(file);
