@@ -14,7 +14,7 @@ const OPTIONS = {
   level: 6,
   /** Small blocks of Huffman codes suit small files: up to 0.8 % less than with the default of 8. */
   memLevel: 7,
-  /** Locks a block that does not get smaller, in one piece: never a part of a shared buffer. */
+  /** Holds a block that does not get smaller, in one piece: never a part of a shared buffer. */
   chunkSize: BLOCK_BYTES + 16 * 1024,
 } as const;
 const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);

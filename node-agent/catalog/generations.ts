@@ -182,7 +182,12 @@ export class Generations {
    */
   *stored(only: string | null, after: Position = BEFORE_ALL): Generator<GenerationRow> {
     if (only === null) yield* this.#pages(`state = 'stored'`, after);
-    else yield* this.#pages(`state = 'stored' and project_id = ?`, after, only);
+    else yield* this.#pagesOf(only, `state = 'stored'`, after);
+  }
+
+  /** Those of a project in place whose tree does not last by itself yet. */
+  *unsynced(projectId: string): Generator<GenerationRow> {
+    yield* this.#pagesOf(projectId, `state = 'stored' and tree_synced = 0`);
   }
 
   /**
@@ -228,6 +233,22 @@ export class Generations {
       const last = rows.at(-1);
       if (last === undefined) return;
       ({ project_id: projectId, version } = last);
+    }
+  }
+
+  /** Of one project: a page begins where the last one ended, and reads nothing before it. */
+  *#pagesOf(projectId: string, condition: string, after = BEFORE_ALL): Generator<GenerationRow> {
+    for (let version = after.projectId === projectId ? after.version : 0; ; ) {
+      const rows = this.#db.all<GenerationRow>(
+        `select * from generations not indexed where project_id = ? and version > ? and ${condition}
+         order by version limit ${PAGE_ROWS}`,
+        projectId,
+        version,
+      );
+      yield* rows;
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      version = last.version;
     }
   }
 

@@ -40,8 +40,8 @@ Example:
           // It is an event too.
           onProblem: () => {},
           onEvent: (event) => {
-            logLine(event);
             metrics.onEvent(event);
+            logLine(event);
           },
         },
       );

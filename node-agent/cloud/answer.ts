@@ -3,7 +3,7 @@
  * for it: with a page, with nothing, with half a body. What they say is no refusal, and no success.
  */
 
-import { joinStatus, parseRetryAfter } from './retry-after.ts';
+import { joinStatus, parseRetryAfter, splitStatus } from './retry-after.ts';
 
 /** The code of what takes the place of an answer that is not the platform's. */
 export const NOT_THE_PLATFORM = 'NotThePlatform';
@@ -21,26 +21,25 @@ const IN_PLAIN_TEXT = '/storage/v1/upload/resumable';
  */
 export async function readAnswer(response: Response, url: string): Promise<Response> {
   const { status, headers } = response;
+  const retryAfterMs = parseRetryAfter(headers.get('retry-after'), headers.get('date'));
   if (new URL(url).pathname.startsWith(IN_PLAIN_TEXT)) {
     const isTus = headers.has('tus-resumable') || status >= 500 || ABOUT_ALL.has(status);
-    return isTus ? response : notThePlatform(status);
+    return isTus ? response : notThePlatform(status, retryAfterMs);
   }
   const text = await response.text();
   const body = parse(text);
   const isWord = response.ok ? isData(body, status) : isProblem(body, url);
   if (!isWord && status < 500 && status !== 429 && !ABOUT_ALL.has(status)) {
-    return notThePlatform(status);
+    return notThePlatform(status, retryAfterMs);
   }
-  if (!response.ok) return withRetryAfter(status, headers, text, body);
+  if (!response.ok && retryAfterMs !== null) return withWait(status, text, body, retryAfterMs);
   return new Response(status === 204 || status === 304 ? null : text, { status, headers });
 }
 
-/** A refusal whose words say how long to wait, where its headers do. */
-function withRetryAfter(status: number, headers: Headers, text: string, body: unknown): Response {
-  const retryAfterMs = parseRetryAfter(headers.get('retry-after'), headers.get('date'));
-  if (retryAfterMs === null) return new Response(text, { status, headers });
+/** A refusal whose words say how long to wait: its headers are not handed on. */
+function withWait(status: number, text: string, body: unknown, retryAfterMs: number): Response {
   const said = typeof body === 'object' && body !== null ? body : { message: text };
-  const real = Number((said as { statusCode?: string }).statusCode) || status;
+  const real = splitStatus((said as { statusCode?: unknown }).statusCode).status || status;
   return Response.json({ ...said, statusCode: joinStatus(real, retryAfterMs) }, { status });
 }
 
@@ -81,8 +80,9 @@ function parse(text: string): unknown {
   }
 }
 
-function notThePlatform(status: number): Response {
+function notThePlatform(status: number, retryAfterMs: number | null): Response {
   const message = `answered ${status}, in words that are not Supabase's`;
-  const body = { statusCode: '503', error: NOT_THE_PLATFORM, code: NOT_THE_PLATFORM, message };
+  const statusCode = joinStatus(503, retryAfterMs);
+  const body = { statusCode, error: NOT_THE_PLATFORM, code: NOT_THE_PLATFORM, message };
   return Response.json(body, { status: 503 });
 }

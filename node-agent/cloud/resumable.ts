@@ -5,7 +5,7 @@ import { readAnswer } from './answer.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import type { Connection } from './connection.ts';
 import { CloudError } from './outage.ts';
-import { joinStatus, parseRetryAfter } from './retry-after.ts';
+import { joinStatus, parseRetryAfter, splitStatus } from './retry-after.ts';
 import { checkAnswer, fromPlatform, fromResponse, realStatus, translated } from './translate.ts';
 
 const CHUNK_BYTES = 6 * 1024 * 1024;
@@ -194,8 +194,9 @@ class TusUpload {
   }
 
   #fail(status: number, headers: Headers, message: string): CloudError {
-    const retryAfterMs = parseRetryAfter(headers.get('retry-after'), headers.get('date'));
     const refusal = fromResponse(status, message);
+    const asked = parseRetryAfter(headers.get('retry-after'), headers.get('date'));
+    const retryAfterMs = asked ?? splitStatus(refusal.statusCode).retryAfterMs;
     const statusCode = joinStatus(realStatus(refusal), retryAfterMs);
     return fromPlatform({ ...refusal, statusCode }, this.#doing, 'storage') as CloudError;
   }

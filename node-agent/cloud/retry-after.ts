@@ -21,8 +21,12 @@ export function joinStatus(status: number, retryAfterMs: number | null): string 
   return retryAfterMs === null ? String(status) : `${status};${retryAfterMs}`;
 }
 
-/** What {@link joinStatus} joined; a status of the platform's own asks for nothing. */
-export function splitStatus(joined: string): { status: number; retryAfterMs: number | null } {
-  const [status, ms] = joined.split(';');
+/**
+ * What {@link joinStatus} joined; a status of the platform's own asks for nothing.
+ *
+ * @param joined as it came, from whoever answered: a number too, or anything
+ */
+export function splitStatus(joined: unknown): { status: number; retryAfterMs: number | null } {
+  const [status, ms] = String(joined ?? '').split(';');
   return { status: Number(status), retryAfterMs: ms === undefined ? null : Number(ms) };
 }

@@ -3,14 +3,16 @@ import { NOT_THE_PLATFORM } from './answer.ts';
 import { CloudError, type Outage, type Service } from './outage.ts';
 import { splitStatus } from './retry-after.ts';
 
-/** What supabase-js says went wrong, in either of its shapes. */
+/**
+ * What supabase-js says went wrong, in either of its shapes. It hands on what it was answered, so that
+ * each of them may be anything: a gateway says numbers where the platform says words.
+ */
 export type ForeignError = {
-  message?: string;
-  status?: number;
+  message?: unknown;
+  status?: unknown;
   /** The real status, where HTTP says 400, and how long to wait: as {@link splitStatus} reads it. */
-  statusCode?: string;
-  code?: string;
-  originalError?: unknown;
+  statusCode?: unknown;
+  code?: unknown;
 };
 
 const CODES: Record<number, ErrorCode> = {
@@ -45,14 +47,20 @@ const OTHER_ROLE = '42501';
 /** The status that storage means: its errors come as HTTP 400 with the real one in the body. */
 export function realStatus(error: unknown): number {
   const { statusCode, status } = (error ?? {}) as ForeignError;
-  const real = splitStatus(statusCode ?? '').status;
+  const real = splitStatus(statusCode).status;
   return Number.isInteger(real) && real >= 100 ? real : Number(status) || 0;
 }
 
 /** How long the other side asks to wait, in milliseconds; `null` where it says nothing. */
 function retryAfterOf(error: unknown): number | null {
-  const { statusCode } = (error ?? {}) as ForeignError;
-  return statusCode === undefined ? null : splitStatus(String(statusCode)).retryAfterMs;
+  return splitStatus(((error ?? {}) as ForeignError).statusCode).retryAfterMs;
+}
+
+/** What it says in words, and its code. */
+function wordsOf(error: unknown): { message: string; code: string } {
+  const { message = '', code = '' } = (error ?? {}) as ForeignError;
+  const text = typeof message === 'string' ? message : JSON.stringify(message);
+  return { message: text ?? '', code: String(code) };
 }
 
 /** What an answer that is no success says: storage puts the real status into the body. */
@@ -73,7 +81,7 @@ export function fromResponse(status: number, text: string): ForeignError {
 export function fromPlatform(error: unknown, doing: string, who: string): StorageError {
   if (error instanceof StorageError) return error;
   const status = realStatus(error);
-  const { message = '', code: foreign = '' } = (error ?? {}) as ForeignError;
+  const { message, code: foreign } = wordsOf(error);
   const fail = (outage: Outage, code: ErrorCode, state: string, retryAfterMs?: number | null) =>
     new CloudError(serviceOf(who), outage, code, `Cannot ${doing}: ${who} ${state}`, {
       cause: error,
@@ -106,7 +114,7 @@ export function fromPlatform(error: unknown, doing: string, who: string): Storag
 
 /** Whether it is the key that is refused. */
 export function isRefusal(error: unknown): boolean {
-  const { message = '', code = '' } = (error ?? {}) as ForeignError;
+  const { message, code } = wordsOf(error);
   const status = realStatus(error);
   return status === 401 || (status === 403 && ABOUT_TOKEN.test(message)) || code === OTHER_ROLE;
 }

@@ -12,9 +12,17 @@ export function createTell(
   { now, ownerOf }: { now: () => number; ownerOf: (projectId: string) => string | null },
 ): Tell {
   if (listener === undefined) return () => {};
+  /** What happened is told also where the catalog cannot be asked. */
+  const ownerOrNull = (projectId: string) => {
+    try {
+      return ownerOf(projectId);
+    } catch {
+      return null;
+    }
+  };
   return (told) => {
     try {
-      const owner = 'projectId' in told ? { ownerId: ownerOf(told.projectId) } : {};
+      const owner = 'projectId' in told ? { ownerId: ownerOrNull(told.projectId) } : {};
       listener({ ...told, ...owner, at: new Date(now()).toISOString() } as StorageEvent);
     } catch {
       // Nobody to tell.

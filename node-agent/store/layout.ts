@@ -30,7 +30,7 @@ export class Layout {
   get staging(): string {
     return join(this.own, 'staging');
   }
-  /** Locked by the one process that is just opening the catalog. */
+  /** Held by the one process that is just opening the catalog. */
   get openLock(): string {
     return join(this.own, 'open.lock');
   }

@@ -152,8 +152,7 @@ export class Scan {
     };
     for (const id of ids) {
       await this.#giveWay();
-      for (const row of catalog.generations.stored(id)) {
-        if (row.tree_synced === 1) continue;
+      for (const row of catalog.generations.unsynced(id)) {
         await this.#giveWay();
         const ref = refOf(row);
         await attempt(parts, async () => store.has(ref) && (await store.trees.repair(ref)));

@@ -132,6 +132,53 @@ test.each(refusals)('on %s nothing is parked: all waits, and says why', async (s
   expect((await storage.status()).generations).toMatchObject({ verified: 40 });
 });
 
+/** As a web framework or a gateway says it, where the platform has words: numbers, and objects. */
+const foreign: [number, Record<string, unknown>][] = [
+  [503, { statusCode: 503, error: 'Service Unavailable', message: 'Service Unavailable' }],
+  [503, { code: 503, message: 'busy' }],
+  [502, { statusCode: null, code: null, message: null }],
+  [500, { statusCode: {}, code: [], message: { detail: 'busy' } }],
+  [429, { statusCode: 429, message: ['too', 'many'] }],
+  [404, { statusCode: 404, code: 404, message: 'no Route matched' }],
+];
+
+test.each(foreign)(
+  'of a gateway that answers %i %j nothing is known: all is tried again',
+  async (status, body) => {
+    const { storage, proxy, cloud } = await host();
+    const chunked = { large: randomBytes(7_000_000) };
+    const other = await openTestStorage({ cloud });
+    const elsewhere = await other.save({ projectId: uniqueId(), files: SMALL });
+    await waitForStatus(other, elsewhere, 'verified');
+    proxy.rule = () => ({ kind: 'answer', status, body });
+    // Its first use of the project asks the cloud for the next version.
+    const small = await storage.save({ projectId: uniqueId(), files: SMALL });
+    expect(small.versionProvisional).toBe(true);
+    await expect(storage.get(elsewhere)).rejects.toMatchObject({ retryable: true });
+    await until(async () => (await storage.status()).outbox.paused);
+    // The rows are there, the bucket is not.
+    proxy.rule = (_, path) =>
+      path.includes('/storage/') ? { kind: 'answer', status, body } : null;
+    const large = await storage.save({ projectId: uniqueId(), version: 1, files: chunked });
+    await until(async () => (await storage.status()).outbox.paused);
+    await expect(storage.get(elsewhere)).rejects.toMatchObject({ retryable: true });
+    expect((await storage.status()).outbox).toMatchObject({ owed: 2, parked: 0 });
+    proxy.rule = () => null;
+    for (const saved of [small, large]) await waitForStatus(storage, saved, 'verified');
+  },
+);
+
+test.each([
+  { statusCode: 401, message: 'm' },
+  { code: 401, message: { detail: 'm' } },
+])('401 as %j is a refusal of the key', async (body) => {
+  const { storage, proxy } = await host();
+  proxy.rule = () => ({ kind: 'answer', status: 401, body });
+  await storage.save({ projectId: uniqueId(), version: 1, files: SMALL });
+  await until(async () => (await storage.status()).outbox.paused);
+  expect((await storage.status()).outbox.reason).toContain('refuses the key');
+});
+
 test('a key that is over is read again from its file, without a restart', async () => {
   const { cloud, storePath } = await host();
   const keyFile = join(await tempFolder(), 'key');

@@ -62,6 +62,7 @@ test.each<[string, RegExp, { status: number; text?: string; body?: object }]>([
     RESERVE,
     { status: 503, body: { code: 'PGRST002', message: 'm' } },
   ],
+  ['a page in its place', RESERVE, { status: 403, text: '<html>slow down</html>' }],
 ])('Retry-After of %s is honoured', async (_, path, answer) => {
   const { storage, proxy, clock } = await host();
   const fault: Fault = { kind: 'answer', headers: { 'retry-after': '120' }, ...answer };
@@ -77,6 +78,21 @@ test.each<[string, RegExp, { status: number; text?: string; body?: object }]>([
   clock.frozen = false;
   clock.ahead += 200_000;
   await waitForStatus(storage, receipt, 'verified');
+});
+
+test.each([
+  ['Storage', { 'tus-resumable': '1.0.0' }],
+  ['a gateway', {}],
+])('Retry-After of %s is honoured in a chunked upload', async (_, more) => {
+  const { storage, proxy, clock } = await host();
+  const headers = { 'retry-after': '120', ...more };
+  proxy.rule = first(1, CHUNK, { kind: 'answer', status: 429, text: 'slow down', headers });
+  await storage.save({ projectId: uniqueId(), files: big() });
+  const before = Date.now();
+  clock.frozen = true;
+  await storage.drain();
+  const { nextDueAt } = (await storage.status()).outbox;
+  expect(new Date(nextDueAt!).getTime() - before - clock.ahead).toBeGreaterThanOrEqual(119_000);
 });
 
 test('a chunked upload goes on at the offset that the server has, also after a restart', async () => {
