@@ -81,7 +81,12 @@ export const FLOORS: readonly (readonly Room[])[] = [
       does: 'the Edge API: `app.ts` is the URL table, each route a file',
     },
   ],
-  [{ path: 'functions/_shared', does: 'what functions share: environment, token check, clients' }],
+  [
+    {
+      path: 'functions/_shared',
+      does: 'what a function is made of: token check, clients, archives, zips, diffs',
+    },
+  ],
   [
     {
       path: 'functions/_shared/contract',

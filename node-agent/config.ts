@@ -1,4 +1,4 @@
-/** The one place that reads the environment. */
+/** What the variables of the environment say: each is read, checked and explained here. */
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { CacheOptions } from './cache/cache.ts';

@@ -6,7 +6,7 @@
 /** Tar is written in blocks of this many bytes. */
 export const TAR_BLOCK = 512;
 
-/** The time of every entry, so that the same files make the same bytes: the oldest zip knows. */
+/** The time of every entry, so that the same files make the same bytes: the first that a zip knows. */
 const MTIME = Date.UTC(1980, 0, 1) / 1000;
 const NAME_BYTES = 100;
 const PREFIX_BYTES = 155;

@@ -17,7 +17,7 @@ export const BEFORE_ALL: Position = { projectId: '', version: 0 };
 /** What may change of a generation. */
 export type Changes = Partial<Omit<GenerationRow, 'project_id' | 'version' | 'generation_id'>>;
 
-/** What upkeep is waited for, each with its index, and what that holds. */
+/** What upkeep has to do still: the index that holds it, and its condition. */
 const WAITING = {
   /** The tree does not last by itself yet. */
   unsynced: `generations_unsynced where tree_synced = 0 and state = 'stored'`,

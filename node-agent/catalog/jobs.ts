@@ -243,10 +243,10 @@ export class Jobs {
   }
 
   /**
-   * Moves what every job waits for, where the clock was put, and lets none wait for longer than any
-   * would.
+   * Moves the time at which each job is due, after somebody set the clock.
    *
    * @param byMs milliseconds
+   * @param latest no job is due later than this
    */
   adjustDue(byMs: number, latest: number): void {
     if (byMs !== 0) this.#db.run('update jobs set due_at = due_at + ?', Math.round(byMs));
@@ -261,7 +261,7 @@ export class Jobs {
     }
   }
 
-  /** Frees jobs of whom does not work on them any more. */
+  /** Takes jobs back from whoever does not work on them any more. */
   free(isLeft: (job: Readonly<{ id: number; leased_by: string }>) => boolean): void {
     const leased = this.#db.all<{ id: number; leased_by: string }>(
       'select id, leased_by from jobs where leased_by is not null',

@@ -6,6 +6,7 @@ import { Catalog } from './catalog.ts';
 import { isBusy } from './errors.ts';
 import { Instance } from './instance.ts';
 import { openPrivate } from './open-private.ts';
+import { OlderSchema } from './schema.ts';
 
 /** How long an opening waits for other processes, in milliseconds. */
 const WAIT_MS = 30_000;
@@ -79,7 +80,7 @@ async function open(
     if (others.running.length > 0) {
       throw new StorageError(
         'corrupt',
-        `Cannot open "${path}": it is damaged, and other processes have it open. Stop them, then start again`,
+        `Cannot open "${path}": ${stateOf(error)}, and other processes have it open. Stop them, then start again`,
         { cause: error },
       );
     }
@@ -88,12 +89,16 @@ async function open(
     onProblem(
       new StorageError(
         'corrupt',
-        `Cannot use the catalog "${path}": it is damaged. It was set aside as "${aside}" and is made again from the disk`,
+        `Cannot use the catalog "${path}": ${stateOf(error)}. It was set aside as "${aside}" and is made again from the disk`,
         { cause: error },
       ),
     );
     return catalog;
   }
+}
+
+function stateOf(error: StorageError): string {
+  return error instanceof OlderSchema ? 'an older version made it' : 'it is damaged';
 }
 
 /** After an unclean stop every page is looked at: damage is found now, not in a month. */

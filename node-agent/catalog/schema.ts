@@ -108,10 +108,10 @@ export function makeSchema(db: DatabaseSync, path: string): void {
     db.exec(`${SCHEMA} pragma user_version = ${SCHEMA_VERSION};`);
     return;
   }
-  // What an older version of ours knew is on disk too.
-  const code = version < SCHEMA_VERSION ? 'corrupt' : 'internal';
-  throw new StorageError(
-    code,
-    `Cannot open "${path}": it is of schema ${version}, this version of codebegen-storage knows ${SCHEMA_VERSION}`,
-  );
+  const message = `Cannot open "${path}": it is of schema ${version}, this version of codebegen-storage knows ${SCHEMA_VERSION}`;
+  if (version < SCHEMA_VERSION) throw new OlderSchema('corrupt', message);
+  throw new StorageError('internal', message);
 }
+
+/** Thrown of a catalog that an older version made: what it knew is on disk, and read from there. */
+export class OlderSchema extends StorageError {}

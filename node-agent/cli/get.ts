@@ -7,7 +7,7 @@ import { type FileEntry, StorageError } from '../contract.ts';
 import { makeFolders } from '../disk/make-folders.ts';
 import type { LocalGeneration } from '../read/get.ts';
 import type { Storage } from '../storage/storage.ts';
-import { fromFileSystem } from '../store/durable.ts';
+import { fromFileSystem } from '../store/file-errors.ts';
 import { addRefArguments, toRef } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 

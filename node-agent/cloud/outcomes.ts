@@ -100,7 +100,6 @@ export type NoDatabase = { outcome: 'no_database' };
 export type ReserveOutcome = v.InferOutput<typeof ReserveOutcomeSchema> | NoDatabase;
 export type RecordOutcome = v.InferOutput<typeof RecordOutcomeSchema> | NoDatabase;
 export type DeletionOutcome = v.InferOutput<typeof DeletionOutcomeSchema> | NoDatabase;
-export type OwnerOutcome = v.InferOutput<typeof OwnerOutcomeSchema> | NoDatabase;
 /** What was deleted or replaced in the cloud; `status` and `digest` are those of now. */
 export type CloudChange = v.InferOutput<typeof ChangesSchema>[number];
 export type CloudRow = v.InferOutput<typeof CloudRowSchema>;

@@ -3,7 +3,7 @@ import type { Context, Handler } from 'hono';
 import { ARCHIVE_TYPE, parseId, StorageError } from '../contract.ts';
 import type { ArchiveOnDisk } from '../read/archive.ts';
 import type { Storage } from '../storage/storage.ts';
-import { fromFileSystem } from '../store/durable.ts';
+import { fromFileSystem } from '../store/file-errors.ts';
 import { readRef } from './input.ts';
 import { parseRange } from './range.ts';
 import { webStreamOf } from './stream.ts';

@@ -40,21 +40,25 @@ export function createMetrics(): Metrics {
   });
   const failures = counter('upload_failures_total', 'Steps towards the cloud that failed.', [
     'code',
-    'parked',
+    'given_up',
   ]);
   const gets = counter('gets_total', 'Generations that were got, by where from.', ['from']);
-  const evictions = counter('cache_evictions_total', 'Cached copies that were evicted.');
+  const evictions = counter('evictions_total', 'Generations that were evicted, by where from.', [
+    'from',
+  ]);
   const conflicts = counter(
     'conflicts_total',
     'Generations that are at odds with the cloud: replaced or taken there, renumbered here, or lost.',
     ['kind'],
   );
-  const evictedBytes = counter('cache_evicted_bytes_total', 'Bytes of cached copies evicted.');
+  const evictedBytes = counter('evicted_bytes_total', 'Bytes of files that were evicted.', [
+    'from',
+  ]);
 
   const generations = gauge('generations', 'Generations on this host.', ['status']);
   const owed = gauge('outbox_jobs', 'Steps owed to the cloud, and those parked.', ['state']);
   const age = gauge('outbox_oldest_seconds', 'For how long the oldest step is owed.');
-  const paused = gauge('outbox_paused', '1 while the cloud is away.');
+  const paused = gauge('outbox_paused', '1 while the cloud is away, or refuses.');
   const diskFree = gauge('disk_free_bytes', 'Bytes free where the store is.');
   const diskSize = gauge('disk_size_bytes', 'Bytes of the file system where the store is.');
 
@@ -72,14 +76,14 @@ export function createMetrics(): Metrics {
           uploadSeconds.observe(event.ms / 1000);
           break;
         case 'attempt_failed':
-          failures.inc({ code: event.code, parked: String(event.parked) });
+          failures.inc({ code: event.code, given_up: String(event.givenUp) });
           break;
         case 'get':
           gets.inc({ from: event.from });
           break;
         case 'evict':
-          evictions.inc(event.copies);
-          evictedBytes.inc(event.bytes);
+          evictions.inc({ from: event.from }, event.generations);
+          evictedBytes.inc({ from: event.from }, event.bytes);
           break;
         case 'conflict':
         case 'renumbered':

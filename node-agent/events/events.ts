@@ -18,13 +18,16 @@ export type EventMap = Readonly<{
   get: About & { from: 'store' | 'cache' | 'cloud'; files: number; bytes: number };
   /** A generation was deleted here. */
   delete: About;
-  /** Cached copies went, that were too old or too much. */
-  evict: { copies: number; bytes: number };
-  /** A step towards the cloud did not end well: it is tried again, or given up (`parked`). */
+  /**
+   * Generations went from this host: copies in the `cache` that were too old or too much, or originals
+   * in the `store` that are proven to be in the cloud.
+   */
+  evict: { from: 'cache' | 'store'; generations: number; bytes: number };
+  /** A step towards the cloud did not end well: it is tried again, or `givenUp`. */
   attempt_failed: Omit<About, 'generationId'> & {
     step: 'reserve' | 'upload' | 'record' | 'verify' | 'fail' | 'delete';
     code: ErrorCode;
-    parked: boolean;
+    givenUp: boolean;
   };
   /**
    * The cloud has other content under the name of a generation, or has the name for another one, so

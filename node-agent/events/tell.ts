@@ -30,10 +30,7 @@ export function createTell(
   };
 }
 
-/**
- * Makes what is told of errors in the background: it tells of an event, and a listener of the error
- * itself.
- */
+/** Makes what handles errors of the background: each is told as a `problem`, and given to a listener. */
 export function createOnProblem(
   tell: Tell,
   listener: ((error: unknown) => void) | undefined,

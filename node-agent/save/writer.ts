@@ -2,7 +2,7 @@ import { constants, copyFile, mkdir, open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Limits, PathSet, StorageError } from '../contract.ts';
 import { PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
-import { fromFileSystem } from '../store/durable.ts';
+import { fromFileSystem } from '../store/file-errors.ts';
 import { inGeneration } from '../store/layout.ts';
 import { LeftOutCount, type LeftOutReason } from '../store/left-out.ts';
 import type { NamedFile, Source } from '../store/source.ts';

@@ -15,7 +15,7 @@ import { Saves } from '../save/saves.ts';
 import { Versions } from '../save/versions.ts';
 import type { Store } from '../store/store.ts';
 import type { HeavyWork } from '../store/workers.ts';
-import { cleanupCache } from '../upkeep/cleanup-cache.ts';
+import { evictCached } from '../upkeep/evict-cached.ts';
 import { Locks } from '../upkeep/locks.ts';
 import { Scan } from '../upkeep/scan.ts';
 import { Upkeep } from '../upkeep/upkeep.ts';
@@ -83,7 +83,7 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
     upkeep: new Upkeep(shared),
     outbox,
     uploads,
-    cleanupCache: () => cleanupCache(shared),
+    cleanupCache: () => evictCached(shared),
     cleanupEveryMs: options.cleanupEveryMs,
     isOn: options.background !== false,
   });

@@ -25,8 +25,8 @@ import type { Receipt } from '../save/receipt.ts';
 import type { SaveDetails, SaveFolderInput, SaveInput, SaveTarInput } from '../save/request.ts';
 import type { GenerationWriter } from '../save/writer.ts';
 import type { LeftOut } from '../store/left-out.ts';
-import { cleanupCache } from '../upkeep/cleanup-cache.ts';
-import { type Evicted, evictStored } from '../upkeep/evict.ts';
+import { evictCached } from '../upkeep/evict-cached.ts';
+import { type Evicted, evictStored } from '../upkeep/evict-stored.ts';
 import { convert, unpackOld } from '../upkeep/legacy.ts';
 import { mendInCloud, proveInCloud } from '../upkeep/proof.ts';
 import { type Verified, type VerifyOptions, verifyAll } from '../upkeep/verify.ts';
@@ -350,7 +350,7 @@ export class Storage {
 
   /** Evicts cached copies that are too old or too much, never one that may be in use. */
   async cleanupCache(): Promise<{ evicted: number; bytes: number }> {
-    return cleanupCache(this.#parts);
+    return evictCached(this.#parts);
   }
 
   /**

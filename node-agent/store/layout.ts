@@ -6,7 +6,7 @@ import { folderName, type Ref } from '../contract.ts';
 /** Everything of ours that is no project: a name that no project id can have. */
 export const OWN_FOLDER = '.codebegen-storage';
 
-/** Where things are under `FILE_STORAGE_PATH`. Every path of the agent comes from here. */
+/** Where things are under `FILE_STORAGE_PATH`. */
 export class Layout {
   /** Absolute. */
   readonly root: string;

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatRef, type Ref } from '../contract.ts';
 import type { Active } from './active.ts';
-import { fromFileSystem } from './durable.ts';
+import { fromFileSystem } from './file-errors.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import { listFlat, mayBeFlat } from './legacy/flat.ts';
 import type { Staging } from './staging.ts';

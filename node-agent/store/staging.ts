@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
-import { fromFileSystem } from './durable.ts';
+import { fromFileSystem } from './file-errors.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import { listFolder } from './list-folder.ts';
 

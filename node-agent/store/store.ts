@@ -14,7 +14,7 @@ import {
 import { findManifest, readManifest } from '../disk/read-manifest.ts';
 import { Active } from './active.ts';
 import { Archives } from './archives.ts';
-import { fromFileSystem } from './durable.ts';
+import { fromFileSystem } from './file-errors.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import { flatRef, isFlat } from './legacy/flat.ts';
 import { Legacy } from './legacy/legacy.ts';

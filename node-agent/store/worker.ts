@@ -4,7 +4,7 @@ import type { Limits } from '../contract.ts';
 import { lowerPriority } from '../threads/niceness.ts';
 import { type Outcome, toOutcome } from '../threads/outcome.ts';
 import { type CommitInput, commitGeneration } from './commit.ts';
-import { fromFileSystem } from './durable.ts';
+import { fromFileSystem } from './file-errors.ts';
 import type { ArchiveFacts } from './hash.ts';
 import type { LeftOut } from './left-out.ts';
 import { convertTree } from './legacy/convert.ts';

@@ -4,7 +4,7 @@ import { refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { abortSave, finishReplace, unlock } from '../catalog/saving.ts';
 import { type Ref, StorageError } from '../contract.ts';
-import { readBootId } from '../store/boot.ts';
+import { readBootId } from '../store/boot-id.ts';
 import type { Store } from '../store/store.ts';
 import type { OnDisk } from '../store/stored-generation.ts';
 import { adopt, readFacts } from './adopt.ts';

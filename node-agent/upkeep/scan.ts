@@ -1,7 +1,7 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { refOf } from '../catalog/generation-row.ts';
 import { foldId, StorageError } from '../contract.ts';
-import { readBootId } from '../store/boot.ts';
+import { readBootId } from '../store/boot-id.ts';
 import type { OnDisk } from '../store/stored-generation.ts';
 import { adopt } from './adopt.ts';
 import { attempt, finishDeletion, type Parts } from './recover.ts';

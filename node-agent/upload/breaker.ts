@@ -1,11 +1,5 @@
 import { backoffMs } from './backoff.ts';
-
-/** So many failures in a row, of whatever job, mean that the cloud is away. */
-const THRESHOLD = 3;
-/** The longest wait between two looks whether the cloud is back: it is noticed within ten seconds. */
-const AWAY_CAP_MS = 8000;
-/** The same while the key or the plan is refused: that takes a person. */
-const REFUSED_CAP_MS = 60_000;
+import { AWAY_WAIT_MS, OUTAGE_AFTER, REFUSED_WAIT_MS } from './retries.ts';
 
 /** Why everything waits. */
 export type OutageCause = Readonly<{ kind: 'away' | 'refused'; reason: string }>;
@@ -43,11 +37,6 @@ export class Breaker {
     return this.#cause !== null;
   }
 
-  /** Whether the one job is under way that tells whether the cloud is back. */
-  get isProbing(): boolean {
-    return this.#probing !== null;
-  }
-
   /** Whether a job may start now. */
   allows(): boolean {
     if (!this.isOpen) return true;
@@ -67,14 +56,12 @@ export class Breaker {
     return this.#probing === null ? Math.max(0, this.#openUntil - this.#now()) : null;
   }
 
-  /** Notes an answer of the cloud. @returns whether everything was waiting until now */
-  succeeded(): boolean {
-    const wasOpen = this.isOpen;
+  /** Notes an answer of the cloud. */
+  succeeded(): void {
     this.#failures = 0;
     this.#probes = 0;
     this.#probing = null;
     this.#cause = null;
-    return wasOpen;
   }
 
   /** Notes that the cloud did not answer, or refused whoever asks. */
@@ -87,10 +74,10 @@ export class Breaker {
       // It was under way when the outage was noticed: the same one.
       if (this.isOpen) return;
       this.#failures++;
-      if (cause.kind === 'away' && this.#failures < THRESHOLD) return;
+      if (cause.kind === 'away' && this.#failures < OUTAGE_AFTER) return;
     }
     this.#cause = cause;
-    const cap = cause.kind === 'away' ? AWAY_CAP_MS : REFUSED_CAP_MS;
+    const cap = cause.kind === 'away' ? AWAY_WAIT_MS : REFUSED_WAIT_MS;
     this.#openUntil = this.#now() + backoffMs(this.#probes, this.#random(), retryAfterMs, cap);
   }
 

@@ -3,9 +3,9 @@ import { noteInCloud } from '../catalog/progress.ts';
 import { formatRef, isInCloud, StorageError } from '../contract.ts';
 import { deleteHere } from '../delete/delete-here.ts';
 import { proveObject } from '../upkeep/proof.ts';
-import { lost } from './hashed.ts';
+import { lost, noDatabase } from './failures.ts';
 import type { StepResult } from './life.ts';
-import { noDatabase, type Parts } from './parts.ts';
+import type { Parts } from './parts.ts';
 import { takeOver } from './take-over.ts';
 
 /**
@@ -45,6 +45,7 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
     catalog.generations.update(ref, { object_key: record.object_key, provisional: 0 }, row.digest);
     noteInCloud(catalog, ref, row.digest, 'verified', at);
   });
+  parts.onEvent({ kind: 'verified', ...ref, bytes: row.archive_bytes });
   return 'proven';
 }
 
@@ -85,6 +86,7 @@ async function recordFound(parts: Parts, row: GenerationRow): Promise<StepResult
     if (recorded.outcome === 'recorded') {
       const at = new Date(parts.now()).toISOString();
       await catalog.write(() => noteInCloud(catalog, ref, row.digest, 'verified', at));
+      parts.onEvent({ kind: 'verified', ...ref, bytes: row.archive_bytes });
       return 'proven';
     }
   }

@@ -1,6 +1,5 @@
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Reservation } from '../cloud/recording.ts';
-import { formatRef, type Ref, StorageError } from '../contract.ts';
 import type { ArchiveFacts } from '../store/hash.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
 import type { Parts } from './parts.ts';
@@ -47,13 +46,4 @@ export function reservationOf({ catalog }: Parts, row: HashedRow): Reservation {
     hostId: catalog.meta.hostId,
     sentKey: row.object_key,
   };
-}
-
-/** For what was taken out of the store, and is gone from the bucket too. */
-export function lost(parts: Parts, ref: Ref): StorageError {
-  parts.onEvent({ kind: 'lost', ...ref });
-  return new StorageError(
-    'not_found',
-    `Cannot upload ${formatRef(ref)}: its content is neither on this host nor in the bucket`,
-  );
 }

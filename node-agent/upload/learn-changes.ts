@@ -10,7 +10,7 @@ import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
-import { superseded } from './reserve.ts';
+import { superseded } from './failures.ts';
 import { takeOver } from './take-over.ts';
 
 type Parts = Readonly<{

@@ -4,10 +4,10 @@ import { type Job, STEPS, type Step } from '../catalog/jobs.ts';
 
 import { StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
-import { LONGEST_WAIT_MS } from './backoff.ts';
 import type { OutageCause } from './breaker.ts';
 import type { StepResult } from './life.ts';
 import { isOutage, Outages, type Passed } from './outages.ts';
+import { LONGEST_WAIT_MS } from './retries.ts';
 import { outcomeOf, type Settled, settle } from './settle.ts';
 
 /**
@@ -122,7 +122,7 @@ export class Outbox {
       // Else what waits would wait for as long as the clock was put back.
       const moved = putBack > PUT_BACK_MS ? -putBack : 0;
       catalog.jobs.adjustDue(moved, now() + LONGEST_WAIT_MS);
-      // Of who is gone; and of this one, where writing down the end had failed.
+      // Those of processes that ended, and our own whose end could not be written down.
       catalog.jobs.free(({ id, leased_by: by }) =>
         by === instance.id ? !this.#working.has(id) : isGone(by),
       );
@@ -244,9 +244,9 @@ export class Outbox {
       if (because === null) continue;
       const code = because instanceof StorageError ? because.code : 'internal';
       onProblem(because);
-      const isParked = outcome === 'refused';
       const { project_id: projectId, version, step } = claimed[i]!;
-      onEvent({ kind: 'attempt_failed', projectId, version, step, code, parked: isParked });
+      const givenUp = outcome === 'refused';
+      onEvent({ kind: 'attempt_failed', projectId, version, step, code, givenUp });
     }
   }
 

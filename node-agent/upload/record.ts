@@ -4,11 +4,10 @@ import { noteInCloud } from '../catalog/progress.ts';
 import type { RecordOutcome } from '../cloud/outcomes.ts';
 import type { Recording } from '../cloud/recording.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
+import { absent, superseded } from './failures.ts';
 import { type HashedRow, withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
-import { absent } from './put.ts';
-import { superseded } from './reserve.ts';
 
 /** Says in the cloud that the archive is there. Mostly the database has the proof of it too. */
 export async function record(

@@ -1,15 +1,15 @@
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
-import { noteSuperseded } from '../catalog/progress.ts';
 import type { ReserveOutcome } from '../cloud/outcomes.ts';
 import type { Reservation } from '../cloud/recording.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
-import { formatRef, isInCloud, type Ref, StorageError } from '../contract.ts';
+import { formatRef, isInCloud, StorageError } from '../contract.ts';
 import { deleteHere } from '../delete/delete-here.ts';
 import { renumber } from '../save/renumber.ts';
+import { noDatabase, superseded } from './failures.ts';
 import { type HashedRow, reservationOf, withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import { agreeOnOwner, takeOwner } from './owner.ts';
-import { noDatabase, type Parts } from './parts.ts';
+import type { Parts } from './parts.ts';
 
 type Reserved = Extract<ReserveOutcome, { outcome: 'reserved' }>;
 type Conflict = Extract<ReserveOutcome, { outcome: 'conflict' }>;
@@ -70,18 +70,4 @@ async function settleConflict(parts: Parts, row: HashedRow, answer: Conflict): P
   }
   parts.onEvent({ kind: 'conflict', reason: answer.reason, ...ref });
   throw new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${answer.reason}`);
-}
-
-/** Notes that other content took the place of this one, and tells of it. */
-export async function superseded(
-  { catalog, onEvent }: Pick<Parts, 'catalog' | 'onEvent'>,
-  row: GenerationRow,
-  cloudDigest: string | null,
-): Promise<StorageError> {
-  const ref: Ref = refOf(row);
-  const reason = 'another host replaced it';
-  const message = `Cannot upload ${formatRef(ref)}: ${reason}. What this host had saved is kept: codebegen-storage uploads renumber ${ref.projectId} ${ref.version}`;
-  await catalog.write(() => noteSuperseded(catalog, ref, row.digest, cloudDigest, message));
-  onEvent({ kind: 'conflict', reason, ...ref });
-  return new StorageError('conflict', message);
 }

@@ -5,9 +5,7 @@ import { StorageError } from '../contract.ts';
 import { backoffMs } from './backoff.ts';
 import { LIFE, type Outcome, type StepResult } from './life.ts';
 import { isOutage } from './outages.ts';
-
-/** What may pass, but is no outage, is tried so often: wrong bytes, a race, a mistake of ours. */
-const MAX_ATTEMPTS = 5;
+import { GIVE_UP_AFTER } from './retries.ts';
 
 /** What a step came to, and why it did not end well; `null` where it did. */
 export type Settled = Readonly<{ outcome: Outcome; because: unknown }>;
@@ -28,7 +26,7 @@ export function outcomeOf(job: Job, result: PromiseSettledResult<StepResult>): S
 /**
  * Writes down what comes after a step, as {@link LIFE} says. In a transaction of the caller's.
  *
- * @param options.waits whether a job that is tried again waits for itself: it does not, while all wait
+ * @param options.waits false while the breaker is open: it does the waiting, and the job is due at once
  * @param options.random from 0 to 1
  */
 export function settle(
@@ -72,7 +70,7 @@ function mayRetry(job: Job, error: unknown): boolean {
   if (isOutage(error)) return true;
   const isLimited =
     !(error instanceof StorageError) || error.code === 'corrupt' || error.code === 'conflict';
-  if (isLimited && failedSoOften(job) + 1 >= MAX_ATTEMPTS) return false;
+  if (isLimited && failedSoOften(job) + 1 >= GIVE_UP_AFTER) return false;
   if (!(error instanceof StorageError)) return true;
   // A disk that is full here is made room on.
   return error.retryable || error.code === 'disk_full';

@@ -3,10 +3,10 @@ import { noteInCloud } from '../catalog/progress.ts';
 import { formatRef, StorageError } from '../contract.ts';
 import { packAgain } from '../upkeep/archive-of.ts';
 import { dropDamaged, proveObject } from '../upkeep/proof.ts';
+import { absent } from './failures.ts';
 import { type HashedRow, noteHashes, withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
-import { absent } from './put.ts';
 import { noteRecorded } from './record.ts';
 
 /** Proves that the bucket has the content of a generation, by hashes that this host made. */
@@ -34,6 +34,7 @@ export async function verify(parts: Parts, given: GenerationRow): Promise<StepRe
   if (answer.outcome !== 'no_database') return noteRecorded(parts, row, answer);
   const at = new Date(parts.now()).toISOString();
   await catalog.write(() => noteInCloud(catalog, ref, row.digest, 'verified', at));
+  parts.onEvent({ kind: 'verified', ...ref, bytes: row.archive_bytes });
   parts.onVerified();
   // The row is still owed.
   return 'done';

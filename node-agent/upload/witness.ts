@@ -22,7 +22,7 @@ export async function beginAnew(parts: Parts): Promise<void> {
   await checkIn(parts);
 }
 
-/** Of how often this host was there, the database knows as much as the host. */
+/** Whether the database has counted as many check-ins of this host as the host has. */
 async function checkIn({ catalog, records }: Parts): Promise<boolean> {
   const answer = await records.checkIn(catalog.meta.hostId, catalog.meta.checkIns);
   // Without our migrations there is nothing to know.

@@ -3,14 +3,15 @@ import type { Job } from '../catalog/jobs.ts';
 import type { RecordOutcome, ReserveOutcome } from '../cloud/outcomes.ts';
 import type { Recording, Reservation } from '../cloud/recording.ts';
 import { confirm } from './confirm.ts';
+import { deleteInCloud } from './delete.ts';
+import { fail } from './fail.ts';
 import type { StepResult } from './life.ts';
 import type { Work } from './outbox.ts';
 import type { Parts } from './parts.ts';
-import { put } from './put.ts';
 import { record } from './record.ts';
-import { remove } from './remove.ts';
 import { reserve } from './reserve.ts';
 import { together } from './together.ts';
+import { upload } from './upload.ts';
 import { verify } from './verify.ts';
 
 /** The steps that bring a generation to the cloud, and out of it. Each may be repeated. */
@@ -48,16 +49,14 @@ export function createWork(parts: Parts): Work {
   async function workAlone(job: Job): Promise<StepResult> {
     if (job.step === 'delete') {
       const row = catalog.generations.find(job.project_id, job.version);
-      return row?.state === 'deleted' ? remove(parts, row) : 'obsolete';
+      return row?.state === 'deleted' ? deleteInCloud(parts, row) : 'obsolete';
     }
     const row = findStored(job);
     if (row === null) return 'obsolete';
     // Taken out of the store: there is nothing to send, and much to ask.
     if (job.step !== 'fail' && !store.has(refOf(row))) return confirm(parts, row);
-    if (job.step === 'upload') return put(parts, row, job);
-    if (job.step === 'verify') return verify(parts, row);
-    await records.recordFailure(refOf(row), row.digest, job.failure ?? 'its upload was given up');
-    return 'done';
+    if (job.step === 'upload') return upload(parts, row, job);
+    return job.step === 'verify' ? verify(parts, row) : fail(parts, row, job);
   }
 
   function findStored(job: Job): GenerationRow | null {

@@ -44,7 +44,13 @@ test('each event says which generation it is about, whose that is, and when', as
     { kind: 'verified', ...about, bytes },
     { ...got, from: 'store' },
     { ...got, from: 'cloud' },
-    { kind: 'evict', at: '2026-01-02T00:00:00.000Z', copies: 1, bytes: expect.any(Number) },
+    {
+      kind: 'evict',
+      at: '2026-01-02T00:00:00.000Z',
+      from: 'cache',
+      generations: 1,
+      bytes: expect.any(Number),
+    },
     { kind: 'delete', ...about, at: '2026-01-02T00:00:00.000Z' },
   ]);
 });
@@ -67,7 +73,7 @@ test('a problem in the background is an event, told with its attempt', async () 
   expect(events).toContainEqual({ kind: 'problem', ...about, reason: problem!.message });
   expect(events).toContainEqual({
     ...{ kind: 'attempt_failed', ...about, projectId, version, ownerId: null },
-    ...{ step: 'reserve', parked: false },
+    ...{ step: 'reserve', givenUp: false },
   });
 });
 

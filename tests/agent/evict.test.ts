@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { expect, inject, test } from 'vitest';
+import type { StorageEvent } from '../../node-agent/events/events.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { runCli } from '../support/run.ts';
@@ -16,7 +17,10 @@ async function host(url?: string) {
   const clock = { ahead: 0 };
   const cloud = { ...testCloud(bucket), ...(url === undefined ? {} : { url }) };
   const options = { storePath: await tempFolder(), now: () => Date.now() + clock.ahead };
-  const storage = await openTestStorage({ ...options, cloud, cache: await testCache() });
+  const events: StorageEvent[] = [];
+  const onEvent = (event: StorageEvent) => events.push(event);
+  const cache = await testCache();
+  const storage = await openTestStorage({ ...options, cloud, cache, onEvent });
   const projectId = uniqueId();
   const save = async (text: string) => {
     const receipt = await storage.save({ projectId, files: { 'a.txt': text } });
@@ -25,11 +29,11 @@ async function host(url?: string) {
     while (existsSync(`${receipt.path}/archive.tar.gz`)) await storage.drain(20);
     return receipt;
   };
-  return { bucket, storage, projectId, clock, save, options };
+  return { bucket, storage, projectId, clock, save, options, events };
 }
 
 test('an old one that the cloud has goes, is got from there, and is put back by a save', async () => {
-  const { storage, clock, save, options } = await host();
+  const { storage, clock, save, options, events } = await host();
   const old = await save('old');
   const active = await save('active');
   await storage.activate(active);
@@ -38,6 +42,9 @@ test('an old one that the cloud has goes, is got from there, and is put back by 
 
   expect(await storage.cleanupStore({ olderThanMs: 60 * DAY })).toEqual({ evicted: 0, bytes: 0 });
   expect(await storage.cleanupStore({ olderThanMs: 30 * DAY })).toEqual({ evicted: 1, bytes: 3 });
+  expect(events.filter(({ kind }) => kind === 'evict')).toMatchObject([
+    { from: 'store', generations: 1, bytes: 3 },
+  ]);
   expect([old, active, fresh].map(({ path }) => existsSync(path))).toEqual([false, true, true]);
   expect(await storage.cleanupStore({ olderThanMs: 30 * DAY })).toEqual({ evicted: 0, bytes: 0 });
 

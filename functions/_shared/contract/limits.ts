@@ -46,7 +46,7 @@ export const EDGE_LIMITS = {
   archiveFiles: 5000,
   /** Bytes of content that is put into a zip: fflate makes 24 MB of them a second, ... */
   zipBytes: 16 * MIB,
-  /** ... and of small files 10 000: of both it may have a share, together no more than one. */
+  /** ... and 10 000 small files: bytes / zipBytes + files / zipFiles is 1 at most. */
   zipFiles: 5000,
   /** Files with a unified diff in one answer, ... */
   diffFiles: 200,

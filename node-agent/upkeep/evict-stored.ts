@@ -3,6 +3,7 @@ import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { formatRef, StorageError } from '../contract.ts';
+import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from './locks.ts';
 import { mendInCloud, proveInCloud } from './proof.ts';
@@ -14,6 +15,7 @@ type Parts = Readonly<{
   objects: CloudObjects;
   records: CloudRecords;
   now: () => number;
+  onEvent: Tell;
   /** Told of what stays because the cloud has it not. Never throws. */
   onProblem: (error: unknown) => void;
 }>;
@@ -30,7 +32,7 @@ export type Evicted = Readonly<{ evicted: number; bytes: number }>;
  * @throws StorageError `unavailable`; what went until then is gone
  */
 export async function evictStored(parts: Parts, before: string): Promise<Evicted> {
-  const { store, catalog, onProblem } = parts;
+  const { store, catalog, onEvent, onProblem } = parts;
   const result = { evicted: 0, bytes: 0 };
   for (const row of catalog.generations.evictable(before)) {
     const ref = refOf(row);
@@ -45,6 +47,8 @@ export async function evictStored(parts: Parts, before: string): Promise<Evicted
       result.bytes += row.source_bytes ?? 0;
     }
   }
+  const { evicted, bytes } = result;
+  if (evicted > 0) onEvent({ kind: 'evict', from: 'store', generations: evicted, bytes });
   return result;
 }
 

@@ -1,13 +1,13 @@
 import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import type { Job } from '../catalog/jobs.ts';
-import { formatRef, StorageError } from '../contract.ts';
+import { StorageError } from '../contract.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
 import { noteHashes, withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 
 /** Sends the archive, unless it is there. */
-export async function put(parts: Parts, given: GenerationRow, job: Job): Promise<StepResult> {
+export async function upload(parts: Parts, given: GenerationRow, job: Job): Promise<StepResult> {
   const { catalog, objects, onEvent } = parts;
   const row = await withHashes(parts, given);
   const archive = await archiveOf(parts, refOf(row));
@@ -37,12 +37,4 @@ export async function put(parts: Parts, given: GenerationRow, job: Job): Promise
   onEvent({ kind: 'upload', ...refOf(row), bytes, ms: performance.now() - began });
   await catalog.write(() => catalog.jobs.note(job, { uploaded_sha256: row.sha256 }));
   return 'done';
-}
-
-/** For what storage said that it took, and has not. */
-export function absent(row: GenerationRow): StorageError {
-  return new StorageError(
-    'unavailable',
-    `Cannot upload ${formatRef(refOf(row))}: storage took it and has it not`,
-  );
 }

@@ -1,14 +1,15 @@
 import { forget } from '../catalog/deleting.ts';
 import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
+import { noDatabase } from './failures.ts';
 import type { StepResult } from './life.ts';
-import { noDatabase, type Parts } from './parts.ts';
+import type { Parts } from './parts.ts';
 
 /**
  * Deletes in the cloud what was deleted here. A deletion is of content: what the cloud has under
  * the same name in other content stays, and is seen here from then on.
  */
-export async function remove(parts: Parts, row: GenerationRow): Promise<StepResult> {
+export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<StepResult> {
   const { store, catalog, objects, records } = parts;
   const ref = refOf(row);
   // What it took the place of is deleted too, where it had not got there yet.
