@@ -4,7 +4,7 @@
  * held up, or ends its host. `EXPLORE_RUNS` makes it more, `EXPLORE_SEED` others; a failure prints
  * what `EXPLORE="scenario: deviations"` runs again.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { makeRandom } from '../support/random.ts';
 import { Cloud } from './cloud.ts';
 import { explore } from './run.ts';
@@ -19,8 +19,14 @@ const [ONLY, SCHEDULE] = process.env.EXPLORE?.split(': ') ?? [];
 let cloud: Cloud;
 beforeAll(async () => {
   cloud = await Cloud.start();
+  // What an agent would do after a while by itself would come between two steps, or not, as fast as
+  // this machine is: an order would be another each time.
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
 });
-afterAll(() => cloud?.close());
+afterAll(async () => {
+  vi.useRealTimers();
+  await cloud?.close();
+});
 
 const chosen: Scenario[] = SCENARIOS.filter(({ name }) => ONLY === undefined || name === ONLY);
 
