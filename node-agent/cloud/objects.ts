@@ -1,24 +1,18 @@
 import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ARCHIVE_TYPE, parseObjectKey, type Ref, StorageError } from '../contract.ts';
 import { readRefusal } from './answer.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import { Bucket } from './bucket.ts';
 import type { Connection } from './connection.ts';
+import { checkTaken, isSame, type ObjectInfo } from './object-info.ts';
 import { type ResumePoint, uploadInChunks } from './resumable.ts';
 import { checkAnswer, fromPlatform, isRefusal, translated } from './translate.ts';
-
-/** Between two looks what has a key that was free, in milliseconds. */
-const TAKEN_WAITS_MS = [0, 100, 400, 1000];
 
 /** Above this size an archive is sent in chunks: what Supabase advises for one request. */
 export const SINGLE_REQUEST_BYTES = 6 * 1024 * 1024;
 
 /** Above this size an early refusal may wedge the connection for a minute: it is looked first. */
 const LOOK_FIRST_BYTES = 256 * 1024;
-
-/** What storage says of an object. */
-export type ObjectInfo = Readonly<{ bytes: number; etag: string; sha256: string | null }>;
 
 /** Where an object lies. */
 export type ObjectPlace = Readonly<{ bucket: string; key: string }>;
@@ -75,28 +69,8 @@ export class CloudObjects {
       if (!(error instanceof StorageError)) throw error;
       if (error.code === 'too_large') throw this.#bucket.tooLarge(key, archive.bytes, error);
       if (error.code !== 'conflict') throw error;
-      await this.#checkTaken(key, archive, error);
+      await checkTaken(key, archive, () => this.info(key), error);
     }
-  }
-
-  /**
-   * Looks what has the key: somebody was quicker, or an earlier attempt whose answer was lost. One that
-   * is still under way has it too, and is not to be seen before it ends.
-   *
-   * @throws StorageError `conflict` where that is something else, `unavailable` where it does not end
-   */
-  async #checkTaken(key: string, archive: ArchiveFile, cause: StorageError): Promise<void> {
-    for (const waitMs of TAKEN_WAITS_MS) {
-      await sleep(waitMs);
-      const info = await this.info(key);
-      if (info !== null && isSame(info, archive)) return;
-      if (info !== null) {
-        const state = `other bytes are stored there (${info.bytes} bytes, eTag ${info.etag})`;
-        throw new StorageError('conflict', `Cannot upload "${key}": ${state}`, { cause });
-      }
-    }
-    const state = 'another upload to its key is under way';
-    throw new StorageError('unavailable', `Cannot upload "${key}": ${state}`, { cause });
   }
 
   async #send(key: string, archive: ArchiveFile, resume: ResumePoint): Promise<void> {
@@ -291,13 +265,6 @@ export class CloudObjects {
     checkAnswer(data.signedUrl.includes('token='), `sign "${key}"`);
     return data.signedUrl;
   }
-}
-
-/** As far as storage says; the eTag is not everywhere the MD5. Verification proves it. */
-function isSame(info: ObjectInfo, archive: Omit<ArchiveFile, 'path'>): boolean {
-  return (
-    info.bytes === archive.bytes && (info.etag === archive.md5 || info.sha256 === archive.sha256)
-  );
 }
 
 function isMissingBucket(error: unknown): boolean {

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsync, fsyncSync, openSync, renameSync } from 'node:fs';
+import { closeSync, constants, existsSync, fsync, fsyncSync, openSync, renameSync } from 'node:fs';
 import { cp, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
@@ -6,6 +6,8 @@ import { makeFolders } from '../disk/make-folders.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
 
 const syncFile = promisify(fsync);
+/** Of a pipe that somebody put in its place nobody waits for a writer. */
+const TO_SYNC = constants.O_RDONLY | constants.O_NONBLOCK;
 
 /**
  * Moves a folder. Where it cannot be renamed, as one that lies in the lower layer of an overlay, it is
@@ -34,7 +36,7 @@ export async function moveFolder(
  * what was used just now takes less time than the way there.
  */
 export async function syncPath(path: string): Promise<void> {
-  const fd = openSync(path, 'r');
+  const fd = openSync(path, TO_SYNC);
   try {
     await syncFile(fd);
   } finally {
@@ -44,7 +46,7 @@ export async function syncPath(path: string): Promise<void> {
 
 /** The same in this thread: for workers that have nothing else to do. To wake another takes as long. */
 export function syncPathHere(path: string): void {
-  const fd = openSync(path, 'r');
+  const fd = openSync(path, TO_SYNC);
   try {
     fsyncSync(fd);
   } finally {
