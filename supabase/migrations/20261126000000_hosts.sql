@@ -520,7 +520,13 @@ begin
       -- What the host was about to replace it with.
       select 1 from public.storage_archives a
       where a.project_id = p_project_id and a.version = p_version and a.state = 'expected'
-        and a.host_id = p_host_id and a.digest = any (p_digests) and a.follows = existing.epoch
+        and a.host_id = p_host_id and (
+          (a.digest = any (p_digests) and a.follows = existing.epoch)
+          -- What it was about to put there, and replaced before it got there: it may not know any
+          -- more which content that was, where the answer to its reservation was lost.
+          or (a.object_key = existing.object_key
+            and existing.status not in ('uploaded', 'verified'))
+        )
     )) then
     return jsonb_build_object('outcome', 'other');
   end if;

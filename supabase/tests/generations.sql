@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(149);
+select plan(153);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -329,6 +329,14 @@ select is(pg_temp.reserve(2, '{"digest": "W", "replace": true, "created_at": "20
 select is(storage_record_deletion('b', 'p', 3, 'g', '{X}') ->> 'outcome', 'recorded',
   'what was never here leaves a tombstone too');
 select is(pg_temp.reserve(3) ->> 'outcome', 'deleted', 'so that a reservation under way comes too late');
+-- What a host replaced before it got there: that content is not among those that it deletes.
+select is(pg_temp.reserve(8, '{"digest": "Y", "sha256": "3333333333333333", "host_id": "cccccccc-cccc-4ccc-8ccc-cccccccccccc"}') ->> 'outcome',
+  'reserved', 'a host is about to send something');
+select is(storage_record_deletion('b', 'p', 8, 'g', '{X}', 'dddddddd-dddd-4ddd-8ddd-dddddddddddd') ->> 'outcome', 'other',
+  'which another host does not delete');
+select is(storage_record_deletion('b', 'p', 8, 'g', '{X}', 'cccccccc-cccc-4ccc-8ccc-cccccccccccc') -> 'unneeded',
+  '[{"bucket": "b", "object_key": "p/generations/v8__g.tar.gz"}]'::jsonb, 'and it itself does, whatever it has become here');
+select lives_ok($$ select pg_temp.clean(8) $$, 'so that it goes');
 
 -- What an upload under way may have left is looked for once more.
 select is(storage_list_unneeded(10), '[]'::jsonb, 'nothing is left to remove');

@@ -24,7 +24,7 @@ export type LogEntry =
   | { op: 'sync'; file: number }
   /** Of the catalog, and fsynced: what its log holds up to here is not lost. */
   | { op: 'commit'; walBytes: number }
-  | { op: 'mkdir'; path: string; folder: number }
+  | { op: 'mkdir' | 'link'; path: string; folder: number }
   | {
       op: 'rename';
       path: string;
@@ -106,6 +106,7 @@ function undo(entry: LogEntry, inCopy: (path: string) => string): void {
   switch (entry.op) {
     case 'create':
     case 'mkdir':
+    case 'link':
       rmSync(path, { recursive: true, force: true });
       break;
     case 'rename':

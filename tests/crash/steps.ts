@@ -34,6 +34,7 @@ Object.assign(globalThis, { crashSteps });
 
 export type CrashSteps = { count(): number; makeRoom(): void };
 
+const WRITES = fs.constants.O_WRONLY | fs.constants.O_RDWR | fs.constants.O_CREAT;
 const real = { ...fs };
 const realAsync = { ...fs.promises };
 const logFd = logFile === undefined ? null : real.openSync(logFile, 'a');
@@ -65,6 +66,11 @@ function log(entry: LogEntry): void {
   if (logFd !== null) real.writeSync(logFd, `${JSON.stringify(entry)}\n`);
 }
 
+/** What needs no room. */
+function isToRead(flags: fs.OpenMode): boolean {
+  return typeof flags === 'number' ? (flags & WRITES) === 0 : flags === 'r';
+}
+
 function isOurs(path: PathLike): boolean {
   return resolve(String(path)).startsWith(root);
 }
@@ -92,22 +98,26 @@ function backUp(path: PathLike): string | null {
 
 const patched = {
   openSync(path: PathLike, flags: fs.OpenMode = 'r', mode?: fs.Mode): number {
-    if (flags === 'r' || !isOurs(path)) return real.openSync(path, flags, mode);
+    if (isToRead(flags) || !isOurs(path)) return real.openSync(path, flags, mode);
     step(noSpace);
     const isNew = inode(path) === 0;
     const fd = real.openSync(path, flags, mode);
     if (isNew) log({ op: 'create', path: String(path), file: inode(path), folder: folderOf(path) });
     return fd;
   },
-  writeSync(fd: number, data: Uint8Array | string, ...rest: number[]): number {
+  writeSync(fd: number, data: Uint8Array | string, ...rest: (number | null | undefined)[]): number {
     if (fd <= 2) return real.writeSync(fd, data as string);
-    const [offset = 0] = rest;
-    const bytes = Buffer.from(data as Uint8Array).subarray(offset);
+    const [from, length, position = null] = rest;
+    const offset = from ?? 0;
+    const all = Buffer.from(data as Uint8Array);
+    const bytes = all.subarray(offset, offset + (length ?? all.length));
     step(noSpace);
     log({ op: 'write', file: real.fstatSync(fd).ino });
-    const half = real.writeSync(fd, bytes, 0, bytes.length >> 1);
+    const half = bytes.length >> 1;
+    real.writeSync(fd, bytes, 0, half, position);
     step(noSpace);
-    return half + real.writeSync(fd, bytes, half);
+    const at = position === null ? null : position + half;
+    return half + real.writeSync(fd, bytes, half, bytes.length - half, at);
   },
   writeFileSync(
     path: PathLike,
@@ -166,6 +176,11 @@ const patched = {
     real.rmSync(path, options);
     if (kept !== null) log({ op: 'remove', path: String(path), kept, folder: folderOf(path) });
   },
+  linkSync(from: PathLike, to: PathLike): void {
+    step(noSpace);
+    real.linkSync(from, to);
+    log({ op: 'link', path: String(to), folder: folderOf(to) });
+  },
   symlinkSync(target: PathLike, path: PathLike): void {
     step();
     real.symlinkSync(target, path);
@@ -176,7 +191,7 @@ Object.assign(fs, patched);
 
 const patchedAsync = {
   async open(path: PathLike, flags: string | number = 'r', mode?: fs.Mode) {
-    if (flags === 'r' || !isOurs(path)) return realAsync.open(path, flags, mode);
+    if (isToRead(flags) || !isOurs(path)) return realAsync.open(path, flags, mode);
     step(noSpace);
     const isNew = inode(path) === 0;
     const handle = await realAsync.open(path, flags, mode);

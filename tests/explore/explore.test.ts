@@ -37,6 +37,7 @@ test.each<Scenario>(chosen)(
       await runOne(scenario, parseDeviations(SCHEDULE));
       return;
     }
+    for (const found of scenario.found ?? []) await runOne(scenario, parseDeviations(found));
     const random = makeRandom(SEED);
     // By depth; within one in an order that the seed gives.
     let level: Deviation[][] = [[]];
