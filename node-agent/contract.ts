@@ -45,6 +45,7 @@ export {
 export {
   checkPaths,
   comparePaths,
+  isReserved,
   PathSet,
   pathProblem,
 } from '../functions/_shared/contract/paths.ts';

@@ -59,6 +59,7 @@ export async function* readArchive(
       );
     }
     const name = readName(names, header.name);
+    if (name === null) continue;
     if (name.folder !== null) bytes += header.size;
     if (bytes > max.bytes || (name.folder === null && header.size > MANIFEST_BYTES)) {
       const message = `Cannot read the archive: it holds over ${max.bytes} bytes`;
@@ -68,7 +69,7 @@ export async function* readArchive(
   }
 }
 
-function readName(names: ArchiveNames, name: string): ArchiveName {
+function readName(names: ArchiveNames, name: string): ArchiveName | null {
   try {
     return names.read(name);
   } catch (error) {

@@ -3,10 +3,11 @@ import {
   type CompleteManifest,
   entryNameOf,
   type Folder,
+  type Manifest,
   type ManifestEntry,
 } from '../contract.ts';
-import { BLOCK_BYTES, BlockGzip, type Lanes } from './gzip.ts';
-import { tarEnd, tarHeader, tarPadding } from './tar.ts';
+import { BlockGzip, blockBytesOf, type Lanes } from './gzip.ts';
+import { tarEnd, tarEntryBytes, tarHeader, tarPadding } from './tar.ts';
 
 /** Archives of tars up to this size are read whole: they need no index. */
 const INDEXED_ABOVE = 1024 * 1024;
@@ -36,7 +37,7 @@ export type Packed = Readonly<{
 /** Gives the content of a file in pieces: exactly `size` bytes, or it throws. */
 export type ReadFile = (folder: Folder, path: string) => Iterable<Uint8Array>;
 
-/** Writes the archive of a generation: the manifest, then `source/…` and `artifacts/…`, sorted. */
+/** Writes the archive of a generation: the manifest, then the files of each folder, sorted. */
 export async function packArchive(
   manifest: CompleteManifest,
   read: ReadFile,
@@ -45,79 +46,88 @@ export async function packArchive(
 ): Promise<Packed> {
   const sha256 = createHash('sha256');
   const md5 = createHash('md5');
-  const gzip = new BlockGzip((bytes) => {
-    sha256.update(bytes);
-    md5.update(bytes);
-    write(bytes);
-  }, lanes);
-
+  const files = listFiles(manifest, read);
+  const gzip = new BlockGzip(
+    blockBytesOf(files.reduce((bytes, file) => bytes + tarEntryBytes(file), 0)),
+    (bytes) => {
+      sha256.update(bytes);
+      md5.update(bytes);
+      write(bytes);
+    },
+    lanes,
+  );
   try {
-    const { blocks, entries, artifacts, tarBytes, bytes } = await pushAll(gzip, manifest, read);
+    const begins = await pushFiles(gzip, files);
+    const { offsets, inputBytes, outputBytes } = await gzip.end();
+    const artifactsFrom = 1 + manifest.entries.length;
+    const blockIndex = {
+      block_bytes: gzip.blockBytes,
+      tar_bytes: inputBytes,
+      blocks: offsets,
+      entries: begins.slice(1, artifactsFrom),
+      artifacts: begins.slice(artifactsFrom),
+    };
     return {
-      bytes,
+      bytes: outputBytes,
       sha256: sha256.digest('hex'),
       md5: md5.digest('hex'),
-      blockIndex:
-        tarBytes > INDEXED_ABOVE
-          ? { block_bytes: BLOCK_BYTES, tar_bytes: tarBytes, blocks, entries, artifacts }
-          : null,
+      blockIndex: inputBytes > INDEXED_ABOVE ? blockIndex : null,
     };
   } finally {
     gzip.close();
   }
 }
 
-/** @returns where things are, as in {@link BlockIndex} */
-async function pushAll(gzip: BlockGzip, manifest: CompleteManifest, read: ReadFile) {
+/** A file, by its name in the archive. */
+type ArchivedFile = Readonly<{
+  path: string;
+  size: number;
+  mode: number;
+  pieces: () => Iterable<Uint8Array>;
+}>;
+
+/** What an archive holds, in its order: the manifest, which says what the rest is, comes first. */
+function listFiles(manifest: CompleteManifest, read: ReadFile): ArchivedFile[] {
   const text = Buffer.from(formatManifest(manifest));
-  const path = entryNameOf({ folder: null, path: 'manifest.json' });
-  const first = { path, size: text.length, mode: 0o644 };
-  await pushFiles(gzip, [first], () => [text]);
-  const { entries: sources, artifacts: others } = manifest;
-  const entries = await pushFolder(gzip, 'source', sources, read);
-  const artifacts = await pushFolder(gzip, 'artifacts', others, read);
-  await gzip.push(tarEnd());
-  const { offsets: blocks, inputBytes: tarBytes, outputBytes: bytes } = await gzip.end();
-  return { blocks, entries, artifacts, tarBytes, bytes };
+  const inFolder = (folder: Folder, files: readonly ManifestEntry[]) =>
+    files.map(({ path, size, mode }) => ({
+      path: entryNameOf({ folder, path }),
+      size,
+      mode,
+      pieces: () => read(folder, path),
+    }));
+  return [
+    {
+      path: entryNameOf({ folder: null, path: 'manifest.json' }),
+      size: text.length,
+      mode: 0o644,
+      pieces: () => [text],
+    },
+    ...inFolder('source', manifest.entries),
+    ...inFolder('artifacts', manifest.artifacts),
+  ];
 }
-
-function pushFolder(
-  gzip: BlockGzip,
-  folder: Folder,
-  files: readonly ManifestEntry[],
-  read: ReadFile,
-) {
-  const named = files.map((file) => ({ ...file, name: entryNameOf({ folder, path: file.path }) }));
-  return pushFiles(gzip, named, ({ path }) => read(folder, path));
-}
-
-/** A file, and its name in the archive; left out: its path. */
-type Named = Pick<ManifestEntry, 'path' | 'size' | 'mode'> & Readonly<{ name?: string }>;
 
 /** @returns where in the tar the content of each file begins */
-async function pushFiles(
-  gzip: BlockGzip,
-  files: readonly Named[],
-  read: (file: Named) => Iterable<Uint8Array>,
-): Promise<number[]> {
+async function pushFiles(gzip: BlockGzip, files: readonly ArchivedFile[]): Promise<number[]> {
   const begins: number[] = [];
   // Of three pieces a file most give `null`: awaiting those too is what would be seen in a profile.
-  for (const file of files) {
-    const { name = file.path, size, mode } = file;
-    const headed = gzip.push(tarHeader({ path: name, size, mode }));
+  for (const { path, size, mode, pieces } of files) {
+    const headed = gzip.push(tarHeader({ path, size, mode }));
     if (headed !== null) await headed;
     begins.push(gzip.inputBytes);
-    for (const piece of read(file)) {
+    for (const piece of pieces()) {
       const full = gzip.push(piece);
       if (full !== null) await full;
     }
     const padded = gzip.push(tarPadding(size));
     if (padded !== null) await padded;
   }
+  await gzip.push(tarEnd());
   return begins;
 }
 
 /** The text of `manifest.json`. */
-export function formatManifest(manifest: CompleteManifest): string {
+export function formatManifest(manifest: Manifest): string {
   return `${JSON.stringify(manifest, null, 2)}\n`;
 }

@@ -31,6 +31,14 @@ export function tarHeader({ path, size, mode }: Entry): Buffer {
   ]);
 }
 
+/** Bytes of a file in a tar: its headers, its content, and the zeros after that. */
+export function tarEntryBytes({ path, size }: Pick<Entry, 'path' | 'size'>): number {
+  const fits = ASCII.test(path) && splitPath(path) !== null;
+  const record = fits ? 0 : paxRecord('path', path).length;
+  const headers = fits ? TAR_BLOCK : 2 * TAR_BLOCK + record + tarPadding(record).length;
+  return headers + size + tarPadding(size).length;
+}
+
 /** The zeros that fill the last block of an entry of the given size. */
 export function tarPadding(size: number): Buffer {
   return ZEROS.subarray(0, (TAR_BLOCK - (size % TAR_BLOCK)) % TAR_BLOCK);

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import {
   ArchiveNames,
   digestText,
+  isReserved,
   type Limits,
   type Manifest,
   type ManifestEntry,
@@ -69,7 +70,9 @@ export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
       continue;
     }
     if (header.type !== 'file') throw refuse(header.name, `it is no file but a ${header.type}`);
-    const { folder: kind, path } = names.read(header.name);
+    const name = names.read(header.name);
+    if (name === null) continue;
+    const { folder: kind, path } = name;
     if (kind === null) {
       manifest = parseManifest(await readText(header, body), 'manifest.json');
       continue;
@@ -158,7 +161,7 @@ function checkContent(
   found: Record<'source' | 'artifacts', Map<string, ManifestEntry>>,
 ): void {
   if (manifest.entries === undefined) {
-    const missing = manifest.files.find((path) => !found.source.has(path));
+    const missing = manifest.files.find((path) => !found.source.has(path) && !isReserved(path));
     if (missing !== undefined) throw differs(missing);
     return;
   }

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { type PassThrough, type Readable, Transform } from 'node:stream';
 import type { Handler } from 'hono';
 import yazl from 'yazl';
-import { entryNameOf, type FileEntry, type ManifestEntry, StorageError } from '../contract.ts';
+import { formatManifest } from '../archive/pack.ts';
+import { entryNameOf, type Folder, type ManifestEntry, StorageError } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readRef } from './input.ts';
 import { webStreamOf } from './stream.ts';
@@ -11,20 +12,27 @@ import { webStreamOf } from './stream.ts';
 const LOOKED_AT_ONCE = 32;
 
 /**
- * `GET /v1/projects/:project/:version/archive.zip`: the source as a zip, made as it streams. The
- * connection is cut where a file is not what was saved: what arrived is no zip then.
+ * `GET /v1/projects/:project/:version/archive.zip`: a zip with the names of the archive, made as it
+ * streams. The connection is cut where a file is not what was saved: what arrived is no zip then.
  */
 export function serveZip(storage: Storage): Handler {
   return async (c) => {
     const generation = await storage.get(readRef(c));
     const { projectId, version, manifest } = generation;
+    const inFolder = (folder: Folder, entries: readonly ManifestEntry[]) =>
+      entries.map((entry) => ({
+        name: entryNameOf({ folder, path: entry.path }),
+        entry,
+        open: () => storage.openFile(generation, entry.path, folder),
+      }));
+    const files = [
+      ...inFolder('source', await storage.files(generation)),
+      ...inFolder('artifacts', manifest.artifacts ?? []),
+    ];
     // Before anything is sent: each is there, and is what it is said to be.
-    const files = await storage.files(generation);
     for (let begin = 0; begin < files.length; begin += LOOKED_AT_ONCE) {
       const some = files.slice(begin, begin + LOOKED_AT_ONCE);
-      const look = async ({ path }: FileEntry) =>
-        (await storage.openFile(generation, path)).close();
-      await Promise.all(some.map(look));
+      await Promise.all(some.map(async ({ open }) => (await open()).close()));
     }
     const headers = {
       'content-type': 'application/zip',
@@ -38,12 +46,13 @@ export function serveZip(storage: Storage): Handler {
     zip.once('error', fail);
     let reading: Readable | null = null;
     const mtime = new Date(manifest.created_at);
-    for (const entry of files) {
-      const { path, size, mode } = entry;
+    const manifestName = entryNameOf({ folder: null, path: 'manifest.json' });
+    zip.addBuffer(Buffer.from(formatManifest(manifest)), manifestName, { mtime });
+    for (const { name, entry, open } of files) {
+      const { size, mode } = entry;
       // Opened when its turn has come, not all at once.
-      const name = entryNameOf({ folder: 'source', path });
       zip.addReadStreamLazy(name, { mode: 0o100000 | mode, size, mtime }, (done) => {
-        storage.openFile(generation, path).then((handle) => {
+        open().then((handle) => {
           reading = handle.createReadStream().once('error', fail);
           done(null, reading.pipe(compare(entry).once('error', fail)));
         }, fail);

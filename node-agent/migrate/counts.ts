@@ -6,6 +6,7 @@ import type { LeftOut, LeftOutReason } from '../store/left-out.ts';
 const LEFT_OUT: Readonly<Record<LeftOutReason, string>> = {
   excluded: 'it was left out: a save leaves it out too',
   own: "it was left out: it is the agent's own",
+  reserved: 'it was left out: an archive keeps what it says of itself there',
   link: 'it was left out: it is a symbolic link',
   special: 'it was left out: it is no regular file',
   unnamed: 'it was left out: its name is not UTF-8',

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import type { Cache } from '../cache/cache.ts';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import {
+  type Folder,
   formatRef,
+  isReserved,
   type Manifest,
   notFound,
   pathProblem,
@@ -93,10 +95,11 @@ export class Getter {
   }
 
   #told(got: LocalGeneration): LocalGeneration {
-    const { projectId, version, generationId, from, manifest } = got;
+    const { projectId, version, generationId, from } = got;
+    const manifest = withoutReserved(got.manifest);
     const { file_count: files, total_size_bytes: bytes } = manifest;
     this.#parts.onEvent({ kind: 'get', projectId, version, generationId, from, files, bytes });
-    return got;
+    return { ...got, manifest };
   }
 
   /** The Python system let two generations have one version: the catalog knows one, the disk both. */
@@ -105,17 +108,23 @@ export class Getter {
     const ref = { projectId, version, generationId: generationId! };
     const found = store.tombstones.deletedAt(ref) === null ? await store.find(ref) : null;
     if (found === null) throw notFound(ref);
-    return { ...ref, ...found, from: 'store', stale: false };
+    const manifest = withoutReserved(found.manifest);
+    return { ...ref, ...found, manifest, from: 'store', stale: false };
   }
 
-  /** Opens a source file, to read it. The caller closes it. @throws StorageError `corrupt` */
-  async openFile(generation: LocalGeneration, path: string): Promise<FileHandle> {
+  /** Opens a file, to read it. The caller closes it. @throws StorageError `corrupt` */
+  async openFile(
+    generation: LocalGeneration,
+    path: string,
+    folder: Folder = 'source',
+  ): Promise<FileHandle> {
     const { store, cache } = this.#parts;
     const name = `${JSON.stringify(path)} of ${formatRef(generation)}`;
     // An old manifest may name anything.
     const problem = pathProblem(path);
     if (problem !== null) throw new StorageError('corrupt', `Cannot read ${name}: ${problem}`);
-    const file = join(generation.sourcePath, path);
+    const { path: own, sourcePath } = generation;
+    const file = join(folder === 'source' ? sourcePath : inGeneration.artifacts(own), path);
     const place = generation.from === 'store' ? store.layout.placeOf(file) : cache.placeOf(file);
     try {
       return await openFileInside(place.root, place.path);
@@ -126,4 +135,11 @@ export class Getter {
       });
     }
   }
+}
+
+/** The Python system took files that would lie where an archive has its manifest: they are not served. */
+function withoutReserved(manifest: Manifest): Manifest {
+  const files = manifest.files.filter((path) => !isReserved(path));
+  if (files.length === manifest.files.length) return manifest;
+  return { ...manifest, files, file_count: files.length };
 }

@@ -1,13 +1,14 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { readTar } from '../archive/read-tar.ts';
-import { pathProblem, StorageError, type TarHeader } from '../contract.ts';
+import { isReserved, pathProblem, StorageError, type TarHeader } from '../contract.ts';
 import type { LinkPolicy } from '../store/source.ts';
 import type { GenerationWriter } from './writer.ts';
 
 /**
  * Writes the files of a tar, gzipped or not, as it streams in. Its names are relative to the
  * generation's source; `./` before them, which `tar -C DIR .` writes, does not count. A hard link is
- * a file like that which it is a link to.
+ * a file like that which it is a link to. What an archive of ours says of itself is left out: what was
+ * downloaded can be saved again.
  *
  * @throws StorageError `invalid_input` that names the entry, `too_large`, `corrupt`
  */
@@ -19,6 +20,10 @@ export async function writeTar(
   const tree = new TarTree(writer);
   for await (const { header, body } of readTar(tar)) {
     const path = pathOf(header);
+    if (header.type !== 'folder' && isReserved(path)) {
+      writer.leaveOut(path, 'reserved');
+      continue;
+    }
     switch (header.type) {
       case 'folder':
         writer.passOver();

@@ -94,7 +94,8 @@ export class GenerationWriter {
    * @throws StorageError `invalid_input` that names the path, `too_large`
    */
   leaveOut(path: string, reason: LeftOutReason): void {
-    this.#paths.add(path);
+    if (reason === 'reserved') this.#paths.passOver();
+    else this.#paths.add(path);
     this.#leftOut.add(path, reason);
   }
 

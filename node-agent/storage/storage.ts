@@ -6,6 +6,7 @@ import {
   diffFiles,
   type FileEntry,
   type FilesDiff,
+  type Folder,
   formatRef,
   notFound,
   parseId,
@@ -140,13 +141,18 @@ export class Storage {
   }
 
   /**
-   * Opens a source file of a generation that was got, to read it. The caller closes it.
+   * Opens a file of a generation that was got, to read it. The caller closes it.
    *
+   * @param folder where it is
    * @throws StorageError `corrupt` where there is no regular file, also where a part of its path is a
    *   link
    */
-  async openFile(generation: LocalGeneration, path: string): Promise<FileHandle> {
-    return this.#parts.getter.openFile(generation, path);
+  async openFile(
+    generation: LocalGeneration,
+    path: string,
+    folder: Folder = 'source',
+  ): Promise<FileHandle> {
+    return this.#parts.getter.openFile(generation, path, folder);
   }
 
   /**

@@ -1,9 +1,9 @@
 import { lstatSync, realpathSync, statSync } from 'node:fs';
 import { join, posix, relative } from 'node:path';
-import { type Limits, StorageError } from '../contract.ts';
+import { isReserved, type Limits, StorageError } from '../contract.ts';
 import { walk } from '../disk/walk.ts';
 import { Exclusion } from './exclude.ts';
-import { type LeftOut, LeftOutCount } from './left-out.ts';
+import { type LeftOut, LeftOutCount, type LeftOutReason } from './left-out.ts';
 import type { FileOnDisk, FolderSource } from './source.ts';
 
 /**
@@ -89,13 +89,15 @@ class Search {
   }
 
   #leavesOut(at: string, as: string, isFolder: boolean): boolean {
-    const reason = this.#own.has(join(this.#root, at))
-      ? 'own'
-      : this.#isExcluded(at, as, isFolder)
-        ? 'excluded'
-        : null;
+    const reason = this.#reasonFor(at, as, isFolder);
     if (reason !== null) this.leftOut.add(as, reason);
     return reason !== null;
+  }
+
+  #reasonFor(at: string, as: string, isFolder: boolean): LeftOutReason | null {
+    if (this.#own.has(join(this.#root, at))) return 'own';
+    if (isReserved(as)) return 'reserved';
+    return this.#isExcluded(at, as, isFolder) ? 'excluded' : null;
   }
 
   #isExcluded(at: string, as: string, isFolder: boolean): boolean {

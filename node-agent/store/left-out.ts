@@ -1,5 +1,5 @@
 /** Why something that lies in a folder or a tar is not part of what was saved. */
-export type LeftOutReason = 'excluded' | 'own' | 'link' | 'special' | 'unnamed';
+export type LeftOutReason = 'excluded' | 'own' | 'reserved' | 'link' | 'special' | 'unnamed';
 
 /** What was left out of a save: how much, and the first of it by name. */
 export type LeftOut = Readonly<{
@@ -20,6 +20,11 @@ export class LeftOutCount {
   add(path: string, reason: LeftOutReason): void {
     this.#count++;
     if (this.#items.length < MAX_NAMED) this.#items.push({ path, reason });
+  }
+
+  addAll({ count, items }: LeftOut): void {
+    this.#count += count;
+    this.#items.push(...items.slice(0, MAX_NAMED - this.#items.length));
   }
 
   get all(): LeftOut {

@@ -1,7 +1,7 @@
 /** The daemon's HTTP API, as a generator in any language calls it: with curl. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -148,10 +148,14 @@ describe('without a token, on a loopback address', () => {
     const folder = await tempFolder();
     await curl(`${base}/2/archive.zip`, '-o', join(folder, 'a.zip'));
     await run('unzip', ['-q', join(folder, 'a.zip'), '-d', join(folder, 'zip')]);
-    expect(readTexts(join(folder, 'zip/source'))).toEqual({ ...files, 'c.txt': 'c' });
+    const { '.codebegen/manifest.json': manifest, ...unzipped } = readTexts(join(folder, 'zip'));
+    expect(unzipped).toEqual({ ...files, 'c.txt': 'c' });
+    expect(JSON.parse(manifest!)).toMatchObject({ version: 2, file_count: 3 });
     await curl(`${base}/2/archive.tar.gz`, '-o', join(folder, 'a.tar.gz'));
     await run('tar', ['xzf', join(folder, 'a.tar.gz'), '-C', folder]);
-    expect(readTexts(join(folder, 'source'))).toEqual({ ...files, 'c.txt': 'c' });
+    for (const [path, content] of Object.entries({ ...files, 'c.txt': 'c' })) {
+      expect(readFileSync(join(folder, path), 'utf8')).toBe(content);
+    }
 
     const { json } = await curl(`${base}/1/download?expires_in=60`);
     expect((await fetch(json.url)).status).toBe(200);

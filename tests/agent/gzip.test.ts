@@ -2,7 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { gunzipSync, inflateRawSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
-import { BLOCK_BYTES, BlockGzip, type Lanes, MAX_LANES } from '../../node-agent/archive/gzip.ts';
+import { BlockGzip, blockBytesOf, type Lanes, MAX_LANES } from '../../node-agent/archive/gzip.ts';
+
+const BLOCK_BYTES = blockBytesOf(0);
 
 /** Half of it does not get smaller, half does. */
 const noise = randomBytes(BLOCK_BYTES);
@@ -15,7 +17,7 @@ function makeInput(bytes: number): Buffer {
 
 async function deflate(input: Buffer, step: number, lanes: Lanes) {
   const pieces: Buffer[] = [];
-  const gzip = new BlockGzip((piece) => void pieces.push(Buffer.from(piece)), lanes);
+  const gzip = new BlockGzip(BLOCK_BYTES, (piece) => void pieces.push(Buffer.from(piece)), lanes);
   onTestFinished(() => gzip.close());
   for (let at = 0; at < input.length; at += step) {
     // Whoever pushes may use its memory again at once.
@@ -58,6 +60,7 @@ test.each([
 
 test('given up in the middle, it fails nobody', async () => {
   const gzip = new BlockGzip(
+    BLOCK_BYTES,
     () => {},
     () => MAX_LANES,
   );
@@ -73,7 +76,7 @@ test.each([MAX_LANES, 1, 0])(
       written += piece.length;
       if (written > BLOCK_BYTES) throw new Error('The disk is full');
     };
-    const gzip = new BlockGzip(write, () => lanes);
+    const gzip = new BlockGzip(BLOCK_BYTES, write, () => lanes);
     onTestFinished(() => gzip.close());
     const packing = async () => {
       for (let i = 0; i < 20; i++) await gzip.push(noise);

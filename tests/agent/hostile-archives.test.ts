@@ -14,7 +14,7 @@ import { listTree } from '../support/tree.ts';
 const PROJECT = 'hostile';
 
 const manifest = (files: string[]): TarEntry => ({
-  name: 'manifest.json',
+  name: '.codebegen/manifest.json',
   content: JSON.stringify({
     generation_id: 'g',
     project_id: PROJECT,
@@ -27,7 +27,7 @@ const manifest = (files: string[]): TarEntry => ({
 });
 const file = (name: string, content: string | Buffer = 'x'): TarEntry => ({ name, content });
 
-/** What is wrong with entries, each hostile in one way. `source/` goes before the names. */
+/** What is wrong with entries, each hostile in one way; and what goes before their names. */
 const HOSTILE: [string, (under: string) => TarEntry[]][] = [
   ['climbs out', (under) => [file(`${under}../../../escaped`)]],
   ['climbs out in the middle', (under) => [file(`${under}a/../../../../escaped`)]],
@@ -80,7 +80,7 @@ const BROKEN: [string, (whole: Buffer) => Buffer][] = [
   ['with another checksum', (whole) => withFlippedByte(whole, whole.length - 6)],
   [
     'with a header that promises more than there is',
-    () => makeTarGz([manifest(['a']), { name: 'source/a', content: 'x', size: 1e6 }]),
+    () => makeTarGz([manifest(['a']), { name: 'a', content: 'x', size: 1e6 }]),
   ],
 ];
 
@@ -89,9 +89,12 @@ describe.each<Style>(['ours', 'other'])('with headers as in those of %s,', (styl
   test.each(HOSTILE)(
     'an archive in the cloud with an entry that %s is refused',
     async (_, make) => {
-      const names = make('source/').map(({ name }) => name.replace(/^source\//, ''));
-      const archive = makeTarGz([manifest(names), ...make('source/')], style);
-      await expectRefused(archive, ['corrupt', 'invalid_input']);
+      const named = manifest(make('').map(({ name }) => name));
+      const ours = makeTarGz([named, ...make('')], style);
+      await expectRefused(ours, ['corrupt', 'invalid_input']);
+      const inWrapper = { ...named, name: 'v1__g/manifest.json' };
+      const python = makeTarGz([inWrapper, ...make('v1__g/source/')], style);
+      await expectRefused(python, ['corrupt', 'invalid_input']);
     },
   );
 
@@ -100,31 +103,43 @@ describe.each<Style>(['ours', 'other'])('with headers as in those of %s,', (styl
     const { content } = manifest(['a']);
     const whole = { ...JSON.parse(String(content)), schema: 1, digest: '0'.repeat(64) };
     const named = {
-      name: 'manifest.json',
+      name: '.codebegen/manifest.json',
       content: JSON.stringify({ ...whole, entries: [entry], artifacts: [] }),
     };
-    const error = await expectRefused(makeTarGz([named, file('source/a')], style), ['corrupt']);
+    const error = await expectRefused(makeTarGz([named, file('a')], style), ['corrupt']);
     expect(error.message).toContain('"a" is not what the manifest says');
   });
 });
 
 test('headers as in archives of ours are those of archives of ours', () => {
-  const entries = [manifest(['a']), file('source/a')];
+  const entries = [manifest(['a']), file('a')];
   expect(listPlainTar(makeTar(entries, 'ours'))).toHaveLength(2);
   expect(listPlainTar(makeTar(entries, 'other'))).toBeNull();
 });
 
 test.each(BROKEN)('an archive in the cloud that is %s is refused', async (_, spoil) => {
-  const whole = makeTarGz([manifest(['a']), file('source/a', randomBytes(3000))]);
+  const whole = makeTarGz([manifest(['a']), file('a', randomBytes(3000))]);
   await expectRefused(spoil(whole), ['corrupt']);
 });
 
 test.each<[string, TarEntry[], string]>([
-  ['has no manifest', [file('source/a')], 'manifest.json'],
-  ['has two manifests', [manifest(['a']), manifest(['a']), file('source/a')], 'manifest.json'],
-  ['has a manifest that is none', [file('manifest.json', '{'), file('source/a')], 'manifest.json'],
-  ['lacks a file of the manifest', [manifest(['a', 'b']), file('source/a')], '"b"'],
-  ['holds what belongs to no generation', [manifest(['a']), file('source/a'), file('x')], '"x"'],
+  ['has no manifest', [file('a')], '.codebegen/manifest.json'],
+  ['has its manifest behind a file', [file('a'), manifest(['a'])], '.codebegen/manifest.json'],
+  ['has two manifests', [manifest(['a']), manifest(['a']), file('a')], 'manifest.json'],
+  [
+    'has a manifest that is none',
+    [file('.codebegen/manifest.json', '{'), file('a')],
+    'manifest.json',
+  ],
+  ['lacks a file of the manifest', [manifest(['a', 'b']), file('a')], '"b"'],
+  ['holds more beside its manifest', [manifest([]), file('.codebegen/x')], '.codebegen/x'],
+  ['holds it in other letters', [manifest([]), file('.CodeBegen/artifacts/x')], '.CodeBegen'],
+  ['of the Python system has no manifest', [file('v1__g/source/a')], 'manifest.json'],
+  [
+    'of the Python system holds what belongs to no generation',
+    [{ ...manifest([]), name: 'v1__g/manifest.json' }, file('v1__g/x')],
+    'v1__g/x',
+  ],
   [
     'has a folder beside its wrapper',
     [{ ...manifest(['a']), name: 'v1__g/manifest.json' }, file('else/a')],
@@ -136,7 +151,7 @@ test.each<[string, TarEntry[], string]>([
 });
 
 test('a bomb is refused before it goes off', async () => {
-  const bomb = makeTarGz([manifest(['zeros']), file('source/zeros', Buffer.alloc(150_000_000))]);
+  const bomb = makeTarGz([manifest(['zeros']), file('zeros', Buffer.alloc(150_000_000))]);
   expect(bomb.length).toBeLessThan(300_000);
   const error = await expectRefused(bomb, ['corrupt']);
   expect(error.message).toContain('times its size');

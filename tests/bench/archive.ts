@@ -37,7 +37,7 @@ export async function archive(): Promise<Measured[]> {
         `archive: faster than one-thread zlib, ${times.files} files`,
         ratios(times.zlib, times.ours),
         '×',
-        1.7,
+        1.6,
       ),
       told('archive: faster than gzip(1) of the tar', ratios(times.gzip, times.ours), '×'),
       ...(hasPigz()

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { StorageError } from '../../functions/_shared/contract/errors.ts';
-import { checkPaths, comparePaths, pathProblem } from '../../functions/_shared/contract/paths.ts';
+import {
+  checkPaths,
+  comparePaths,
+  isReserved,
+  pathProblem,
+} from '../../functions/_shared/contract/paths.ts';
 import { hostilePath, safePath } from '../support/paths.ts';
 import { fc } from '../support/properties.ts';
 
@@ -51,6 +56,26 @@ describe('one path', () => {
   test('any hostile path is refused', () => {
     fc.assert(fc.property(hostilePath, (path) => pathProblem(path) !== null));
   });
+});
+
+describe('what an archive keeps for itself', () => {
+  test.each([
+    '.codebegen',
+    '.codebegen/x',
+    '.CODEBEGEN/manifest.json',
+    '.CodeBegen/a/b',
+    '.code\u200dbegen/x',
+    '\uff0ecodebegen/x',
+    '.\uff43odebegen/x',
+  ])('%j is refused', (path) => {
+    expect(isReserved(path)).toBe(true);
+    expect(() => checkPaths([path])).toThrow(JSON.stringify(path));
+  });
+
+  test.each(['a/.codebegen/x', 'codebegen/x', '.codebegenignore', '.codebegen2/x', '..codebegen'])(
+    '%j is taken',
+    (path) => expect(() => checkPaths([path])).not.toThrow(),
+  );
 });
 
 describe('paths together', () => {

@@ -72,7 +72,7 @@ test('deletions that fail anywhere leave nothing listed that is gone, and nothin
   );
 });
 
-const archive = makeTarGz([{ name: 'source/a', content: 'a' }]);
+const archive = makeTarGz([{ name: 'v1__gen-1/source/a', content: 'a' }]);
 
 /** Compares what the list says with what each way to read gives. */
 async function checkAll(as: ReturnType<typeof asUser>, owner: TestUser, projectId: string) {

@@ -394,7 +394,7 @@ test('storage that is away, slow or cut is unavailable, and an archive that is g
     projectId,
     version: 1,
     ownerId: owner.id,
-    archive: makeTarGz([{ name: 'source/a', content: randomBytes(200_000) }]),
+    archive: makeTarGz([{ name: 'v1__gen-1/source/a', content: randomBytes(200_000) }]),
   });
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const get = asUser(callInProcess({ SUPABASE_URL: proxy.url }), owner);

@@ -196,8 +196,8 @@ test(`${RUNS * CALLS_A_RUN} calls in Deno, through the gateway`, async () => {
 async function makeProject(): Promise<string> {
   const projectId = uniqueId('fuzz');
   const archive = makeTarGz([
-    { name: 'source/a.py', content: 'a\n' },
-    { name: 'source/b/c.py', content: projectId },
+    { name: 'v1__gen-1/source/a.py', content: 'a\n' },
+    { name: 'v1__gen-1/source/b/c.py', content: projectId },
   ]);
   for (const version of [1, 2]) {
     await putGeneration({ projectId, version, ownerId: owner.id, archive });

@@ -93,6 +93,6 @@ describe('the examples of docs/api.md', () => {
       expect(operation.check(status, type, body), id).toBeNull();
     }
     const unzipped = await run('unzip', ['-l', join(folder, 'shop.zip')]);
-    expect(unzipped.stdout).toContain('source/app/main.py');
+    expect(unzipped.stdout).toContain('app/main.py');
   });
 });

@@ -73,17 +73,13 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     );
     const { folder, tree } = await unzip(answer);
     expect(Object.keys(tree).sort()).toEqual(
-      [
-        'manifest.json',
-        'source/run.sh',
-        ...Object.keys(FILES).map((path) => `source/${path}`),
-      ].sort(),
+      ['.codebegen/manifest.json', 'run.sh', ...Object.keys(FILES)].sort(),
     );
     for (const [path, content] of Object.entries(FILES)) {
-      expect(tree[`source/${path}`]!.equals(Buffer.from(content)), path).toBe(true);
+      expect(tree[path]!.equals(Buffer.from(content)), path).toBe(true);
     }
-    expect(statSync(join(folder, 'source/run.sh')).mode & 0o777).toBe(0o755);
-    expect(statSync(join(folder, 'source/app/main.py')).mode & 0o777).toBe(0o644);
+    expect(statSync(join(folder, 'run.sh')).mode & 0o777).toBe(0o755);
+    expect(statSync(join(folder, 'app/main.py')).mode & 0o777).toBe(0o644);
   });
 
   test('other readers take it: python, and the central directory alone', async () => {
@@ -92,7 +88,7 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     const answer = await as('GET', `/projects/${project}/1/archive.zip`);
     writeFileSync(zip, Buffer.from(await answer.arrayBuffer()));
     const script =
-      'import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; print(len(z.namelist()), "source/Käse/ß/日本.txt" in z.namelist())';
+      'import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; print(len(z.namelist()), "Käse/ß/日本.txt" in z.namelist())';
     const ran = await run('python3', ['-c', script, zip], { env: { PYTHONIOENCODING: 'utf8' } });
     expect(ran.stdout.trim(), ran.stderr).toBe(`${Object.keys(FILES).length + 2} True`);
   });
@@ -105,7 +101,7 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     expect(left).toBeLessThanOrEqual(60_000);
     const answer = await call('GET', path);
     expect(answer.status).toBe(200);
-    expect(Object.keys((await unzip(answer)).tree)).toContain('source/app/main.py');
+    expect(Object.keys((await unzip(answer)).tree)).toContain('app/main.py');
     expect(download.url).toMatch(
       /^http:\/\/127\.0\.0\.1:\d+\/functions\/v1\/generations\/projects/,
     );
@@ -157,7 +153,7 @@ describe.each(WAYS)('%s', (_, makeCall) => {
 
   test('a link ends with the generation', async () => {
     const projectId = uniqueId();
-    const archive = makeTarGz([{ name: 'source/a', content: 'a' }]);
+    const archive = makeTarGz([{ name: 'v1__gen-1/source/a', content: 'a' }]);
     await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
     const made = await as('POST', `/projects/${projectId}/1/download`, { format: 'zip' });
     const url = new URL((await made.json()).url);
@@ -172,7 +168,7 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     ['files', { file_count: EDGE_LIMITS.zipFiles + 1 }],
   ])('too many %s are refused, with the URL of the tar.gz', async (_case, counts) => {
     const projectId = uniqueId();
-    const archive = makeTarGz([{ name: 'source/a', content: 'a' }]);
+    const archive = makeTarGz([{ name: 'v1__gen-1/source/a', content: 'a' }]);
     await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
     const rows = serviceClient().from('storage_generations');
     await rows.update(counts).eq('project_id', projectId);
@@ -213,8 +209,10 @@ test('a link has its time', async () => {
 
 test('what was not counted is counted before the zip begins', async () => {
   const projectId = uniqueId();
-  const small = makeTarGz([{ name: 'source/a', content: 'a' }]);
-  const large = makeTarGz([{ name: 'source/a', content: Buffer.alloc(EDGE_LIMITS.zipBytes + 1) }]);
+  const small = makeTarGz([{ name: 'v1__gen-1/source/a', content: 'a' }]);
+  const large = makeTarGz([
+    { name: 'v1__gen-1/source/a', content: Buffer.alloc(EDGE_LIMITS.zipBytes + 1) },
+  ]);
   await putGeneration({ projectId, version: 1, ownerId: owner.id, archive: small });
   await putGeneration({ projectId, version: 2, ownerId: owner.id, archive: large });
   const rows = serviceClient().from('storage_generations');
@@ -225,7 +223,7 @@ test('what was not counted is counted before the zip begins', async () => {
     await as('GET', `/projects/${projectId}/2/archive.zip`),
   ];
   expect([first.status, second.status]).toEqual([200, 413]);
-  expect(Object.keys((await unzip(first)).tree)).toEqual(['source/a']);
+  expect(Object.keys((await unzip(first)).tree)).toEqual(['a']);
 });
 
 test('bytes and files count together, and the manifest does not', async () => {
@@ -248,7 +246,7 @@ test('bytes and files count together, and the manifest does not', async () => {
 
 test('an archive of the Python system is looked through before there is a link', async () => {
   const projectId = uniqueId();
-  const names = [{ name: 'source/README' }, { name: 'source/readme' }];
+  const names = [{ name: 'v1__gen-1/source/README' }, { name: 'v1__gen-1/source/readme' }];
   await putGeneration({ projectId, version: 1, ownerId: owner.id, archive: makeTarGz(names) });
   const rows = serviceClient().from('storage_generations');
   // It has no digest, and was made before zips knew of years.
@@ -262,13 +260,13 @@ test('an archive of the Python system is looked through before there is a link',
   await putGeneration({ projectId, version: 2, ownerId: owner.id, archive });
   await rows.update(old).eq('project_id', projectId);
   const zip = await as('GET', `/projects/${projectId}/2/archive.zip`);
-  expect(Object.keys((await unzip(zip)).tree)).toEqual(['source/a']);
+  expect(Object.keys((await unzip(zip)).tree)).toEqual(['a']);
 });
 
 test('an archive of more than its row says breaks off', async () => {
   const projectId = uniqueId();
   const content = Buffer.alloc(EDGE_LIMITS.zipBytes + 1);
-  const archive = makeTarGz([{ name: 'source/a', content }]);
+  const archive = makeTarGz([{ name: 'v1__gen-1/source/a', content }]);
   await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
   const answer = await asUser(callInProcess(), owner)(
     'GET',
@@ -294,7 +292,10 @@ test('a zip of what breaks off, or is damaged, breaks off too', async () => {
 
 test('names that lead out of a folder never get into a zip', async () => {
   const projectId = uniqueId();
-  const archive = makeTarGz([{ name: 'source/ok' }, { name: 'source/../../../evil' }]);
+  const archive = makeTarGz([
+    { name: 'v1__gen-1/source/ok' },
+    { name: 'v1__gen-1/source/../../../evil' },
+  ]);
   await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
   const answer = await asUser(callInProcess(), owner)(
     'GET',

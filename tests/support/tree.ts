@@ -21,5 +21,11 @@ export function readTexts(folder: string): Record<string, string> {
 /** The names of everything below a folder, folders among them, sorted. */
 export function listTree(folder: string): string[] {
   if (statSync(folder, { throwIfNoEntry: false }) === undefined) return [];
-  return readdirSync(folder, { recursive: true }).map(String).sort();
+  try {
+    return readdirSync(folder, { recursive: true }).map(String).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    // A folder of it was removed while it was listed.
+    return listTree(folder);
+  }
 }

@@ -1,6 +1,6 @@
 import { StorageError } from './errors.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
-import { PathSet } from './paths.ts';
+import { isReserved, PathSet, RESERVED_FOLDER } from './paths.ts';
 import { parseFolderName } from './ref.ts';
 
 /** The folders of a generation that hold files. */
@@ -11,37 +11,47 @@ export type ArchiveName =
   | Readonly<{ folder: null; path: 'manifest.json' }>
   | Readonly<{ folder: Folder; path: string }>;
 
+const MANIFEST = `${RESERVED_FOLDER}/manifest.json`;
+const ARTIFACTS = `${RESERVED_FOLDER}/artifacts/`;
+
+/** The name that a file of a generation has in an archive and in a zip: what a person unpacks. */
+export function entryNameOf({ folder, path }: ArchiveName): string {
+  if (folder === null) return MANIFEST;
+  return folder === 'source' ? path : `${ARTIFACTS}${path}`;
+}
+
 /**
  * Reads the names of an archive's files, one after another, in their order. None is trusted: each
- * is the manifest or passes the validator. Archives of the Python system hold one folder around
- * everything, which is left off.
+ * is the manifest or passes the validator. The first decides how the others are read: in an archive
+ * of ours it is the manifest, in one of the Python system it lies in the folder around everything.
  */
 export class ArchiveNames {
   readonly #paths: Record<Folder, PathSet>;
-  #wrapper: string | null | undefined;
+  #readName: ((entryName: string) => ArchiveName) | null = null;
   #hasManifest = false;
 
   constructor(limits: Limits = DEFAULT_LIMITS) {
     this.#paths = { source: new PathSet(limits), artifacts: new PathSet(limits) };
   }
 
-  /** @throws StorageError `invalid_input` that names the entry, `too_large` for the count */
-  read(entryName: string): ArchiveName {
-    // The first entry decides.
-    if (this.#wrapper === undefined) this.#wrapper = wrapperOf(entryName);
-    const name = unwrap(entryName, this.#wrapper);
-    if (name === 'manifest.json') {
+  /**
+   * @returns `null` for a file of the Python system that has no place in an archive of ours
+   * @throws StorageError `invalid_input` that names the entry, `too_large` for the count
+   */
+  read(entryName: string): ArchiveName | null {
+    this.#readName ??= layoutOf(entryName);
+    const name = this.#readName(entryName);
+    if (name.folder === null) {
       if (this.#hasManifest) throw refuse(entryName, 'it is there twice');
       this.#hasManifest = true;
-      return { folder: null, path: name };
+      return name;
     }
-    const folder = name.startsWith('source/') ? 'source' : 'artifacts';
-    if (!name.startsWith(`${folder}/`)) {
-      throw refuse(entryName, 'it belongs to no part of a generation');
+    if (this.#readName !== readOurs && isReserved(name.path)) {
+      this.passOver();
+      return null;
     }
-    const path = name.slice(folder.length + 1);
-    this.#paths[folder].add(path);
-    return { folder, path };
+    this.#paths[name.folder].add(name.path);
+    return name;
   }
 
   /** Counts an entry that is no file. @throws StorageError `too_large` */
@@ -50,21 +60,34 @@ export class ArchiveNames {
   }
 }
 
-/** The name that a file of a generation has in an archive and in a zip. */
-export function entryNameOf({ folder, path }: ArchiveName): string {
-  return folder === null ? path : `${folder}/${path}`;
+function layoutOf(first: string): (entryName: string) => ArchiveName {
+  if (first === MANIFEST) return readOurs;
+  const [folder = ''] = first.split('/');
+  if (parseFolderName(folder) === null) {
+    throw refuse(first, `no archive of a generation begins with it, but with "${MANIFEST}"`);
+  }
+  return (entryName) => readPython(entryName, `${folder}/`);
 }
 
-/** The folder that the Python system put around everything; `null` where there is none. */
-function wrapperOf(name: string): string | null {
-  const first = name.split('/')[0] ?? '';
-  return parseFolderName(first) === null ? null : `${first}/`;
+function readOurs(entryName: string): ArchiveName {
+  if (entryName === MANIFEST) return { folder: null, path: 'manifest.json' };
+  if (entryName.startsWith(ARTIFACTS)) {
+    return { folder: 'artifacts', path: entryName.slice(ARTIFACTS.length) };
+  }
+  return { folder: 'source', path: entryName };
 }
 
-function unwrap(name: string, wrapper: string | null): string {
-  if (wrapper === null) return name;
-  if (!name.startsWith(wrapper)) throw refuse(name, `it lies beside the folder "${wrapper}"`);
-  return name.slice(wrapper.length);
+function readPython(entryName: string, wrapper: string): ArchiveName {
+  if (!entryName.startsWith(wrapper)) {
+    throw refuse(entryName, `it lies beside the folder "${wrapper}"`);
+  }
+  const name = entryName.slice(wrapper.length);
+  if (name === 'manifest.json') return { folder: null, path: name };
+  const folder = name.startsWith('source/') ? 'source' : 'artifacts';
+  if (!name.startsWith(`${folder}/`)) {
+    throw refuse(entryName, 'it belongs to no part of a generation');
+  }
+  return { folder, path: name.slice(folder.length + 1) };
 }
 
 function refuse(name: string, problem: string): StorageError {

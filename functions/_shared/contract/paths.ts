@@ -30,6 +30,19 @@ export function pathProblem(path: unknown, limits: Limits = DEFAULT_LIMITS): str
   return null;
 }
 
+/** The folder of an archive in which lies what is none of the generation's own files. */
+export const RESERVED_FOLDER = '.codebegen';
+/** What some file systems pass over when they compare names. */
+const IGNORED = /\p{Default_Ignorable_Code_Point}/gu;
+
+/** Whether a path lies where an archive has its manifest, on whatever file system it is unpacked. */
+export function isReserved(path: string): boolean {
+  const end = path.indexOf('/');
+  const first = end === -1 ? path : path.slice(0, end);
+  if (ASCII.test(first)) return first.toLowerCase() === RESERVED_FOLDER;
+  return foldPath(first.normalize('NFKC').replaceAll(IGNORED, '')) === RESERVED_FOLDER;
+}
+
 /**
  * Checks all paths of a generation: each alone, and against each other.
  *
@@ -58,6 +71,9 @@ export class PathSet {
   add(path: string): void {
     const problem = pathProblem(path, this.#limits);
     if (problem !== null) throw refuse(path, problem);
+    if (isReserved(path)) {
+      throw refuse(path, `"${RESERVED_FOLDER}" is kept for what an archive says of itself`);
+    }
     this.#files++;
     if (this.#files > this.#limits.files) {
       throw new StorageError(

@@ -5,6 +5,7 @@ import {
   type CompleteManifest,
   digestText,
   isComplete,
+  isReserved,
   type Limits,
   type Manifest,
   StorageError,
@@ -15,7 +16,7 @@ import { syncPathHere } from '../durable.ts';
 import { sha256Hex } from '../hash.ts';
 import { type Inventory, NOTHING, takeInventory } from '../inventory.ts';
 import { inGeneration } from '../layout.ts';
-import { type LeftOut, NOTHING_LEFT_OUT } from '../left-out.ts';
+import { type LeftOut, LeftOutCount, NOTHING_LEFT_OUT } from '../left-out.ts';
 import { lanesFor, NEW_FILE, type Parallel, writeArchive } from '../stage.ts';
 import { syncTree } from '../tree.ts';
 
@@ -27,7 +28,7 @@ import { syncTree } from '../tree.ts';
  *
  * @param root of the store; the folder is relative to it
  * @param scratch a folder to make and remove, on the same file system
- * @returns what was left out of the artifacts
+ * @returns what was left out, of the artifacts too
  * @throws StorageError `corrupt` for a file that is missing, `invalid_input` that names a path
  */
 export async function convertTree(
@@ -37,7 +38,10 @@ export async function convertTree(
   const folder = join(root, input.folder);
   const old = readManifest({ root, path: inGeneration.manifest(input.folder) });
   if (isComplete(old)) return NOTHING_LEFT_OUT;
-  const source = takeListed(root, inGeneration.source(input.folder), old.files, limits);
+  const leftOut = new LeftOutCount();
+  const files = old.files.filter((path) => !isReserved(path));
+  for (const path of old.files) if (isReserved(path)) leftOut.add(path, 'reserved');
+  const source = takeListed(root, inGeneration.source(input.folder), files, limits);
   const artifacts = takeArtifacts(inGeneration.artifacts(folder), limits);
   const manifest = complete(old, source, artifacts);
   mkdirSync(scratch, PRIVATE_FOLDER);
@@ -53,7 +57,8 @@ export async function convertTree(
       if (existsSync(made)) renameSync(made, inGeneration[part](folder));
     }
     syncPathHere(folder);
-    return artifacts.leftOut;
+    leftOut.addAll(artifacts.leftOut);
+    return leftOut.all;
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

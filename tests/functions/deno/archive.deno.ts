@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects } from '@std/assert';
 import { inflateSync, unzipSync } from 'fflate';
 import { contentTypeOf } from '../../../functions/_shared/content-type.ts';
+import { entryNameOf } from '../../../functions/_shared/contract/archive-names.ts';
 import { StorageError } from '../../../functions/_shared/contract/errors.ts';
 import { readArchive } from '../../../functions/_shared/read-archive.ts';
 import { formatUnified } from '../../../functions/_shared/unified.ts';
@@ -57,18 +58,19 @@ async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
 }
 
 const FILES = {
-  'manifest.json': text.encode('{}'),
-  'source/a.txt': text.encode('a'),
-  'source/empty': new Uint8Array(0),
-  'source/Käse.txt': text.encode('Käse'),
-  'source/large.bin': crypto.getRandomValues(new Uint8Array(60_000)),
-  'source/z.txt': text.encode('z'),
+  '.codebegen/manifest.json': text.encode('{}'),
+  'a.txt': text.encode('a'),
+  empty: new Uint8Array(0),
+  'Käse.txt': text.encode('Käse'),
+  'large.bin': crypto.getRandomValues(new Uint8Array(60_000)),
+  'z.txt': text.encode('z'),
+  '.codebegen/artifacts/build/log': text.encode('built'),
 };
 
 async function collect(archive: Uint8Array, size: number, wanted = (_: string) => true) {
   const found: Record<string, Uint8Array> = {};
-  for await (const { folder, path, body } of readArchive(streamOf(archive, size), MAX)) {
-    const name = folder === null ? path : `${folder}/${path}`;
+  for await (const { body, ...file } of readArchive(streamOf(archive, size), MAX)) {
+    const name = entryNameOf(file);
     if (!wanted(name)) continue;
     const pieces: Uint8Array[] = [];
     for await (const piece of body) pieces.push(piece.slice());
@@ -108,8 +110,8 @@ Deno.test('a zip of an archive has its files, whatever the pieces', async () => 
   const archive = await gzip(makeTar(FILES));
   for (const size of [13, 65_536]) {
     async function* files() {
-      for await (const { folder, path, ...file } of readArchive(streamOf(archive, size), MAX)) {
-        yield { name: folder === null ? path : `${folder}/${path}`, ...file };
+      for await (const file of readArchive(streamOf(archive, size), MAX)) {
+        yield { ...file, name: entryNameOf(file) };
       }
     }
     const zip = zipFiles(files(), new Date('2026-01-01T00:00:00Z'));
