@@ -2,6 +2,7 @@
 
 export type { FileEntry } from '../functions/_shared/contract/api.ts';
 export {
+  type ArchiveName,
   ArchiveNames,
   entryNameOf,
   type Folder,

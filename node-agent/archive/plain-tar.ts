@@ -23,21 +23,32 @@ export function listPlainTar(tar: Buffer): TarEntry<Uint8Array[]>[] | null {
   const files: TarEntry<Uint8Array[]>[] = [];
   for (let at = 0; ; ) {
     if (tar[at] === 0) return tar.subarray(at).equals(tarEnd()) ? files : null;
-    const entry = readEntry(tar, at);
+    const entry = readPlainEntry(tar, at);
     if (entry === null) return null;
-    const header = tarHeader(entry);
-    const begin = at + header.length;
-    const end = begin + entry.size;
-    const padding = tarPadding(entry.size);
-    const isPlain =
-      tar.subarray(at, begin).equals(header) &&
-      tar.subarray(end, end + padding.length).equals(padding);
-    if (!isPlain) return null;
-    const { path: name, size, mode } = entry;
+    const { path: name, size, mode, begin, end } = entry;
+    const padding = tarPadding(size);
+    if (!tar.subarray(begin + size, end).equals(padding)) return null;
     const named = { name, type: 'file', size, mode, linkName: '' } as const;
-    files.push({ header: named, body: [tar.subarray(begin, end)] });
-    at = end + padding.length;
+    files.push({ header: named, body: [tar.subarray(begin, begin + size)] });
+    at = end;
   }
+}
+
+/** A file of a tar of ours, where its content begins, and where the next entry does. */
+export type PlainEntry = Readonly<Entry & { begin: number; end: number }>;
+
+/**
+ * Reads the headers at a place of a tar.
+ *
+ * @returns `null` where they are not, byte for byte, what `tar.ts` writes
+ */
+export function readPlainEntry(tar: Buffer, at: number): PlainEntry | null {
+  const entry = readEntry(tar, at);
+  if (entry === null) return null;
+  const header = tarHeader(entry);
+  const begin = at + header.length;
+  if (!tar.subarray(at, begin).equals(header)) return null;
+  return { ...entry, begin, end: begin + entry.size + tarPadding(entry.size).length };
 }
 
 type Entry = { path: string; size: number; mode: number };

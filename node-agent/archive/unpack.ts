@@ -22,6 +22,8 @@ export type UnpackInput = Readonly<{
   limits: Limits;
   /** Whether its hash is one that was recorded: then it is no bomb, however well it deflated. */
   trusted: boolean;
+  /** Whether it is a tar that a save of this host laid down: its manifest comes last. @default false */
+  isLaidDown?: boolean;
 }>;
 
 /** What was in an archive, every byte of it checked against its manifest. */
@@ -51,9 +53,9 @@ const RATIO_FROM_BYTES = 64 * 1024 * 1024;
  * @throws StorageError `corrupt`, `invalid_input` that names the entry, `too_large`
  */
 export async function unpackArchive(input: UnpackInput): Promise<Unpacked> {
-  const { archive, folder, limits, trusted } = input;
+  const { archive, folder, limits, trusted, isLaidDown = false } = input;
   const budget = new Budget(limits, trusted ? null : statSync(archive).size);
-  const names = new ArchiveNames(limits);
+  const names = new ArchiveNames(limits, { isOurs: isLaidDown });
   const found = {
     source: new Map<string, ManifestEntry>(),
     artifacts: new Map<string, ManifestEntry>(),

@@ -19,6 +19,9 @@ export type Changes = Partial<Omit<GenerationRow, 'project_id' | 'version' | 'ge
 
 /** What upkeep has to do still: the index that holds it, and its condition. */
 const WAITING = {
+  /** What a save laid down has no archive yet. */
+  unsettled: `generations_unsettled
+    where sha256 is null and digest is not null and state = 'stored'`,
   /** The tree does not last by itself yet. */
   unsynced: `generations_unsynced where tree_synced = 0 and state = 'stored'`,
   /** The archive is needed no more: the tree lasts, and the cloud has its bytes. */

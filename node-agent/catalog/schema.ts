@@ -57,6 +57,8 @@ const SCHEMA = `
   create index generations_old on generations (status) where state = 'stored' and digest is null;
   create index generations_saving on generations (project_id, version) where state = 'saving';
   create index generations_locked on generations (project_id, version) where instance_id is not null;
+  create index generations_unsettled on generations (project_id, version)
+    where sha256 is null and digest is not null and state = 'stored';
   create index generations_unsynced on generations (project_id, version)
     where tree_synced = 0 and state = 'stored';
   create index generations_retirable on generations (project_id, version)
@@ -91,7 +93,7 @@ const SCHEMA = `
   create index jobs_leased on jobs (leased_by) where leased_by is not null;
 `;
 
-const SCHEMA_VERSION = 7;
+const SCHEMA_VERSION = 8;
 
 /**
  * Makes the tables where there are none. In a transaction of the caller's.

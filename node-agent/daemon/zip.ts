@@ -3,7 +3,13 @@ import { type PassThrough, type Readable, Transform } from 'node:stream';
 import type { Handler } from 'hono';
 import yazl from 'yazl';
 import { formatManifest } from '../archive/pack.ts';
-import { entryNameOf, type Folder, type ManifestEntry, StorageError } from '../contract.ts';
+import {
+  DEFAULT_MODE,
+  entryNameOf,
+  type Folder,
+  type ManifestEntry,
+  StorageError,
+} from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readRef } from './input.ts';
 import { webStreamOf } from './stream.ts';
@@ -47,7 +53,10 @@ export function serveZip(storage: Storage): Handler {
     let reading: Readable | null = null;
     const mtime = new Date(manifest.created_at);
     const manifestName = entryNameOf({ folder: null, path: 'manifest.json' });
-    zip.addBuffer(Buffer.from(formatManifest(manifest)), manifestName, { mtime });
+    zip.addBuffer(Buffer.from(formatManifest(manifest)), manifestName, {
+      mode: 0o100000 | DEFAULT_MODE,
+      mtime,
+    });
     for (const { name, entry, open } of files) {
       const { size, mode } = entry;
       // Opened when its turn has come, not all at once.

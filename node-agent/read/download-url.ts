@@ -5,6 +5,8 @@ import { oweAgain } from '../catalog/owing.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import { isInCloud, notFound, StorageError, URL_EXPIRY } from '../contract.ts';
 import type { Store } from '../store/store.ts';
+import { archiveOf } from '../upkeep/archive-of.ts';
+import type { Locks } from '../upkeep/locks.ts';
 import { archiveName } from './archive.ts';
 import { PathSigner } from './signed-path.ts';
 
@@ -18,6 +20,7 @@ export type DownloadUrl = Readonly<{
 type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
+  locks: Locks;
   instance: Instance;
   /** `null` while the cloud is off. */
   cloud: Cloud | null;
@@ -50,7 +53,7 @@ export class DownloadUrls {
         const isGone = error.code === 'not_found';
         if (isGone) await this.#oweAgain(row);
         // Gone or away: what lies here still is served from here.
-        const own = fromCloud ? null : this.#ownUrl(row, expiresIn);
+        const own = fromCloud ? null : await this.#ownUrl(row, expiresIn);
         if (own === null || !(isGone || error.retryable)) throw error;
         return own;
       }
@@ -81,16 +84,18 @@ export class DownloadUrls {
     return { url, expiresAt, sha256, size };
   }
 
-  #ownUrl(row: GenerationRow, expiresIn: number): DownloadUrl | null {
+  async #ownUrl(row: GenerationRow, expiresIn: number): Promise<DownloadUrl | null> {
     const { instance, store, now } = this.#parts;
     const base = instance.announced();
     if (base === null || row.digest === null || !store.has(refOf(row))) return null;
+    // Made now where it is not yet.
+    const archive = row.sha256 === null ? await archiveOf(this.#parts, refOf(row)) : null;
     const expires = Math.floor(now() / 1000) + expiresIn;
     return {
       url: base + this.signer.sign(refOf(row), expires),
       expiresAt: new Date(expires * 1000).toISOString(),
-      sha256: row.sha256,
-      size: row.archive_bytes,
+      sha256: archive?.sha256 ?? row.sha256,
+      size: archive?.bytes ?? row.archive_bytes,
     };
   }
 

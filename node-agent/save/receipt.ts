@@ -19,9 +19,6 @@ export type Receipt = Readonly<
     fileCount: number;
     /** Bytes of the files. */
     bytes: number;
-    /** Bytes and hash of the archive. */
-    archiveBytes: number;
-    sha256: string;
     digest: string;
     /** What of a folder or a tar was not saved: how much, and the first of it by name. */
     leftOut: LeftOut;
@@ -43,8 +40,6 @@ export function receiptOf(
     path: layout.generation(ref),
     fileCount: row.file_count ?? 0,
     bytes: row.source_bytes ?? 0,
-    archiveBytes: row.archive_bytes ?? 0,
-    sha256: row.sha256 ?? '',
     digest: row.digest ?? '',
     leftOut,
   };

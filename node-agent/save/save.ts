@@ -227,9 +227,8 @@ function factsOf(staged: Staged, ownerId: string | null): StoredFacts {
   return {
     isReplacement: false,
     digest: staged.digest,
-    sha256: staged.archive.sha256,
-    md5: staged.archive.md5,
-    archiveBytes: staged.archive.bytes,
+    // Of an archive that is made after the answer.
+    ...{ sha256: null, md5: null, archiveBytes: null },
     sourceBytes: staged.sourceBytes,
     fileCount: staged.fileCount,
     ownerId,

@@ -50,6 +50,11 @@ export class Background {
     this.#parts.upkeep.wake();
   }
 
+  /** Waits until each save has its archive. @param timeoutMs the longest wait */
+  async settled(timeoutMs: number): Promise<void> {
+    if (this.#parts.isOn) await this.#parts.upkeep.settled(timeoutMs);
+  }
+
   /** Begins to end it all; what is returned waits for the end. */
   async stop(): Promise<void> {
     const { scan, outbox, upkeep } = this.#parts;

@@ -457,7 +457,7 @@ export class Storage {
     const { saves, background, stop, workers, store, cache, catalog, instance } = this.#parts;
     try {
       await saves.close();
-      if (drainMs > 0) await this.drain(drainMs);
+      if (drainMs > 0) await Promise.all([this.drain(drainMs), background.settled(drainMs)]);
       const ending = background.stop();
       stop(new StorageError('unavailable', 'The agent is shutting down'));
       await ending;

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { BlockIndex } from '../archive/pack.ts';
 import type { Limits, Ref } from '../contract.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
-import { inGeneration, type Layout } from './layout.ts';
+import { inGeneration, type Layout, listTars } from './layout.ts';
 import { readText } from './read-text.ts';
 import type { Staging } from './staging.ts';
 import type { StageWork } from './work.ts';
@@ -33,8 +33,14 @@ export class Archives {
     }
   }
 
-  /** The archive of a generation; `null` where it was retired. */
+  /** Whether nothing is left of what a save laid down to make the archive of. */
+  isSettled(ref: Ref): boolean {
+    return listTars(this.#layout.generation(ref)).length === 0;
+  }
+
+  /** The archive of a generation; `null` where it was retired, or is not settled yet. */
   async find(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
+    if (!this.isSettled(ref)) return null;
     const path = inGeneration.archive(this.#layout.generation(ref));
     const bytes = statSync(path, { throwIfNoEntry: false })?.size;
     if (bytes === undefined) return null;
@@ -46,6 +52,18 @@ export class Archives {
   async isSound(ref: Ref): Promise<boolean> {
     const found = await this.find(ref);
     return found !== null && (await hashFile(found.path)).sha256 === found.sha256;
+  }
+
+  /**
+   * Makes the archive of what a save laid down. The generation is to be locked.
+   *
+   * @returns `null` where there is nothing to make it of: it is made, or retired
+   * @throws StorageError `corrupt` where what was laid down is not what it was
+   */
+  async settle(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
+    const folder = this.#layout.generation(ref);
+    const facts = await this.#work.settle({ folder, scratch: this.#staging.path() });
+    return facts === null ? null : { path: inGeneration.archive(folder), ...facts };
   }
 
   /**

@@ -2,7 +2,7 @@ import { existsSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { formatRef, StorageError } from '../contract.ts';
 import { makeFolder, syncPathHere } from './durable.ts';
-import { type Parallel, type Staged, type StageInput, stageGeneration } from './stage.ts';
+import { type Staged, type StageInput, stageGeneration } from './stage.ts';
 
 /** What is to be saved, and where it is to lie in the end. */
 export type CommitInput = StageInput &
@@ -18,7 +18,7 @@ export type CommitInput = StageInput &
  *
  * @throws StorageError `conflict` where the folder is there already
  */
-export async function commitGeneration(input: CommitInput & Parallel): Promise<Staged> {
+export async function commitGeneration(input: CommitInput): Promise<Staged> {
   const { folder, place, outermost } = input;
   const staged = await stageGeneration(input);
   await makeFolder(dirname(place), outermost);

@@ -5,7 +5,8 @@ import { promisify } from 'node:util';
 import { makeFolders } from '../disk/make-folders.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
 
-const syncFile = promisify(fsync);
+/** Makes an open file last. The disk is waited for in another thread. */
+export const syncFile = promisify(fsync);
 /** Of a pipe that somebody put in its place nobody waits for a writer. */
 const TO_SYNC = constants.O_RDONLY | constants.O_NONBLOCK;
 

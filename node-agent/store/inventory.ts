@@ -35,16 +35,25 @@ export const NOTHING: Inventory = {
   read: () => [],
 };
 
+/** Takes the files of a source as they are read, one after another, and says what each is. */
+export type Copy = Readonly<{
+  begin(path: string): void;
+  /** The bytes are good until it returns. */
+  write(bytes: Uint8Array): void;
+  end(mode: number): ManifestEntry;
+}>;
+
 /**
- * Reads a source once: every name checked, every file hashed. Nothing is written.
+ * Reads a source once: every name checked, every file hashed.
  *
+ * @param options.copy what takes the files too; left out: nothing does
  * @throws StorageError `invalid_input` that names the path, `too_large`, `conflict` for a file that
  *   changed meanwhile
  */
 export function takeInventory(
   source: Source,
   limits: Limits,
-  { mayBeEmpty = false } = {},
+  { mayBeEmpty = false, copy = hashOnly() }: { mayBeEmpty?: boolean; copy?: Copy } = {},
 ): Inventory {
   const { files, leftOut } = findFiles(source, limits);
   if (files.length === 0 && !mayBeEmpty) {
@@ -65,9 +74,9 @@ export function takeInventory(
   let totalBytes = 0;
   const entries = files.map((file) => {
     const pieces: Uint8Array[] = [];
-    const hash = createHash('sha256');
     let size = 0;
     let mode = file.mode;
+    copy.begin(file.path);
     const look = (stat: Stats) => {
       mode ??= stat.mode;
       checkSizes(file.path, stat.size, totalBytes + stat.size, limits);
@@ -76,13 +85,13 @@ export function takeInventory(
       size += piece.length;
       totalBytes += piece.length;
       checkSizes(file.path, size, totalBytes, limits);
-      hash.update(piece);
+      copy.write(piece);
       if ('content' in file) pieces.push(piece);
       // A piece of a file on disk is good until the next one is read.
       else if (totalBytes <= KEEP_BYTES) pieces.push(Buffer.from(piece));
     }
     if (totalBytes <= KEEP_BYTES || 'content' in file) kept.set(file.path, pieces);
-    return { path: file.path, size, sha256: hash.digest('hex'), mode: keptMode(mode) };
+    return copy.end(keptMode(mode));
   });
 
   const onDisk = new Map(files.map((file) => [file.path, file]));
@@ -93,6 +102,24 @@ export function takeInventory(
     leftOut,
     read: (path) =>
       kept.get(path) ?? readAgain(source, onDisk.get(path) as FileOnDisk, byPath.get(path)!),
+  };
+}
+
+/** Takes nothing, but hashes. */
+function hashOnly(): Copy {
+  let file = { path: '', size: 0, hash: createHash('sha256') };
+  return {
+    begin: (path) => {
+      file = { path, size: 0, hash: createHash('sha256') };
+    },
+    write: (bytes) => {
+      file.size += bytes.length;
+      file.hash.update(bytes);
+    },
+    end: (mode) => {
+      const { path, size, hash } = file;
+      return { path, size, sha256: hash.digest('hex'), mode };
+    },
   };
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { folderName, type Ref } from '../contract.ts';
+import { listFolder } from './list-folder.ts';
 
 /** Everything of ours that is no project: a name that no project id can have. */
 export const OWN_FOLDER = '.codebegen-storage';
@@ -90,6 +91,8 @@ export class Layout {
 export const inGeneration = {
   manifest: (folder: string) => join(folder, 'manifest.json'),
   archive: (folder: string) => join(folder, 'archive.tar.gz'),
+  /** What a save laid down, until the archive is made of it. */
+  tar: (folder: string, digest: string) => join(folder, `archive.${digest.slice(0, 12)}.tar`),
   /** What the archive is, also where it is gone. */
   archiveFacts: (folder: string) => join(folder, 'archive.json'),
   blockIndex: (folder: string) => join(folder, 'archive.index.json'),
@@ -98,3 +101,8 @@ export const inGeneration = {
   source: (folder: string) => join(folder, 'source'),
   artifacts: (folder: string) => join(folder, 'artifacts'),
 };
+
+/** The tars in the folder of a generation, by their names: one, or none. */
+export function listTars(folder: string): string[] {
+  return listFolder(folder).filter((name) => /^archive\.[0-9a-f]{12}\.tar$/.test(name));
+}

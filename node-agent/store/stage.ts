@@ -1,14 +1,21 @@
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { closeSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Lanes, MAX_LANES } from '../archive/gzip.ts';
 import { formatManifest, type Packed, packArchive, type ReadFile } from '../archive/pack.ts';
-import { type CompleteManifest, digestText, type Limits, type Ref } from '../contract.ts';
+import { TarEncoder } from '../archive/tar-encoder.ts';
+import {
+  type CompleteManifest,
+  DEFAULT_MODE,
+  digestText,
+  type Folder,
+  type Limits,
+  type Ref,
+} from '../contract.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
-import { syncPath } from './durable.ts';
+import { syncFile, syncPath } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
-import { type Inventory, NOTHING, takeInventory } from './inventory.ts';
+import { type Copy, type Inventory, NOTHING, takeInventory } from './inventory.ts';
 import { inGeneration } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
 import type { ListedSource, Source } from './source.ts';
@@ -41,87 +48,100 @@ export const lanesFor =
   () =>
     parallel ? MAX_LANES : 0;
 
-/** What is staged: whole, its archive durable, not yet in place. */
+/** What is staged: whole and durable, not yet in place. */
 export type Staged = Readonly<{
   digest: string;
   sourceBytes: number;
   fileCount: number;
-  archive: ArchiveFacts;
   leftOut: LeftOut;
 }>;
 
 /**
- * Writes a generation to a staging folder. Only the archive and the folder's entries are synced:
- * they are the commit, and the tree can be made from them again. The tree is written while other
- * threads deflate, and the archive synced once it is whole, whether or not the tree is: a journal
- * flushes with it what new files there are.
+ * Writes a generation to a staging folder: all of it into one tar, each file as it is read, the
+ * manifest last. The tar and the folder's entries are synced: they are the commit, and the tree can
+ * be made from them again.
  */
-export async function stageGeneration(input: StageInput & Parallel): Promise<Staged> {
-  const { folder, ref } = input;
-  const inventory = takeInventory(input.source, input.limits);
-  const artifacts =
-    input.artifacts === null ? NOTHING : takeInventory(input.artifacts, input.limits);
-  const manifest = makeManifest(input, inventory, artifacts);
-
-  const inPlace = input.source.kind === 'staged';
+export async function stageGeneration(input: StageInput): Promise<Staged> {
+  const { folder, source, limits } = input;
+  const inPlace = source.kind === 'staged';
   if (!inPlace) mkdirSync(folder, PRIVATE_FOLDER);
   if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', NEW_FILE);
-  let treeIsWritten = inPlace;
-  const writing = [writeCommit(), inPlace ? null : writeSource()] as const;
-  // Each to its end: nothing may be written any more when this has thrown.
-  await Promise.allSettled(writing);
-  const [archive] = await Promise.all(writing);
-  writeFileSync(inGeneration.manifest(folder), formatManifest(manifest), NEW_FILE);
-  return {
-    digest: manifest.digest,
-    sourceBytes: manifest.total_size_bytes,
-    fileCount: manifest.file_count,
-    archive,
-    leftOut: inventory.leftOut,
-  };
-
-  /** What the generation can be made from again, durable. */
-  async function writeCommit(): Promise<ArchiveFacts> {
-    const read: ReadFile = (kind, path) => (kind === 'source' ? inventory : artifacts).read(path);
-    const facts = await writeArchive(folder, manifest, read, lanes);
-    await syncPath(inGeneration.archive(folder));
-    await syncPath(folder);
-    return facts;
-  }
-
-  async function writeSource(): Promise<void> {
-    await writeTree(inGeneration.source(folder), inventory);
-    if (artifacts !== NOTHING) await writeTree(inGeneration.artifacts(folder), artifacts);
-    treeIsWritten = true;
-  }
-
-  /** While this thread writes the tree too, more than there are cores would keep it from both. */
-  function lanes(): number {
-    const most = lanesFor(input)();
-    return treeIsWritten ? most : Math.min(most, availableParallelism());
-  }
-
-  function makeManifest(
-    { createdAt, metadata }: StageInput,
-    files: Inventory,
-    made: Inventory,
-  ): CompleteManifest {
+  const temporary = join(folder, 'archive.tar');
+  const fd = openSync(temporary, 'wx', PRIVATE_FILE);
+  const tar = new TarEncoder((bytes, position) => writeAll(fd, bytes, position));
+  try {
+    const files = takeInventory(source, limits, { copy: into(tar, 'source') });
+    const made =
+      input.artifacts === null
+        ? NOTHING
+        : takeInventory(input.artifacts, limits, { copy: into(tar, 'artifacts') });
+    const manifest = makeManifest(input, files, made);
+    const text = formatManifest(manifest);
+    tar.begin({ folder: null, path: 'manifest.json' });
+    tar.write(Buffer.from(text));
+    tar.end(DEFAULT_MODE);
+    tar.finish();
+    renameSync(temporary, inGeneration.tar(folder, manifest.digest));
+    // The disk is waited for in another thread, while the tree is written in this.
+    const writing = [
+      syncAll(fd, folder),
+      inPlace ? null : writeTrees(folder, files, made),
+    ] as const;
+    // Each to its end: nothing may be written any more when this has thrown.
+    await Promise.allSettled(writing);
+    await Promise.all(writing);
+    writeFileSync(inGeneration.manifest(folder), text, NEW_FILE);
     return {
-      generation_id: ref.generationId,
-      project_id: ref.projectId,
-      version: ref.version,
-      created_at: createdAt,
-      file_count: files.entries.length,
-      total_size_bytes: files.totalBytes,
-      files: files.entries.map((entry) => entry.path),
-      metadata,
-      ...(input.ownerId === null ? {} : { owner_id: input.ownerId }),
-      schema: 1,
-      digest: sha256Hex(digestText(files.entries, made.entries)),
-      entries: files.entries,
-      artifacts: made.entries,
+      digest: manifest.digest,
+      sourceBytes: manifest.total_size_bytes,
+      fileCount: manifest.file_count,
+      leftOut: files.leftOut,
     };
+  } finally {
+    tar.close();
+    closeSync(fd);
   }
+}
+
+/** Has a tar take the files of an inventory. */
+function into(tar: TarEncoder, folder: Folder): Copy {
+  return {
+    begin: (path) => tar.begin({ folder, path }),
+    write: (bytes) => tar.write(bytes),
+    end: (mode) => tar.end(mode),
+  };
+}
+
+async function syncAll(fd: number, folder: string): Promise<void> {
+  await syncFile(fd);
+  await syncPath(folder);
+}
+
+async function writeTrees(folder: string, files: Inventory, made: Inventory): Promise<void> {
+  await writeTree(inGeneration.source(folder), files);
+  if (made !== NOTHING) await writeTree(inGeneration.artifacts(folder), made);
+}
+
+function makeManifest(
+  { ref, createdAt, metadata, ownerId }: StageInput,
+  files: Inventory,
+  made: Inventory,
+): CompleteManifest {
+  return {
+    generation_id: ref.generationId,
+    project_id: ref.projectId,
+    version: ref.version,
+    created_at: createdAt,
+    file_count: files.entries.length,
+    total_size_bytes: files.totalBytes,
+    files: files.entries.map((entry) => entry.path),
+    metadata,
+    ...(ownerId === null ? {} : { owner_id: ownerId }),
+    schema: 1,
+    digest: sha256Hex(digestText(files.entries, made.entries)),
+    entries: files.entries,
+    artifacts: made.entries,
+  };
 }
 
 /**
@@ -142,7 +162,8 @@ export async function writeArchive(
     closeSync(fd);
   }
   const { bytes, sha256, md5, blockIndex } = packed;
-  writeJson(inGeneration.archiveFacts(folder), { bytes, sha256, md5 });
+  const { digest } = manifest;
+  writeJson(inGeneration.archiveFacts(folder), { bytes, sha256, md5, digest });
   if (blockIndex !== null) writeJson(inGeneration.blockIndex(folder), blockIndex);
   return { bytes, sha256, md5 };
 }
@@ -187,8 +208,10 @@ async function writeTree(root: string, { entries, read }: Inventory): Promise<vo
   }
 }
 
-function writeAll(fd: number, bytes: Uint8Array): void {
+/** @param position left out: where the last write ended */
+function writeAll(fd: number, bytes: Uint8Array, position: number | null = null): void {
   for (let offset = 0; offset < bytes.length; ) {
-    offset += writeSync(fd, bytes, offset);
+    const at = position === null ? null : position + offset;
+    offset += writeSync(fd, bytes, offset, bytes.length - offset, at);
   }
 }

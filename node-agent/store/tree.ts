@@ -1,7 +1,16 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { ReadFile } from '../archive/pack.ts';
+import { StoredTar } from '../archive/stored-tar.ts';
 import { unpackArchive } from '../archive/unpack.ts';
 import {
   DEFAULT_LIMITS,
@@ -11,7 +20,7 @@ import {
   type ManifestEntry,
   StorageError,
 } from '../contract.ts';
-import { NotAFile } from '../disk/open-inside.ts';
+import { NotAFile, openInside } from '../disk/open-inside.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
 import { ChangedWhileRead, type Place, readPieces } from '../disk/read-file.ts';
 import { findText, readManifest } from '../disk/read-manifest.ts';
@@ -19,7 +28,7 @@ import { walk } from '../disk/walk.ts';
 import { syncPathHere } from './durable.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
 import { readChecked } from './inventory.ts';
-import { inGeneration } from './layout.ts';
+import { inGeneration, listTars } from './layout.ts';
 import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 
 /** What the file system takes. */
@@ -51,14 +60,19 @@ export async function repairTree(input: {
   const { folder, scratch, limits } = input;
   if (isWhole(folder)) return false;
   try {
-    const archive = inGeneration.archive(folder);
-    await unpackArchive({ archive, folder: scratch, limits, trusted: true });
+    const laidDown = listTars(folder).map((name) => join(folder, name));
+    const [archive = inGeneration.archive(folder)] = laidDown;
+    const isLaidDown = laidDown.length > 0;
+    const input = { archive, folder: scratch, limits, trusted: true, isLaidDown };
+    const { digest } = await unpackArchive(input);
     rmSync(inGeneration.source(folder), { recursive: true, force: true });
     renameSync(inGeneration.source(scratch), inGeneration.source(folder));
     renameSync(inGeneration.manifest(scratch), inGeneration.manifest(folder));
-    const facts = await hashFile(inGeneration.archive(folder));
-    const file = inGeneration.archiveFacts(folder);
-    writeFileSync(file, JSON.stringify(facts), { mode: PRIVATE_FILE });
+    if (!isLaidDown) {
+      const facts = await hashFile(archive);
+      const file = inGeneration.archiveFacts(folder);
+      writeFileSync(file, JSON.stringify({ ...facts, digest }), { mode: PRIVATE_FILE });
+    }
     syncTree(folder);
     return true;
   } catch (error) {
@@ -104,6 +118,8 @@ export async function repackTree(
       if (existsSync(made)) renameSync(made, inGeneration[part](folder));
       syncPathHere(folder);
     }
+    // Of what a save laid down nothing is needed any more, least of all where it was damaged.
+    for (const name of listTars(folder)) rmSync(join(folder, name));
     return facts;
   } catch (error) {
     if (!(error instanceof NotAFile) && !(error instanceof ChangedWhileRead)) throw error;
@@ -154,6 +170,8 @@ export function checkTree(folder: string): string[] {
 function checkArchive(root: string): string | null {
   const index = findText({ root, path: inGeneration.blockIndex('') });
   if (index !== null && !isJson(index)) return `"${inGeneration.blockIndex('')}" is not JSON`;
+  const [tar] = listTars(root);
+  if (tar !== undefined) return checkTar({ root, path: tar });
   if (!existsSync(join(root, inGeneration.archive('')))) return null;
   const text = findText({ root, path: inGeneration.archiveFacts('') });
   if (text === null || !isJson(text)) return `"${inGeneration.archiveFacts('')}" is not JSON`;
@@ -161,6 +179,20 @@ function checkArchive(root: string): string | null {
   const hash = createHash('sha256');
   for (const piece of readPieces({ root, path: inGeneration.archive('') })) hash.update(piece);
   return hash.digest('hex') === sha256 ? null : 'the archive is another';
+}
+
+/** What is the matter with what a save laid down. */
+function checkTar({ root, path }: Place): string | null {
+  const fd = openInside(root, path);
+  try {
+    const tar = new StoredTar(fd);
+    const { entries, artifacts } = tar.manifest;
+    for (const entry of entries) for (const _ of tar.read('source', entry.path));
+    for (const entry of artifacts) for (const _ of tar.read('artifacts', entry.path));
+    return null;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function isJson(text: string): boolean {

@@ -15,6 +15,7 @@ export type StageWork = {
   sync(folder: string): Promise<void>;
   repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean>;
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;
+  settle(input: { folder: string; scratch: string }): Promise<ArchiveFacts | null>;
   convert(input: ConvertInput): Promise<LeftOut>;
   unpack(input: UnpackInput): Promise<Unpacked>;
   check(folder: string, signal?: AbortSignal): Promise<string[]>;

@@ -9,6 +9,7 @@ import type { ArchiveFacts } from './hash.ts';
 import type { LeftOut } from './left-out.ts';
 import { convertTree } from './legacy/convert.ts';
 import { type Described, describeFlat } from './legacy/flat.ts';
+import { settleArchive } from './settle-archive.ts';
 import type { Source } from './source.ts';
 import {
   type Digested,
@@ -22,24 +23,24 @@ import { checkTree, repackTree, repairTree, syncTree } from './tree.ts';
 
 lowerPriority();
 
-export function stage(input: StageInput & Parallel): Promise<Outcome<Staged>> {
-  return settle(() => stageGeneration(input), `save into "${input.folder}"`);
+export function stage(input: StageInput): Promise<Outcome<Staged>> {
+  return toResult(() => stageGeneration(input), `save into "${input.folder}"`);
 }
 
-export function commit(input: CommitInput & Parallel): Promise<Outcome<Staged>> {
-  return settle(() => commitGeneration(input), `save into "${input.folder}"`);
+export function commit(input: CommitInput): Promise<Outcome<Staged>> {
+  return toResult(() => commitGeneration(input), `save into "${input.folder}"`);
 }
 
 export function digest(input: { source: Source; limits: Limits }): Promise<Outcome<Digested>> {
-  return settle(async () => digestSource(input.source, input.limits), 'read what is to be saved');
+  return toResult(async () => digestSource(input.source, input.limits), 'read what is to be saved');
 }
 
 export function unpack(input: UnpackInput): Promise<Outcome<Unpacked>> {
-  return settle(() => unpackArchive(input), 'unpack an archive');
+  return toResult(() => unpackArchive(input), 'unpack an archive');
 }
 
 export function sync(folder: string): Promise<Outcome<void>> {
-  return settle(async () => syncTree(folder), `sync "${folder}"`);
+  return toResult(async () => syncTree(folder), `sync "${folder}"`);
 }
 
 export function repair(input: {
@@ -47,23 +48,29 @@ export function repair(input: {
   scratch: string;
   limits: Limits;
 }): Promise<Outcome<boolean>> {
-  return settle(() => repairTree(input), `repair "${input.folder}"`);
+  return toResult(() => repairTree(input), `repair "${input.folder}"`);
 }
 
 export function repack(
   input: { folder: string; scratch: string } & Parallel,
 ): Promise<Outcome<ArchiveFacts>> {
-  return settle(() => repackTree(input), `pack "${input.folder}"`);
+  return toResult(() => repackTree(input), `pack "${input.folder}"`);
+}
+
+export function settle(
+  input: { folder: string; scratch: string } & Parallel,
+): Promise<Outcome<ArchiveFacts | null>> {
+  return toResult(() => settleArchive(input), `pack "${input.folder}"`);
 }
 
 export function convert(
   input: { root: string; folder: string; scratch: string; limits: Limits } & Parallel,
 ): Promise<Outcome<LeftOut>> {
-  return settle(() => convertTree(input), `migrate "${input.folder}"`);
+  return toResult(() => convertTree(input), `migrate "${input.folder}"`);
 }
 
 export function check(folder: string): Promise<Outcome<string[]>> {
-  return settle(async () => checkTree(folder), `verify "${folder}"`);
+  return toResult(async () => checkTree(folder), `verify "${folder}"`);
 }
 
 export function describe(input: {
@@ -71,9 +78,9 @@ export function describe(input: {
   projectId: string;
   limits: Limits;
 }): Promise<Outcome<Described>> {
-  return settle(async () => describeFlat(input), `read "${input.projectId}"`);
+  return toResult(async () => describeFlat(input), `read "${input.projectId}"`);
 }
 
-function settle<T>(work: () => Promise<T>, doing: string): Promise<Outcome<T>> {
+function toResult<T>(work: () => Promise<T>, doing: string): Promise<Outcome<T>> {
   return toOutcome(work, (error) => fromFileSystem(error, doing));
 }

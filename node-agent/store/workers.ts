@@ -23,11 +23,11 @@ export class Workers implements HeavyWork {
   });
 
   stage(input: StageInput): Promise<Staged> {
-    return this.#pack('stage', input);
+    return this.#run('stage', input);
   }
 
   commit(input: CommitInput): Promise<Staged> {
-    return this.#pack('commit', input);
+    return this.#run('commit', input);
   }
 
   digest(source: Source, limits: Limits): Promise<Digested> {
@@ -48,6 +48,10 @@ export class Workers implements HeavyWork {
 
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts> {
     return this.#pack('repack', input);
+  }
+
+  settle(input: { folder: string; scratch: string }): Promise<ArchiveFacts | null> {
+    return this.#pack('settle', input);
   }
 
   convert(input: ConvertInput): Promise<LeftOut> {

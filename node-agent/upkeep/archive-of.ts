@@ -7,8 +7,8 @@ import type { Locks } from './locks.ts';
 type Parts = Readonly<{ store: Store; locks: Locks; catalog: Catalog }>;
 
 /**
- * The archive of a generation, as a file to read at once; packed again from its tree where it was
- * retired. The generation is locked meanwhile, so that no replacement comes between.
+ * The archive of a generation, as a file to read at once; made now where it is not yet, or packed
+ * again from its tree where it was retired. The generation is locked meanwhile, so that no replacement comes between.
  *
  * @throws StorageError `not_found`, `corrupt` where the tree is not what its manifest says,
  *   `unavailable` where somebody else works on it for too long
@@ -22,7 +22,7 @@ export async function archiveOf(
 }
 
 /**
- * Makes the archive of a generation again from its tree, where it is missing or not what it was.
+ * Makes the archive of a generation where it is missing or not what it was, and notes what it is.
  *
  * @throws StorageError as {@link archiveOf}
  */
@@ -33,15 +33,32 @@ export async function packAgain(
   const unlock = await locks.lock(ref);
   if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
   try {
-    const found = await store.archives.find(ref);
     const archive =
-      found !== null && (await store.archives.isSound(ref))
-        ? found
-        : await store.archives.repack(ref);
-    // So that it is retired again, some time after.
-    await catalog.write(() => catalog.generations.update(ref, { archive_kept: 1 }));
+      (await settle(store, ref)) ??
+      (await findSound(store, ref)) ??
+      (await store.archives.repack(ref));
+    const { sha256, md5, bytes } = archive;
+    await catalog.write(() =>
+      // Kept, so that it is retired again some time after.
+      catalog.generations.update(ref, { archive_kept: 1, sha256, md5, archive_bytes: bytes }),
+    );
     return archive;
   } finally {
     await unlock();
+  }
+}
+
+async function findSound(store: Store, ref: Ref) {
+  const found = await store.archives.find(ref);
+  return found !== null && (await store.archives.isSound(ref)) ? found : null;
+}
+
+/** `null` also where what a save laid down was damaged since: the tree may be whole. */
+async function settle(store: Store, ref: Ref) {
+  try {
+    return await store.archives.settle(ref);
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
+    return null;
   }
 }

@@ -155,7 +155,13 @@ export class Scan {
       for (const row of catalog.generations.unsynced(id)) {
         await this.#giveWay();
         const ref = refOf(row);
-        await attempt(parts, async () => store.has(ref) && (await store.trees.repair(ref)));
+        await attempt(parts, async () => {
+          if (!store.has(ref)) return;
+          await store.trees.repair(ref);
+          if (row.sha256 === null || store.archives.isSettled(ref)) return;
+          // That the tar was gone did not last.
+          await catalog.write(() => catalog.generations.update(ref, { sha256: null }, row.digest));
+        });
       }
       let all: ReturnType<typeof store.listProject> = [];
       await attempt(parts, async () => {

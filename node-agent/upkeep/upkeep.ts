@@ -1,11 +1,14 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { contentName, type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Store } from '../store/store.ts';
+import { packAgain } from './archive-of.ts';
+import type { Locks } from './locks.ts';
 import type { Scan } from './scan.ts';
 
 type Parts = Readonly<{
   store: Store;
   scan: Scan;
+  locks: Locks;
   catalog: Catalog;
   /** Never throws. */
   onProblem: (error: unknown) => void;
@@ -15,7 +18,8 @@ type Parts = Readonly<{
 const PAGE = 100;
 
 /**
- * What is done for generations after the answer. First trees are fsynced, one after another: each
+ * What is done for generations after the answer. First archives are made of what saves laid down; then
+ * trees are fsynced, one after another: each
  * takes as many fsyncs as it has files. Then archives are removed whose bytes are proven to be in
  * the cloud.
  */
@@ -23,6 +27,7 @@ export class Upkeep {
   readonly #parts: Parts;
   /** What failed is left to the next start: it must not keep the rest waiting. */
   readonly #failed = new Set<string>();
+  readonly #waiting: (() => void)[] = [];
   #running: Promise<void> | null = null;
   #again = false;
   #stopped = false;
@@ -39,21 +44,49 @@ export class Upkeep {
       .catch((error: unknown) => this.#parts.onProblem(error))
       .finally(() => {
         this.#running = null;
+        if (!this.#again) this.#tellSettled();
         // Woken after the last look, before this.
         if (this.#again) this.wake();
       });
+  }
+
+  /**
+   * Waits until each save has its archive.
+   *
+   * @param timeoutMs the longest wait
+   */
+  async settled(timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push(resolve);
+    this.wake();
+    const timer = setTimeout(resolve, timeoutMs);
+    await promise;
+    clearTimeout(timer);
+  }
+
+  #tellSettled(): void {
+    for (const tell of this.#waiting.splice(0)) tell();
   }
 
   /** Ends after the generation that is worked on. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;
+    this.#tellSettled();
   }
 
   async #run(): Promise<void> {
     const { store, scan, catalog } = this.#parts;
     while (this.#again) {
       this.#again = false;
+      await this.#each(
+        (skip) => catalog.generations.waiting('unsettled', PAGE, skip),
+        async (row) => {
+          await scan.project(row.project_id);
+          await packAgain(this.#parts, refOf(row));
+        },
+      );
+      if (!this.#again) this.#tellSettled();
       await this.#each(
         (skip) => catalog.generations.waiting('unsynced', PAGE, skip),
         async (row) => {
@@ -88,6 +121,8 @@ export class Upkeep {
           // Another process deleted it just now, or takes it out of the store.
           if (this.#parts.store.has(refOf(row))) this.#parts.onProblem(error);
         }
+        // What was saved meanwhile is settled before the next.
+        if (this.#again) return;
       }
     }
   }

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import type { BlockIndex } from '../../node-agent/archive/pack.ts';
 import type { FileContent, Receipt, Storage } from '../../node-agent/index.ts';
 import { run } from '../support/run.ts';
-import { openTestStorage } from '../support/storage.ts';
+import { openTestStorage, settled } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { readTree } from '../support/tree.ts';
 
@@ -26,7 +26,7 @@ const FILES: Record<string, FileContent> = {
 describe('an archive', () => {
   test('is unpacked by plain tar, with names, contents and modes', async () => {
     const storage = await openTestStorage();
-    const receipt = await storage.save({ projectId: 'p', files: FILES });
+    const receipt = await settled(storage, storage.save({ projectId: 'p', files: FILES }));
     const folder = await tempFolder();
     const ran = await run('tar', ['xzf', join(receipt.path, 'archive.tar.gz'), '-C', folder]);
     expect(ran).toEqual({ code: 0, stdout: '', stderr: '' });
@@ -45,7 +45,7 @@ describe('an archive', () => {
 
   test('is read by Python and by DecompressionStream, and has the manifest first', async () => {
     const storage = await openTestStorage();
-    const receipt = await storage.save({ projectId: 'p', files: FILES });
+    const receipt = await settled(storage, storage.save({ projectId: 'p', files: FILES }));
     const archive = join(receipt.path, 'archive.tar.gz');
     const script = `import tarfile,sys
 for m in tarfile.open(sys.argv[1]): print(m.name, m.size, oct(m.mode), m.uid, m.mtime)`;
@@ -70,14 +70,14 @@ for m in tarfile.open(sys.argv[1]): print(m.name, m.size, oct(m.mode), m.uid, m.
     const now = () => Date.UTC(2026, 0, 1);
     const save = async () => {
       const storage = await openTestStorage({ now });
-      return storage.save({ projectId: 'p', generationId: 'g', files: FILES });
+      return settled(storage, storage.save({ projectId: 'p', generationId: 'g', files: FILES }));
     };
     expect((await save()).sha256).toBe((await save()).sha256);
   });
 
   test('over 1 MiB has an index: any file comes out of the blocks that hold it', async () => {
     const storage = await openTestStorage();
-    const receipt = await storage.save({ projectId: 'p', files: FILES });
+    const receipt = await settled(storage, storage.save({ projectId: 'p', files: FILES }));
     const { archive, index, manifest } = await readArchive(storage, receipt);
     for (const [i, entry] of manifest.entries!.entries()) {
       const begin = index!.entries[i]!;
@@ -95,7 +95,7 @@ for m in tarfile.open(sys.argv[1]): print(m.name, m.size, oct(m.mode), m.uid, m.
 
   test('up to 1 MiB has none', async () => {
     const storage = await openTestStorage();
-    const receipt = await storage.save({ projectId: 'p', files: { a: 'small' } });
+    const receipt = await settled(storage, storage.save({ projectId: 'p', files: { a: 'small' } }));
     expect((await readArchive(storage, receipt)).index).toBeNull();
   });
 
@@ -105,7 +105,7 @@ for m in tarfile.open(sys.argv[1]): print(m.name, m.size, oct(m.mode), m.uid, m.
   ])('%s costs at most 3 percent over one solid gzip', async (_case, path, kib) => {
     const storage = await openTestStorage();
     const folder = new URL(`../../node_modules/${path}`, import.meta.url).pathname;
-    const receipt = await storage.saveFolder({ folder, projectId: 'p' });
+    const receipt = await settled(storage, storage.saveFolder({ folder, projectId: 'p' }));
     const { archive, index } = await readArchive(storage, receipt);
     expect(index?.block_bytes ?? 128 * 1024).toBe(kib * 1024);
     const solid = gzipSync(gunzipSync(archive), { level: 6 });

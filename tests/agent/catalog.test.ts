@@ -54,6 +54,7 @@ test.each<[string, (catalog: string) => void]>([
   await first.save({ ...replaced, files: { a: 'new' }, replace: true });
   const deleted = await first.save({ projectId: 'p', files: { a: 'deleted' } });
   await first.delete(deleted);
+  for (const receipt of [kept, replaced]) await first.archive(receipt);
   const before = await describe(first);
   await first.close();
   damage(join(storePath, '.codebegen-storage/catalog.sqlite'));

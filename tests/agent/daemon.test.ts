@@ -8,7 +8,13 @@ import { expect, inject, test } from 'vitest';
 import { uniqueId } from '../support/cloud.ts';
 import { startDaemon as start } from '../support/daemon.ts';
 import { runCli } from '../support/run.ts';
-import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
+import {
+  openTestStorage,
+  settled,
+  testCache,
+  testCloud,
+  waitForStatus,
+} from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
 const FILES = { 'a.txt': 'a'.repeat(1000) };
@@ -16,7 +22,7 @@ const FILES = { 'a.txt': 'a'.repeat(1000) };
 test('a URL asked for right after a save works, without a cloud, also from another process', async () => {
   const { storePath, daemon } = await start();
   const storage = await openTestStorage({ storePath });
-  const receipt = await storage.save({ projectId: 'shop', files: FILES });
+  const receipt = await settled(storage, storage.save({ projectId: 'shop', files: FILES }));
   const download = await storage.downloadUrl(receipt, { expiresIn: 60 });
   expect(download).toMatchObject({ sha256: receipt.sha256, size: receipt.archiveBytes });
   expect(download!.url.startsWith(`${daemon.url}/v1/projects/shop/1/archive.tar.gz?`)).toBe(true);
@@ -90,7 +96,7 @@ test('a URL that is expired, changed or of something deleted is refused', async 
 test('without a daemon there is no URL, and none of one that was killed', async () => {
   const { storePath, daemon } = await start();
   const storage = await openTestStorage({ storePath });
-  const receipt = await storage.save({ projectId: 'p', files: FILES });
+  const receipt = await settled(storage, storage.save({ projectId: 'p', files: FILES }));
   expect(await storage.downloadUrl(receipt)).not.toBeNull();
   daemon.child.kill('SIGKILL');
   await once(daemon.child, 'exit');
@@ -107,7 +113,7 @@ test('from the upload on the URL is the cloud’s, and after turning the cloud o
     AGENT_TOKEN: 'token-of-this-test',
   });
   const storage = await openTestStorage({ storePath, cloud: testCloud(bucket) });
-  const receipt = await storage.save({ projectId: uniqueId(), files: FILES });
+  const receipt = await settled(storage, storage.save({ projectId: uniqueId(), files: FILES }));
   await waitForStatus(storage, receipt, 'verified');
   const { url } = (await storage.downloadUrl(receipt))!;
   expect(url.startsWith(`${inject('stack').SUPABASE_URL}/storage/v1/object/sign/`)).toBe(true);
@@ -123,7 +129,7 @@ test('the daemon uploads what others owe, and stops in order', async () => {
   const stack = inject('stack');
   const storePath = await tempFolder();
   const writer = await openTestStorage({ storePath });
-  const receipt = await writer.save({ projectId: uniqueId(), files: FILES });
+  const receipt = await settled(writer, writer.save({ projectId: uniqueId(), files: FILES }));
   const { daemon } = await start({
     FILE_STORAGE_PATH: storePath,
     USE_CLOUD_STORAGE: 'true',
@@ -151,7 +157,7 @@ test('a taken port is told of, with what to do', async () => {
 test('the cache is cleaned up by itself where that is wanted', async () => {
   const cloud = testCloud(uniqueId('bucket'));
   const saver = await openTestStorage({ cloud });
-  const receipt = await saver.save({ projectId: uniqueId(), files: FILES });
+  const receipt = await settled(saver, saver.save({ projectId: uniqueId(), files: FILES }));
   await waitForStatus(saver, receipt, 'verified');
   const cache = await testCache();
   const reader = await openTestStorage({ cloud, cache });

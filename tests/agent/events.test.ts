@@ -9,7 +9,13 @@ import type { StorageEvent } from '../../node-agent/events/events.ts';
 import { makeUser, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { ROOT } from '../support/run.ts';
-import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
+import {
+  openTestStorage,
+  settled,
+  testCache,
+  testCloud,
+  waitForStatus,
+} from '../support/storage.ts';
 
 const FILES = { 'a.txt': 'a', b: 'bb' };
 
@@ -24,7 +30,7 @@ test('each event says which generation it is about, whose that is, and when', as
     onEvent: (event) => events.push(event),
   });
   const projectId = uniqueId('project');
-  const saved = await storage.save({ projectId, ownerId, files: FILES });
+  const saved = await settled(storage, storage.save({ projectId, ownerId, files: FILES }));
   await waitForStatus(storage, saved, 'verified');
   await storage.get(saved);
   rmSync(saved.path, { recursive: true });

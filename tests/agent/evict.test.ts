@@ -6,7 +6,13 @@ import type { StorageEvent } from '../../node-agent/events/events.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { runCli } from '../support/run.ts';
-import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
+import {
+  openTestStorage,
+  settled,
+  testCache,
+  testCloud,
+  waitForStatus,
+} from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
 
@@ -23,7 +29,7 @@ async function host(url?: string) {
   const storage = await openTestStorage({ ...options, cloud, cache, onEvent });
   const projectId = uniqueId();
   const save = async (text: string) => {
-    const receipt = await storage.save({ projectId, files: { 'a.txt': text } });
+    const receipt = await settled(storage, storage.save({ projectId, files: { 'a.txt': text } }));
     await waitForStatus(storage, receipt, 'verified');
     // Once the tree lasts its archive goes, and it may go itself.
     while (existsSync(`${receipt.path}/archive.tar.gz`)) await storage.drain(20);

@@ -9,7 +9,7 @@ import { startFaultProxy } from '../support/fault-proxy.ts';
 import { hostEnvironment } from '../support/host.ts';
 import { PythonStore } from '../support/python-store.ts';
 import { run, runCli } from '../support/run.ts';
-import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
 
@@ -74,7 +74,10 @@ test('an archive that was damaged on this host is packed again, and arrives', as
   const bucket = uniqueId('bucket');
   const storePath = await tempFolder();
   const off = await openTestStorage({ storePath });
-  const receipt = await off.save({ projectId: uniqueId(), files: { a: 'a'.repeat(5000) } });
+  const receipt = await settled(
+    off,
+    off.save({ projectId: uniqueId(), files: { a: 'a'.repeat(5000) } }),
+  );
   await off.close();
   const archive = join(receipt.path, 'archive.tar.gz');
   const bytes = readFileSync(archive);
@@ -99,7 +102,10 @@ test('nothing is put into a public bucket', async () => {
   const service = serviceClient().storage;
   expect((await service.createBucket(bucket, { public: true })).error).toBeNull();
   const storage = await openTestStorage({ cloud: testCloud(bucket) });
-  const receipt = await storage.save({ projectId: uniqueId(), files: { a: 'a' } });
+  const receipt = await settled(
+    storage,
+    storage.save({ projectId: uniqueId(), files: { a: 'a' } }),
+  );
   await expect(waitForStatus(storage, receipt, 'verified')).rejects.toThrow('it is public');
   expect((await service.from(bucket).list()).data).toEqual([]);
   await service.updateBucket(bucket, { public: false });

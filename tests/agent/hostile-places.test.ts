@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
 import { ROOT, runCli } from '../support/run.ts';
-import { openTestStorage } from '../support/storage.ts';
+import { openTestStorage, settled } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
 
@@ -139,7 +139,8 @@ describe('verify', () => {
     const storage = await openTestStorage({ storePath });
     const large = 'x'.repeat(100);
     const files = Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`f${i}`, large + i]));
-    for (const project of ['a', 'b', 'c', 'd']) await storage.save({ projectId: project, files });
+    for (const projectId of ['a', 'b', 'c', 'd'])
+      await settled(storage, storage.save({ projectId, files }));
     const path = (project: string) => storage.get({ projectId: project, version: 1 });
     writeFileSync(join((await path('a')).path, 'archive.json'), '');
     writeFileSync(join((await path('b')).path, 'archive.index.json'), '');

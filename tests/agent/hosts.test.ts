@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { expect, inject, test } from 'vitest';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
-import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 
 const BUCKET = 'codebegen-projects';
 const refOf = () => ({ projectId: uniqueId(), version: 1, generationId: 'g' });
@@ -60,7 +60,10 @@ test('a save into a project that was deleted is parked and told of, not deleted'
   await waitForStatus(storage, ref, 'verified');
   const deleted = { deleted_at: new Date().toISOString() };
   await serviceClient().from('storage_projects').update(deleted).eq('id', ref.projectId);
-  const receipt = await storage.save({ projectId: ref.projectId, files: { a: '2' } });
+  const receipt = await settled(
+    storage,
+    storage.save({ projectId: ref.projectId, files: { a: '2' } }),
+  );
   await waitForFailure(storage, receipt);
   expect((await storage.show(receipt)).failure).toContain('the project was deleted');
   expect(problems.at(-1)?.message).toContain('the project was deleted');
@@ -76,7 +79,7 @@ test('two that upload the same content at once agree on what the bucket has', as
   // A's upload is carried out, B's comes first to the row, then A's bytes are the last to arrive.
   proxy.rule = (_, path) =>
     path.includes('storage_record_generation') ? { kind: 'answer', status: 503 } : null;
-  const saved = await a.save({ ...ref, files: { a: 'same' }, metadata: { host: 'A' } });
+  const saved = await settled(a, a.save({ ...ref, files: { a: 'same' }, metadata: { host: 'A' } }));
   while (!(await serviceClient().storage.from(BUCKET).exists(key)).data) await a.drain(100);
   const archive = (await serviceClient().storage.from(BUCKET).download(key)).data!;
   const others = { sha256: 'of-B', status: 'verified', uploaded_at: new Date().toISOString() };

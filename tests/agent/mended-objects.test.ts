@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import type { Rule } from '../support/fault-proxy.ts';
-import { waitForStatus } from '../support/storage.ts';
+import { settled, waitForStatus } from '../support/storage.ts';
 import {
   evict,
   keysOf,
@@ -74,7 +74,10 @@ test('an object of which Storage has the row alone is found by verify, sent agai
   const projectId = uniqueId();
   const { storage, proxy } = await startHost(bucket);
   for (let version = 1; version <= 3; version++) {
-    const saved = await storage.save({ projectId, version, files: { a: `${version}` } });
+    const saved = await settled(
+      storage,
+      storage.save({ projectId, version, files: { a: `${version}` } }),
+    );
     await waitForStatus(storage, saved, 'verified');
   }
   const hollow: Rule = (method, path) =>
@@ -106,7 +109,7 @@ test('a damaged object is not taken away by a host whose own copy is damaged', a
   const bucket = uniqueId('bucket');
   const ref = newRef();
   const { storage } = await startHost(bucket);
-  const saved = await storage.save({ ...ref, files: X });
+  const saved = await settled(storage, storage.save({ ...ref, files: X }));
   await waitForStatus(storage, saved, 'verified');
   const [key] = await keysOf(bucket, ref.projectId);
   const { writeFileSync, rmSync } = await import('node:fs');

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
 import { PythonStore } from '../support/python-store.ts';
 import { runCli } from '../support/run.ts';
-import { openTestStorage } from '../support/storage.ts';
+import { openTestStorage, settled } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
 const SECRET = 'a secret that lies outside';
@@ -198,7 +198,8 @@ test('a pipe in the place of what the store keeps of a generation is named', asy
   const storePath = await tempFolder();
   const storage = await openTestStorage({ storePath });
   for (const name of ['manifest.json', 'archive.json', 'archive.index.json']) {
-    const saved = await storage.save({ projectId: name.replace(/\W/g, '-'), files: { a: 'x' } });
+    const projectId = name.replace(/\W/g, '-');
+    const saved = await settled(storage, storage.save({ projectId, files: { a: 'x' } }));
     rmSync(join(saved.path, name), { force: true });
     execFileSync('mkfifo', [join(saved.path, name)]);
   }

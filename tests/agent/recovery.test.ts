@@ -8,7 +8,7 @@ import { describe, expect, inject, test } from 'vitest';
 import type { Receipt } from '../../node-agent/index.ts';
 import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { any, first, startFaultProxy } from '../support/fault-proxy.ts';
-import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { readTree } from '../support/tree.ts';
 
@@ -44,7 +44,10 @@ describe('after a power loss', () => {
   ])('that %s, a generation with a receipt is whole and owed', async (_, lose) => {
     const storePath = await tempFolder();
     const first = await openTestStorage({ storePath, background: false });
-    const receipt = await first.save({ projectId: 'p', generationId: 'g', files: FILES });
+    const receipt = await settled(
+      first,
+      first.save({ projectId: 'p', generationId: 'g', files: FILES }),
+    );
     await first.close();
     onCatalog(storePath, (catalog) => {
       lose(receipt, catalog);
@@ -70,7 +73,10 @@ describe('after a power loss', () => {
     onCatalog(storePath, (catalog) => catalog.exec('delete from generations; delete from jobs'));
     await rename(lost.path, join(storePath, 'aside'));
     const second = await openTestStorage({ storePath });
-    const kept = await second.save({ projectId: 'p', generationId: 'kept', files: { a: 'kept' } });
+    const kept = await settled(
+      second,
+      second.save({ projectId: 'p', generationId: 'kept', files: { a: 'kept' } }),
+    );
     await second.close();
     await rename(join(storePath, 'aside'), lost.path);
     onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
@@ -89,7 +95,7 @@ describe('after a power loss', () => {
   test('a generation damaged beyond repair keeps no other from being served', async () => {
     const storePath = await tempFolder();
     const first = await openTestStorage({ storePath, background: false });
-    const bad = await first.save({ projectId: 'p', files: FILES });
+    const bad = await settled(first, first.save({ projectId: 'p', files: FILES }));
     const good = await first.save({ projectId: 'p', files: FILES });
     await first.close();
     loseTree(bad);
@@ -142,7 +148,10 @@ test('a generation that is deleted while it is uploaded is gone from the cloud i
     }
     return null;
   };
-  receipt = await storage.save({ projectId: uniqueId(), generationId: 'g', files: FILES });
+  receipt = await settled(
+    storage,
+    storage.save({ projectId: uniqueId(), generationId: 'g', files: FILES }),
+  );
   while (deleting === null) await storage.drain(100);
   await deleting;
   await storage.drain();
@@ -185,7 +194,7 @@ test('an eTag that is no MD5 is no conflict: the bytes are read back', async () 
   const bucket = uniqueId('bucket');
   const storePath = await tempFolder();
   const writer = await openTestStorage({ storePath, cloud: testCloud(bucket) });
-  const receipt = await writer.save({ projectId: uniqueId(), files: FILES });
+  const receipt = await settled(writer, writer.save({ projectId: uniqueId(), files: FILES }));
   await waitForStatus(writer, receipt, 'verified');
   await writer.close();
   // As after a crash between the upload and its record, on storage of another kind.
@@ -257,7 +266,7 @@ test('the store is no part of a folder that is reached through a link', async ()
   await symlink(folder, link);
   const storage = await openTestStorage({ storePath: join(folder, 'data') });
   await storage.save({ projectId: 'other', files: { secret: 'x' } });
-  const receipt = await storage.saveFolder({ folder: link, projectId: 'p' });
+  const receipt = await settled(storage, storage.saveFolder({ folder: link, projectId: 'p' }));
   expect((await storage.get(receipt)).manifest.files).toEqual(['a.txt']);
 });
 
@@ -303,7 +312,10 @@ test('what deflates very well is made again from its archive all the same', asyn
   const storePath = await tempFolder();
   const before = await openTestStorage({ storePath, background: false });
   const zeros = Buffer.alloc(80 * 1024 * 1024);
-  const receipt = await before.save({ projectId: 'p', files: { 'db.sqlite': zeros } });
+  const receipt = await settled(
+    before,
+    before.save({ projectId: 'p', files: { 'db.sqlite': zeros } }),
+  );
   await before.close({ drainMs: 0 });
   truncateSync(join(receipt.path, 'source/db.sqlite'), 10);
   onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));

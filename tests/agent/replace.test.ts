@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { run } from '../support/run.ts';
-import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { listTree, readTree } from '../support/tree.ts';
 
@@ -15,7 +15,10 @@ describe('replace', () => {
     const storage = await openTestStorage({ storePath });
     const input = { projectId: 'p', version: 1, generationId: 'g' };
     const old = await storage.save({ ...input, files: files('old') });
-    const replaced = await storage.save({ ...input, files: files('new'), replace: true });
+    const replaced = await settled(
+      storage,
+      storage.save({ ...input, files: files('new'), replace: true }),
+    );
     expect(replaced).toMatchObject({ created: true, version: 1, path: old.path });
     expect(readTree((await storage.get(input)).sourcePath)).toEqual({
       a: Buffer.from('new'),
@@ -49,7 +52,10 @@ describe('replace', () => {
     const input = { projectId: uniqueId(), version: 1, generationId: 'g' };
     const old = await storage.save({ ...input, files: files('old') });
     const { objectKey: oldKey } = await waitForStatus(storage, old, 'verified');
-    const replaced = await storage.save({ ...input, files: files('new'), replace: true });
+    const replaced = await settled(
+      storage,
+      storage.save({ ...input, files: files('new'), replace: true }),
+    );
     expect(replaced.status).toBe('pending');
     const { objectKey } = await waitForStatus(storage, replaced, 'verified');
     expect(objectKey).toBe(
@@ -81,7 +87,7 @@ describe('replace', () => {
     const off = await openTestStorage({ storePath });
     const input = { projectId: uniqueId(), version: 1, generationId: 'g' };
     await off.save({ ...input, files: files('old') });
-    const replaced = await off.save({ ...input, files: files('new'), replace: true });
+    const replaced = await settled(off, off.save({ ...input, files: files('new'), replace: true }));
     await off.close();
     const bucket = uniqueId('bucket');
     const on = await openTestStorage({ storePath, cloud: testCloud(bucket) });
@@ -168,7 +174,10 @@ describe('a tar', () => {
   ])('%s is saved as the folder would be', async (_, flags) => {
     const { folder, tar } = await makeTar(flags);
     const storage = await openTestStorage();
-    const receipt = await storage.saveTar({ projectId: 'p', generationId: 'g', tar });
+    const receipt = await settled(
+      storage,
+      storage.saveTar({ projectId: 'p', generationId: 'g', tar }),
+    );
     const again = await storage.saveFolder({ projectId: 'p', generationId: 'g', folder });
     expect(again).toMatchObject({ created: false, digest: receipt.digest });
   });
@@ -230,6 +239,7 @@ test('an archive that is packed again meanwhile is never that of what was replac
     const archives = Array.from({ length: 3 }, () => storage.archive(ref));
     receipt = await replacing;
     await Promise.all(archives);
+    await storage.archive(ref);
     const facts = JSON.parse(readFileSync(join(receipt.path, 'archive.json'), 'utf8'));
     expect(facts.sha256).toBe((await storage.show(ref)).sha256);
   }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
@@ -63,14 +63,16 @@ describe('save', () => {
       sha256: sha256('print("ä")\n'),
       mode: 0o644,
     });
+    const { bytes: size, sha256: hash } = await storage.archive(receipt);
     const archive = await readFile(join(path, 'archive.tar.gz'));
-    expect(receipt).toMatchObject({ archiveBytes: archive.length, sha256: sha256(archive) });
+    expect({ size, hash }).toEqual({ size: archive.length, hash: sha256(archive) });
   });
 
   test('of the same content again changes nothing, whatever time and metadata say', async () => {
     const storage = await openTestStorage();
     const input = { projectId: 'p', version: 4, generationId: 'g', files: { a: '1', b: '2' } };
     const first = await storage.save(input);
+    await storage.archive(first);
     const before = listTree(first.path);
     const again = await storage.save({ ...input, files: { b: '2', a: '1' }, metadata: { n: 1 } });
     expect(again).toEqual({ ...first, created: false });
@@ -85,13 +87,13 @@ describe('save', () => {
   ])('under a taken version with %s is a conflict, and changes nothing', async (_, change, why) => {
     const storage = await openTestStorage();
     const input = { projectId: 'p', version: 1, generationId: 'g', files: { a: '1', b: '2' } };
-    const { path } = await storage.save(input);
-    const before = readTree(path);
+    const { path } = await storage.archive(await storage.save(input));
+    const before = readTree(dirname(path));
     await expect(storage.save({ ...input, ...change })).rejects.toMatchObject({
       code: 'conflict',
       message: expect.stringContaining(why),
     });
-    expect(readTree(path)).toEqual(before);
+    expect(readTree(dirname(path))).toEqual(before);
   });
 
   test('without a version takes the next free one; a known generation id keeps its own', async () => {
@@ -128,7 +130,7 @@ describe('save', () => {
     const input = { projectId: 'p', generationId: 'g', files: { a: '1' } };
     const receipts = await Promise.all(Array.from({ length: 10 }, () => storage.save(input)));
     expect(receipts.filter((receipt) => receipt.created)).toHaveLength(1);
-    expect(new Set(receipts.map((receipt) => receipt.sha256)).size).toBe(1);
+    expect(new Set(receipts.map((receipt) => receipt.digest)).size).toBe(1);
   });
 
   test('by two storages on one folder at once gives no version twice', async () => {
@@ -281,7 +283,7 @@ describe('a storage that is opened again', () => {
     const receipt = await first.save({ projectId: 'p', files: { a: '1' } });
     await first.close();
     const second = await openTestStorage({ storePath });
-    expect(await second.show(receipt)).toMatchObject({ sha256: receipt.sha256, status: 'local' });
+    expect(await second.show(receipt)).toMatchObject({ digest: receipt.digest, status: 'local' });
   });
 
   test('without its catalog makes it from the disk: generations, tombstones and owners', async () => {

@@ -272,6 +272,6 @@ for i in zipfile.ZipFile(sys.argv[1]).infolist(): print(i.filename, oct(i.extern
     join(folder, 'modes'),
   ]);
   expect(readFileSync(join(folder, 'modes'), 'utf8')).toBe(
-    'source/a.txt 0o100644\nsource/run.sh 0o100755\n',
+    '.codebegen/manifest.json 0o100644\na.txt 0o100644\nrun.sh 0o100755\n',
   );
 });

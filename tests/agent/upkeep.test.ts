@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
-import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { readTree } from '../support/tree.ts';
 
@@ -18,7 +18,7 @@ const FILES = {
 test('an archive stays while the cloud is off, and goes once its bytes are proven there', async () => {
   const storePath = await tempFolder();
   const local = await openTestStorage({ storePath });
-  const receipt = await local.save({ projectId: uniqueId(), files: FILES });
+  const receipt = await settled(local, local.save({ projectId: uniqueId(), files: FILES }));
   const archive = join(receipt.path, 'archive.tar.gz');
   await local.close();
   expect(existsSync(archive)).toBe(true);
@@ -41,7 +41,7 @@ test('an archive made again is sent again where the cloud lost it', async () => 
   const storePath = await tempFolder();
   const bucket = uniqueId('bucket');
   const first = await openTestStorage({ storePath, cloud: testCloud(bucket) });
-  const receipt = await first.save({ projectId: uniqueId(), files: FILES });
+  const receipt = await settled(first, first.save({ projectId: uniqueId(), files: FILES }));
   await waitForStatus(first, receipt, 'verified');
   await gone(join(receipt.path, 'archive.tar.gz'));
   const { objectKey } = await first.show(receipt);
@@ -59,7 +59,7 @@ test('an archive made again is sent again where the cloud lost it', async () => 
 
 test('an archive is not made of a tree that somebody changed', async () => {
   const storage = await openTestStorage();
-  const receipt = await storage.save({ projectId: 'p', files: FILES });
+  const receipt = await settled(storage, storage.save({ projectId: 'p', files: FILES }));
   rmSync(join(receipt.path, 'archive.tar.gz'));
   writeFileSync(join(receipt.path, 'source/a/b.txt'), 'B');
   await expect(storage.archive(receipt)).rejects.toMatchObject({
@@ -74,11 +74,14 @@ test('an archive is not made of a tree that somebody changed', async () => {
 test('a replacement that is not uploaded yet keeps its archive', async () => {
   const storePath = await tempFolder();
   const storage = await openTestStorage({ storePath, cloud: testCloud(uniqueId('bucket')) });
-  const receipt = await storage.save({
-    projectId: uniqueId(),
-    generationId: 'g',
-    files: { a: '1' },
-  });
+  const receipt = await settled(
+    storage,
+    storage.save({
+      projectId: uniqueId(),
+      generationId: 'g',
+      files: { a: '1' },
+    }),
+  );
   await waitForStatus(storage, receipt, 'verified');
   await gone(join(receipt.path, 'archive.tar.gz'));
   await storage.close();

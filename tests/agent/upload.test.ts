@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { serve } from '@hono/node-server';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { makeUser, serviceClient, uniqueId, userClient } from '../support/cloud.ts';
-import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
 describe('what is saved', () => {
@@ -14,12 +14,15 @@ describe('what is saved', () => {
     const projectId = uniqueId();
     const owner = await makeUser();
     const storage = await openTestStorage({ cloud: testCloud(bucket) });
-    const receipt = await storage.save({
-      projectId,
-      generationId: 'g',
-      ownerId: owner.id,
-      files: { a: '1' },
-    });
+    const receipt = await settled(
+      storage,
+      storage.save({
+        projectId,
+        generationId: 'g',
+        ownerId: owner.id,
+        files: { a: '1' },
+      }),
+    );
     expect(receipt.status).toBe('pending');
     const summary = await waitForStatus(storage, receipt, 'verified');
     expect(summary.objectKey).toBe(`${projectId}/generations/v1__g.tar.gz`);
@@ -59,10 +62,13 @@ describe('what is saved', () => {
   test('over 6 MiB goes in chunks and is the same', async () => {
     const bucket = uniqueId('bucket');
     const storage = await openTestStorage({ cloud: testCloud(bucket) });
-    const receipt = await storage.save({
-      projectId: uniqueId(),
-      files: { 'big.bin': randomBytes(14_000_000) },
-    });
+    const receipt = await settled(
+      storage,
+      storage.save({
+        projectId: uniqueId(),
+        files: { 'big.bin': randomBytes(14_000_000) },
+      }),
+    );
     const { objectKey } = await waitForStatus(storage, receipt, 'verified');
     const object = await serviceClient().storage.from(bucket).download(objectKey);
     const bytes = Buffer.from(await object.data!.arrayBuffer());
@@ -72,7 +78,7 @@ describe('what is saved', () => {
   test('while the cloud was off is uploaded once it is on', async () => {
     const storePath = await tempFolder();
     const off = await openTestStorage({ storePath });
-    const receipt = await off.save({ projectId: uniqueId(), files: { a: '1' } });
+    const receipt = await settled(off, off.save({ projectId: uniqueId(), files: { a: '1' } }));
     expect(receipt.status).toBe('local');
     expect((await off.status()).generations).toEqual({ local: 1 });
     await off.close();
@@ -91,7 +97,7 @@ describe('what is saved', () => {
       cloud,
       onProblem: (error) => problems.push(error),
     });
-    const receipt = await away.save({ projectId: uniqueId(), files: { a: '1' } });
+    const receipt = await settled(away, away.save({ projectId: uniqueId(), files: { a: '1' } }));
     await away.drain();
     expect(problems[0]).toMatchObject({ code: 'unavailable', retryable: true });
     expect((await away.status()).outbox).toMatchObject({ owed: 1, parked: 0 });
@@ -109,7 +115,10 @@ describe('what is saved', () => {
     const bucket = uniqueId('bucket');
     const storePath = await tempFolder();
     const off = await openTestStorage({ storePath });
-    const receipt = await off.save({ projectId: uniqueId(), generationId: 'g', files: { a: '1' } });
+    const receipt = await settled(
+      off,
+      off.save({ projectId: uniqueId(), generationId: 'g', files: { a: '1' } }),
+    );
     await off.close();
     const service = serviceClient();
     await service.storage.createBucket(bucket, { public: false });
@@ -130,7 +139,10 @@ describe('what is saved', () => {
     const key = `${projectId}/generations/v1__g.tar.gz`;
     await service.storage.from(bucket).upload(key, Buffer.from('other'));
     const storage = await openTestStorage({ cloud: testCloud(bucket) });
-    const receipt = await storage.save({ projectId, generationId: 'g', files: { a: '1' } });
+    const receipt = await settled(
+      storage,
+      storage.save({ projectId, generationId: 'g', files: { a: '1' } }),
+    );
     const { objectKey } = await waitForStatus(storage, receipt, 'verified');
     expect(objectKey).toBe(`${projectId}/generations/v1__g.${receipt.sha256.slice(0, 12)}.tar.gz`);
     expect(await (await service.storage.from(bucket).download(key)).data?.text()).toBe('other');
@@ -143,7 +155,10 @@ describe('two hosts', () => {
     const projectId = uniqueId();
     const first = await openTestStorage({ cloud: testCloud(bucket) });
     const second = await openTestStorage({ cloud: testCloud(bucket) });
-    const kept = await first.save({ projectId, generationId: 'g1', files: { a: '1' } });
+    const kept = await settled(
+      first,
+      first.save({ projectId, generationId: 'g1', files: { a: '1' } }),
+    );
     await waitForStatus(first, kept, 'verified');
     const parked = await second.save({
       projectId,
@@ -169,7 +184,10 @@ describe('two hosts', () => {
     const [ada, grace] = [await makeUser(), await makeUser()];
     const first = await openTestStorage({ cloud: testCloud(bucket) });
     const second = await openTestStorage({ cloud: testCloud(bucket) });
-    const kept = await first.save({ projectId, ownerId: ada.id, files: { a: '1' } });
+    const kept = await settled(
+      first,
+      first.save({ projectId, ownerId: ada.id, files: { a: '1' } }),
+    );
     await waitForStatus(first, kept, 'verified');
     const parked = await second.save({
       projectId,
@@ -191,7 +209,7 @@ describe('two hosts', () => {
     const first = await openTestStorage({ cloud: testCloud(bucket), now: () => Date.now() - 5000 });
     const second = await openTestStorage({ cloud: testCloud(bucket) });
     await waitForStatus(first, await first.save(input), 'verified');
-    const receipt = await second.save(input);
+    const receipt = await settled(second, second.save(input));
     await waitForStatus(second, receipt, 'verified');
     const keys = await serviceClient().storage.from(bucket).list(`${input.projectId}/generations`);
     expect(keys.data).toHaveLength(1);
@@ -201,7 +219,10 @@ describe('two hosts', () => {
 describe('a download URL', () => {
   test('is signed once the archive is in the bucket, works without a key, and expires', async () => {
     const storage = await openTestStorage({ cloud: testCloud(uniqueId('bucket')) });
-    const receipt = await storage.save({ projectId: uniqueId(), files: { a: '1' } });
+    const receipt = await settled(
+      storage,
+      storage.save({ projectId: uniqueId(), files: { a: '1' } }),
+    );
     await waitForStatus(storage, receipt, 'verified');
     const download = await storage.downloadUrl(receipt, { expiresIn: 60 });
     expect(download).toMatchObject({ sha256: receipt.sha256, size: receipt.archiveBytes });
@@ -214,7 +235,7 @@ describe('a download URL', () => {
 
   test('is none while there is nothing that it could name', async () => {
     const storage = await openTestStorage();
-    const receipt = await storage.save({ projectId: 'p', files: { a: '1' } });
+    const receipt = await settled(storage, storage.save({ projectId: 'p', files: { a: '1' } }));
     expect(await storage.downloadUrl(receipt)).toBeNull();
   });
 });
@@ -224,11 +245,14 @@ describe('deleting', () => {
     const bucket = uniqueId('bucket');
     const owner = await makeUser();
     const storage = await openTestStorage({ cloud: testCloud(bucket) });
-    const receipt = await storage.save({
-      projectId: uniqueId(),
-      ownerId: owner.id,
-      files: { a: '1' },
-    });
+    const receipt = await settled(
+      storage,
+      storage.save({
+        projectId: uniqueId(),
+        ownerId: owner.id,
+        files: { a: '1' },
+      }),
+    );
     const { objectKey } = await waitForStatus(storage, receipt, 'verified');
     await storage.delete(receipt);
     await storage.drain();
@@ -255,7 +279,10 @@ describe('deleting', () => {
     const storePath = await tempFolder();
     const cloud = testCloud(uniqueId('bucket'));
     const first = await openTestStorage({ storePath, cloud });
-    const receipt = await first.save({ projectId, ownerId: owner.id, files: { a: '1' } });
+    const receipt = await settled(
+      first,
+      first.save({ projectId, ownerId: owner.id, files: { a: '1' } }),
+    );
     await waitForStatus(first, receipt, 'verified');
     await first.close();
     await userClient(owner).rpc('storage_delete_generation', {
@@ -279,7 +306,10 @@ test('bytes that are not those that were sent are removed and sent again', async
   const storePath = await tempFolder();
   const cloud = testCloud(bucket);
   const off = await openTestStorage({ storePath });
-  const receipt = await off.save({ projectId: uniqueId(), generationId: 'g', files: { a: '1' } });
+  const receipt = await settled(
+    off,
+    off.save({ projectId: uniqueId(), generationId: 'g', files: { a: '1' } }),
+  );
   await off.close();
   const key = `${receipt.projectId}/generations/v1__g.tar.gz`;
   const service = serviceClient();
@@ -346,7 +376,7 @@ async function freePort(): Promise<number> {
 test('an archive that was damaged on disk is not called verified', async () => {
   const storePath = await tempFolder();
   const off = await openTestStorage({ storePath });
-  const receipt = await off.save({ projectId: uniqueId(), files: { a: '1' } });
+  const receipt = await settled(off, off.save({ projectId: uniqueId(), files: { a: '1' } }));
   await off.close();
   const archive = join(receipt.path, 'archive.tar.gz');
   await writeFile(archive, Buffer.alloc(receipt.archiveBytes, 'y'));

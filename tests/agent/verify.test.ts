@@ -6,7 +6,7 @@ import { readConfig } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { hostEnvironment } from '../support/host.ts';
 import { runCli } from '../support/run.ts';
-import { openTestStorage, waitForStatus } from '../support/storage.ts';
+import { openTestStorage, settled, waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
 
@@ -101,7 +101,7 @@ test('a sample is some of them; what the Python system left has nothing to compa
 
 test('an archive that is kept is read too; a manifest that is gone is damage', async () => {
   const storage = await openTestStorage();
-  const receipt = await storage.save({ projectId: 'p', files: { a: '1' } });
+  const receipt = await settled(storage, storage.save({ projectId: 'p', files: { a: '1' } }));
   const archive = join(receipt.path, 'archive.tar.gz');
   const bytes = readFileSync(archive);
   writeFileSync(

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { openTestStorage } from '../support/storage.ts';
+import { openTestStorage, settled } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { prepare } from './archive.ts';
 import { readSources } from './corpus.ts';
@@ -15,7 +15,7 @@ test('a save takes no 20 times what its writes and fsyncs do, a get no 3 ms', as
   const storage = await openTestStorage({ background: false });
   const folder = await tempFolder();
   const files = readSources(61);
-  const receipt = await storage.save({ projectId: 'p', files });
+  const receipt = await settled(storage, storage.save({ projectId: 'p', files }));
   let n = 0;
   const times = await alternate(
     {

@@ -69,8 +69,8 @@ if (import.meta.main) {
   const trees = [readSources(61), ...PACKAGES.map(readPackages)];
   for (const [index, tree] of trees.entries()) {
     const projectId = `p${index}`;
-    const { archiveBytes } = await storage.save({ projectId, files: tree });
-    const archive = Buffer.alloc(archiveBytes, 'archive');
+    const { bytes } = await storage.archive(await storage.save({ projectId, files: tree }));
+    const archive = Buffer.alloc(bytes, 'archive');
     const { pack } = await prepare(tree);
     let n = 0;
     const cpu: number[] = [];

@@ -78,7 +78,6 @@ async function check(crashed: Crash, scenario: Scenario, loss: Loss | null): Pro
   if (earlier.length > 0) expect(await contentOf(storage, earlierIn(PROJECT))).toBe('old');
   if (receipt !== null && scenario !== 'delete') {
     const { path, sha256 } = await storage.archive(REF);
-    expect(sha256).toBe(receipt.sha256);
     expect(createHash('sha256').update(readFileSync(path)).digest('hex')).toBe(sha256);
   }
   // Nothing is left of what was not finished, and all goes on as if nothing had been.

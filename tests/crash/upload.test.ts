@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import type { Receipt } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
-import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
+import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { crash } from './crash.ts';
 import { eachStep } from './each-step.ts';
@@ -41,7 +41,7 @@ test.each([
       const projectId = uniqueId();
       const template = await tempFolder();
       const local = await openTestStorage({ storePath: template });
-      const receipt = await local.save({ ...refIn(projectId), files });
+      const receipt = await settled(local, local.save({ ...refIn(projectId), files }));
       await local.close();
       const folder = await tempFolder();
       const crashed = await crash({ scenario: 'upload', projectId, at, folder, template, env });
@@ -78,11 +78,12 @@ async function expectInCloudOnce(storePath: string, bucket: string, receipt: Rec
     .from('storage_generations')
     .select('version, status, sha256, object_key')
     .eq('project_id', projectId);
-  expect(rows.data).toMatchObject([{ version: 2, status: 'verified', sha256: receipt.sha256 }]);
+  const { sha256 } = await storage.archive(receipt);
+  expect(rows.data).toMatchObject([{ version: 2, status: 'verified', sha256 }]);
   const listed = await service.storage.from(bucket).list(`${projectId}/generations`);
   expect(listed.data).toHaveLength(1);
   const object = await service.storage.from(bucket).download(rows.data![0]!.object_key);
   const bytes = Buffer.from(await object.data!.arrayBuffer());
-  expect(createHash('sha256').update(bytes).digest('hex')).toBe(receipt.sha256);
+  expect(createHash('sha256').update(bytes).digest('hex')).toBe(sha256);
   await storage.close({ drainMs: 0 });
 }

@@ -52,7 +52,7 @@ test('the packed tarball works in an empty project: command, library, client and
   const library = await run(process.execPath, ['index.ts'], { cwd: project });
   expect(library.code, library.stderr).toBe(0);
   expect(library.stdout).toMatch(
-    /^saved shop v1: 2 files, sha256 [0-9a-f]{64}\n.*source\nlocal\n$/,
+    /^saved shop v1: 2 files, digest [0-9a-f]{64}\n.*source\nlocal\n$/,
   );
   // The client, typed: what does not fit is an error of the compiler.
   await writeFile(

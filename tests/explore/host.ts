@@ -21,13 +21,14 @@ function workHere(): HeavyWork {
   const value = async <T>(outcome: Promise<Outcome<T>>): Promise<T> => fromOutcome(await outcome);
   const alone = { parallel: false };
   return {
-    stage: (input) => value(worker.stage({ ...input, ...alone })),
-    commit: (input) => value(worker.commit({ ...input, ...alone })),
+    stage: (input) => value(worker.stage(input)),
+    commit: (input) => value(worker.commit(input)),
     digest: (source, limits) => value(worker.digest({ source, limits })),
     unpack: (input) => value(worker.unpack(input)),
     sync: (folder) => value(worker.sync(folder)),
     repair: (input) => value(worker.repair(input)),
     repack: (input) => value(worker.repack({ ...input, ...alone })),
+    settle: (input) => value(worker.settle({ ...input, ...alone })),
     convert: (input) => value(worker.convert({ ...input, ...alone })),
     check: (folder) => value(worker.check(folder)),
     describe: (input) => value(worker.describe(input)),

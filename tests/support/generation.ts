@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { connect } from '../../node-agent/cloud/connection.ts';
 import { CloudRecords } from '../../node-agent/cloud/records.ts';
 import { objectKey } from '../../node-agent/contract.ts';
-import { openStorage, type Receipt, type SaveInput } from '../../node-agent/index.ts';
+import { openStorage, type SaveInput } from '../../node-agent/index.ts';
 import { serviceClient } from './cloud.ts';
 import { testCloud, waitForStatus } from './storage.ts';
 
 const BUCKET = 'codebegen-projects';
 
 /** Saves a generation with an agent of its own, and waits until it is in the cloud. */
-export async function saveToCloud(input: SaveInput): Promise<Receipt> {
+export async function saveToCloud(input: SaveInput) {
   const folder = await mkdtemp(join(tmpdir(), 'codebegen-test-'));
   const hour = 3_600_000;
   const storage = await openStorage({
@@ -24,8 +24,8 @@ export async function saveToCloud(input: SaveInput): Promise<Receipt> {
   });
   try {
     const receipt = await storage.save(input);
-    await waitForStatus(storage, receipt, 'verified');
-    return receipt;
+    const { sha256 } = await waitForStatus(storage, receipt, 'verified');
+    return { ...receipt, sha256 };
   } finally {
     await storage.close({ drainMs: 0 });
     await rm(folder, { recursive: true });

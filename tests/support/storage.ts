@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inject, onTestFinished } from 'vitest';
 import {
   openStorage,
+  type Receipt,
   type RefInput,
   type Storage,
   type StorageOptions,
@@ -33,6 +34,13 @@ export async function testCache(options: Partial<StorageOptions['cache']> = {}) 
 export function testCloud(bucket: string) {
   const stack = inject('stack');
   return { url: stack.SUPABASE_URL, key: stack.SUPABASE_SERVICE_KEY, bucket };
+}
+
+/** What was saved, and what its archive is: made now, where it is not yet. */
+export async function settled(storage: Storage, saved: Receipt | Promise<Receipt>) {
+  const receipt = await saved;
+  const { sha256, bytes: archiveBytes } = await storage.archive(receipt);
+  return { ...receipt, sha256, archiveBytes };
 }
 
 /** Waits until a generation has a status. */

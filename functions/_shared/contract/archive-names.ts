@@ -30,7 +30,9 @@ export class ArchiveNames {
   #readName: ((entryName: string) => ArchiveName) | null = null;
   #hasManifest = false;
 
-  constructor(limits: Limits = DEFAULT_LIMITS) {
+  /** @param options.isOurs whether it is one of ours, whatever comes first in it */
+  constructor(limits: Limits = DEFAULT_LIMITS, { isOurs = false } = {}) {
+    if (isOurs) this.#readName = readOurs;
     this.#paths = { source: new PathSet(limits), artifacts: new PathSet(limits) };
   }
 

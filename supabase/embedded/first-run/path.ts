@@ -14,8 +14,8 @@ export type Report = Readonly<{
   project_id: string;
   version: number;
   generation_id: string;
-  saved: { files: number; bytes: number; ms: number; sha256: string };
-  uploaded: { ms: number; object_key: string; bytes: number; status: string };
+  saved: { files: number; bytes: number; ms: number; sha256: string | null };
+  uploaded: { ms: number; object_key: string; bytes: number | null; status: string };
   /** Generations that the owner sees, those of earlier starts among them. */
   listed: number;
   download: {
@@ -52,7 +52,7 @@ export async function runPath(
     exclude: input.exclude,
   });
   const saved = performance.now();
-  const { objectKey, status } = await waitForUpload(house, receipt);
+  const { objectKey, status, sha256, archiveBytes } = await waitForUpload(house, receipt);
   const uploaded = performance.now();
 
   const versions = await listAll(house, owner, receipt.projectId);
@@ -68,9 +68,9 @@ export async function runPath(
 
   return {
     ok:
-      listed?.sha256 === receipt.sha256 &&
+      listed?.sha256 === sha256 &&
       download.status === 200 &&
-      download.sha256 === receipt.sha256 &&
+      download.sha256 === sha256 &&
       download.different_files === 0 &&
       download.identical_files === receipt.fileCount &&
       refused.status === 404,
@@ -81,12 +81,12 @@ export async function runPath(
       files: receipt.fileCount,
       bytes: receipt.bytes,
       ms: Math.round(saved - began),
-      sha256: receipt.sha256,
+      sha256,
     },
     uploaded: {
       ms: Math.round(uploaded - saved),
       object_key: objectKey,
-      bytes: receipt.archiveBytes,
+      bytes: archiveBytes,
       status,
     },
     listed: versions.length,
@@ -144,16 +144,17 @@ async function compare(archive: Buffer, { storage }: House, receipt: Receipt, fo
     const unpacked = join(scratch, 'unpacked');
     await mkdir(unpacked);
     await run('tar', ['xzf', join(scratch, 'archive.tar.gz'), '-C', unpacked]);
-    const source = join(unpacked, 'source');
+    // What it says of itself is no file of the generation.
+    await rm(join(unpacked, '.codebegen'), { recursive: true });
     const expected = new Set((await storage.get(receipt)).manifest.files);
     let identical = 0;
     let different = 0;
-    for (const entry of await readdir(source, { recursive: true, withFileTypes: true })) {
+    for (const entry of await readdir(unpacked, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile()) continue;
-      const path = relative(source, join(entry.parentPath, entry.name));
+      const path = relative(unpacked, join(entry.parentPath, entry.name));
       const same =
         expected.delete(path) &&
-        (await readFile(join(source, path))).equals(await readFile(join(folder, path)));
+        (await readFile(join(unpacked, path))).equals(await readFile(join(folder, path)));
       if (same) identical++;
       else different++;
     }

@@ -8,7 +8,7 @@ export function printReport(report: Report): void {
   const lines = [
     '',
     `  saved       v${report.version}, ${saved.files} files, ${formatSize(saved.bytes)} in ${saved.ms} ms (${rate} MB/s), durable`,
-    `  uploaded    ${formatSize(uploaded.bytes)} in ${uploaded.ms} ms, ${uploaded.status}`,
+    `  uploaded    ${formatSize(uploaded.bytes ?? 0)} in ${uploaded.ms} ms, ${uploaded.status}`,
     `              ${uploaded.object_key}`,
     `  listed      ${report.listed} version${report.listed === 1 ? '' : 's'} for the owner`,
     `  downloaded  ${download.status}, sha256 ${download.sha256.slice(0, 16)}… ${

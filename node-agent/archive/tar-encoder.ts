@@ -1,0 +1,105 @@
+import { createHash, type Hash } from 'node:crypto';
+import { type ArchiveName, entryNameOf, type ManifestEntry } from '../contract.ts';
+import { tarEnd, tarHeader, tarPadding } from './tar.ts';
+
+/** What is gathered before it is handed on. */
+const BUFFER_BYTES = 256 * 1024;
+
+/** Takes bytes that go to a place of the tar. They are its own until it returns. */
+export type WriteAt = (bytes: Uint8Array, position: number) => void;
+
+type OpenFile = {
+  name: ArchiveName;
+  headerAt: number;
+  headerBytes: number;
+  size: number;
+  hash: Hash;
+};
+
+/**
+ * Makes one tar of files whose sizes nobody knows before they end: room for the headers of a file is
+ * left, and filled in after its bytes. What it says of a file is of the bytes that it handed on.
+ */
+export class TarEncoder {
+  readonly #write: WriteAt;
+  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  /** Where in the tar the buffer begins. */
+  #start = 0;
+  #filled = 0;
+  #file: OpenFile | null = null;
+
+  constructor(write: WriteAt) {
+    this.#write = write;
+  }
+
+  /** Begins a file. One at a time. */
+  begin(name: ArchiveName): void {
+    const header = headerOf(name, { size: 0, mode: 0 });
+    const headerAt = this.#start + this.#filled;
+    this.#push(header);
+    const hash = createHash('sha256');
+    this.#file = { name, headerAt, headerBytes: header.length, size: 0, hash };
+  }
+
+  /** Takes the next bytes of the file. */
+  write(bytes: Uint8Array): void {
+    const file = this.#file!;
+    file.size += bytes.length;
+    file.hash.update(bytes);
+    this.#push(bytes);
+  }
+
+  /** Ends the file. @param mode permission bits */
+  end(mode: number): ManifestEntry {
+    const { name, headerAt, headerBytes, size, hash } = this.#file!;
+    this.#file = null;
+    this.#push(tarPadding(size));
+    const header = headerOf(name, { size, mode });
+    // As much as the room that was left: nothing in it is as long as the size is large.
+    if (header.length !== headerBytes) throw new Error(`The header of "${name.path}" grew`);
+    this.#patch(header, headerAt);
+    return { path: name.path, size, sha256: hash.digest('hex'), mode };
+  }
+
+  /** Ends the tar. Returns how many bytes it has. */
+  finish(): number {
+    this.#push(tarEnd());
+    this.#flush();
+    this.close();
+    return this.#start;
+  }
+
+  /** Gives the memory back, also where it did not come to an end. */
+  close(): void {
+    // At once: the garbage collector lets 64 MB of such memory pile up.
+    if (this.#buffer.buffer.byteLength > 0) (this.#buffer.buffer as ArrayBuffer).transfer(0);
+  }
+
+  #push(bytes: Uint8Array): void {
+    for (let offset = 0; offset < bytes.length; ) {
+      const piece = bytes.subarray(offset, offset + BUFFER_BYTES - this.#filled);
+      this.#buffer.set(piece, this.#filled);
+      this.#filled += piece.length;
+      offset += piece.length;
+      if (this.#filled === BUFFER_BYTES) this.#flush();
+    }
+  }
+
+  /** Puts bytes in the place of others, some of which may have been handed on. */
+  #patch(bytes: Uint8Array, position: number): void {
+    const gone = Math.min(bytes.length, Math.max(0, this.#start - position));
+    if (gone > 0) this.#write(bytes.subarray(0, gone), position);
+    if (gone < bytes.length) this.#buffer.set(bytes.subarray(gone), position + gone - this.#start);
+  }
+
+  #flush(): void {
+    if (this.#filled === 0) return;
+    this.#write(this.#buffer.subarray(0, this.#filled), this.#start);
+    this.#start += this.#filled;
+    this.#filled = 0;
+  }
+}
+
+function headerOf(name: ArchiveName, { size, mode }: { size: number; mode: number }): Buffer {
+  return tarHeader({ path: entryNameOf(name), size, mode });
+}

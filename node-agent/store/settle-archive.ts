@@ -1,0 +1,151 @@
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+import { StoredTar } from '../archive/stored-tar.ts';
+import { StorageError } from '../contract.ts';
+import { NotAFile, openInside } from '../disk/open-inside.ts';
+import { PRIVATE_FOLDER } from '../disk/private.ts';
+import { syncPathHere } from './durable.ts';
+import { type ArchiveFacts, hashFile } from './hash.ts';
+import { inGeneration, listTars } from './layout.ts';
+import { lanesFor, type Parallel, writeArchive } from './stage.ts';
+
+/**
+ * Makes the archive of what a save laid down in a tar, every file compared with its manifest, and
+ * removes the tar once the archive lasts. What it is is in place before it is. May be repeated after
+ * a crash: an archive that is what was written down of it stays, any other is made again.
+ *
+ * @param scratch a folder to make and remove, on the same file system
+ * @returns `null` where there is no tar: it is settled, replaced or deleted
+ * @throws StorageError `corrupt` where the tar is not what its manifest says
+ */
+export async function settleArchive(
+  input: { folder: string; scratch: string } & Parallel,
+): Promise<ArchiveFacts | null> {
+  try {
+    return await settle(input);
+  } catch (error) {
+    // It was replaced or deleted meanwhile.
+    const isGone =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ||
+      (error instanceof NotAFile && error.problem === 'missing');
+    if (isGone) return null;
+    if (!(error instanceof NotAFile)) throw error;
+    throw new StorageError('corrupt', `Cannot read the archive: ${error.message}`, {
+      cause: error,
+    });
+  } finally {
+    rmSync(input.scratch, { recursive: true, force: true });
+  }
+}
+
+async function settle(
+  input: { folder: string; scratch: string } & Parallel,
+): Promise<ArchiveFacts | null> {
+  const { folder } = input;
+  const [name] = listTars(folder);
+  if (name === undefined) return null;
+  const made = (await findMade(folder, name)) ?? (await make(input, name));
+  rmSync(join(folder, name));
+  return made;
+}
+
+/**
+ * The archive of what lies in the tar, where an earlier settling left it whole; else nothing of it is
+ * left. By the digest that was written down with it: whoever settled what was replaced meanwhile, and
+ * had lost its lock, may have put another one here.
+ */
+async function findMade(folder: string, tar: string): Promise<ArchiveFacts | null> {
+  const archive = inGeneration.archive(folder);
+  if (!existsSync(archive)) return null;
+  const facts = readFacts(folder);
+  const found = await hashFile(archive);
+  const isOfTar = tarNameOf(facts?.digest ?? '') === tar;
+  if (isOfTar && facts?.sha256 === found.sha256) {
+    // The crash may have come before this.
+    syncPathHere(archive);
+    syncPathHere(folder);
+    return found;
+  }
+  rmSync(archive);
+  return null;
+}
+
+function tarNameOf(digest: string): string {
+  return basename(inGeneration.tar('', digest));
+}
+
+function readFacts(folder: string): (Partial<ArchiveFacts> & { digest?: string }) | null {
+  try {
+    return JSON.parse(readFileSync(inGeneration.archiveFacts(folder), 'utf8'));
+  } catch {
+    // Not there, or emptied by a power loss.
+    return null;
+  }
+}
+
+async function make(
+  { folder, scratch, ...parallel }: { folder: string; scratch: string } & Parallel,
+  name: string,
+): Promise<ArchiveFacts> {
+  mkdirSync(scratch, { recursive: true, mode: PRIVATE_FOLDER });
+  const facts = await pack(folder, name, scratch, parallel);
+  for (const part of ['archive', 'archiveFacts', 'blockIndex'] as const) {
+    const made = inGeneration[part](scratch);
+    if (existsSync(made)) syncPathHere(made);
+  }
+  for (const part of ['archiveFacts', 'blockIndex'] as const) {
+    const made = inGeneration[part](scratch);
+    if (existsSync(made)) renameSync(made, inGeneration[part](folder));
+  }
+  putInPlace(inGeneration.archive(scratch), inGeneration.archive(folder));
+  syncPathHere(folder);
+  return facts;
+}
+
+async function pack(
+  folder: string,
+  name: string,
+  scratch: string,
+  parallel: Parallel,
+): Promise<ArchiveFacts> {
+  const fd = openInside(realpathSync(folder), name);
+  try {
+    const tar = new StoredTar(fd);
+    const { manifest } = tar;
+    if (tarNameOf(manifest.digest) !== name) {
+      throw new StorageError('corrupt', `Cannot read "${name}": it holds other content`);
+    }
+    return await writeArchive(scratch, manifest, tar.read, lanesFor(parallel));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** File systems without hard links, each by how it says so. */
+const NO_LINKS: ReadonlySet<string> = new Set([
+  'EPERM',
+  'ENOTSUP',
+  'EOPNOTSUPP',
+  'ENOSYS',
+  'EMLINK',
+]);
+
+/** Never over what is there: whoever settled it too made the same, or what it is says that it did not. */
+function putInPlace(made: string, place: string): void {
+  try {
+    linkSync(made, place);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!NO_LINKS.has(code) || existsSync(place)) throw error;
+    renameSync(made, place);
+  }
+}
