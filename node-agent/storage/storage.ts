@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises';
 import { refOf } from '../catalog/generation-row.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
 import {
@@ -444,6 +444,8 @@ export class Storage {
    * @param timeoutMs the longest wait, in milliseconds
    */
   async drain(timeoutMs: number = DRAIN_MS): Promise<void> {
+    // Where nothing is to be done either: who asks again and again would keep everybody else from it.
+    await breathe();
     await this.#parts.outbox?.drain(timeoutMs);
   }
 

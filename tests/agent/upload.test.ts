@@ -384,3 +384,14 @@ test('an archive that was damaged on disk is not called verified', async () => {
   await storage.drain(5000);
   expect((await storage.show(receipt)).status).not.toBe('verified');
 });
+
+test.each(['off', 'on'])('who drains again and again starves nobody (cloud %s)', async (cloud) => {
+  const bucket = uniqueId('bucket');
+  const storage = await openTestStorage({ cloud: cloud === 'on' ? testCloud(bucket) : null });
+  let others = 0;
+  const timer = setInterval(() => others++, 1);
+  onTestFinished(() => clearInterval(timer));
+  // Bounded, so that it fails where it would not end.
+  for (let times = 0; others < 3 && times < 100_000; times++) await storage.drain(1000);
+  expect(others).toBeGreaterThanOrEqual(3);
+});
