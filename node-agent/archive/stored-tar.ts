@@ -53,6 +53,13 @@ export class StoredTar {
   readonly read = (folder: Folder, path: string): Iterable<Uint8Array> =>
     this.#read(this.#find(folder, path), this.#entries[folder].get(path)!);
 
+  /** Reads every byte. @throws StorageError `corrupt` where one is not what the manifest says */
+  check(): void {
+    for (const folder of ['source', 'artifacts'] as const) {
+      for (const path of this.#entries[folder].keys()) for (const _ of this.read(folder, path));
+    }
+  }
+
   *#read({ begin, size }: PlainEntry, entry: ManifestEntry): Generator<Uint8Array, void> {
     const hash = createHash('sha256');
     for (const piece of readRange(this.#fd, begin, size)) {

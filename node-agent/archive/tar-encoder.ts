@@ -1,5 +1,4 @@
-import { createHash, type Hash } from 'node:crypto';
-import { type ArchiveName, entryNameOf, type ManifestEntry } from '../contract.ts';
+import { type ArchiveName, entryNameOf } from '../contract.ts';
 import { tarEnd, tarHeader, tarPadding } from './tar.ts';
 
 /** What is gathered before it is handed on. */
@@ -13,12 +12,11 @@ type OpenFile = {
   headerAt: number;
   headerBytes: number;
   size: number;
-  hash: Hash;
 };
 
 /**
  * Makes one tar of files whose sizes nobody knows before they end: room for the headers of a file is
- * left, and filled in after its bytes. What it says of a file is of the bytes that it handed on.
+ * left, and filled in after its bytes.
  */
 export class TarEncoder {
   readonly #write: WriteAt;
@@ -37,28 +35,25 @@ export class TarEncoder {
     const header = headerOf(name, { size: 0, mode: 0 });
     const headerAt = this.#start + this.#filled;
     this.#push(header);
-    const hash = createHash('sha256');
-    this.#file = { name, headerAt, headerBytes: header.length, size: 0, hash };
+    this.#file = { name, headerAt, headerBytes: header.length, size: 0 };
   }
 
   /** Takes the next bytes of the file. */
   write(bytes: Uint8Array): void {
     const file = this.#file!;
     file.size += bytes.length;
-    file.hash.update(bytes);
     this.#push(bytes);
   }
 
   /** Ends the file. @param mode permission bits */
-  end(mode: number): ManifestEntry {
-    const { name, headerAt, headerBytes, size, hash } = this.#file!;
+  end(mode: number): void {
+    const { name, headerAt, headerBytes, size } = this.#file!;
     this.#file = null;
     this.#push(tarPadding(size));
     const header = headerOf(name, { size, mode });
     // As much as the room that was left: nothing in it is as long as the size is large.
     if (header.length !== headerBytes) throw new Error(`The header of "${name.path}" grew`);
     this.#patch(header, headerAt);
-    return { path: name.path, size, sha256: hash.digest('hex'), mode };
   }
 
   /** Ends the tar. Returns how many bytes it has. */

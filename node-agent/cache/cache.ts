@@ -1,13 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import {
-  existsSync,
-  readdirSync,
-  realpathSync,
-  renameSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, realpathSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
@@ -20,6 +12,7 @@ import {
   type Ref,
   StorageError,
 } from '../contract.ts';
+import { listFolder } from '../disk/list-folder.ts';
 import { makeFolders } from '../disk/make-folders.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
 import { readManifest } from '../disk/read-manifest.ts';
@@ -249,14 +242,5 @@ export class Cache {
     const now = this.#now() / 1000;
     utimesSync(temporary, now, now);
     renameSync(temporary, join(folder, ENTRY_FILE));
-  }
-}
-
-function listFolder(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
   }
 }

@@ -1,47 +1,35 @@
 import { rmSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import type { BlockIndex } from '../archive/pack.ts';
-import type { Limits, Ref } from '../contract.ts';
-import { type ArchiveFacts, hashFile } from './hash.ts';
-import { inGeneration, type Layout, listTars } from './layout.ts';
+import type { Ref } from '../contract.ts';
+import { type ArchiveFacts, hashFile, readArchiveFacts } from './hash.ts';
+import { inGeneration, listTars } from './layout.ts';
 import { readText } from './read-text.ts';
-import type { Staging } from './staging.ts';
-import type { StageWork } from './work.ts';
+import type { StoreParts } from './work.ts';
 
 /** The archives of generations: `archive.tar.gz`, and what is known of it. */
 export class Archives {
-  readonly #layout: Layout;
-  readonly #limits: Limits;
-  readonly #staging: Staging;
-  readonly #work: StageWork;
+  readonly #parts: StoreParts;
 
-  constructor(layout: Layout, limits: Limits, staging: Staging, work: StageWork) {
-    this.#layout = layout;
-    this.#limits = limits;
-    this.#staging = staging;
-    this.#work = work;
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
   }
 
   /** What the archive of a generation is; `null` where that is not written down. */
   readFacts(ref: Ref): ArchiveFacts | null {
-    const text = readText(this.#layout, inGeneration.archiveFacts(this.#layout.generation(ref)));
-    try {
-      return text === null ? null : (JSON.parse(text) as ArchiveFacts);
-    } catch {
-      // Emptied or zeroed by a power loss; the archive itself was synced.
-      return null;
-    }
+    const path = inGeneration.archiveFacts(this.#parts.layout.generation(ref));
+    return readArchiveFacts(this.#parts.layout.placeOf(path));
   }
 
   /** Whether nothing is left of what a save laid down to make the archive of. */
   isSettled(ref: Ref): boolean {
-    return listTars(this.#layout.generation(ref)).length === 0;
+    return listTars(this.#parts.layout.generation(ref)).length === 0;
   }
 
   /** The archive of a generation; `null` where it was retired, or is not settled yet. */
   async find(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
     if (!this.isSettled(ref)) return null;
-    const path = inGeneration.archive(this.#layout.generation(ref));
+    const path = inGeneration.archive(this.#parts.layout.generation(ref));
     const bytes = statSync(path, { throwIfNoEntry: false })?.size;
     if (bytes === undefined) return null;
     const facts = this.readFacts(ref) ?? (await hashFile(path));
@@ -61,8 +49,8 @@ export class Archives {
    * @throws StorageError `corrupt` where what was laid down is not what it was
    */
   async settle(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
-    const folder = this.#layout.generation(ref);
-    const facts = await this.#work.settle({ folder, scratch: this.#staging.path() });
+    const folder = this.#parts.layout.generation(ref);
+    const facts = await this.#parts.work.settle({ folder, scratch: this.#parts.staging.path() });
     return facts === null ? null : { path: inGeneration.archive(folder), ...facts };
   }
 
@@ -73,21 +61,24 @@ export class Archives {
    * @throws StorageError `corrupt` where the tree is not what its manifest says
    */
   async repack(ref: Ref): Promise<ArchiveFacts & { path: string }> {
-    const folder = this.#layout.generation(ref);
-    const scratch = this.#staging.path();
-    const facts = await this.#work.repack({ folder, scratch });
+    const folder = this.#parts.layout.generation(ref);
+    const scratch = this.#parts.staging.path();
+    const facts = await this.#parts.work.repack({ folder, scratch });
     return { path: inGeneration.archive(folder), ...facts };
   }
 
   /** Removes an archive that is needed no more. What it is stays known. */
   retire(ref: Ref): void {
     if (this.readFacts(ref) === null) return;
-    rmSync(inGeneration.archive(this.#layout.generation(ref)), { force: true });
+    rmSync(inGeneration.archive(this.#parts.layout.generation(ref)), { force: true });
   }
 
   /** Where blocks are in the archive; `null` for small ones, which are read whole. */
   readBlockIndex(ref: Ref): BlockIndex | null {
-    const text = readText(this.#layout, inGeneration.blockIndex(this.#layout.generation(ref)));
+    const text = readText(
+      this.#parts.layout,
+      inGeneration.blockIndex(this.#parts.layout.generation(ref)),
+    );
     try {
       return text === null ? null : (JSON.parse(text) as BlockIndex);
     } catch {
@@ -102,10 +93,10 @@ export class Archives {
    * @throws StorageError `corrupt` where it is no archive of ours
    */
   async digest(archive: string): Promise<string> {
-    const folder = this.#staging.path();
+    const folder = this.#parts.staging.path();
     try {
-      const limits = this.#limits;
-      return (await this.#work.unpack({ archive, folder, limits, trusted: false })).digest;
+      const limits = this.#parts.limits;
+      return (await this.#parts.work.unpack({ archive, folder, limits, trusted: false })).digest;
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { ManifestEntry } from '../contract.ts';
+import type { Place } from '../disk/read-file.ts';
+import { findText } from '../disk/read-manifest.ts';
 
 export function sha256Hex(content: string | Uint8Array): string {
   return createHash('sha256').update(content).digest('hex');
@@ -9,6 +11,21 @@ export function sha256Hex(content: string | Uint8Array): string {
 
 /** What an archive is: sha256 for what is recorded, MD5 for what the eTag says. */
 export type ArchiveFacts = Readonly<{ bytes: number; sha256: string; md5: string }>;
+
+/**
+ * What is written down of an archive: `archive.json`, with the digest of what is in it.
+ *
+ * @returns `null` where it is not there, or was emptied by a power loss; the archive itself was synced
+ * @throws StorageError `corrupt` where something else is in its place
+ */
+export function readArchiveFacts(place: Place): (ArchiveFacts & { digest?: string }) | null {
+  const text = findText(place);
+  try {
+    return text === null ? null : JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
 
 /** Hashes a file in pieces. */
 export async function hashFile(path: string): Promise<ArchiveFacts> {

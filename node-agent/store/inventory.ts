@@ -35,12 +35,12 @@ export const NOTHING: Inventory = {
   read: () => [],
 };
 
-/** Takes the files of a source as they are read, one after another, and says what each is. */
+/** Takes the files of a source as they are read and hashed, one after another. */
 export type Copy = Readonly<{
   begin(path: string): void;
   /** The bytes are good until it returns. */
   write(bytes: Uint8Array): void;
-  end(mode: number): ManifestEntry;
+  end(mode: number): void;
 }>;
 
 /**
@@ -53,7 +53,7 @@ export type Copy = Readonly<{
 export function takeInventory(
   source: Source,
   limits: Limits,
-  { mayBeEmpty = false, copy = hashOnly() }: { mayBeEmpty?: boolean; copy?: Copy } = {},
+  { mayBeEmpty = false, copy }: { mayBeEmpty?: boolean; copy?: Copy } = {},
 ): Inventory {
   const { files, leftOut } = findFiles(source, limits);
   if (files.length === 0 && !mayBeEmpty) {
@@ -74,9 +74,10 @@ export function takeInventory(
   let totalBytes = 0;
   const entries = files.map((file) => {
     const pieces: Uint8Array[] = [];
+    const hash = createHash('sha256');
     let size = 0;
     let mode = file.mode;
-    copy.begin(file.path);
+    copy?.begin(file.path);
     const look = (stat: Stats) => {
       mode ??= stat.mode;
       checkSizes(file.path, stat.size, totalBytes + stat.size, limits);
@@ -85,13 +86,16 @@ export function takeInventory(
       size += piece.length;
       totalBytes += piece.length;
       checkSizes(file.path, size, totalBytes, limits);
-      copy.write(piece);
+      hash.update(piece);
+      copy?.write(piece);
       if ('content' in file) pieces.push(piece);
       // A piece of a file on disk is good until the next one is read.
       else if (totalBytes <= KEEP_BYTES) pieces.push(Buffer.from(piece));
     }
     if (totalBytes <= KEEP_BYTES || 'content' in file) kept.set(file.path, pieces);
-    return copy.end(keptMode(mode));
+    const permissions = keptMode(mode);
+    copy?.end(permissions);
+    return { path: file.path, size, sha256: hash.digest('hex'), mode: permissions };
   });
 
   const onDisk = new Map(files.map((file) => [file.path, file]));
@@ -102,24 +106,6 @@ export function takeInventory(
     leftOut,
     read: (path) =>
       kept.get(path) ?? readAgain(source, onDisk.get(path) as FileOnDisk, byPath.get(path)!),
-  };
-}
-
-/** Takes nothing, but hashes. */
-function hashOnly(): Copy {
-  let file = { path: '', size: 0, hash: createHash('sha256') };
-  return {
-    begin: (path) => {
-      file = { path, size: 0, hash: createHash('sha256') };
-    },
-    write: (bytes) => {
-      file.size += bytes.length;
-      file.hash.update(bytes);
-    },
-    end: (mode) => {
-      const { path, size, hash } = file;
-      return { path, size, sha256: hash.digest('hex'), mode };
-    },
   };
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { folderName, type Ref } from '../contract.ts';
-import { listFolder } from './list-folder.ts';
+import { listFolder } from '../disk/list-folder.ts';
 
 /** Everything of ours that is no project: a name that no project id can have. */
 export const OWN_FOLDER = '.codebegen-storage';

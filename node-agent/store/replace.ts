@@ -1,16 +1,14 @@
 import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
-import { formatRef, type Limits, type Ref } from '../contract.ts';
+import { formatRef, type Ref } from '../contract.ts';
+import { isMissing, listFolder } from '../disk/list-folder.ts';
 import { makeFolder, moveFolder, syncPath, writeFileDurably } from './durable.ts';
 import { fromFileSystem } from './file-errors.ts';
-import type { Layout } from './layout.ts';
-import { isMissing, listFolder } from './list-folder.ts';
 import { type SaveDetails, stageInputOf, withStaging } from './save-details.ts';
 import type { Source } from './source.ts';
 import type { Staged } from './stage.ts';
-import type { Staging } from './staging.ts';
-import type { StageWork } from './work.ts';
+import type { StoreParts } from './work.ts';
 
 /**
  * A replacement that is under way. Paths are relative to staging: a store may be moved. `isCopied`: the
@@ -20,16 +18,10 @@ type Journal = Readonly<{ ref: Ref; staged: string; trash: string; isCopied?: bo
 
 /** Swaps generations for other content, by a journal. */
 export class Replacements {
-  readonly #layout: Layout;
-  readonly #limits: Limits;
-  readonly #staging: Staging;
-  readonly #work: StageWork;
+  readonly #parts: StoreParts;
 
-  constructor(layout: Layout, limits: Limits, staging: Staging, work: StageWork) {
-    this.#layout = layout;
-    this.#limits = limits;
-    this.#staging = staging;
-    this.#work = work;
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
   }
 
   /**
@@ -45,14 +37,14 @@ export class Replacements {
     details: SaveDetails,
     swapped: (staged: Staged) => Promise<void>,
   ): Promise<Staged> {
-    const trash = this.#staging.path();
-    const result = await withStaging(this.#staging, ref, source, async (staged) => {
-      const result = await this.#work.stage({
-        ...stageInputOf(ref, source, details, this.#limits),
+    const trash = this.#parts.staging.path();
+    const result = await withStaging(this.#parts.staging, ref, source, async (staged) => {
+      const result = await this.#parts.work.stage({
+        ...stageInputOf(ref, source, details, this.#parts.limits),
         folder: staged,
         replacement: true,
       });
-      await makeFolder(this.#layout.replacing, this.#layout.own);
+      await makeFolder(this.#parts.layout.replacing, this.#parts.layout.own);
       await this.#writeJournal({ ref, staged, trash });
       await this.#swap({ ref, staged, trash });
       return result;
@@ -63,24 +55,28 @@ export class Replacements {
       await this.#swapBack(ref, trash);
       throw fromFileSystem(error, `save ${formatRef(ref)}`);
     }
-    rmSync(this.#layout.journal(ref), { force: true });
+    rmSync(this.#parts.layout.journal(ref), { force: true });
     await rm(trash, { recursive: true, force: true });
     return result;
   }
 
   async #writeJournal(journal: Journal): Promise<void> {
-    const inStaging = (path: string) => relative(this.#layout.staging, path);
+    const inStaging = (path: string) => relative(this.#parts.layout.staging, path);
     const { staged, trash } = journal;
     const kept = { ...journal, staged: inStaging(staged), trash: inStaging(trash) };
-    const temporary = this.#staging.path();
-    await writeFileDurably(this.#layout.journal(journal.ref), JSON.stringify(kept), temporary);
+    const temporary = this.#parts.staging.path();
+    await writeFileDurably(
+      this.#parts.layout.journal(journal.ref),
+      JSON.stringify(kept),
+      temporary,
+    );
   }
 
   async #swap(journal: Journal): Promise<void> {
     const { ref, staged, trash } = journal;
-    const place = this.#layout.generation(ref);
+    const place = this.#parts.layout.generation(ref);
     const beforeRemoval = async () => {
-      await this.#work.sync(trash);
+      await this.#parts.work.sync(trash);
       await this.#writeJournal({ ...journal, isCopied: true });
     };
     if (existsSync(place)) await moveFolder(place, trash, beforeRemoval);
@@ -95,12 +91,12 @@ export class Replacements {
   }
 
   async #swapBack(ref: Ref, old: string): Promise<void> {
-    const place = this.#layout.generation(ref);
-    const dropped = this.#staging.path();
+    const place = this.#parts.layout.generation(ref);
+    const dropped = this.#parts.staging.path();
     renameSync(place, dropped);
     renameSync(old, place);
     await syncPath(dirname(place));
-    rmSync(this.#layout.journal(ref), { force: true });
+    rmSync(this.#parts.layout.journal(ref), { force: true });
     await rm(dropped, { recursive: true, force: true });
   }
 
@@ -113,18 +109,18 @@ export class Replacements {
    */
   async recover(isGone: (instanceId: string) => boolean): Promise<{ ref: Ref; done(): void }[]> {
     const recovered: { ref: Ref; done(): void }[] = [];
-    for (const name of listFolder(this.#layout.replacing)) {
-      const file = join(this.#layout.replacing, name);
-      const journal = readJournal(file, this.#layout.staging);
+    for (const name of listFolder(this.#parts.layout.replacing)) {
+      const file = join(this.#parts.layout.replacing, name);
+      const journal = readJournal(file, this.#parts.layout.staging);
       if (journal === null || !isGone(basename(dirname(journal.staged)))) continue;
       if (journal.isCopied === true && existsSync(journal.staged)) {
-        await rm(this.#layout.generation(journal.ref), { recursive: true, force: true });
+        await rm(this.#parts.layout.generation(journal.ref), { recursive: true, force: true });
       }
-      if (!existsSync(this.#layout.generation(journal.ref))) {
+      if (!existsSync(this.#parts.layout.generation(journal.ref))) {
         if (existsSync(journal.staged)) await this.#swap(journal);
         else if (existsSync(journal.trash)) {
-          renameSync(journal.trash, this.#layout.generation(journal.ref));
-          await syncPath(this.#layout.generations(journal.ref.projectId));
+          renameSync(journal.trash, this.#parts.layout.generation(journal.ref));
+          await syncPath(this.#parts.layout.generations(journal.ref.projectId));
         }
       }
       recovered.push({ ref: journal.ref, done: () => rmSync(file, { force: true }) });

@@ -3,7 +3,6 @@ import {
   existsSync,
   linkSync,
   mkdirSync,
-  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -14,7 +13,7 @@ import { StorageError } from '../contract.ts';
 import { NotAFile, openInside } from '../disk/open-inside.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
 import { syncPathHere } from './durable.ts';
-import { type ArchiveFacts, hashFile } from './hash.ts';
+import { type ArchiveFacts, hashFile, readArchiveFacts } from './hash.ts';
 import { inGeneration, listTars } from './layout.ts';
 import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 
@@ -66,7 +65,8 @@ async function settle(
 async function findMade(folder: string, tar: string): Promise<ArchiveFacts | null> {
   const archive = inGeneration.archive(folder);
   if (!existsSync(archive)) return null;
-  const facts = readFacts(folder);
+  const root = realpathSync(folder);
+  const facts = readArchiveFacts({ root, path: inGeneration.archiveFacts('') });
   const found = await hashFile(archive);
   const isOfTar = tarNameOf(facts?.digest ?? '') === tar;
   if (isOfTar && facts?.sha256 === found.sha256) {
@@ -81,15 +81,6 @@ async function findMade(folder: string, tar: string): Promise<ArchiveFacts | nul
 
 function tarNameOf(digest: string): string {
   return basename(inGeneration.tar('', digest));
-}
-
-function readFacts(folder: string): (Partial<ArchiveFacts> & { digest?: string }) | null {
-  try {
-    return JSON.parse(readFileSync(inGeneration.archiveFacts(folder), 'utf8'));
-  } catch {
-    // Not there, or emptied by a power loss.
-    return null;
-  }
 }
 
 async function make(

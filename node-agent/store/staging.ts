@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { listFolder } from '../disk/list-folder.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
 import { fromFileSystem } from './file-errors.ts';
 import { inGeneration, type Layout } from './layout.ts';
-import { listFolder } from './list-folder.ts';
 
 /** Where what is not in place yet lies: a folder for each process. */
 export class Staging {

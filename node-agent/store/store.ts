@@ -11,6 +11,7 @@ import {
   type Ref,
   StorageError,
 } from '../contract.ts';
+import { listFolder } from '../disk/list-folder.ts';
 import { findManifest, readManifest } from '../disk/read-manifest.ts';
 import { Active } from './active.ts';
 import { Archives } from './archives.ts';
@@ -18,7 +19,6 @@ import { fromFileSystem } from './file-errors.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import { flatRef, isFlat } from './legacy/flat.ts';
 import { Legacy } from './legacy/legacy.ts';
-import { listFolder } from './list-folder.ts';
 import { ProjectFiles } from './project-files.ts';
 import { Removals } from './remove.ts';
 import { Replacements } from './replace.ts';
@@ -57,12 +57,13 @@ export class Store {
     this.tombstones = new Tombstones(layout, staging);
     this.active = new Active(layout, staging);
     this.projects = new ProjectFiles(layout, staging);
-    this.archives = new Archives(layout, limits, staging, work);
-    this.trees = new Trees(layout, limits, staging, work);
-    this.replacements = new Replacements(layout, limits, staging, work);
+    const parts = { layout, limits, staging, work };
+    this.archives = new Archives(parts);
+    this.trees = new Trees(parts);
+    this.replacements = new Replacements(parts);
     this.removals = new Removals(layout, staging, this.tombstones, this.active);
     const commit = this.commit.bind(this);
-    this.legacy = new Legacy({ layout, limits, staging, work, commit });
+    this.legacy = new Legacy({ ...parts, commit });
     this.#limits = limits;
     this.#work = work;
   }

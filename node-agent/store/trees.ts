@@ -1,30 +1,22 @@
-import type { Limits, Ref } from '../contract.ts';
-import type { Layout } from './layout.ts';
-import type { Staging } from './staging.ts';
-import type { StageWork } from './work.ts';
+import type { Ref } from '../contract.ts';
+import type { StoreParts } from './work.ts';
 
 /** The trees of generations: their files, laid out. */
 export class Trees {
-  readonly #layout: Layout;
-  readonly #limits: Limits;
-  readonly #staging: Staging;
-  readonly #work: StageWork;
+  readonly #parts: StoreParts;
 
-  constructor(layout: Layout, limits: Limits, staging: Staging, work: StageWork) {
-    this.#layout = layout;
-    this.#limits = limits;
-    this.#staging = staging;
-    this.#work = work;
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
   }
 
   /** Fsyncs the tree of a generation. Until then only its archive survives a power loss. */
   sync(ref: Ref): Promise<void> {
-    return this.#work.sync(this.#layout.generation(ref));
+    return this.#parts.work.sync(this.#parts.layout.generation(ref));
   }
 
   /** Reads every byte of a generation. Returns what is the matter with it, a sentence each. */
   check(ref: Ref, signal?: AbortSignal): Promise<string[]> {
-    return this.#work.check(this.#layout.generation(ref), signal);
+    return this.#parts.work.check(this.#parts.layout.generation(ref), signal);
   }
 
   /**
@@ -33,10 +25,10 @@ export class Trees {
    * @throws StorageError `corrupt` where the archive cannot help either
    */
   repair(ref: Ref): Promise<boolean> {
-    return this.#work.repair({
-      folder: this.#layout.generation(ref),
-      scratch: this.#staging.path(),
-      limits: this.#limits,
+    return this.#parts.work.repair({
+      folder: this.#parts.layout.generation(ref),
+      scratch: this.#parts.staging.path(),
+      limits: this.#parts.limits,
     });
   }
 }

@@ -2,10 +2,20 @@ import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
 import type { Limits } from '../contract.ts';
 import type { CommitInput } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
+import type { Layout } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
 import type { Described } from './legacy/flat.ts';
 import type { Source } from './source.ts';
 import type { Digested, Staged, StageInput } from './stage.ts';
+import type { Staging } from './staging.ts';
+
+/** What the store's jobs are made of. */
+export type StoreParts = Readonly<{
+  layout: Layout;
+  limits: Limits;
+  staging: Staging;
+  work: StageWork;
+}>;
 
 /** The heavy work of a save, done elsewhere than on the event loop. */
 export type StageWork = {

@@ -6,37 +6,49 @@ import type { Locks } from './locks.ts';
 
 type Parts = Readonly<{ store: Store; locks: Locks; catalog: Catalog }>;
 
+/** An archive on disk, and what it is. */
+type Archive = ArchiveFacts & { path: string };
+
 /**
  * The archive of a generation, as a file to read at once; made now where it is not yet, or packed
- * again from its tree where it was retired. The generation is locked meanwhile, so that no replacement comes between.
+ * again from its tree where it was retired. The generation is locked meanwhile, so that no replacement
+ * comes between.
  *
  * @throws StorageError `not_found`, `corrupt` where the tree is not what its manifest says,
  *   `unavailable` where somebody else works on it for too long
  */
-export async function archiveOf(
-  { store, locks, catalog }: Parts,
-  ref: Ref,
-): Promise<ArchiveFacts & { path: string }> {
-  const kept = await store.archives.find(ref);
-  return kept ?? packAgain({ store, locks, catalog }, ref);
+export async function archiveOf(parts: Parts, ref: Ref): Promise<Archive> {
+  return (await parts.store.archives.find(ref)) ?? noteArchive(parts, ref);
 }
 
 /**
- * Makes the archive of a generation where it is missing or not what it was, and notes what it is.
+ * Notes what the archive of a generation is: made first, where it is missing.
  *
  * @throws StorageError as {@link archiveOf}
  */
-export async function packAgain(
+export function noteArchive(parts: Parts, ref: Ref): Promise<Archive> {
+  return make(parts, ref, () => parts.store.archives.find(ref));
+}
+
+/**
+ * The same where its bytes may not be what they were: they are read, and packed again then.
+ *
+ * @throws StorageError as {@link archiveOf}
+ */
+export function packAgain(parts: Parts, ref: Ref): Promise<Archive> {
+  return make(parts, ref, () => findSound(parts.store, ref));
+}
+
+async function make(
   { store, locks, catalog }: Parts,
   ref: Ref,
-): Promise<ArchiveFacts & { path: string }> {
+  find: () => Promise<Archive | null>,
+): Promise<Archive> {
   const unlock = await locks.lock(ref);
   if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
   try {
     const archive =
-      (await settle(store, ref)) ??
-      (await findSound(store, ref)) ??
-      (await store.archives.repack(ref));
+      (await settle(store, ref)) ?? (await find()) ?? (await store.archives.repack(ref));
     const { sha256, md5, bytes } = archive;
     await catalog.write(() =>
       // Kept, so that it is retired again some time after.

@@ -1,7 +1,7 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { contentName, type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Store } from '../store/store.ts';
-import { packAgain } from './archive-of.ts';
+import { noteArchive } from './archive-of.ts';
 import type { Locks } from './locks.ts';
 import type { Scan } from './scan.ts';
 
@@ -83,7 +83,7 @@ export class Upkeep {
         (skip) => catalog.generations.waiting('unsettled', PAGE, skip),
         async (row) => {
           await scan.project(row.project_id);
-          await packAgain(this.#parts, refOf(row));
+          await noteArchive(this.#parts, refOf(row));
         },
       );
       if (!this.#again) this.#tellSettled();

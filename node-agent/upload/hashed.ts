@@ -1,31 +1,19 @@
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Reservation } from '../cloud/recording.ts';
-import type { ArchiveFacts } from '../store/hash.ts';
-import { archiveOf } from '../upkeep/archive-of.ts';
+import { noteArchive } from '../upkeep/archive-of.ts';
 import type { Parts } from './parts.ts';
 
 /** A generation whose archive's hashes are known. */
 export type HashedRow = GenerationRow & { sha256: string; md5: string; archive_bytes: number };
 
-/** The row with its hashes, which a rebuilt catalog may not have. */
+/** The row with its hashes, which it has not before it is settled, or where the catalog was made again. */
 export async function withHashes(parts: Parts, row: GenerationRow): Promise<HashedRow> {
   const { sha256, md5, archive_bytes } = row;
   if (sha256 !== null && md5 !== null && archive_bytes !== null) {
     return { ...row, sha256, md5, archive_bytes };
   }
-  return noteHashes(parts, row, await archiveOf(parts, refOf(row)));
-}
-
-/** Notes what the archive is now. */
-export async function noteHashes(
-  { catalog }: Parts,
-  row: GenerationRow,
-  { sha256, md5, bytes }: ArchiveFacts,
-): Promise<HashedRow> {
-  await catalog.write(() =>
-    catalog.generations.update(refOf(row), { sha256, md5, archive_bytes: bytes }),
-  );
-  return { ...row, sha256, md5, archive_bytes: bytes };
+  const archive = await noteArchive(parts, refOf(row));
+  return { ...row, sha256: archive.sha256, md5: archive.md5, archive_bytes: archive.bytes };
 }
 
 export function reservationOf({ catalog }: Parts, row: HashedRow): Reservation {

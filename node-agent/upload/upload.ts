@@ -1,8 +1,8 @@
 import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import type { Job } from '../catalog/jobs.ts';
 import { StorageError } from '../contract.ts';
-import { archiveOf } from '../upkeep/archive-of.ts';
-import { noteHashes, withHashes } from './hashed.ts';
+import { archiveOf, noteArchive } from '../upkeep/archive-of.ts';
+import { withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 
@@ -13,7 +13,7 @@ export async function upload(parts: Parts, given: GenerationRow, job: Job): Prom
   const archive = await archiveOf(parts, refOf(row));
   if (archive.sha256 !== row.sha256) {
     // Retired, and packed again by another version of Node: its hash is another.
-    await noteHashes(parts, row, archive);
+    await noteArchive(parts, refOf(row));
     return 'changed';
   }
   // An upload that was begun goes on with the same bytes to the same place, or not at all.

@@ -4,7 +4,7 @@ import { formatRef, StorageError } from '../contract.ts';
 import { packAgain } from '../upkeep/archive-of.ts';
 import { dropDamaged, proveObject } from '../upkeep/proof.ts';
 import { absent } from './failures.ts';
-import { type HashedRow, noteHashes, withHashes } from './hashed.ts';
+import { type HashedRow, withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 import { noteRecorded } from './record.ts';
@@ -63,7 +63,7 @@ async function replaceOther(
   );
   // It may be ours that is damaged: the tree is whole then, or says that it is not.
   if (!(await store.archives.isSound(ref))) {
-    await noteHashes(parts, row, await packAgain(parts, ref));
+    await packAgain(parts, ref);
     return { outcome: 'missing', because };
   }
   const isOurs = record === null || record.sha256 === row.sha256;

@@ -1,52 +1,37 @@
 import { existsSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { formatRef, type Limits, type Ref, StorageError } from '../../contract.ts';
+import { formatRef, type Ref, StorageError } from '../../contract.ts';
 import { makeFolder, syncPath } from '../durable.ts';
 import { fromFileSystem } from '../file-errors.ts';
-import type { Layout } from '../layout.ts';
 import type { LeftOut } from '../left-out.ts';
 import type { SaveDetails } from '../save-details.ts';
 import type { Source } from '../source.ts';
 import type { Staged } from '../stage.ts';
-import type { Staging } from '../staging.ts';
 import type { StoredGeneration } from '../stored-generation.ts';
-import type { StageWork } from '../work.ts';
+import type { StoreParts } from '../work.ts';
 import { flatSource, isFlat, mayBeFlat } from './flat.ts';
 
-type Parts = Readonly<{
-  layout: Layout;
-  limits: Limits;
-  staging: Staging;
-  work: StageWork;
-  commit: (ref: Ref, source: Source, details: SaveDetails) => Promise<Staged>;
-}>;
+type Parts = StoreParts &
+  Readonly<{ commit: (ref: Ref, source: Source, details: SaveDetails) => Promise<Staged> }>;
 
 /** What the Python system left: read where it lies, and made a generation of ours. */
 export class Legacy {
-  readonly #layout: Layout;
-  readonly #limits: Limits;
-  readonly #staging: Staging;
-  readonly #work: StageWork;
-  readonly #commit: Parts['commit'];
+  readonly #parts: Parts;
 
-  constructor({ layout, limits, staging, work, commit }: Parts) {
-    this.#layout = layout;
-    this.#limits = limits;
-    this.#staging = staging;
-    this.#work = work;
-    this.#commit = commit;
+  constructor(parts: Parts) {
+    this.#parts = parts;
   }
 
   /** What lies there of a flat project; `null` where the generation is none. */
   async describe(ref: Ref): Promise<{ generation: StoredGeneration; leftOut: LeftOut } | null> {
     const { projectId } = ref;
-    if (!mayBeFlat(ref) || !isFlat(this.#layout, projectId)) return null;
-    const { root } = this.#layout.placeOf('');
-    const limits = this.#limits;
-    const { manifest, leftOut } = await this.#work.describe({ root, projectId, limits });
-    const path = this.#layout.project(projectId);
-    const sourcePath = flatSource(this.#layout, projectId);
+    if (!mayBeFlat(ref) || !isFlat(this.#parts.layout, projectId)) return null;
+    const { root } = this.#parts.layout.placeOf('');
+    const limits = this.#parts.limits;
+    const { manifest, leftOut } = await this.#parts.work.describe({ root, projectId, limits });
+    const path = this.#parts.layout.project(projectId);
+    const sourcePath = flatSource(this.#parts.layout, projectId);
     return { generation: { path, sourcePath, manifest }, leftOut };
   }
 
@@ -58,19 +43,19 @@ export class Legacy {
    * @throws StorageError `corrupt`, `invalid_input` that names a path
    */
   async convert(ref: Ref): Promise<LeftOut> {
-    const folder = this.#layout.generation(ref);
+    const folder = this.#parts.layout.generation(ref);
     if (existsSync(folder)) {
-      const scratch = this.#staging.path();
-      const { root, path } = this.#layout.placeOf(folder);
-      return this.#work.convert({ root, folder: path, scratch, limits: this.#limits });
+      const scratch = this.#parts.staging.path();
+      const { root, path } = this.#parts.layout.placeOf(folder);
+      return this.#parts.work.convert({ root, folder: path, scratch, limits: this.#parts.limits });
     }
     const { generation, leftOut } = (await this.describe(ref)) ?? refuse(ref);
     const { manifest, sourcePath } = generation;
-    const { root, path } = this.#layout.placeOf(sourcePath);
+    const { root, path } = this.#parts.layout.placeOf(sourcePath);
     const files = manifest.files.map((file) => ({ path: file }));
     const source = { kind: 'listed', root, folder: path, files } as const;
     const details = { createdAt: manifest.created_at, metadata: {}, ownerId: null };
-    await this.#commit(ref, source, details);
+    await this.#parts.commit(ref, source, details);
     return leftOut;
   }
 
@@ -80,10 +65,15 @@ export class Legacy {
    * @throws StorageError `corrupt`, `invalid_input` that names an entry, `too_large`
    */
   async unpack(ref: Ref, archive: string): Promise<void> {
-    const folder = this.#staging.path();
+    const folder = this.#parts.staging.path();
     try {
-      const limits = this.#limits;
-      const { manifest } = await this.#work.unpack({ archive, folder, limits, trusted: false });
+      const limits = this.#parts.limits;
+      const { manifest } = await this.#parts.work.unpack({
+        archive,
+        folder,
+        limits,
+        trusted: false,
+      });
       const { project_id, version, generation_id } = manifest;
       const isOf =
         project_id === ref.projectId &&
@@ -92,9 +82,9 @@ export class Legacy {
       if (!isOf) {
         throw new StorageError('corrupt', `Cannot use "${archive}": it holds another generation`);
       }
-      await this.#work.sync(folder);
-      const place = this.#layout.generation(ref);
-      await makeFolder(dirname(place), this.#layout.project(ref.projectId));
+      await this.#parts.work.sync(folder);
+      const place = this.#parts.layout.generation(ref);
+      await makeFolder(dirname(place), this.#parts.layout.project(ref.projectId));
       renameSync(folder, place);
       await syncPath(dirname(place));
     } catch (error) {
