@@ -139,6 +139,8 @@ export class Getter {
 
 /** The Python system took files that would lie where an archive has its manifest: they are not served. */
 function withoutReserved(manifest: Manifest): Manifest {
+  // One of ours names none: it was refused, or left out.
+  if (manifest.entries !== undefined) return manifest;
   const files = manifest.files.filter((path) => !isReserved(path));
   if (files.length === manifest.files.length) return manifest;
   return { ...manifest, files, file_count: files.length };
