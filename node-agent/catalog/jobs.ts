@@ -46,7 +46,8 @@ export type JobCounts = Readonly<{
 
 /**
  * The table of jobs: the durable list of work. Work is done at least once; whoever does it makes it
- * count once.
+ * count once. Its rows change here and nowhere else, which `tests/architecture` holds; what has to
+ * change with them is in one transaction of the caller's.
  */
 export class Jobs {
   readonly #db: Database;

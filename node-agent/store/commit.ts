@@ -14,7 +14,8 @@ export type CommitInput = StageInput &
 
 /**
  * Stages a generation and puts it in its place. The rename, once it lasts, is the commit: all of
- * it in one thread, for each way to another and back takes as long as an fsync.
+ * it in one thread, for each way to another and back takes as long as an fsync. What takes the place
+ * of another generation goes by a journal instead: `replace.ts`.
  *
  * @throws StorageError `conflict` where the folder is there already
  */

@@ -3,7 +3,10 @@ import type { Job } from '../catalog/jobs.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 
-/** Says in the cloud why an upload was given up: the web user sees it there. */
+/**
+ * Says in the cloud why an upload was given up: the web user sees it there. After which failure that
+ * is stands in `retries.ts`.
+ */
 export async function fail(
   { records }: Pick<Parts, 'records'>,
   row: GenerationRow,

@@ -1,11 +1,18 @@
-/** After which failure what happens, and how long is waited: every number of it. */
-
-/** So many failures in a row, of whatever jobs, are an outage: everything waits. */
-export const OUTAGE_AFTER = 3;
 /**
- * What may pass, and is no outage (wrong bytes, a race, a mistake of ours), is tried so often; then
- * the upload is given up. In an outage a job is tried for ever.
+ * What happens to a job after which failure, and every number of it. It is tried again, each time after
+ * up to twice the wait, unless it is refused for good: then it is given up at once.
+ *
+ * - Its third failure is nothing special to it. The third failure in a row to reach Storage, or the
+ *   database, of whatever jobs, is: what needs that one waits. A refused key or plan is, at the first.
+ * - Its fifth is, where it is no outage but wrong bytes, a conflict that may pass, or a mistake of ours:
+ *   it is given up. Whatever else may pass, a full disk too, is tried for ever.
+ *
+ * `settle.ts` decides it, `breaker.ts` has all wait, `backoff.ts` has the formula of the waits.
  */
+
+/** So many failures in a row to reach a part of the cloud are an outage. */
+export const OUTAGE_AFTER = 3;
+/** At this failure a job is given up that may pass, and is no outage. */
 export const GIVE_UP_AFTER = 5;
 
 /** The first wait of a job, in milliseconds. Each is up to twice the one before. */
