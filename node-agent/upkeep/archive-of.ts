@@ -9,6 +9,9 @@ type Parts = Readonly<{ store: Store; locks: Locks; catalog: Catalog }>;
 /** An archive on disk, and what it is. */
 type Archive = ArchiveFacts & { path: string };
 
+/** With the digest of what is in it. */
+type Noted = Archive & { digest: string | null };
+
 /**
  * The archive of a generation, as a file to read at once; made now where it is not yet, or packed
  * again from its tree where it was retired. The generation is locked meanwhile, so that no replacement
@@ -26,7 +29,7 @@ export async function archiveOf(parts: Parts, ref: Ref): Promise<Archive> {
  *
  * @throws StorageError as {@link archiveOf}
  */
-export function noteArchive(parts: Parts, ref: Ref): Promise<Archive> {
+export function noteArchive(parts: Parts, ref: Ref): Promise<Noted> {
   return make(parts, ref, () => parts.store.archives.find(ref));
 }
 
@@ -35,7 +38,7 @@ export function noteArchive(parts: Parts, ref: Ref): Promise<Archive> {
  *
  * @throws StorageError as {@link archiveOf}
  */
-export function packAgain(parts: Parts, ref: Ref): Promise<Archive> {
+export function packAgain(parts: Parts, ref: Ref): Promise<Noted> {
   return make(parts, ref, () => findSound(parts.store, ref));
 }
 
@@ -43,18 +46,20 @@ async function make(
   { store, locks, catalog }: Parts,
   ref: Ref,
   find: () => Promise<Archive | null>,
-): Promise<Archive> {
+): Promise<Noted> {
   const unlock = await locks.lock(ref);
   if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
   try {
     const archive =
       (await settle(store, ref)) ?? (await find()) ?? (await store.archives.repack(ref));
     const { sha256, md5, bytes } = archive;
-    await catalog.write(() =>
+    return await catalog.write(() => {
       // Kept, so that it is retired again some time after.
-      catalog.generations.update(ref, { archive_kept: 1, sha256, md5, archive_bytes: bytes }),
-    );
-    return archive;
+      const facts = { archive_kept: 1, sha256, md5, archive_bytes: bytes } as const;
+      catalog.generations.update(ref, facts);
+      const row = catalog.generations.find(ref.projectId, ref.version);
+      return { ...archive, digest: row?.digest ?? null };
+    });
   } finally {
     await unlock();
   }

@@ -157,7 +157,13 @@ export class Scan {
         const ref = refOf(row);
         await attempt(parts, async () => {
           if (!store.has(ref)) return;
-          await store.trees.repair(ref);
+          try {
+            await store.trees.repair(ref);
+          } catch (error) {
+            // Another process deleted it just now.
+            if (!store.has(ref)) return;
+            throw error;
+          }
           if (row.sha256 === null || store.archives.isSettled(ref)) return;
           // That the tar was gone did not last.
           await catalog.write(() => catalog.generations.update(ref, { sha256: null }, row.digest));

@@ -6,13 +6,18 @@ import type { Parts } from './parts.ts';
 /** A generation whose archive's hashes are known. */
 export type HashedRow = GenerationRow & { sha256: string; md5: string; archive_bytes: number };
 
-/** The row with its hashes, which it has not before it is settled, or where the catalog was made again. */
-export async function withHashes(parts: Parts, row: GenerationRow): Promise<HashedRow> {
+/**
+ * The row with its hashes, which it has not before it is settled, or where the catalog was made again.
+ *
+ * @returns `null` where it was replaced since it was read: the hashes are of other content
+ */
+export async function withHashes(parts: Parts, row: GenerationRow): Promise<HashedRow | null> {
   const { sha256, md5, archive_bytes } = row;
   if (sha256 !== null && md5 !== null && archive_bytes !== null) {
     return { ...row, sha256, md5, archive_bytes };
   }
   const archive = await noteArchive(parts, refOf(row));
+  if (archive.digest !== row.digest) return null;
   return { ...row, sha256: archive.sha256, md5: archive.md5, archive_bytes: archive.bytes };
 }
 

@@ -19,6 +19,7 @@ export async function record(
   const { store } = parts;
   const ref = refOf(given);
   const row = await withHashes(parts, given);
+  if (row === null) return 'changed';
   // It was packed again meanwhile, or replaced: that is not what is in the bucket.
   if (job.uploaded_sha256 !== row.sha256) return 'changed';
   const answer = await ask({

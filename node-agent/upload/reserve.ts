@@ -22,6 +22,7 @@ export async function reserve(
 ): Promise<StepResult> {
   const ref = refOf(given);
   const row = await withHashes(parts, given);
+  if (row === null) return 'changed';
   const answer = await ask(reservationOf(parts, row));
   if (answer.outcome !== 'no_database') await removeUnneeded(parts, answer.unneeded ?? []);
   switch (answer.outcome) {

@@ -10,6 +10,7 @@ import type { Parts } from './parts.ts';
 export async function upload(parts: Parts, given: GenerationRow, job: Job): Promise<StepResult> {
   const { catalog, objects, onEvent } = parts;
   const row = await withHashes(parts, given);
+  if (row === null) return 'changed';
   const archive = await archiveOf(parts, refOf(row));
   if (archive.sha256 !== row.sha256) {
     // Retired, and packed again by another version of Node: its hash is another.

@@ -14,6 +14,7 @@ export async function verify(parts: Parts, given: GenerationRow): Promise<StepRe
   const { catalog, objects, records } = parts;
   const ref = refOf(given);
   const row = await withHashes(parts, given);
+  if (row === null) return 'changed';
   const place = { bucket: objects.bucket, key: keyOf(row) };
   const proof = await proveObject(parts, row, place);
   if (proof.holds === 'nothing' && !proof.isHollow) {

@@ -8,8 +8,9 @@ import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import type { Receipt } from '../../node-agent/index.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { run } from '../support/run.ts';
-import { openTestStorage } from '../support/storage.ts';
+import { openTestStorage, testCloud } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
 
@@ -140,6 +141,30 @@ test('two processes that settle one generation agree', async () => {
   const both = await Promise.all([storage.archive(receipt), other.archive(receipt)]);
   expect(both[0]).toEqual(both[1]);
   expect(archivesIn(receipt)).toEqual(['archive.json', 'archive.tar.gz']);
+});
+
+test('replaced while its upload waits to settle it, the cloud names what it has', async () => {
+  const storePath = await tempFolder();
+  const options = { storePath, cloud: testCloud(uniqueId('bucket')), background: false };
+  const [one, other] = [await openTestStorage(options), await openTestStorage(options)];
+  const ref = { projectId: uniqueId(), version: 1, generationId: 'g' };
+  await one.save({ ...ref, files: FILES });
+  // Many files: staged for long enough that the upload begins meanwhile.
+  const files = Object.fromEntries(Array.from({ length: 4000 }, (_, i) => [`f${i}`, `${i}`]));
+  const replacing = other.save({ ...ref, files, replace: true });
+  const db = new DatabaseSync(new Layout(storePath).catalog, { readOnly: true });
+  const isLocked = db.prepare('select 1 from generations where instance_id is not null');
+  while (isLocked.get() === undefined) await sleep(1);
+  db.close();
+  await one.drain(30_000);
+  const { digest } = await replacing;
+  await other.drain(30_000);
+  const { data } = await serviceClient()
+    .from('storage_generations')
+    .select('digest, sha256')
+    .eq('project_id', ref.projectId)
+    .single();
+  expect(data).toEqual({ digest, sha256: (await other.archive(ref)).sha256 });
 });
 
 /** As after a crash before the catalog noted what the archive is. */
