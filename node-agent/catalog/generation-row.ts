@@ -22,6 +22,7 @@ export type GenerationRow = Readonly<{
   archive_kept: 0 | 1;
   is_replacement: 0 | 1;
   object_key: string | null;
+  earlier_keys: string;
   replaced_digest: string | null;
   cloud_digest: string | null;
   /** Whether its version was chosen here and not reserved yet: 2 where the cloud was not asked. */
@@ -52,6 +53,15 @@ export function contentName(row: GenerationRow): string {
 /** The key of a row's archive in the bucket; until the cloud gave one, that which it mostly gives. */
 export function keyOf(row: GenerationRow): string {
   return row.object_key ?? objectKey(refOf(row));
+}
+
+/** So many a row remembers: a replacement before each was told is rare. */
+const MAX_EARLIER_KEYS = 50;
+
+/** The keys that the cloud gave for a generation, when it is given other content: newest last. */
+export function keysGivenFor({ object_key, earlier_keys }: GenerationRow): string[] {
+  const earlier = JSON.parse(earlier_keys) as string[];
+  return (object_key === null ? earlier : [...earlier, object_key]).slice(-MAX_EARLIER_KEYS);
 }
 
 /**

@@ -1,7 +1,7 @@
 /** What a save changes in the catalog: it takes a place, and notes what lies there in the end. */
 import { formatRef, MAX_VERSION, type Ref, StorageError } from '../contract.ts';
 import type { Catalog } from './catalog.ts';
-import { type GenerationRow, refOf, type StoredFacts } from './generation-row.ts';
+import { type GenerationRow, keysGivenFor, refOf, type StoredFacts } from './generation-row.ts';
 
 /** Where a save goes: a place of its own, or one that is stored or being saved already. */
 export type SavePlace =
@@ -125,6 +125,8 @@ export function finishReplace(
       created_at: createdAt,
       uploaded_at: null,
       object_key: null,
+      // A database that is put back may forget them, and what was sent there.
+      earlier_keys: JSON.stringify(keysGivenFor(old)),
       is_replacement: 1,
       cloud_digest: null,
       owner_id: facts.ownerId ?? old.owner_id,

@@ -42,6 +42,8 @@ const SCHEMA = `
     is_replacement integer not null default 0,
     -- that the cloud gave; until then the key follows from the ref
     object_key text,
+    -- keys that it gave for what was here before, until it was told of them again: a JSON list
+    earlier_keys text not null default '[]',
     -- what the cloud had when this took its place, until this is there
     replaced_digest text,
     -- what the cloud has under this name, where that is other content of another host
@@ -93,7 +95,7 @@ const SCHEMA = `
   create index jobs_leased on jobs (leased_by) where leased_by is not null;
 `;
 
-const SCHEMA_VERSION = 8;
+const SCHEMA_VERSION = 9;
 
 /**
  * Makes the tables where there are none. In a transaction of the caller's.

@@ -67,6 +67,7 @@ export class CloudRecords {
       replace: given.replace,
       host_id: given.hostId ?? null,
       sent_key: given.sentKey ?? null,
+      earlier_keys: given.earlierKeys ?? [],
     }));
   }
 
@@ -190,11 +191,12 @@ export class CloudRecords {
   /**
    * Leaves a tombstone; tells which objects to remove.
    *
-   * @param digests of the content that is deleted: any other stays, `other`; `null`: whatever it is
+   * @param of.digests of the content that is deleted: any other stays, `other`; `null`: whatever it is
+   * @param of.keys where the cloud has it, as far as this host knows: a database that was put back may not
    */
   recordDeletion(
     ref: Ref,
-    digests: readonly string[] | null,
+    of: Readonly<{ digests: readonly string[] | null; keys: readonly string[] }>,
     hostId: string,
   ): Promise<DeletionOutcome> {
     return this.#rpc.call(
@@ -204,8 +206,9 @@ export class CloudRecords {
         p_project_id: ref.projectId,
         p_version: ref.version,
         p_generation_id: ref.generationId,
-        p_digests: digests,
+        p_digests: of.digests,
         p_host_id: hostId,
+        p_sent_keys: of.keys,
       },
       DeletionOutcomeSchema,
       `record the deletion of ${formatRef(ref)}`,

@@ -1,5 +1,5 @@
 import { forget } from '../catalog/deleting.ts';
-import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
+import { type GenerationRow, keyOf, keysGivenFor, refOf } from '../catalog/generation-row.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { noDatabase } from './failures.ts';
 import type { StepResult } from './life.ts';
@@ -14,11 +14,9 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
   const ref = refOf(row);
   // What it took the place of is deleted too, where it had not got there yet.
   const known = [row.digest, row.replaced_digest].filter((digest) => digest !== null);
-  const answer = await records.recordDeletion(
-    ref,
-    row.digest === null ? null : known,
-    catalog.meta.hostId,
-  );
+  const digests = row.digest === null ? null : known;
+  const of = { digests, keys: keysGivenFor(row) };
+  const answer = await records.recordDeletion(ref, of, catalog.meta.hostId);
   switch (answer.outcome) {
     case 'recorded':
       await removeUnneeded(parts, answer.unneeded);

@@ -38,5 +38,6 @@ export function reservationOf({ catalog }: Parts, row: HashedRow): Reservation {
     replace: row.is_replacement === 1,
     hostId: catalog.meta.hostId,
     sentKey: row.object_key,
+    earlierKeys: JSON.parse(row.earlier_keys),
   };
 }

@@ -58,6 +58,26 @@ $$;
 comment on function public.storage_free_key is
   'A key for an archive: that of the generation, or with the first 12 or more digits of its sha256 where that was given out before, or where an object lies there whose MD5 is another.';
 
+create function public.storage_note_keys(
+  p_bucket text,
+  p_project_id text,
+  p_version integer,
+  p_object_keys text[]
+)
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into public.storage_archives (bucket, object_key, project_id, version, state)
+  select p_bucket, given.object_key, p_project_id, p_version, 'unneeded'
+  from unnest(p_object_keys) as given (object_key)
+  where given.object_key like format('%s/generations/v%s\_\_%%',
+    replace(p_project_id, '_', '\_'), p_version)
+  on conflict do nothing
+$$;
+comment on function public.storage_note_keys is
+  'Notes keys of what a host sent, and replaced or deleted since: a database that was put back may not know of them. What is known already stays as it is.';
+
 create function public.storage_reserve_generation(p_item jsonb)
 returns jsonb
 language plpgsql
@@ -76,7 +96,8 @@ begin
   select * into given from jsonb_to_record(p_item) as item (
     project_id text, version integer, generation_id text, bucket text, object_key text,
     digest text, sha256 text, archive_bytes bigint, source_bytes bigint, file_count integer,
-    created_at timestamptz, owner_id uuid, replace boolean, host_id uuid, sent_key text, md5 text
+    created_at timestamptz, owner_id uuid, replace boolean, host_id uuid, sent_key text, md5 text,
+    earlier_keys text[]
   );
   insert into public.storage_projects (id, owner_id) values (given.project_id, given.owner_id)
   on conflict do nothing;
@@ -114,6 +135,8 @@ begin
     is_new := true;
   end if;
 
+  perform public.storage_note_keys(given.bucket, given.project_id, given.version,
+    array_remove(array_remove(given.earlier_keys, existing.object_key), given.sent_key));
   if given.sent_key <> existing.object_key then
     -- A database that was put back knows nothing of what this host was given, and has sent. It stays
     -- until something else is recorded for the same content.
@@ -490,7 +513,8 @@ create function public.storage_record_deletion(
   p_version integer,
   p_generation_id text,
   p_digests text[] default null,
-  p_host_id uuid default null
+  p_host_id uuid default null,
+  p_sent_keys text[] default null
 )
 returns jsonb
 language plpgsql
@@ -530,6 +554,7 @@ begin
     )) then
     return jsonb_build_object('outcome', 'other');
   end if;
+  perform public.storage_note_keys(p_bucket, p_project_id, p_version, p_sent_keys);
   perform public.storage_mark_deleted(p_project_id, p_version);
   return jsonb_build_object('outcome', 'recorded',
     'unneeded', public.storage_unneeded_of(p_project_id, p_version));
@@ -676,7 +701,7 @@ begin
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
-        'storage_object_of', 'storage_free_key', 'storage_reserve_generation',
+        'storage_object_of', 'storage_free_key', 'storage_note_keys', 'storage_reserve_generation',
         'storage_record_generation', 'storage_reserve_generations', 'storage_record_generations',
         'storage_record_damage', 'storage_record_failure', 'storage_set_owner', 'storage_record_deletion',
         'storage_record_removals', 'storage_list_unneeded', 'storage_list_changes',

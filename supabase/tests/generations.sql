@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(153);
+select plan(157);
 
 -- Two users, three projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
@@ -337,6 +337,16 @@ select is(storage_record_deletion('b', 'p', 8, 'g', '{X}', 'dddddddd-dddd-4ddd-8
 select is(storage_record_deletion('b', 'p', 8, 'g', '{X}', 'cccccccc-cccc-4ccc-8ccc-cccccccccccc') -> 'unneeded',
   '[{"bucket": "b", "object_key": "p/generations/v8__g.tar.gz"}]'::jsonb, 'and it itself does, whatever it has become here');
 select lives_ok($$ select pg_temp.clean(8) $$, 'so that it goes');
+
+-- What a host sent before the database was put back is unneeded once it has something else.
+select is(pg_temp.reserve(12, '{"earlier_keys": ["p/generations/v12__g.bbbbbbbbbbbb.tar.gz", "p/generations/v1__g.tar.gz", "q/generations/v12__g.tar.gz"]}') -> 'unneeded',
+  '[{"bucket": "b", "object_key": "p/generations/v12__g.bbbbbbbbbbbb.tar.gz"}]'::jsonb, 'keys of this very version alone');
+select is(pg_temp.reserve(12, '{"earlier_keys": ["p/generations/v12__g.tar.gz"]}') ->> 'object_key',
+  'p/generations/v12__g.tar.gz', 'what the row names is no earlier key');
+select is(storage_record_deletion('b', 'p', 12, 'g', '{X}', null, '{p/generations/v12__g.cccccccccccc.tar.gz}') -> 'unneeded'
+  @> '[{"bucket": "b", "object_key": "p/generations/v12__g.cccccccccccc.tar.gz"}]', true, 'a deletion notes them too');
+select lives_ok($$ select pg_temp.clean(12) $$, 'all of them go');
+update storage_archives set look_again_at = null where version = 12;
 
 -- What an upload under way may have left is looked for once more.
 select is(storage_list_unneeded(10), '[]'::jsonb, 'nothing is left to remove');

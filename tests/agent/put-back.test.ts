@@ -1,5 +1,6 @@
 /** A database that was put back to an earlier time, or is another one: what lies in the bucket stays good. */
 import { expect, test } from 'vitest';
+import type { Ref, Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { waitForStatus } from '../support/storage.ts';
 import {
@@ -76,6 +77,32 @@ test('a replacement that lies in the store leaves no second object', async () =>
   const [row] = await rowsOf(ref.projectId);
   expect(row).toMatchObject({ status: 'verified' });
   expect(await keysOf(bucket, ref.projectId)).toEqual([row!.object_key]);
+});
+
+test.each([
+  ['replaced', (storage: Storage, ref: Ref) => storage.save({ ...ref, files: Y, replace: true })],
+  ['deleted', (storage: Storage, ref: Ref) => storage.delete(ref)],
+  [
+    'replaced twice',
+    async (storage: Storage, ref: Ref) => {
+      await storage.save({ ...ref, files: Y, replace: true });
+      await storage.save({ ...ref, files: { a: 'Z' }, replace: true });
+    },
+  ],
+])('%s before the host hears that the database was put back, nothing stays', async (_, change) => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const { storage } = await startHost(bucket);
+  for (const text of ['W', 'X']) {
+    const saved = await storage.save({ ...ref, files: { a: text }, replace: true });
+    await waitForStatus(storage, saved, 'verified');
+  }
+  await quiet(storage);
+  await forget(ref.projectId);
+  await change(storage, ref);
+  await quiet(storage);
+  const named = (await rowsOf(ref.projectId)).filter(({ status }) => status !== 'deleted');
+  expect(await keysOf(bucket, ref.projectId)).toEqual(named.map((row) => row.object_key));
 });
 
 test.each(['the one that packed it', 'the other'])(

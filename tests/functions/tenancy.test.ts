@@ -272,6 +272,7 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
     ...{ ...version(p), p_generation_id: 'g' },
     ...{ p_bucket: BUCKET, p_sha256: 'x' },
   }),
+  storage_note_keys: (p) => ({ ...version(p), p_bucket: BUCKET, p_object_keys: [keyOf(p)] }),
   storage_set_owner: (p) => ({ p_project_id: p, p_owner_id: stranger.id }),
   storage_mark_deleted: (p) => version(p),
 };
