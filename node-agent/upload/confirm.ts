@@ -33,6 +33,10 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
     return 'obsolete';
   }
   if (!isInCloud(record.status)) {
+    const place = { bucket: record.bucket, key: record.object_key };
+    // A database that was put back expects what was sent there since.
+    const isSent = (await proveObject(parts, row, place)).holds === 'content';
+    if (isSent) return recordFound(parts, { ...row, object_key: record.object_key });
     // Another host has the content, and is about to send it.
     const state = `another host has it, and its upload is ${record.status}`;
     const message = `Cannot confirm ${formatRef(ref)}: ${state}`;

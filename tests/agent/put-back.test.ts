@@ -62,6 +62,24 @@ test('what another host packed and this one evicted is found, its content proven
   expect(await textsOf(b.storage, ref)).toEqual(X);
 });
 
+test('what this host evicted, and the database expects again, is found', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const { storage } = await startHost(bucket);
+  await waitForStatus(storage, await storage.save({ ...ref, files: X }), 'verified');
+  await quiet(storage);
+  await evict(storage);
+  const service = serviceClient();
+  const pending = { status: 'pending', uploaded_at: null, verified_at: null };
+  await service.from('storage_generations').update(pending).eq('project_id', ref.projectId);
+  const expected = { state: 'expected', current_at: null };
+  await service.from('storage_archives').update(expected).eq('project_id', ref.projectId);
+  await storage.resend();
+  await quiet(storage);
+  expect(await rowsOf(ref.projectId)).toMatchObject([{ status: 'verified' }]);
+  expect(await textsOf(storage, ref)).toEqual(X);
+});
+
 test('a replacement that lies in the store leaves no second object', async () => {
   const bucket = uniqueId('bucket');
   const ref = newRef();
