@@ -62,6 +62,8 @@ class StorageClient:
             "owner_id": owner_id,
             "metadata": metadata,
             "replace": replace,
+            # Callers use the path at once.
+            "tree": "now",
             "files": {path: self._encode(content) for path, content in files.items()},
         }
         given = {name: value for name, value in body.items() if value is not None}

@@ -16,7 +16,7 @@ import { TAR_BLOCK } from './tar.ts';
 const HEADERS_BYTES = 4 * TAR_BLOCK;
 const READ_BYTES = 256 * 1024;
 /** The manifest of a generation with the most files, and the longest names, stays below this. */
-const MANIFEST_BYTES = 128 * 1024 * 1024;
+export const MANIFEST_BYTES = 128 * 1024 * 1024;
 const MANIFEST = entryNameOf({ folder: null, path: 'manifest.json' });
 
 /** The tar in which a save laid a generation down: its files in any order, the manifest after them. */

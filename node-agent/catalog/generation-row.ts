@@ -18,8 +18,6 @@ export type GenerationRow = Readonly<{
   created_at: string;
   uploaded_at: string | null;
   owner_id: string | null;
-  tree_synced: 0 | 1;
-  archive_kept: 0 | 1;
   is_replacement: 0 | 1;
   object_key: string | null;
   earlier_keys: string;

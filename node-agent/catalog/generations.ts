@@ -17,18 +17,6 @@ export const BEFORE_ALL: Position = { projectId: '', version: 0 };
 /** What may change of a generation. */
 export type Changes = Partial<Omit<GenerationRow, 'project_id' | 'version' | 'generation_id'>>;
 
-/** What upkeep has to do still: the index that holds it, and its condition. */
-const WAITING = {
-  /** What a save laid down has no archive yet. */
-  unsettled: `generations_unsettled
-    where sha256 is null and digest is not null and state = 'stored'`,
-  /** The tree does not last by itself yet. */
-  unsynced: `generations_unsynced where tree_synced = 0 and state = 'stored'`,
-  /** The archive is needed no more: the tree lasts, and the cloud has its bytes. */
-  retirable: `generations_retirable
-    where archive_kept = 1 and tree_synced = 1 and status = 'verified' and state = 'stored'`,
-} as const;
-
 /** The table of generations. */
 export class Generations {
   readonly #db: Database;
@@ -89,8 +77,7 @@ export class Generations {
          digest = excluded.digest, sha256 = excluded.sha256, md5 = excluded.md5,
          archive_bytes = excluded.archive_bytes, source_bytes = excluded.source_bytes,
          file_count = excluded.file_count, created_at = excluded.created_at,
-         owner_id = excluded.owner_id, is_replacement = excluded.is_replacement, tree_synced = 0,
-         archive_kept = 1`,
+         owner_id = excluded.owner_id, is_replacement = excluded.is_replacement`,
       ref.projectId,
       ref.version,
       ref.generationId,
@@ -168,10 +155,12 @@ export class Generations {
     );
   }
 
-  /** Those that upkeep is waited for. @param skip names of content: {@link contentName} */
-  waiting(what: keyof typeof WAITING, limit: number, skip: ReadonlySet<string>): GenerationRow[] {
+  /** Those whose archive is not made yet of what a save laid down. @param skip names of content: {@link contentName} */
+  unsettled(limit: number, skip: ReadonlySet<string>): GenerationRow[] {
     const rows = this.#db.all<GenerationRow>(
-      `select * from generations indexed by ${WAITING[what]} order by project_id, version limit ?`,
+      `select * from generations indexed by generations_unsettled
+       where sha256 is null and digest is not null and state = 'stored'
+       order by project_id, version limit ?`,
       limit + skip.size,
     );
     return rows.filter((row) => !skip.has(contentName(row))).slice(0, limit);
@@ -188,20 +177,14 @@ export class Generations {
     else yield* this.#pagesOf(only, `state = 'stored'`, after);
   }
 
-  /** Those of a project in place whose tree does not last by itself yet. */
-  *unsynced(projectId: string): Generator<GenerationRow> {
-    yield* this.#pagesOf(projectId, `state = 'stored' and tree_synced = 0`);
-  }
-
   /**
-   * Those that may be taken out of the store: their bytes are proven to be in the cloud, and their tree
-   * is on disk for good.
+   * Those that may be taken out of the store: their bytes are proven to be in the cloud.
    *
    * @param before ISO 8601: those that were saved before
    */
   *evictable(before: string): Generator<GenerationRow> {
     yield* this.#pages(
-      `state = 'stored' and status = 'verified' and tree_synced = 1 and digest is not null
+      `state = 'stored' and status = 'verified' and digest is not null
          and julianday(created_at) < julianday(?)`,
       BEFORE_ALL,
       before,

@@ -130,8 +130,6 @@ export function finishReplace(
       is_replacement: 1,
       cloud_digest: null,
       owner_id: facts.ownerId ?? old.owner_id,
-      tree_synced: 0,
-      archive_kept: 1,
     });
     jobs.dropUnleased(ref);
     // Also beside one that is under way for what was there before: it runs after that.

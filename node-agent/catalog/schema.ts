@@ -32,10 +32,6 @@ const SCHEMA = `
     file_count integer,
     created_at text not null,
     uploaded_at text,
-    -- whether the tree lasts by itself; until then the archive vouches for it
-    tree_synced integer not null default 0,
-    -- whether the archive is still there; it goes once the tree lasts and the cloud has its bytes
-    archive_kept integer not null default 1,
     -- the owner that was named with the save
     owner_id text,
     -- whether it took the place of other content
@@ -61,10 +57,6 @@ const SCHEMA = `
   create index generations_locked on generations (project_id, version) where instance_id is not null;
   create index generations_unsettled on generations (project_id, version)
     where sha256 is null and digest is not null and state = 'stored';
-  create index generations_unsynced on generations (project_id, version)
-    where tree_synced = 0 and state = 'stored';
-  create index generations_retirable on generations (project_id, version)
-    where archive_kept = 1 and tree_synced = 1 and status = 'verified' and state = 'stored';
 
   create table meta (key text primary key, value text not null) strict, without rowid;
 

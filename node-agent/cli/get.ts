@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type FileEntry, StorageError } from '../contract.ts';
 import { makeFolders } from '../disk/make-folders.ts';
+import type { RefInput } from '../read/find.ts';
 import type { LocalGeneration } from '../read/get.ts';
 import type { Storage } from '../storage/storage.ts';
 import { fromFileSystem } from '../store/file-errors.ts';
@@ -25,14 +26,36 @@ Examples:
     .action(
       async (projectId: string, version: number, options: { generation?: string; to?: string }) => {
         await context.withStorage(async (storage) => {
-          const found = await storage.get(toRef(projectId, version, options));
-          if (options.to !== undefined) await copy(storage, found, options.to);
+          const ref = toRef(projectId, version, options);
+          const found =
+            options.to === undefined
+              ? await storage.get(ref)
+              : await getCopied(storage, ref, options.to);
           const path = options.to ?? found.sourcePath;
           const { manifest: _, ...rest } = found;
           context.show({ ...rest, sourcePath: path }, () => [path]);
         });
       },
     );
+}
+
+/** How often what was replaced while it was copied is copied once more. */
+const ATTEMPTS = 10;
+
+/** Copies a generation: one content of it, whole, also where it is replaced meanwhile. */
+async function getCopied(storage: Storage, ref: RefInput, to: string): Promise<LocalGeneration> {
+  for (let attempt = 1; ; attempt++) {
+    const found = await storage.get(ref);
+    try {
+      await copy(storage, found, to);
+      return found;
+    } catch (error) {
+      const isDamaged = error instanceof StorageError && error.code === 'corrupt';
+      if (!isDamaged || attempt === ATTEMPTS) throw error;
+      const { manifest } = await storage.get(ref);
+      if (manifest.digest === found.manifest.digest) throw error;
+    }
+  }
 }
 
 /**

@@ -11,6 +11,7 @@ import { addGet } from './get.ts';
 import { addInit } from './init.ts';
 import { addList } from './list.ts';
 import { addMigrate } from './migrate.ts';
+import { addOpen } from './open.ts';
 import { addOwner } from './owner.ts';
 import { addSave } from './save.ts';
 import { addShow } from './show.ts';
@@ -49,6 +50,7 @@ export async function main(args: string[]): Promise<number> {
     addStart,
     addSave,
     addGet,
+    addOpen,
     addUrl,
     addList,
     addShow,

@@ -25,8 +25,8 @@ export function serveArchive(storage: Storage): Handler {
       }
     }
     const archive = await storage.archive(ref).catch(async (error: unknown) => {
-      // Taken out of the store since, being in the cloud: it is had from there, and from nowhere else.
-      const isGone = error instanceof StorageError && error.code === 'not_found';
+      // Taken out of the store since, being in the cloud, or damaged here: it is had from there.
+      const isGone = error instanceof StorageError && ELSEWHERE.has(error.code);
       const elsewhere = isGone
         ? await storage.downloadUrl(ref, { fromCloud: true }).catch(() => null)
         : null;
@@ -37,6 +37,9 @@ export function serveArchive(storage: Storage): Handler {
     return send(c, archive);
   };
 }
+
+/** What keeps an archive from being had here, and not from the cloud. */
+const ELSEWHERE: ReadonlySet<string> = new Set(['not_found', 'corrupt']);
 
 /** All of it, or the part that is asked for. */
 async function send(

@@ -22,7 +22,7 @@ export type EventMap = Readonly<{
    * Generations went from this host: copies in the `cache` that were too old or too much, or originals
    * in the `store` that are proven to be in the cloud.
    */
-  evict: { from: 'cache' | 'store'; generations: number; bytes: number };
+  evict: { from: 'cache' | 'store' | 'trees'; generations: number; bytes: number };
   /** A step towards the cloud did not end well: it is tried again, or `givenUp`. */
   attempt_failed: Omit<About, 'generationId'> & {
     step: 'reserve' | 'upload' | 'record' | 'verify' | 'fail' | 'delete';

@@ -10,6 +10,7 @@ import {
   StorageError,
 } from '../contract.ts';
 import { readManifest as readManifestAt } from '../disk/read-manifest.ts';
+import { archiveIn } from '../store/lay-out.ts';
 import { inGeneration, Layout, OWN_FOLDER } from '../store/layout.ts';
 import { flatRef, isFlat } from '../store/legacy/flat.ts';
 
@@ -109,6 +110,9 @@ function isBuried(layout: Layout, ref: Ref): boolean {
 }
 
 function look(layout: Layout, ref: Ref, path: string): Found | Unfit {
+  // Of ours the tree is a view: it may not be there.
+  const isArchived = archiveIn(path) !== null && !existsSync(inGeneration.manifest(path));
+  if (isArchived) return { kind: 'ours', ref, path };
   const manifest = readManifest(layout, path);
   if (typeof manifest === 'string') return { kind: 'unfit', path, reason: manifest };
   const { project_id, version, generation_id } = manifest;

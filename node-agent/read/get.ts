@@ -5,6 +5,7 @@ import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import {
   type Folder,
   formatRef,
+  isInCloud,
   isReserved,
   type Manifest,
   notFound,
@@ -17,6 +18,9 @@ import { readManifest } from '../disk/read-manifest.ts';
 import type { Tell } from '../events/events.ts';
 import { inGeneration } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
+import type { StoredGeneration } from '../store/stored-generation.ts';
+import type { Locks } from '../upkeep/locks.ts';
+import { treeOf } from '../upkeep/tree-of.ts';
 import { type Finder, matches, parseRefInput, type RefInput } from './find.ts';
 import type { Retriever } from './retrieve.ts';
 
@@ -35,6 +39,8 @@ export type LocalGeneration = Readonly<
 
 type Parts = Readonly<{
   store: Store;
+  locks: Locks;
+  now: () => number;
   cache: Cache;
   finder: Finder;
   retriever: Retriever;
@@ -59,15 +65,42 @@ export class Getter {
       const ref = refOf(row);
       if (!matches(ref, want)) return this.#getOther(want);
       if (row.state !== 'stored') throw notFound(want);
-      const found = await store.find(ref);
-      if (found !== null) {
-        const isOther = row.cloud_digest !== null && isCloudOn;
-        const got = isOther ? await this.#getReplacement(want, row) : null;
-        if (got !== null) return got;
-        return this.#told({ ...ref, ...found, from: 'store', stale: isOther });
-      }
+      const isOther = row.cloud_digest !== null && isCloudOn && store.has(ref);
+      const got = isOther ? await this.#getReplacement(want, row) : null;
+      if (got !== null) return got;
+      const found = await this.#find(ref, row);
+      if (found !== null) return this.#told({ ...ref, ...found, from: 'store', stale: isOther });
     }
     return this.#retrieve(want, row);
+  }
+
+  /** What lies here, laid out; `null` where nothing does, or is damaged and in the cloud. */
+  async #find(ref: Ref, row: GenerationRow): Promise<StoredGeneration | null> {
+    const { store } = this.#parts;
+    try {
+      for (;;) {
+        const found = await store.find(ref);
+        if (found === null && (await this.#isBack(ref))) continue;
+        if (found === null || found.manifest.digest === undefined) return found;
+        if (await treeOf(this.#parts, ref, found.manifest.digest)) return found;
+        // Replaced just now.
+        const current = await this.#parts.finder.findAny(ref);
+        if (current?.state !== 'stored') throw notFound(ref);
+      }
+    } catch (error) {
+      const isDamaged = error instanceof StorageError && error.code === 'corrupt';
+      if (!isDamaged || !this.#parts.isCloudOn || !isInCloud(row.status)) throw error;
+      return null;
+    }
+  }
+
+  /** Waits where it is just replaced: for a moment neither content is in place. */
+  async #isBack(ref: Ref): Promise<boolean> {
+    const { store, finder, locks } = this.#parts;
+    const row = await finder.findAny(ref);
+    if (row?.state !== 'stored' || row.instance_id === null) return store.has(ref);
+    await (await locks.lock(ref))?.();
+    return store.has(ref);
   }
 
   /** What took the place of what lies here; `null` where the cloud is away. */
@@ -107,7 +140,8 @@ export class Getter {
     const { store } = this.#parts;
     const ref = { projectId, version, generationId: generationId! };
     const found = store.tombstones.deletedAt(ref) === null ? await store.find(ref) : null;
-    if (found === null) throw notFound(ref);
+    // The catalog knows none of ours but under its version.
+    if (found === null || found.manifest.digest !== undefined) throw notFound(ref);
     const manifest = withoutReserved(found.manifest);
     return { ...ref, ...found, manifest, from: 'store', stale: false };
   }

@@ -14,6 +14,7 @@ export const DetailsSchema = v.strictObject({
   owner_id: v.optional(text),
   metadata: v.optional(v.unknown()),
   replace: v.optional(v.boolean('must be true or false')),
+  tree: v.optional(v.literal('now', 'must be "now", or left out')),
 });
 
 const BodySchema = v.strictObject({
@@ -137,7 +138,7 @@ function checkNames(text: string): void {
 }
 
 export function toDetails(details: v.InferOutput<typeof DetailsSchema>): SaveDetails {
-  const { project_id, version, generation_id, owner_id, metadata, replace } = details;
+  const { project_id, version, generation_id, owner_id, metadata, replace, tree } = details;
   return {
     projectId: project_id,
     ...(version === undefined ? {} : { version: parseVersion(version) }),
@@ -146,5 +147,6 @@ export function toDetails(details: v.InferOutput<typeof DetailsSchema>): SaveDet
     // What it is, the save itself checks.
     ...(metadata === undefined ? {} : { metadata: metadata as Record<string, unknown> }),
     ...(replace === undefined ? {} : { replace }),
+    ...(tree === undefined ? {} : { tree }),
   };
 }

@@ -70,6 +70,9 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
   const old = refOf(row);
   const found = await store.find(old);
   if (found === null) throw new StorageError('not_found', `Cannot find ${formatRef(old)}`);
+  // Its files are read from there.
+  const { digest } = found.manifest;
+  if (digest !== undefined && !store.trees.isThere(old, digest)) await store.trees.layOut(old);
   for (let attempt = 1; ; attempt++) {
     const version = nextVersion(catalog, old.projectId);
     try {
@@ -78,6 +81,7 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
         ownerId: row.owner_id,
         metadata: found.manifest.metadata ?? {},
         replace: false,
+        layOut: false,
         source: listSource(store, found),
         artifacts: listArtifacts(store, found),
       });

@@ -32,6 +32,8 @@ export type SaveDetails = {
   metadata?: Record<string, unknown>;
   /** Whether other content under the same ref is to be replaced. @default false */
   replace?: boolean;
+  /** `now`: its files are to lie at its path when it is answered, not only once they are asked for. */
+  tree?: 'now';
 };
 
 /** Files by path, relative and with `/`. */
@@ -66,6 +68,8 @@ export type SaveRequest = Readonly<{
   ownerId: string | null;
   metadata: Record<string, unknown>;
   replace: boolean;
+  /** Whether the tree is laid out before the answer. */
+  layOut: boolean;
   source: Source;
   /** Files that were made of the source, of a generation that is saved anew. */
   artifacts?: ListedSource | null;
@@ -130,7 +134,16 @@ export function parseDetails(input: SaveDetails): Omit<SaveRequest, 'source'> {
     ownerId: input.ownerId === undefined ? null : parseOwner(input.ownerId),
     metadata: parseMetadata(input.metadata),
     replace: input.replace === true,
+    layOut: parseTree(input.tree),
   };
+}
+
+function parseTree(value: unknown): boolean {
+  if (value === undefined || value === 'now') return value === 'now';
+  throw new StorageError(
+    'invalid_input',
+    `Cannot use ${JSON.stringify(value)} for tree: it is "now", or left out`,
+  );
 }
 
 /** Bytes of it as JSON: it is in the manifest, which is read whole. */

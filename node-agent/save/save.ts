@@ -141,6 +141,9 @@ export class Saver {
     const { source } = request;
     const { digest, leftOut } = await store.digest(source);
     if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request);
+    if (digest === row.digest && (await store.trees.check(refOf(row))).length > 0) {
+      return this.#mend(row, request);
+    }
     if (digest === row.digest) {
       if (source.kind === 'staged') await store.staging.drop(source.folder);
       if (request.ownerId !== null) await this.#noteOwner(row.project_id, request.ownerId);
@@ -169,6 +172,24 @@ export class Saver {
     });
   }
 
+  /** What is damaged here is put in its place once more: it was just sent. */
+  #mend(row: GenerationRow, request: SaveRequest): Promise<Saved> {
+    const { store, catalog } = this.#parts;
+    const { metadata, source, ownerId } = request;
+    const ref = refOf(row);
+    return this.#whileLocked(ref, request, async () => {
+      const isReplacement = row.is_replacement === 1;
+      const details = { createdAt: row.created_at, metadata, ownerId, isReplacement };
+      return store.replacements.replace(ref, source, details, async () => {
+        const unknown = { sha256: null, md5: null, archive_bytes: null };
+        await catalog.write(() => {
+          catalog.generations.update(ref, unknown, row.digest);
+          unlock(catalog, ref);
+        });
+      });
+    });
+  }
+
   #replace(ref: Ref, request: SaveRequest): Promise<Saved> {
     const { store, catalog, now } = this.#parts;
     const { metadata, source, ownerId } = request;
@@ -177,7 +198,7 @@ export class Saver {
       return store.replacements.replace(
         ref,
         source,
-        { createdAt, metadata, ownerId },
+        { createdAt, metadata, ownerId, isReplacement: true },
         async (staged) => {
           const facts = { ...factsOf(staged, ownerId), isReplacement: true };
           await catalog.write(() => finishReplace(catalog, ref, facts, createdAt, now()), {

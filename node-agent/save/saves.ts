@@ -1,9 +1,11 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
-import { type Limits, StorageError } from '../contract.ts';
+import { type Limits, type Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
+import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
+import { treeOf } from '../upkeep/tree-of.ts';
 import { JsonParser } from './json-parser.ts';
 import { type Receipt, receiptOf } from './receipt.ts';
 import {
@@ -27,10 +29,14 @@ type Parts = Readonly<{
   scan: Scan;
   saver: Saver;
   limits: Limits;
+  locks: Locks;
+  now: () => number;
   isCloudOn: boolean;
   /** Absolute paths of what is never part of a generation, although a folder may hold it. */
   ownPaths: readonly string[];
   onEvent: Tell;
+  /** Never throws. */
+  onProblem: (error: unknown) => void;
   /** Told that there is work in the background. */
   wake: () => void;
 }>;
@@ -122,12 +128,22 @@ export class Saves {
     }
   }
 
+  /** It is saved: that it could not be laid out is told, and is no error of the save. */
+  async #layOut(ref: Ref, digest: string): Promise<void> {
+    try {
+      await treeOf(this.#parts, ref, digest);
+    } catch (error) {
+      this.#parts.onProblem(error);
+    }
+  }
+
   async #run(parse: () => SaveRequest | Promise<SaveRequest>): Promise<Receipt> {
     const { store, scan, saver, isCloudOn, onEvent } = this.#parts;
     const began = performance.now();
     const request = await parse();
     await scan.project(request.projectId);
     const saved = await saver.save(request);
+    if (request.layOut) await this.#layOut(refOf(saved.row), saved.row.digest!);
     const receipt = receiptOf(saved, store.layout, isCloudOn);
     onEvent({
       kind: 'save',

@@ -16,6 +16,7 @@ import { Versions } from '../save/versions.ts';
 import type { Store } from '../store/store.ts';
 import type { HeavyWork } from '../store/workers.ts';
 import { evictCached } from '../upkeep/evict-cached.ts';
+import { evictTrees } from '../upkeep/evict-trees.ts';
 import { Locks } from '../upkeep/locks.ts';
 import { Scan } from '../upkeep/scan.ts';
 import { Upkeep } from '../upkeep/upkeep.ts';
@@ -85,11 +86,13 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
     uploads,
     cleanupCache: () => evictCached(shared),
     cleanupEveryMs: options.cleanupEveryMs,
+    evictTrees: (isTooMuch) => evictTrees(shared, isTooMuch ? options.cache : null),
     isOn: options.background !== false,
   });
   return {
     ...shared,
     storePath: store.layout.root,
+    treeLimits: options.cache,
     cloudSettings: options.cloud,
     outbox,
     finder,

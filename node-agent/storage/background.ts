@@ -9,6 +9,8 @@ import type { Uploads } from '../upload/uploads.ts';
 const CHANGES_MS = 60_000;
 /** How often objects are looked for that nothing needs and nobody removed, in milliseconds. */
 const UNNEEDED_MS = 3_600_000;
+/** How often it is looked whether the file system is nearly full, in milliseconds. */
+const PRESSURE_MS = 60_000;
 /** After which time a scan goes on that could not be ended, in milliseconds. */
 const SCAN_AGAIN_MS = 60_000;
 
@@ -20,6 +22,8 @@ type Parts = Readonly<{
   uploads: Uploads;
   cleanupCache: () => Promise<unknown>;
   cleanupEveryMs: number | null;
+  /** Removes trees; those that are too old or too much only where it is asked for. */
+  evictTrees: (isTooMuch: boolean) => Promise<unknown>;
   /** Whether more than the scan goes on. */
   isOn: boolean;
   onProblem: (error: unknown) => void;
@@ -74,7 +78,7 @@ export class Background {
   }
 
   #others(): Repeated[] {
-    const { outbox, uploads, cleanupCache, cleanupEveryMs, onProblem } = this.#parts;
+    const { outbox, uploads, cleanupCache, cleanupEveryMs, evictTrees, onProblem } = this.#parts;
     const others: Repeated[] = [];
     if (outbox !== null) {
       // The cloud that is away is the outbox's to tell of, once.
@@ -86,7 +90,13 @@ export class Background {
         new Repeated(() => uploads.removeUnneeded(), UNNEEDED_MS, tell),
       );
     }
-    if (cleanupEveryMs !== null) others.push(new Repeated(cleanupCache, cleanupEveryMs, onProblem));
+    others.push(new Repeated(() => evictTrees(false), PRESSURE_MS, onProblem));
+    if (cleanupEveryMs !== null) {
+      others.push(
+        new Repeated(cleanupCache, cleanupEveryMs, onProblem),
+        new Repeated(() => evictTrees(true), cleanupEveryMs, onProblem),
+      );
+    }
     return others;
   }
 }

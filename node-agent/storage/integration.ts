@@ -19,7 +19,7 @@ export type Enrichment = Readonly<{
 
 /**
  * Saves a generation, in the place of one under the same name where there is one, and says where
- * it is. It never waits for the cloud.
+ * it is: its files lie there. It never waits for the cloud.
  *
  * @throws StorageError as `storage.save`
  */
@@ -27,7 +27,7 @@ export async function saveGenerationWithCloud(
   storage: Storage,
   input: SaveInput,
 ): Promise<Receipt & Description> {
-  const receipt = await storage.save({ replace: true, ...input });
+  const receipt = await storage.save({ replace: true, tree: 'now', ...input });
   return { ...receipt, ...(await describe(storage, receipt)) };
 }
 

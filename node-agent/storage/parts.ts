@@ -10,6 +10,7 @@ import type { Getter } from '../read/get.ts';
 import type { Saves } from '../save/saves.ts';
 import type { Store } from '../store/store.ts';
 import type { HeavyWork } from '../store/workers.ts';
+import type { TreeLimits } from '../upkeep/evict-trees.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import type { Outbox } from '../upload/outbox.ts';
@@ -19,6 +20,7 @@ import type { Background } from './background.ts';
 /** What a storage is made of, once it is open. What needs some of it says which. */
 export type Parts = Readonly<{
   storePath: string;
+  treeLimits: TreeLimits;
   store: Store;
   catalog: Catalog;
   cache: Cache;

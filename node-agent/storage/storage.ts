@@ -8,7 +8,6 @@ import {
   type FilesDiff,
   type Folder,
   formatRef,
-  notFound,
   parseId,
   type Ref,
   StorageError,
@@ -26,9 +25,12 @@ import type { Receipt } from '../save/receipt.ts';
 import type { SaveDetails, SaveFolderInput, SaveInput, SaveTarInput } from '../save/request.ts';
 import type { GenerationWriter } from '../save/writer.ts';
 import type { LeftOut } from '../store/left-out.ts';
+import { activate } from '../upkeep/activate.ts';
 import { evictCached } from '../upkeep/evict-cached.ts';
 import { type Evicted, evictStored } from '../upkeep/evict-stored.ts';
+import { evictTrees } from '../upkeep/evict-trees.ts';
 import { convert, unpackOld } from '../upkeep/legacy.ts';
+import { openAll } from '../upkeep/open-all.ts';
 import { mendInCloud, proveInCloud } from '../upkeep/proof.ts';
 import { type Verified, type VerifyOptions, verifyAll } from '../upkeep/verify.ts';
 import type { OwedUpload } from '../upload/owed.ts';
@@ -107,11 +109,20 @@ export class Storage {
    * @throws StorageError `not_found` where it is not in the store
    */
   async activate(input: RefInput): Promise<Ref> {
-    const { finder, store } = this.#parts;
-    const ref = refOf(await finder.getStored(input));
-    if (!store.has(ref)) throw notFound(ref);
-    await store.active.set(ref);
-    return ref;
+    return activate(this.#parts, await this.#parts.finder.getStored(input));
+  }
+
+  /**
+   * Lays out the trees of all generations in the store, or of those of one project, each for good: what
+   * the Python system reads. One after another, by project and version.
+   *
+   * @returns each, and why it could not be laid out
+   */
+  async *openAll(
+    projectId: string | null = null,
+  ): AsyncIterable<Readonly<{ ref: Ref; path: string; problem: string | null }>> {
+    await this.#parts.scan.whole();
+    yield* openAll(this.#parts, projectId);
   }
 
   /** The active version of a project; `null` where none is. */
@@ -357,6 +368,17 @@ export class Storage {
   /** Evicts cached copies that are too old or too much, never one that may be in use. */
   async cleanupCache(): Promise<{ evicted: number; bytes: number }> {
     return evictCached(this.#parts);
+  }
+
+  /**
+   * Removes trees that are too old or too much, by the settings of the cache; each is laid out again
+   * where it is asked for. Never the active ones, nor what was handed out in the last ten minutes.
+   *
+   * @param options.all whether any other goes, however young
+   */
+  async cleanupTrees({ all = false } = {}): Promise<{ evicted: number; bytes: number }> {
+    const limits = all ? { maxAgeMs: 0, maxBytes: 0 } : this.#parts.treeLimits;
+    return evictTrees(this.#parts, limits);
   }
 
   /**

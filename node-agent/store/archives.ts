@@ -1,8 +1,12 @@
-import { rmSync, statSync } from 'node:fs';
+import { closeSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { readArchivedManifest } from '../archive/archived-manifest.ts';
 import type { BlockIndex } from '../archive/pack.ts';
-import type { Ref } from '../contract.ts';
+import { StoredTar } from '../archive/stored-tar.ts';
+import { type Manifest, type Ref, StorageError } from '../contract.ts';
+import { NotAFile, openInside } from '../disk/open-inside.ts';
 import { type ArchiveFacts, hashFile, readArchiveFacts } from './hash.ts';
+import { archiveIn } from './lay-out.ts';
 import { inGeneration, listTars } from './layout.ts';
 import { readText } from './read-text.ts';
 import type { StoreParts } from './work.ts';
@@ -26,7 +30,35 @@ export class Archives {
     return listTars(this.#parts.layout.generation(ref)).length === 0;
   }
 
-  /** The archive of a generation; `null` where it was retired, or is not settled yet. */
+  /**
+   * What the archive of a generation says of it, settled or not; `null` where there is no archive.
+   *
+   * @throws StorageError `corrupt` where it is no archive of ours
+   */
+  findManifest(ref: Ref): Manifest | null {
+    const folder = this.#parts.layout.generation(ref);
+    for (;;) {
+      const archive = archiveIn(folder);
+      if (archive === null) return null;
+      const { root, path } = this.#parts.layout.placeOf(archive.path);
+      try {
+        const fd = openInside(root, path);
+        try {
+          return archive.isLaidDown ? new StoredTar(fd).manifest : readArchivedManifest(fd);
+        } finally {
+          closeSync(fd);
+        }
+      } catch (error) {
+        if (!(error instanceof NotAFile)) throw error;
+        // Settled just now, or replaced.
+        if (error.problem === 'missing') continue;
+        const message = `Cannot read "${archive.path}": it is ${error.problem}`;
+        throw new StorageError('corrupt', message, { cause: error });
+      }
+    }
+  }
+
+  /** The archive of a generation; `null` where it is not settled yet, or there is none. */
   async find(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
     if (!this.isSettled(ref)) return null;
     const path = inGeneration.archive(this.#parts.layout.generation(ref));
@@ -45,7 +77,7 @@ export class Archives {
   /**
    * Makes the archive of what a save laid down. The generation is to be locked.
    *
-   * @returns `null` where there is nothing to make it of: it is made, or retired
+   * @returns `null` where there is nothing to make it of: it is made
    * @throws StorageError `corrupt` where what was laid down is not what it was
    */
   async settle(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
@@ -55,8 +87,8 @@ export class Archives {
   }
 
   /**
-   * Packs a retired archive again from the tree. The generation is to be locked: a replacement that
-   * came between would get the archive of what it replaced.
+   * Packs an archive that is damaged again from the tree, where that is there. The generation is to be
+   * locked: a replacement that came between would get the archive of what it replaced.
    *
    * @throws StorageError `corrupt` where the tree is not what its manifest says
    */
@@ -65,12 +97,6 @@ export class Archives {
     const scratch = this.#parts.staging.path();
     const facts = await this.#parts.work.repack({ folder, scratch });
     return { path: inGeneration.archive(folder), ...facts };
-  }
-
-  /** Removes an archive that is needed no more. What it is stays known. */
-  retire(ref: Ref): void {
-    if (this.readFacts(ref) === null) return;
-    rmSync(inGeneration.archive(this.#parts.layout.generation(ref)), { force: true });
   }
 
   /** Where blocks are in the archive; `null` for small ones, which are read whole. */

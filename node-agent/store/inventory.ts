@@ -15,9 +15,6 @@ import { inGeneration } from './layout.ts';
 import { type LeftOut, NOTHING_LEFT_OUT } from './left-out.ts';
 import type { FileOnDisk, Source, SourceFile } from './source.ts';
 
-/** Contents up to this size in all are kept from the first reading to the last. */
-const KEEP_BYTES = 8 * 1024 * 1024;
-
 /** The checked and hashed files of a source. */
 export type Inventory = Readonly<{
   /** Sorted by path. */
@@ -70,10 +67,8 @@ export function takeInventory(
   );
   files.sort((a, b) => comparePaths(a.path, b.path));
 
-  const kept = new Map<string, Uint8Array[]>();
   let totalBytes = 0;
   const entries = files.map((file) => {
-    const pieces: Uint8Array[] = [];
     const hash = createHash('sha256');
     let size = 0;
     let mode = file.mode;
@@ -88,24 +83,22 @@ export function takeInventory(
       checkSizes(file.path, size, totalBytes, limits);
       hash.update(piece);
       copy?.write(piece);
-      if ('content' in file) pieces.push(piece);
-      // A piece of a file on disk is good until the next one is read.
-      else if (totalBytes <= KEEP_BYTES) pieces.push(Buffer.from(piece));
     }
-    if (totalBytes <= KEEP_BYTES || 'content' in file) kept.set(file.path, pieces);
     const permissions = keptMode(mode);
     copy?.end(permissions);
     return { path: file.path, size, sha256: hash.digest('hex'), mode: permissions };
   });
 
-  const onDisk = new Map(files.map((file) => [file.path, file]));
+  const found = new Map(files.map((file) => [file.path, file]));
   const byPath = new Map(entries.map((entry) => [entry.path, entry]));
   return {
     entries,
     totalBytes,
     leftOut,
-    read: (path) =>
-      kept.get(path) ?? readAgain(source, onDisk.get(path) as FileOnDisk, byPath.get(path)!),
+    read: (path) => {
+      const file = found.get(path)!;
+      return 'content' in file ? [file.content] : readAgain(source, file, byPath.get(path)!);
+    },
   };
 }
 

@@ -100,6 +100,8 @@ export const inGeneration = {
   replacement: (folder: string) => join(folder, 'replacement'),
   source: (folder: string) => join(folder, 'source'),
   artifacts: (folder: string) => join(folder, 'artifacts'),
+  /** Says that the tree is there, whole. */
+  tree: (folder: string) => join(folder, 'tree.json'),
 };
 
 /** The tars in the folder of a generation, by their names: one, or none. */

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { formatRef, type Ref } from '../contract.ts';
 import type { Active } from './active.ts';
 import { fromFileSystem } from './file-errors.ts';
-import { inGeneration, type Layout } from './layout.ts';
+import { dropTree } from './lay-out.ts';
+import { inGeneration, type Layout, listTars } from './layout.ts';
 import { listFlat, mayBeFlat } from './legacy/flat.ts';
 import type { Staging } from './staging.ts';
 import type { Tombstone, Tombstones } from './tombstones.ts';
@@ -45,8 +46,7 @@ export class Removals {
   async discard(ref: Ref): Promise<void> {
     const folder = this.#layout.generation(ref);
     if (!existsSync(folder)) return;
-    // First, where it cannot go at once: without its manifest it is no generation.
-    await this.#removeFolder(folder, inGeneration.manifest(folder));
+    await this.#removeFolder(folder);
   }
 
   async #takeAway(
@@ -72,18 +72,17 @@ export class Removals {
     }
   }
 
-  /**
-   * Takes a folder away: at once for readers to come, where it can be renamed.
-   *
-   * @param first what goes first where it cannot
-   */
-  async #removeFolder(folder: string, first?: string): Promise<void> {
+  /** Takes a folder away: at once for readers to come, where it can be renamed. */
+  async #removeFolder(folder: string): Promise<void> {
     const trash = this.#staging.path();
     try {
       renameSync(folder, trash);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
-      if (first !== undefined) await rm(first, { force: true });
+      // Without a manifest, and an archive then, it is no generation.
+      dropTree(folder);
+      for (const name of listTars(folder)) await rm(join(folder, name), { force: true });
+      await rm(inGeneration.archive(folder), { force: true });
       await rm(folder, { recursive: true, force: true });
     }
     await rm(trash, { recursive: true, force: true });

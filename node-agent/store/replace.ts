@@ -5,6 +5,7 @@ import { formatRef, type Ref } from '../contract.ts';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
 import { makeFolder, moveFolder, syncPath, writeFileDurably } from './durable.ts';
 import { fromFileSystem } from './file-errors.ts';
+import { inGeneration } from './layout.ts';
 import { type SaveDetails, stageInputOf, withStaging } from './save-details.ts';
 import type { Source } from './source.ts';
 import type { Staged } from './stage.ts';
@@ -42,8 +43,9 @@ export class Replacements {
       const result = await this.#parts.work.stage({
         ...stageInputOf(ref, source, details, this.#parts.limits),
         folder: staged,
-        replacement: true,
+        replacement: details.isReplacement === true,
       });
+      await this.#layOutLike(ref, staged);
       await makeFolder(this.#parts.layout.replacing, this.#parts.layout.own);
       await this.#writeJournal({ ref, staged, trash });
       await this.#swap({ ref, staged, trash });
@@ -58,6 +60,14 @@ export class Replacements {
     rmSync(this.#parts.layout.journal(ref), { force: true });
     await rm(trash, { recursive: true, force: true });
     return result;
+  }
+
+  /** Whoever reads a path that was handed out, or the link to the active one, finds a tree there. */
+  async #layOutLike(ref: Ref, staged: string): Promise<void> {
+    const { layout, work, staging, limits } = this.#parts;
+    if (!existsSync(inGeneration.tree(layout.generation(ref)))) return;
+    await work.layOut({ folder: staged, scratch: staging.path(), limits });
+    await work.sync(staged);
   }
 
   async #writeJournal(journal: Journal): Promise<void> {

@@ -1,6 +1,14 @@
-import { closeSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
 import { type Lanes, MAX_LANES } from '../archive/gzip.ts';
 import { formatManifest, type Packed, packArchive, type ReadFile } from '../archive/pack.ts';
 import { TarEncoder } from '../archive/tar-encoder.ts';
@@ -12,8 +20,8 @@ import {
   type Limits,
   type Ref,
 } from '../contract.ts';
-import { PRIVATE_FILE, PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
-import { syncFile, syncPath } from './durable.ts';
+import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
+import { syncPathHere } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
 import { type Copy, type Inventory, NOTHING, takeInventory } from './inventory.ts';
 import { inGeneration } from './layout.ts';
@@ -58,8 +66,7 @@ export type Staged = Readonly<{
 
 /**
  * Writes a generation to a staging folder: all of it into one tar, each file as it is read, the
- * manifest last. The tar and the folder's entries are synced: they are the commit, and the tree can
- * be made from them again.
+ * manifest last. The tar and the folder's entries are synced: they are the commit.
  */
 export async function stageGeneration(input: StageInput): Promise<Staged> {
   const { folder, source, limits } = input;
@@ -82,15 +89,10 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
     tar.end(DEFAULT_MODE);
     tar.finish();
     renameSync(temporary, inGeneration.tar(folder, manifest.digest));
-    // The disk is waited for in another thread, while the tree is written in this.
-    const writing = [
-      syncAll(fd, folder),
-      inPlace ? null : writeTrees(folder, files, made),
-    ] as const;
-    // Each to its end: nothing may be written any more when this has thrown.
-    await Promise.allSettled(writing);
-    await Promise.all(writing);
-    writeFileSync(inGeneration.manifest(folder), text, NEW_FILE);
+    // What came one by one is in the tar now.
+    if (inPlace) rmSync(inGeneration.source(folder), { recursive: true, force: true });
+    fsyncSync(fd);
+    syncPathHere(folder);
     return {
       digest: manifest.digest,
       sourceBytes: manifest.total_size_bytes,
@@ -110,16 +112,6 @@ function into(tar: TarEncoder, folder: Folder): Copy {
     write: (bytes) => tar.write(bytes),
     end: (mode) => tar.end(mode),
   };
-}
-
-async function syncAll(fd: number, folder: string): Promise<void> {
-  await syncFile(fd);
-  await syncPath(folder);
-}
-
-async function writeTrees(folder: string, files: Inventory, made: Inventory): Promise<void> {
-  await writeTree(inGeneration.source(folder), files);
-  if (made !== NOTHING) await writeTree(inGeneration.artifacts(folder), made);
 }
 
 function makeManifest(
@@ -179,33 +171,6 @@ export type Digested = Readonly<{ digest: string; leftOut: LeftOut }>;
 export function digestSource(source: Source, limits: Limits): Digested {
   const { entries, leftOut } = takeInventory(source, limits);
   return { digest: sha256Hex(digestText(entries)), leftOut };
-}
-
-/** Pieces of files that are written in one go: other threads deflate, and want their next block. */
-const PIECES_AT_ONCE = 16;
-
-async function writeTree(root: string, { entries, read }: Inventory): Promise<void> {
-  mkdirSync(root, PRIVATE_FOLDER);
-  const made = new Set<string>();
-  let pieces = 0;
-  for (const entry of entries) {
-    const path = join(root, entry.path);
-    const parent = dirname(path);
-    if (parent !== root && !made.has(parent)) {
-      mkdirSync(parent, { recursive: true, mode: PRIVATE_FOLDER });
-      made.add(parent);
-    }
-    const fd = openSync(path, 'wx', privateMode(entry.mode));
-    try {
-      for (const piece of read(entry.path)) {
-        writeAll(fd, piece);
-        pieces++;
-        if (pieces % PIECES_AT_ONCE === 0) await setImmediate();
-      }
-    } finally {
-      closeSync(fd);
-    }
-  }
 }
 
 /** @param position left out: where the last write ended */

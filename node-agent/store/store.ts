@@ -12,7 +12,7 @@ import {
   StorageError,
 } from '../contract.ts';
 import { listFolder } from '../disk/list-folder.ts';
-import { findManifest, readManifest } from '../disk/read-manifest.ts';
+import { findManifest } from '../disk/read-manifest.ts';
 import { Active } from './active.ts';
 import { Archives } from './archives.ts';
 import { fromFileSystem } from './file-errors.ts';
@@ -102,17 +102,19 @@ export class Store {
   }
 
   /**
-   * What is on disk of a generation, also of a flat project; `null` where nothing is.
+   * What is on disk of a generation, also of a flat project; `null` where nothing is. Of ours the tree
+   * may not be there.
    *
    * @throws StorageError `corrupt`, also where what lies there leads elsewhere
    */
   async find(ref: Ref): Promise<StoredGeneration | null> {
     const path = this.layout.generation(ref);
+    const sourcePath = inGeneration.source(path);
+    const own = this.archives.findManifest(ref);
+    if (own !== null) return { path, sourcePath, manifest: own };
     const manifest = findManifest(this.layout.placeOf(inGeneration.manifest(path)));
     if (manifest !== null) {
-      const sourcePath = inGeneration.source(path);
-      // Of ours each file is compared with its hash wherever it is read.
-      if (manifest.entries === undefined) await this.#checkItself(sourcePath);
+      await this.#checkItself(sourcePath);
       return { path, sourcePath, manifest };
     }
     return (await this.legacy.describe(ref))?.generation ?? null;
@@ -129,14 +131,13 @@ export class Store {
     );
   }
 
-  /** The manifest of a generation in a folder of its own. @throws StorageError `corrupt` */
-  readOwnManifest(ref: Ref): Manifest {
-    return readManifest(this.layout.placeOf(inGeneration.manifest(this.layout.generation(ref))));
-  }
-
   /** @throws StorageError `not_found`, `corrupt` */
   async readManifest(ref: Ref): Promise<Manifest> {
-    return ((await this.find(ref)) ?? refuse(ref)).manifest;
+    const found = await this.find(ref);
+    if (found !== null) return found.manifest;
+    if (!this.has(ref)) refuse(ref);
+    const path = this.layout.generation(ref);
+    throw new StorageError('corrupt', `Cannot read "${path}": it has neither archive nor manifest`);
   }
 
   /** Which generation lies on disk under a version; `null` where none does. */

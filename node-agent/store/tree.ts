@@ -1,32 +1,22 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ReadFile } from '../archive/pack.ts';
 import { StoredTar } from '../archive/stored-tar.ts';
-import { unpackArchive } from '../archive/unpack.ts';
 import {
   DEFAULT_LIMITS,
   isComplete,
-  type Limits,
   type Manifest,
   type ManifestEntry,
   StorageError,
 } from '../contract.ts';
 import { NotAFile, openInside } from '../disk/open-inside.ts';
-import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
+import { PRIVATE_FOLDER } from '../disk/private.ts';
 import { ChangedWhileRead, type Place, readPieces } from '../disk/read-file.ts';
 import { findText, readManifest } from '../disk/read-manifest.ts';
 import { walk } from '../disk/walk.ts';
 import { syncPathHere } from './durable.ts';
-import { type ArchiveFacts, hashFile } from './hash.ts';
+import type { ArchiveFacts } from './hash.ts';
 import { readChecked } from './inventory.ts';
 import { inGeneration, listTars } from './layout.ts';
 import { lanesFor, type Parallel, writeArchive } from './stage.ts';
@@ -45,49 +35,6 @@ export function syncTree(folder: string): void {
 }
 
 /**
- * Compares a tree with its manifest, byte for byte, and makes it again from the archive where they
- * differ: a power loss may have taken what was not synced.
- *
- * @param scratch a folder to make and remove, on the same file system
- * @returns whether it had to be made again
- * @throws StorageError `corrupt` where the archive cannot help either
- */
-export async function repairTree(input: {
-  folder: string;
-  scratch: string;
-  limits: Limits;
-}): Promise<boolean> {
-  const { folder, scratch, limits } = input;
-  if (isWhole(folder)) return false;
-  try {
-    const laidDown = listTars(folder).map((name) => join(folder, name));
-    const [archive = inGeneration.archive(folder)] = laidDown;
-    const isLaidDown = laidDown.length > 0;
-    const input = { archive, folder: scratch, limits, trusted: true, isLaidDown };
-    const { digest } = await unpackArchive(input);
-    rmSync(inGeneration.source(folder), { recursive: true, force: true });
-    renameSync(inGeneration.source(scratch), inGeneration.source(folder));
-    renameSync(inGeneration.manifest(scratch), inGeneration.manifest(folder));
-    if (!isLaidDown) {
-      const facts = await hashFile(archive);
-      const file = inGeneration.archiveFacts(folder);
-      writeFileSync(file, JSON.stringify({ ...facts, digest }), { mode: PRIVATE_FILE });
-    }
-    syncTree(folder);
-    return true;
-  } catch (error) {
-    if (error instanceof StorageError || (error as NodeJS.ErrnoException).code !== 'ENOENT') {
-      throw error;
-    }
-    throw new StorageError('corrupt', `Cannot repair "${folder}": it has no archive`, {
-      cause: error,
-    });
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
-  }
-}
-
-/**
  * Makes the archive of a generation again from its tree. What it is is written before it is in
  * place: it may be packed a little differently by another version of Node.
  *
@@ -99,6 +46,10 @@ export async function repackTree(
 ): Promise<ArchiveFacts> {
   const { folder, scratch } = input;
   const root = realpathSync(folder);
+  if (!existsSync(inGeneration.tree(root))) {
+    const problem = 'its archive is damaged or gone, and no tree is laid out to make it of';
+    throw new StorageError('corrupt', `Cannot read "${folder}": ${problem}`);
+  }
   const manifest = readManifest({ root, path: inGeneration.manifest('') });
   if (!isComplete(manifest)) {
     throw new StorageError('corrupt', `Cannot pack "${folder}": its manifest has no hashes`);
@@ -135,8 +86,8 @@ export async function repackTree(
 const MAX_NAMED = 20;
 
 /**
- * Reads every file of a generation, and its archive where it is kept, and compares them with the
- * hashes that were recorded.
+ * Reads every byte of a generation, archive and tree, and compares them with the hashes that were
+ * recorded.
  *
  * @returns what is the matter, a sentence each
  */
@@ -147,6 +98,9 @@ export function checkTree(folder: string): string[] {
     const problem = named(what);
     if (problem !== null) problems.push(problem);
   };
+  look(() => checkArchive(root));
+  // Without this it is none: it is laid out anew where it is asked for.
+  if (!existsSync(inGeneration.tree(root))) return problems;
   let manifest: Manifest | null = null;
   look(() => {
     manifest = readManifest({ root, path: inGeneration.manifest('') });
@@ -162,17 +116,16 @@ export function checkTree(folder: string): string[] {
       if (problems.length >= MAX_NAMED) return problems;
     }
   }
-  look(() => checkArchive(root));
   return problems;
 }
 
-/** What is the matter with the archive, where it is kept, and with what is written down of it. */
+/** What is the matter with the archive, and with what is written down of it. */
 function checkArchive(root: string): string | null {
   const index = findText({ root, path: inGeneration.blockIndex('') });
   if (index !== null && !isJson(index)) return `"${inGeneration.blockIndex('')}" is not JSON`;
   const [tar] = listTars(root);
   if (tar !== undefined) return checkTar({ root, path: tar });
-  if (!existsSync(join(root, inGeneration.archive('')))) return null;
+  if (!existsSync(join(root, inGeneration.archive('')))) return 'the archive is missing';
   const text = findText({ root, path: inGeneration.archiveFacts('') });
   if (text === null || !isJson(text)) return `"${inGeneration.archiveFacts('')}" is not JSON`;
   const { sha256 } = JSON.parse(text) as Partial<ArchiveFacts>;
@@ -227,22 +180,6 @@ function findDamage(place: Place, entry: ManifestEntry): string | null {
     return problem === 'missing'
       ? `"${place.path}" cannot be read: ENOENT`
       : `"${place.path}" is ${problem}`;
-  }
-}
-
-/** Whether a tree is what its manifest says; what cannot be read is not. */
-function isWhole(folder: string): boolean {
-  const root = realpathSync(folder);
-  try {
-    const { entries = [] } = readManifest({ root, path: inGeneration.manifest('') });
-    return entries.every((entry) => isContent({ root, path: join('source', entry.path) }, entry));
-  } catch (error) {
-    const isDamage =
-      error instanceof StorageError ||
-      error instanceof NotAFile ||
-      error instanceof ChangedWhileRead;
-    if (isDamage) return false;
-    throw error;
   }
 }
 

@@ -1,15 +1,118 @@
-import type { Ref } from '../contract.ts';
+import { renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { parseFolderName, type Ref } from '../contract.ts';
+import { isMissing, listFolder } from '../disk/list-folder.ts';
+import { isLaidOut, readTreeFile } from './lay-out.ts';
+import { inGeneration } from './layout.ts';
 import type { StoreParts } from './work.ts';
 
-/** The trees of generations: their files, laid out. */
+/** A tree that may be removed. */
+export type LaidOut = Readonly<{
+  ref: Ref;
+  /** Of its files. */
+  bytes: number;
+  /** When it was asked for last, in milliseconds. */
+  usedAt: number;
+}>;
+
+/** The trees of generations: views of their archives, laid out where a path is asked for. */
 export class Trees {
   readonly #parts: StoreParts;
+  /** Once for everybody who wants the same. */
+  readonly #running = new Map<string, Promise<void>>();
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
   }
 
-  /** Fsyncs the tree of a generation. Until then only its archive survives a power loss. */
+  /** Whether the tree of a generation is there, whole, with a content. */
+  isThere(ref: Ref, digest: string): boolean {
+    const { root, path } = this.#parts.layout.placeOf(this.#parts.layout.generation(ref));
+    return isLaidOut(root, path, digest);
+  }
+
+  /**
+   * Lays the tree of a generation out from its archive, in the place of what lies there. The generation
+   * is to be locked.
+   *
+   * @throws StorageError `corrupt` where the archive is not what it was, `disk_full`
+   */
+  layOut(ref: Ref): Promise<void> {
+    const folder = this.#parts.layout.generation(ref);
+    let running = this.#running.get(folder);
+    if (running === undefined) {
+      const scratch = this.#parts.staging.path();
+      running = this.#parts.work
+        .layOut({ folder, scratch, limits: this.#parts.limits })
+        .finally(() => this.#running.delete(folder));
+      this.#running.set(folder, running);
+    }
+    return running;
+  }
+
+  /**
+   * Notes that a tree was asked for: the least recently used go first.
+   *
+   * @returns whether it is still there: nobody removes it in the next ten minutes then
+   */
+  markUsed(ref: Ref, now: number): boolean {
+    const file = inGeneration.tree(this.#parts.layout.generation(ref));
+    try {
+      utimesSync(file, now / 1000, now / 1000);
+      return true;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
+  }
+
+  /** Those of a project, but for what the Python system left beside files of it. */
+  list(projectId: string): LaidOut[] {
+    const { layout } = this.#parts;
+    return listFolder(layout.generations(projectId)).flatMap((name) => {
+      const parsed = parseFolderName(name);
+      if (parsed === null) return [];
+      const ref = { projectId, ...parsed };
+      const { root, path } = layout.placeOf(layout.generation(ref));
+      const tree = readTreeFile(root, path);
+      const file = inGeneration.tree(layout.generation(ref));
+      const stat = statSync(file, { throwIfNoEntry: false });
+      if (tree === null || tree.kept || stat === undefined) return [];
+      return [{ ref, bytes: tree.bytes, usedAt: stat.mtimeMs }];
+    });
+  }
+
+  /**
+   * Removes a tree. The generation is to be locked.
+   *
+   * @param usedAt as it was listed: not where it was asked for since
+   * @returns whether it was removed
+   */
+  async drop(ref: Ref, usedAt: number): Promise<boolean> {
+    const folder = this.#parts.layout.generation(ref);
+    const [mark, source, artifacts] = [1, 2, 3].map(() => this.#parts.staging.path()) as [
+      string,
+      string,
+      string,
+    ];
+    try {
+      // Whoever asks for it from here on finds none, and waits.
+      renameSync(inGeneration.tree(folder), mark);
+      if (statSync(mark).mtimeMs !== usedAt) {
+        renameSync(mark, inGeneration.tree(folder));
+        return false;
+      }
+      renameSync(inGeneration.source(folder), source);
+      rmSync(inGeneration.manifest(folder), { force: true });
+      renameSync(inGeneration.artifacts(folder), artifacts);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+    for (const path of [mark, source, artifacts]) await rm(path, { recursive: true, force: true });
+    return true;
+  }
+
+  /** Fsyncs the tree of a generation, for a link to it that is read without us. */
   sync(ref: Ref): Promise<void> {
     return this.#parts.work.sync(this.#parts.layout.generation(ref));
   }
@@ -17,18 +120,5 @@ export class Trees {
   /** Reads every byte of a generation. Returns what is the matter with it, a sentence each. */
   check(ref: Ref, signal?: AbortSignal): Promise<string[]> {
     return this.#parts.work.check(this.#parts.layout.generation(ref), signal);
-  }
-
-  /**
-   * Makes a tree that a power loss damaged again from its archive.
-   *
-   * @throws StorageError `corrupt` where the archive cannot help either
-   */
-  repair(ref: Ref): Promise<boolean> {
-    return this.#parts.work.repair({
-      folder: this.#parts.layout.generation(ref),
-      scratch: this.#parts.staging.path(),
-      limits: this.#parts.limits,
-    });
   }
 }

@@ -23,7 +23,7 @@ export type StageWork = {
   commit(input: CommitInput): Promise<Staged>;
   digest(source: Source, limits: Limits): Promise<Digested>;
   sync(folder: string): Promise<void>;
-  repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean>;
+  layOut(input: { folder: string; scratch: string; limits: Limits }): Promise<void>;
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;
   settle(input: { folder: string; scratch: string }): Promise<ArchiveFacts | null>;
   convert(input: ConvertInput): Promise<LeftOut>;

@@ -6,6 +6,7 @@ import { type Outcome, toOutcome } from '../threads/outcome.ts';
 import { type CommitInput, commitGeneration } from './commit.ts';
 import { fromFileSystem } from './file-errors.ts';
 import type { ArchiveFacts } from './hash.ts';
+import { layOutTree } from './lay-out.ts';
 import type { LeftOut } from './left-out.ts';
 import { convertTree } from './legacy/convert.ts';
 import { type Described, describeFlat } from './legacy/flat.ts';
@@ -19,7 +20,7 @@ import {
   type StageInput,
   stageGeneration,
 } from './stage.ts';
-import { checkTree, repackTree, repairTree, syncTree } from './tree.ts';
+import { checkTree, repackTree, syncTree } from './tree.ts';
 
 lowerPriority();
 
@@ -43,12 +44,12 @@ export function sync(folder: string): Promise<Outcome<void>> {
   return toResult(async () => syncTree(folder), `sync "${folder}"`);
 }
 
-export function repair(input: {
+export function layOut(input: {
   folder: string;
   scratch: string;
   limits: Limits;
-}): Promise<Outcome<boolean>> {
-  return toResult(() => repairTree(input), `repair "${input.folder}"`);
+}): Promise<Outcome<void>> {
+  return toResult(() => layOutTree(input), `lay out "${input.folder}"`);
 }
 
 export function repack(

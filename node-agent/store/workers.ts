@@ -42,8 +42,8 @@ export class Workers implements HeavyWork {
     return this.#run('sync', folder);
   }
 
-  repair(input: { folder: string; scratch: string; limits: Limits }): Promise<boolean> {
-    return this.#run('repair', input);
+  layOut(input: { folder: string; scratch: string; limits: Limits }): Promise<void> {
+    return this.#run('layOut', input);
   }
 
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts> {

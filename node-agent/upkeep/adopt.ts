@@ -13,7 +13,6 @@ type Parts = Readonly<{ store: Store; catalog: Catalog; now: () => number }>;
  * @throws StorageError `corrupt` where it is damaged beyond repair, `conflict`
  */
 export async function adopt({ store, catalog, now }: Parts, ref: Ref): Promise<void> {
-  if (store.has(ref)) await store.trees.repair(ref);
   const { facts, createdAt } = await readFacts(store, ref);
   const { ownerId, cloudVersion } = store.projects.read(ref.projectId);
   await catalog.write(() => {
@@ -40,7 +39,7 @@ export async function readFacts(
   ref: Ref,
 ): Promise<{ facts: StoredFacts; createdAt: string }> {
   const manifest = await store.readManifest(ref);
-  const archive = store.archives.readFacts(ref);
+  const archive = store.archives.isSettled(ref) ? store.archives.readFacts(ref) : null;
   const facts = {
     digest: manifest.digest ?? null,
     sha256: archive?.sha256 ?? null,

@@ -14,7 +14,7 @@ type Noted = Archive & { digest: string | null };
 
 /**
  * The archive of a generation, as a file to read at once; made now where it is not yet, or packed
- * again from its tree where it was retired. The generation is locked meanwhile, so that no replacement
+ * again from its tree where it is gone. The generation is locked meanwhile, so that no replacement
  * comes between.
  *
  * @throws StorageError `not_found`, `corrupt` where the tree is not what its manifest says,
@@ -54,9 +54,7 @@ async function make(
       (await settle(store, ref)) ?? (await find()) ?? (await store.archives.repack(ref));
     const { sha256, md5, bytes } = archive;
     return await catalog.write(() => {
-      // Kept, so that it is retired again some time after.
-      const facts = { archive_kept: 1, sha256, md5, archive_bytes: bytes } as const;
-      catalog.generations.update(ref, facts);
+      catalog.generations.update(ref, { sha256, md5, archive_bytes: bytes });
       const row = catalog.generations.find(ref.projectId, ref.version);
       return { ...archive, digest: row?.digest ?? null };
     });

@@ -52,9 +52,9 @@ export async function evictStored(parts: Parts, before: string): Promise<Evicted
   return result;
 }
 
-/** Its bytes are proven to be in the cloud, and its tree is on disk for good. */
+/** Its bytes are proven to be in the cloud. */
 function isEvictable(row: GenerationRow): boolean {
-  return row.status === 'verified' && row.tree_synced === 1 && row.digest !== null;
+  return row.status === 'verified' && row.digest !== null;
 }
 
 async function evict({ store, catalog, locks }: Parts, seen: GenerationRow): Promise<boolean> {

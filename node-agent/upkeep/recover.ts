@@ -4,7 +4,6 @@ import { refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { abortSave, finishReplace, unlock } from '../catalog/saving.ts';
 import { type Ref, StorageError } from '../contract.ts';
-import { readBootId } from '../store/boot-id.ts';
 import type { Store } from '../store/store.ts';
 import type { OnDisk } from '../store/stored-generation.ts';
 import { adopt, readFacts } from './adopt.ts';
@@ -25,10 +24,8 @@ export type Parts = Readonly<{
 export async function recover(parts: Parts): Promise<void> {
   const { store, catalog, instance, now } = parts;
   const isGone = (id: string) => instance.isGone(id);
-  const rebooted = catalog.meta.scannedBoot !== readBootId();
   for (const { ref, done } of await store.replacements.recover(isGone)) {
     await attempt(parts, async () => {
-      if (rebooted) await store.trees.repair(ref);
       const { facts, createdAt } = await readFacts(store, ref);
       await catalog.write(() => finishReplace(catalog, ref, facts, createdAt, now()), {
         durably: true,

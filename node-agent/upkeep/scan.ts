@@ -1,5 +1,4 @@
 import { setImmediate as breathe } from 'node:timers/promises';
-import { refOf } from '../catalog/generation-row.ts';
 import { foldId, StorageError } from '../contract.ts';
 import { readBootId } from '../store/boot-id.ts';
 import type { OnDisk } from '../store/stored-generation.ts';
@@ -14,8 +13,8 @@ export type ScanProgress = Readonly<{ read: number; projects: number }>;
 
 /**
  * Reads the whole disk into the catalog: once in a run of the machine, and for a catalog that is
- * new. A power loss may have taken what was not synced, so trees are compared with their manifests
- * and made again from their archives, and rows that were lost are made from what lies on disk.
+ * new. A power loss may have taken what was not synced, so rows that were lost are made from what lies
+ * on disk.
  *
  * It goes on in the background, and nobody sees what it has not come to: whoever asks for a
  * project waits until that one is read.
@@ -142,7 +141,7 @@ export class Scan {
   }
 
   async #readProjects(ids: readonly string[]): Promise<boolean> {
-    const { catalog, store, onProblem } = this.#parts;
+    const { store, onProblem } = this.#parts;
     let isRead = true;
     const parts = {
       onProblem: (error: unknown) => {
@@ -152,23 +151,6 @@ export class Scan {
     };
     for (const id of ids) {
       await this.#giveWay();
-      for (const row of catalog.generations.unsynced(id)) {
-        await this.#giveWay();
-        const ref = refOf(row);
-        await attempt(parts, async () => {
-          if (!store.has(ref)) return;
-          try {
-            await store.trees.repair(ref);
-          } catch (error) {
-            // Another process deleted it just now.
-            if (!store.has(ref)) return;
-            throw error;
-          }
-          if (row.sha256 === null || store.archives.isSettled(ref)) return;
-          // That the tar was gone did not last.
-          await catalog.write(() => catalog.generations.update(ref, { sha256: null }, row.digest));
-        });
-      }
       let all: ReturnType<typeof store.listProject> = [];
       await attempt(parts, async () => {
         all = store.listProject(id);
@@ -200,6 +182,10 @@ export class Scan {
     const row = catalog.generations.find(ref.projectId, ref.version);
     const state = row?.generation_id === ref.generationId ? row.state : null;
     const holder = state === 'saving' ? row!.instance_id : null;
+    if (state === 'stored' && row!.sha256 !== null && !store.archives.isSettled(ref)) {
+      // That the tar was gone did not last.
+      await catalog.write(() => catalog.generations.update(ref, { sha256: null }, row!.digest));
+    }
     // Whoever saves it notes it.
     if (state === 'stored' || (holder !== null && !instance.isGone(holder))) return;
     try {

@@ -29,7 +29,7 @@ export async function record(
     status: 'uploaded',
     fileCount: row.file_count ?? 0,
     readDetails: () => ({
-      manifest: store.readOwnManifest(ref),
+      manifest: store.archives.findManifest(ref)!,
       blockIndex: store.archives.readBlockIndex(ref),
       md5: row.md5,
     }),

@@ -1,7 +1,7 @@
 import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import type { Job } from '../catalog/jobs.ts';
 import { StorageError } from '../contract.ts';
-import { archiveOf, noteArchive } from '../upkeep/archive-of.ts';
+import { archiveOf, noteArchive, packAgain } from '../upkeep/archive-of.ts';
 import { withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
@@ -12,6 +12,10 @@ export async function upload(parts: Parts, given: GenerationRow, job: Job): Prom
   const row = await withHashes(parts, given);
   if (row === null) return 'changed';
   const archive = await archiveOf(parts, refOf(row));
+  if (!(await parts.store.archives.isSound(refOf(row)))) {
+    await packAgain(parts, refOf(row));
+    return 'changed';
+  }
   if (archive.sha256 !== row.sha256) {
     // Retired, and packed again by another version of Node: its hash is another.
     await noteArchive(parts, refOf(row));

@@ -76,6 +76,11 @@ const TABLE: Record<string, Row> = {
     human: /^M a\.txt\n$/,
     json: { from: 1, to: 2, added: [], removed: [], modified: [{ path: 'a.txt' }] },
   },
+  open: {
+    args: ({ project }) => ['open', project, '--all'],
+    human: /^2 laid out\n$/,
+    json: { opened: 2, problems: [] },
+  },
   activate: {
     args: ({ project }) => ['activate', project, '1'],
     human: /^p-\S+ v1 is active\n$/,

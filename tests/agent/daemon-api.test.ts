@@ -47,6 +47,7 @@ describe('without a token, on a loopback address', () => {
       project_id: 'shop',
       generation_id: 'gen-1',
       metadata: { prompt: 'a shop' },
+      tree: 'now',
       files: {
         'app/main.py': 'print("hello")\n',
         'logo.png': { content: Buffer.from([0, 255]).toString('base64'), encoding: 'base64' },
@@ -90,6 +91,7 @@ describe('without a token, on a loopback address', () => {
     const form = await curl(
       url,
       ...['-F', 'project_id=shop', '-F', 'version=7', '-F', 'metadata={"a":1}'],
+      ...['-F', 'tree=now'],
       ...['-F', `file=@${folder}/a.txt;filename=app/a.txt`],
       ...['-F', `file=@${folder}/sub/b.bin;filename=Käse/b.bin`],
     );

@@ -106,8 +106,9 @@ describe('what is left out', () => {
     const args = ['save', '.', '--project', 'p', '--json'];
     const ran = await runCli(args, env, folder);
     expect(ran.code, ran.stderr).toBe(0);
-    const { path, left_out } = JSON.parse(ran.stdout);
-    expect(readTexts(join(path, 'source'))).toEqual({ 'app.py': '1' });
+    const { left_out } = JSON.parse(ran.stdout);
+    const got = await runCli(['get', 'p', '1'], env, folder);
+    expect(readTexts(got.stdout.trim())).toEqual({ 'app.py': '1' });
     const names = left_out.items.map((item: { path: string }) => item.path).sort();
     expect(names).toEqual(['.env', 'by another name', 'data/store', 'keys/supabase', 'keys/token']);
   });

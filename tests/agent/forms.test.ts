@@ -50,7 +50,7 @@ describe('with the daemon', () => {
       'grüße.txt': 'ü',
     };
     const parts = Object.entries(contents).map(([path, content]) => file(path, content));
-    const { status, json } = await post(daemon.url, form(PROJECT, ...parts));
+    const { status, json } = await post(daemon.url, form(PROJECT, field('tree', 'now'), ...parts));
     expect([status, json.file_count]).toEqual([201, parts.length]);
     const tree = readTree(`${json.path}/source`);
     for (const [path, content] of Object.entries(contents)) {
@@ -189,7 +189,10 @@ describe('with the daemon', () => {
   test('a name that is said in the other way is taken', async () => {
     const { daemon } = await startDaemon();
     const said = `Content-Disposition: form-data; name="f"; filename*=UTF-8''gr%C3%BC%22e.txt`;
-    const { status, json } = await post(daemon.url, form(PROJECT, [said, 'x']));
+    const { status, json } = await post(
+      daemon.url,
+      form(PROJECT, field('tree', 'now'), [said, 'x']),
+    );
     expect(status).toBe(201);
     expect(Object.keys(readTree(`${json.path}/source`))).toEqual(['grü"e.txt']);
   });

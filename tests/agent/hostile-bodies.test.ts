@@ -135,6 +135,7 @@ describe('JSON with', () => {
     const text = 'é'.repeat(10 * MB);
     const body = {
       project_id: 'p',
+      tree: 'now',
       files: { large: text, small: { content: 'eA==', encoding: 'base64' } },
     };
     const saving = post(

@@ -13,6 +13,7 @@ import { startDaemon } from '../support/daemon.ts';
 import { ROOT, run } from '../support/run.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
+import { readTexts } from '../support/tree.ts';
 
 test('from TypeScript: saved, enriched, downloaded, and in the place of what was there', async () => {
   const storage = await openTestStorage({ cloud: testCloud('codebegen-projects') });
@@ -106,6 +107,8 @@ test('from Python, with its standard library alone, through the daemon', async (
     file_count: 2,
     created: true,
   });
+  // Its files lie where it says.
+  expect(Object.keys(readTexts(join(result.again.path, 'source')))).toEqual(['a']);
   expect(result.again).toMatchObject({ version: 1, file_count: 1, created: true });
   expect((await fetch(result.url)).status).toBe(200);
   expect(result.enriched).toMatchObject({

@@ -113,6 +113,7 @@ test('a damaged object is not taken away by a host whose own copy is damaged', a
   await waitForStatus(storage, saved, 'verified');
   const [key] = await keysOf(bucket, ref.projectId);
   const { writeFileSync, rmSync } = await import('node:fs');
+  await storage.get(saved);
   rmSync(`${saved.path}/archive.tar.gz`, { force: true });
   writeFileSync(`${saved.path}/source/a`, 'damaged');
   await overwrite(bucket, key!, 'cut short');

@@ -200,6 +200,7 @@ test('a pipe in the place of what the store keeps of a generation is named', asy
   for (const name of ['manifest.json', 'archive.json', 'archive.index.json']) {
     const projectId = name.replace(/\W/g, '-');
     const saved = await settled(storage, storage.save({ projectId, files: { a: 'x' } }));
+    await storage.get(saved);
     rmSync(join(saved.path, name), { force: true });
     execFileSync('mkfifo', [join(saved.path, name)]);
   }

@@ -1,6 +1,14 @@
 /** What is left after a power loss, a killed process or a race, and what comes of it. */
 import { createHash } from 'node:crypto';
-import { cpSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { readFile, rename, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -48,9 +56,11 @@ describe('after a power loss', () => {
       first,
       first.save({ projectId: 'p', generationId: 'g', files: FILES }),
     );
+    await first.get(receipt);
     await first.close();
     onCatalog(storePath, (catalog) => {
       lose(receipt, catalog);
+      forgetBoot(receipt);
       catalog.exec(`update meta set value = 'another boot'`);
     });
 
@@ -89,7 +99,7 @@ describe('after a power loss', () => {
     expect(await third.scanned(10_000)).toBe(true);
     expect(problems).toMatchObject([{ code: 'conflict' }]);
     expect(await third.show(kept)).toMatchObject({ generationId: 'kept', digest: kept.digest });
-    expect(readTree(join(lost.path, 'source'))).toEqual({ a: Buffer.from('lost') });
+    expect(existsSync(join(lost.path, 'archive.tar.gz'))).toBe(true);
   });
 
   test('a generation damaged beyond repair keeps no other from being served', async () => {
@@ -98,7 +108,6 @@ describe('after a power loss', () => {
     const bad = await settled(first, first.save({ projectId: 'p', files: FILES }));
     const good = await first.save({ projectId: 'p', files: FILES });
     await first.close();
-    loseTree(bad);
     truncateSync(join(bad.path, 'archive.tar.gz'), 10);
     onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
     const problems: { code?: string }[] = [];
@@ -107,7 +116,8 @@ describe('after a power loss', () => {
       onProblem: (error) => problems.push(error as { code: string }),
     });
     expect(await second.scanned(10_000)).toBe(true);
-    expect(problems).toMatchObject([{ code: 'corrupt' }]);
+    // Nobody has looked into it yet.
+    expect(problems).toEqual([]);
     expect(readTree((await second.get(good)).sourcePath)).toEqual(EXPECTED);
     await expect(second.get(bad)).rejects.toMatchObject({ code: 'corrupt' });
   });
@@ -132,8 +142,8 @@ test.each([
     'p__v1__g.json': JSON.stringify({ ref, staged, trash }),
   });
   const second = await openTestStorage({ storePath });
-  expect(readTree(join(old.path, 'source'))).toEqual({ a: Buffer.from(left) });
   expect((await second.get(ref)).sourcePath).toBe(join(old.path, 'source'));
+  expect(readTree(join(old.path, 'source'))).toEqual({ a: Buffer.from(left) });
 });
 
 test('a generation that is deleted while it is uploaded is gone from the cloud in the end', async () => {
@@ -316,8 +326,10 @@ test('what deflates very well is made again from its archive all the same', asyn
     before,
     before.save({ projectId: 'p', files: { 'db.sqlite': zeros } }),
   );
+  await before.get(receipt);
   await before.close({ drainMs: 0 });
   truncateSync(join(receipt.path, 'source/db.sqlite'), 10);
+  forgetBoot(receipt);
   onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
   const after = await openTestStorage({ storePath, background: false });
   const { sourcePath } = await after.get(receipt);
@@ -333,6 +345,13 @@ test('one project that cannot be read keeps the store from nothing', async () =>
   expect(problems).toHaveLength(1);
   expect(await storage.save({ projectId: 'p', files: { a: '1' } })).toMatchObject({ version: 1 });
 });
+
+/** As it is after a power loss: the tree was laid out by another run of the machine. */
+function forgetBoot({ path }: Pick<Receipt, 'path'>): void {
+  const file = join(path, 'tree.json');
+  const tree = JSON.parse(readFileSync(file, 'utf8'));
+  writeFileSync(file, JSON.stringify({ ...tree, boot: 'another' }));
+}
 
 function loseTree({ path }: Receipt): void {
   for (const file of Object.keys(FILES)) truncateSync(join(path, 'source', file), 0);

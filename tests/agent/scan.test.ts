@@ -1,7 +1,6 @@
 /** A start that has to read the disk into the catalog: nobody sees what it has not come to. */
-import { rmSync, truncateSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -108,23 +107,4 @@ test('what another process deletes meanwhile stays deleted', async () => {
   for (const projectId of PROJECTS) {
     expect((await one.list(projectId)).items.map(({ version }) => version)).toEqual([2]);
   }
-});
-
-test('a tree that a power loss emptied is not made to last before it is repaired', async () => {
-  const storePath = await tempFolder();
-  const first = await openTestStorage({ storePath, background: false });
-  const receipts = [];
-  for (const projectId of PROJECTS) {
-    receipts.push(await first.save({ projectId, files: { a: 'content' } }));
-  }
-  await first.close();
-  for (const { path } of receipts) truncateSync(join(path, 'source/a'), 0);
-  const catalog = new DatabaseSync(join(storePath, '.codebegen-storage/catalog.sqlite'));
-  catalog.exec(`update meta set value = 'another boot'`);
-  catalog.close();
-  const problems: unknown[] = [];
-  const storage = await openTestStorage({ storePath, onProblem: (error) => problems.push(error) });
-  expect(await storage.scanned(60_000)).toBe(true);
-  for await (const { problems: found } of storage.verify()) expect(found).toEqual([]);
-  expect(problems).toEqual([]);
 });

@@ -36,7 +36,7 @@ const archivesIn = ({ path }: Receipt) =>
     .sort();
 
 test('a save lays down one tar, named after what it holds, its manifest last', async () => {
-  const { receipt } = await saved();
+  const { storage, receipt } = await saved();
   const name = `archive.${receipt.digest.slice(0, 12)}.tar`;
   expect(archivesIn(receipt)).toEqual([name]);
   const listed = await run('tar', ['tf', join(receipt.path, name)]);
@@ -50,7 +50,7 @@ test('a save lays down one tar, named after what it holds, its manifest last', a
   });
   const { '.codebegen/manifest.json': manifest, ...files } = readTexts(folder);
   expect(JSON.parse(manifest!)).toMatchObject({ digest: receipt.digest, version: 1 });
-  expect(files).toEqual(readTexts(join(receipt.path, 'source')));
+  expect(files).toEqual(readTexts((await storage.get(receipt)).sourcePath));
 });
 
 test('whoever asks for the archive gets it, and the tar goes', async () => {
@@ -118,6 +118,7 @@ test.each(LEFT)('with %s left, the archive is the right one, once', async (_, sp
 
 test('a byte of the tar that is another is noticed, and the archive is made of the tree', async () => {
   const { storage, receipt } = await saved();
+  await storage.get(receipt);
   const path = join(receipt.path, archivesIn(receipt)[0]!);
   const tar = readFileSync(path);
   // The first of the content of the first file.

@@ -1,5 +1,5 @@
 /** What goes to the cloud in one request: several generations, of which each has its own fate. */
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, inject, test } from 'vitest';
@@ -72,7 +72,7 @@ test('one that is refused fails alone, and is named', async () => {
   expect(all[3]).toMatchObject({ status: 'failed', failure: expect.stringContaining(' v4"') });
 });
 
-test('a manifest that cannot be read fails its own alone', async () => {
+test('an archive that cannot be read fails its own alone', async () => {
   const projectId = uniqueId();
   const storePath = await saveOwed(projectId, 3);
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
@@ -80,8 +80,8 @@ test('a manifest that cannot be read fails its own alone', async () => {
   // The cloud is away until the damage is done.
   proxy.rule = () => ({ kind: 'down' });
   const storage = await openTestStorage({ storePath, cloud });
-  const { path } = await storage.get({ projectId, version: 2 });
-  await writeFile(`${path}/manifest.json`, '{');
+  const { path } = await storage.archive({ projectId, version: 2 });
+  await writeFile(path, (await readFile(path)).fill(0, 20));
   proxy.rule = () => null;
   await storage.retryParked();
   await waitForStatus(storage, { projectId, version: 1 }, 'verified');
@@ -90,7 +90,7 @@ test('a manifest that cannot be read fails its own alone', async () => {
   for (;;) {
     const { items } = await storage.uploads();
     expect(items).toMatchObject([{ version: 2 }]);
-    if (items[0]!.step === 'record' && items[0]!.failure?.includes('manifest.json')) break;
+    if (items[0]!.failure?.includes('archive')) break;
     await storage.drain(100);
     await sleep(10);
   }

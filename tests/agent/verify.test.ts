@@ -19,7 +19,10 @@ async function host(count: number) {
   for (let i = 0; i < count; i++) {
     saved.push(await storage.save({ projectId, files: { 'a.txt': `${i}`, 'd/b.txt': 'b' } }));
   }
-  for (const receipt of saved) await waitForStatus(storage, receipt, 'verified');
+  for (const receipt of saved) {
+    await waitForStatus(storage, receipt, 'verified');
+    await storage.get(receipt);
+  }
   await storage.close();
   const verify = async (...args: string[]) => {
     const ran = await runCli(['verify', '--json', ...args], env);
@@ -99,9 +102,10 @@ test('a sample is some of them; what the Python system left has nothing to compa
   expect(versions).toEqual([1, 3, 5, 7, 9]);
 });
 
-test('an archive that is kept is read too; a manifest that is gone is damage', async () => {
+test('an archive is read too; a manifest of a tree that is gone is damage', async () => {
   const storage = await openTestStorage();
   const receipt = await settled(storage, storage.save({ projectId: 'p', files: { a: '1' } }));
+  await storage.get(receipt);
   const archive = join(receipt.path, 'archive.tar.gz');
   const bytes = readFileSync(archive);
   writeFileSync(
@@ -114,7 +118,7 @@ test('an archive that is kept is read too; a manifest that is gone is damage', a
   };
   expect(await problems()).toEqual([{ where: 'store', reason: 'the archive is another' }]);
   rmSync(join(receipt.path, 'manifest.json'));
-  expect((await problems())[0]!.reason).toContain('manifest.json');
+  expect((await problems())[1]!.reason).toContain('manifest.json');
 });
 
 test.each([

@@ -2,7 +2,7 @@
  * 100 000 generations in the store and its catalog: how long a daemon takes to be ready, and what
  * saves, gets, lists and evictions take beside those of an empty store.
  */
-import { copyFileSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, linkSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { openStorage, type Receipt, readConfig, type Storage } from '../../node-agent/index.ts';
@@ -92,31 +92,28 @@ function start(env: Record<string, string>) {
 async function fill(env: Record<string, string>): Promise<void> {
   const storage = await openStorage({ ...readConfig(env), cloud: null, background: false });
   const template = await storage.save({ projectId: 'template', files: { a: 'content' } });
+  await storage.archive(template);
   await storage.close();
   const layout = new Layout(env.FILE_STORAGE_PATH!);
   const first = (projectId: string) =>
     layout.generation({ projectId, version: 1, generationId: 'g' });
-  const manifest = JSON.parse(readFileSync(join(template.path, 'manifest.json'), 'utf8'));
   for (let i = 0; i < PROJECTS; i++) {
     const projectId = nameOf(i);
     for (let version = 1; version <= VERSIONS; version++) {
       const folder = layout.generation({ projectId, version, generationId: 'g' });
-      mkdirSync(join(folder, 'source'), { recursive: true });
+      mkdirSync(folder, { recursive: true });
       // Of links to one file a file system takes no 100 000.
       const from = version === 1 ? template.path : first(projectId);
-      for (const file of ['source/a', 'archive.json']) {
+      for (const file of ['archive.tar.gz', 'archive.json']) {
         if (version === 1) copyFileSync(join(from, file), join(folder, file));
         else linkSync(join(from, file), join(folder, file));
       }
-      const own = { ...manifest, project_id: projectId, version, generation_id: 'g' };
-      writeFileSync(join(folder, 'manifest.json'), JSON.stringify(own));
     }
   }
   onCatalog(env, (catalog) => {
     catalog.exec(`
       begin;
-      update generations set created_at = '2099-01-01T00:00:00.000Z', tree_synced = 1,
-        archive_kept = 0, status = 'verified', uploaded_at = '2026-01-01T00:00:00.000Z';
+      update generations set created_at = '2099-01-01T00:00:00.000Z', status = 'verified', uploaded_at = '2026-01-01T00:00:00.000Z';
       delete from jobs;
       create temporary table numbers as
         with recursive n (i) as (select 0 union all select i + 1 from n where i < ${PROJECTS - 1})

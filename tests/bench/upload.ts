@@ -4,11 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '@supabase/supabase-js';
 import { openStorage, readConfig } from '../../node-agent/index.ts';
-import { Layout } from '../../node-agent/store/layout.ts';
 import { readSources } from './corpus.ts';
 import { runProgram, startHost } from './host.ts';
 import { alternate, atLeast, type Measured, ratios, told } from './measure.ts';
@@ -52,7 +49,6 @@ if (import.meta.main) {
       away.save({ projectId, files: { ...files, 'n.txt': `${n} ${i}` } }),
     );
     const receipts = await Promise.all(saves);
-    await waitForTrees(config.storePath);
     return receipts;
   };
   let counted = 0;
@@ -105,15 +101,4 @@ if (import.meta.main) {
   );
   await away.close();
   console.log(JSON.stringify({ ...times, requests: counted } satisfies Times));
-}
-
-/** Until every tree lasts: each file of it is synced, in the background, which is no part of an upload. */
-async function waitForTrees(storePath: string): Promise<void> {
-  const catalog = new DatabaseSync(new Layout(storePath).catalog, { readOnly: true });
-  try {
-    const unsynced = catalog.prepare('select 1 from generations where tree_synced = 0 limit 1');
-    while (unsynced.get() !== undefined) await sleep(20);
-  } finally {
-    catalog.close();
-  }
 }

@@ -14,7 +14,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
 /** One step as `steps.ts` writes it down. Files and folders are inode numbers. */
@@ -97,7 +97,7 @@ export function losePower(copy: string, original: string, unsynced: Unsynced, lo
     truncateSync(`${catalog}-wal`, unsynced.walBytes);
     rmSync(`${catalog}-shm`, { force: true });
   }
-  pretendReboot(catalog);
+  pretendReboot(join(copy, 'store'), catalog);
 }
 
 function undo(entry: LogEntry, inCopy: (path: string) => string): void {
@@ -125,7 +125,17 @@ function undo(entry: LogEntry, inCopy: (path: string) => string): void {
 }
 
 /** The process that comes next runs on a machine that was started since. */
-function pretendReboot(catalog: string): void {
+function pretendReboot(store: string, catalog: string): void {
+  if (!existsSync(store)) return;
+  for (const name of readdirSync(store, { recursive: true, encoding: 'utf8' })) {
+    // Empty, or of zeros, it says nothing.
+    if (basename(name) !== 'tree.json') continue;
+    const text = readFileSync(join(store, name), 'utf8').replace(
+      /"boot":"[^"]*"/,
+      '"boot":"other"',
+    );
+    writeFileSync(join(store, name), text);
+  }
   if (!existsSync(catalog)) return;
   const db = new DatabaseSync(catalog);
   try {

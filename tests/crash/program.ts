@@ -28,6 +28,7 @@ print({ steps: steps.count() });
 async function act(to: Storage): Promise<unknown> {
   switch (scenario) {
     case 'first save':
+      return to.save({ ...ref, files: CONTENTS.new, tree: 'now' });
     case 'save':
       return to.save({ ...ref, files: CONTENTS.new });
     case 'write': {

@@ -24,7 +24,7 @@ export async function prepare(
 ): Promise<void> {
   await storage.save({ ...earlierIn(projectId), files: CONTENTS.old });
   if (scenario === 'replace' || scenario === 'delete') {
-    await storage.save({ ...refIn(projectId), files: CONTENTS.old });
+    await storage.save({ ...refIn(projectId), files: CONTENTS.old, tree: 'now' });
   }
 }
 

@@ -2,11 +2,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import type { StorageEvent } from '../../node-agent/events/events.ts';
 import type { Storage } from '../../node-agent/index.ts';
 import { openStorageOn } from '../../node-agent/storage/open.ts';
-import { Layout } from '../../node-agent/store/layout.ts';
 import * as worker from '../../node-agent/store/worker.ts';
 import type { HeavyWork } from '../../node-agent/store/workers.ts';
 import { fromOutcome, type Outcome } from '../../node-agent/threads/outcome.ts';
@@ -26,7 +24,7 @@ function workHere(): HeavyWork {
     digest: (source, limits) => value(worker.digest({ source, limits })),
     unpack: (input) => value(worker.unpack(input)),
     sync: (folder) => value(worker.sync(folder)),
-    repair: (input) => value(worker.repair(input)),
+    layOut: (input) => value(worker.layOut(input)),
     repack: (input) => value(worker.repack({ ...input, ...alone })),
     settle: (input) => value(worker.settle({ ...input, ...alone })),
     convert: (input) => value(worker.convert({ ...input, ...alone })),
@@ -110,16 +108,6 @@ export class Host {
   /** Lets time pass on this host: what waits for a retry is due. */
   passTime(): void {
     this.#clock += A_WHILE;
-  }
-
-  /** What upkeep does for trees in the background: they last. */
-  syncTrees(): void {
-    const db = new DatabaseSync(new Layout(join(this.#folder, 'store')).catalog);
-    try {
-      db.exec(`update generations set tree_synced = 1 where state = 'stored'`);
-    } finally {
-      db.close();
-    }
   }
 
   /** Whether it was told that what it had saved is not what others get. */

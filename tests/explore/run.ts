@@ -64,7 +64,6 @@ export async function explore(
       case 'sync':
         return storage.drain();
       case 'evict':
-        host.syncTrees();
         await storage.cleanupStore({ olderThanMs: 1 });
         return;
       case 'learn':
@@ -215,7 +214,6 @@ async function checkHost(
     problems.push(`${host.name} stays ${shown.status}, and was not told`);
   }
   // What is evicted is in the cloud.
-  host.syncTrees();
   host.passTime();
   await host.storage.cleanupStore({ olderThanMs: 1 });
   const got = await host.storage.get(ref).then(

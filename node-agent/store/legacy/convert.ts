@@ -15,6 +15,7 @@ import { readManifest } from '../../disk/read-manifest.ts';
 import { syncPathHere } from '../durable.ts';
 import { sha256Hex } from '../hash.ts';
 import { type Inventory, NOTHING, takeInventory } from '../inventory.ts';
+import { markLaidOut } from '../lay-out.ts';
 import { inGeneration } from '../layout.ts';
 import { type LeftOut, LeftOutCount, NOTHING_LEFT_OUT } from '../left-out.ts';
 import { lanesFor, NEW_FILE, type Parallel, writeArchive } from '../stage.ts';
@@ -49,9 +50,17 @@ export async function convertTree(
     const read: ReadFile = (kind, name) => (kind === 'source' ? source : artifacts).read(name);
     await writeArchive(scratch, manifest, read, lanesFor(input));
     writeFileSync(inGeneration.manifest(scratch), formatManifest(manifest), NEW_FILE);
+    // What lies beside the files of the manifest is nowhere else.
+    markLaidOut(scratch, {
+      ...{ digest: manifest.digest, bytes: manifest.total_size_bytes },
+      kept: true,
+    });
     syncFiles(inGeneration.source(folder), source);
     syncFiles(inGeneration.artifacts(folder), artifacts);
     syncTree(scratch);
+    // First: once there is an archive, a tree that is not marked is laid out anew.
+    renameSync(inGeneration.tree(scratch), inGeneration.tree(folder));
+    syncPathHere(folder);
     for (const part of ['archiveFacts', 'blockIndex', 'archive', 'manifest'] as const) {
       const made = inGeneration[part](scratch);
       if (existsSync(made)) renameSync(made, inGeneration[part](folder));

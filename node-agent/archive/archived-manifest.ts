@@ -1,0 +1,55 @@
+import { fstatSync, readSync } from 'node:fs';
+import { constants, gunzipSync } from 'node:zlib';
+import { entryNameOf, type Manifest, parseManifest, StorageError } from '../contract.ts';
+import { readPlainEntry } from './plain-tar.ts';
+import { MANIFEST_BYTES } from './stored-tar.ts';
+
+const MANIFEST = entryNameOf({ folder: null, path: 'manifest.json' });
+
+/** What is read of an archive at first: the manifest of a thousand files lies in it. */
+const FIRST_BYTES = 64 * 1024;
+
+/**
+ * The manifest of an archive of ours, where it comes first: no more is read than it takes.
+ *
+ * @param fd the open archive
+ * @throws StorageError `corrupt` where it is no archive of ours
+ */
+export function readArchivedManifest(fd: number): Manifest {
+  const { size } = fstatSync(fd);
+  for (let bytes = FIRST_BYTES; ; bytes *= 4) {
+    const tar = gunzipBegin(readBegin(fd, Math.min(bytes, size)));
+    const entry = readPlainEntry(tar, 0);
+    if (entry !== null && entry.path !== MANIFEST) throw damaged('its manifest is not first');
+    if (entry !== null && tar.length >= entry.begin + entry.size) {
+      return parseManifest(tar.toString('utf8', entry.begin, entry.begin + entry.size), MANIFEST);
+    }
+    if (bytes >= size) throw damaged('it ends before its manifest does');
+  }
+}
+
+function readBegin(fd: number, bytes: number): Buffer {
+  const begin = Buffer.alloc(bytes);
+  let filled = 0;
+  while (filled < bytes) {
+    const read = readSync(fd, begin, filled, bytes - filled, filled);
+    if (read === 0) break;
+    filled += read;
+  }
+  return begin.subarray(0, filled);
+}
+
+function gunzipBegin(begin: Buffer): Buffer {
+  try {
+    const finishFlush = constants.Z_SYNC_FLUSH;
+    return gunzipSync(begin, { finishFlush, maxOutputLength: 2 * MANIFEST_BYTES });
+  } catch (error) {
+    throw new StorageError('corrupt', `Cannot read the archive: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function damaged(problem: string): StorageError {
+  return new StorageError('corrupt', `Cannot read the archive: ${problem}`);
+}

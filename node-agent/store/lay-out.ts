@@ -1,0 +1,136 @@
+import { existsSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { unpackArchive } from '../archive/unpack.ts';
+import { type Limits, StorageError } from '../contract.ts';
+import { PRIVATE_FILE } from '../disk/private.ts';
+import { findText } from '../disk/read-manifest.ts';
+import { readBootId } from './boot-id.ts';
+import { readArchiveFacts } from './hash.ts';
+import { inGeneration, listTars } from './layout.ts';
+
+/**
+ * `tree.json`: of what the tree beside it is. It is never synced, so that what another run of the
+ * machine laid out is none; nor is what lies on another file system than it was laid out on.
+ */
+type TreeFile = Readonly<{
+  boot: string;
+  /** Number of the device that it was laid out on. */
+  device: number;
+  /** Of its content. */
+  digest: string;
+  /** Of its files. */
+  bytes: number;
+  /** That it lasts, and holds what the archive has not: it is never removed. */
+  kept?: boolean;
+}>;
+
+/** Whether the tree of a generation is there, whole, with a content. */
+export function isLaidOut(root: string, folder: string, digest: string): boolean {
+  const tree = readTreeFile(root, folder);
+  if (tree?.digest !== digest) return false;
+  return (
+    tree.kept === true ||
+    (tree.boot === readBootId() && tree.device === deviceOf(join(root, folder)))
+  );
+}
+
+function deviceOf(folder: string): number {
+  return statSync(folder).dev;
+}
+
+/** What is said of a tree; `null` where there is none. */
+export function readTreeFile(root: string, folder: string): TreeFile | null {
+  try {
+    const text = findText({ root, path: inGeneration.tree(folder) });
+    return text === null ? null : (JSON.parse(text) as TreeFile);
+  } catch (error) {
+    // Half of it, after a power loss.
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** Says that the tree in a folder is whole. */
+export function markLaidOut(
+  folder: string,
+  of: Readonly<{ digest: string; bytes: number; kept?: boolean }>,
+): void {
+  const tree: TreeFile = { boot: readBootId(), device: deviceOf(folder), ...of };
+  writeFileSync(inGeneration.tree(folder), JSON.stringify(tree), { mode: PRIVATE_FILE });
+}
+
+/** The archive that lies in the folder of a generation; `null` where there is none. */
+export function archiveIn(folder: string): { path: string; isLaidDown: boolean } | null {
+  const [tar] = listTars(folder);
+  if (tar !== undefined) return { path: join(folder, tar), isLaidDown: true };
+  const path = inGeneration.archive(folder);
+  return existsSync(path) ? { path, isLaidDown: false } : null;
+}
+
+/**
+ * Lays out the tree of a generation from its archive, every file compared. Nothing is synced. The
+ * generation is to be locked: whoever settles or replaces it waits.
+ *
+ * @param scratch a folder to make and remove, on the same file system
+ * @throws StorageError `corrupt` where the archive is not what it was, or there is none
+ */
+export async function layOutTree(input: {
+  folder: string;
+  scratch: string;
+  limits: Limits;
+}): Promise<void> {
+  const { folder, scratch, limits } = input;
+  try {
+    const { digest, bytes } = await unpackTo(scratch, folder, limits);
+    // Whoever had no lock may come too late: other content has a tree of its own, or none.
+    if (!holds(folder, digest)) return;
+    dropTree(folder);
+    // What is asked for comes last: where it is, all of it is.
+    for (const part of ['artifacts', 'manifest', 'source'] as const) {
+      const made = inGeneration[part](scratch);
+      if (existsSync(made)) renameSync(made, inGeneration[part](folder));
+    }
+    markLaidOut(scratch, { digest, bytes });
+    renameSync(inGeneration.tree(scratch), inGeneration.tree(folder));
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Unpacks the archive: the other one, where it is settled just now. */
+async function unpackTo(scratch: string, folder: string, limits: Limits) {
+  for (let attempt = 1; ; attempt++) {
+    const archive = archiveIn(folder);
+    if (archive === null) {
+      throw new StorageError('corrupt', `Cannot lay out "${folder}": it has no archive`);
+    }
+    const { path, isLaidDown } = archive;
+    try {
+      const input = { archive: path, folder: scratch, limits, trusted: true, isLaidDown };
+      return await unpackArchive(input);
+    } catch (error) {
+      const isGone = (error as NodeJS.ErrnoException).code === 'ENOENT' && !existsSync(path);
+      if (!isGone || attempt === 3) throw error;
+      rmSync(scratch, { recursive: true, force: true });
+    }
+  }
+}
+
+/** Whether the archive in a folder is of a content, as it says. */
+function holds(folder: string, digest: string): boolean {
+  const [tar] = listTars(folder);
+  if (tar !== undefined) return tar === basename(inGeneration.tar(folder, digest));
+  const facts = readArchiveFacts({
+    root: realpathSync(folder),
+    path: inGeneration.archiveFacts(''),
+  });
+  // Emptied by a power loss it says nothing: its bytes were compared.
+  return facts?.digest === undefined || facts.digest === digest;
+}
+
+/** Removes the tree of a generation: what says that it is whole goes first. */
+export function dropTree(folder: string): void {
+  for (const part of ['tree', 'source', 'manifest', 'artifacts'] as const) {
+    rmSync(inGeneration[part](folder), { recursive: true, force: true });
+  }
+}
