@@ -79,7 +79,7 @@ export class Getter {
     const { store } = this.#parts;
     try {
       for (;;) {
-        const found = await store.find(ref);
+        const found = this.#findLaidOut(ref, row) ?? (await store.find(ref));
         if (found === null && (await this.#isBack(ref))) continue;
         if (found === null || found.manifest.digest === undefined) return found;
         if (await treeOf(this.#parts, ref, found.manifest.digest)) return found;
@@ -92,6 +92,14 @@ export class Getter {
       if (!isDamaged || !this.#parts.isCloudOn || !isInCloud(row.status)) throw error;
       return null;
     }
+  }
+
+  /** Most are asked for again and again: of those no archive is read. */
+  #findLaidOut(ref: Ref, { digest }: GenerationRow): StoredGeneration | null {
+    const { store } = this.#parts;
+    const manifest = digest === null ? null : store.trees.findManifest(ref, digest);
+    const path = store.layout.generation(ref);
+    return manifest && { path, sourcePath: inGeneration.source(path), manifest };
   }
 
   /** Waits where it is just replaced: for a moment neither content is in place. */

@@ -1,7 +1,8 @@
 import { renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { parseFolderName, type Ref } from '../contract.ts';
+import { type Manifest, parseFolderName, type Ref, StorageError } from '../contract.ts';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
+import { findManifest } from '../disk/read-manifest.ts';
 import { isLaidOut, readTreeFile } from './lay-out.ts';
 import { inGeneration } from './layout.ts';
 import type { StoreParts } from './work.ts';
@@ -29,6 +30,19 @@ export class Trees {
   isThere(ref: Ref, digest: string): boolean {
     const { root, path } = this.#parts.layout.placeOf(this.#parts.layout.generation(ref));
     return isLaidOut(root, path, digest);
+  }
+
+  /** The manifest of a tree that is there, with a content; `null` where it is not, or was damaged. */
+  findManifest(ref: Ref, digest: string): Manifest | null {
+    if (!this.isThere(ref, digest)) return null;
+    const { layout } = this.#parts;
+    try {
+      const manifest = findManifest(layout.placeOf(inGeneration.manifest(layout.generation(ref))));
+      return manifest?.digest === digest ? manifest : null;
+    } catch (error) {
+      if (error instanceof StorageError && error.code === 'corrupt') return null;
+      throw error;
+    }
   }
 
   /**

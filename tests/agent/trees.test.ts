@@ -83,6 +83,15 @@ test('half of what says that a tree is there, after a power loss, says nothing',
   expect(readTexts((await storage.get(receipt)).sourcePath)).toEqual(FILES);
 });
 
+test('a manifest in a tree that is another is not believed', async () => {
+  const { storage, receipt } = await saved();
+  const { manifest } = await storage.get(receipt);
+  for (const text of ['{', '', JSON.stringify({ ...manifest, digest: 'f'.repeat(64) })]) {
+    writeFileSync(join(receipt.path, 'manifest.json'), text);
+    expect((await storage.get(receipt)).manifest).toEqual(manifest);
+  }
+});
+
 test('two processes that lay out one tree agree', async () => {
   const { storePath, storage, receipt } = await saved();
   const other = await openTestStorage({ storePath });
