@@ -1,10 +1,8 @@
 import { fstatSync, readSync } from 'node:fs';
 import { constants, gunzipSync } from 'node:zlib';
-import { entryNameOf, type Manifest, parseManifest, StorageError } from '../contract.ts';
+import { type Manifest, parseManifest } from '../contract.ts';
 import { readPlainEntry } from './plain-tar.ts';
-import { MANIFEST_BYTES } from './stored-tar.ts';
-
-const MANIFEST = entryNameOf({ folder: null, path: 'manifest.json' });
+import { damaged, MANIFEST, MANIFEST_BYTES } from './stored-tar.ts';
 
 /** What is read of an archive at first: the manifest of a thousand files lies in it. */
 const FIRST_BYTES = 64 * 1024;
@@ -44,12 +42,6 @@ function gunzipBegin(begin: Buffer): Buffer {
     const finishFlush = constants.Z_SYNC_FLUSH;
     return gunzipSync(begin, { finishFlush, maxOutputLength: 2 * MANIFEST_BYTES });
   } catch (error) {
-    throw new StorageError('corrupt', `Cannot read the archive: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw damaged((error as Error).message, error);
   }
-}
-
-function damaged(problem: string): StorageError {
-  return new StorageError('corrupt', `Cannot read the archive: ${problem}`);
 }

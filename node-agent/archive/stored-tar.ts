@@ -17,7 +17,7 @@ const HEADERS_BYTES = 4 * TAR_BLOCK;
 const READ_BYTES = 256 * 1024;
 /** The manifest of a generation with the most files, and the longest names, stays below this. */
 export const MANIFEST_BYTES = 128 * 1024 * 1024;
-const MANIFEST = entryNameOf({ folder: null, path: 'manifest.json' });
+export const MANIFEST = entryNameOf({ folder: null, path: 'manifest.json' });
 
 /** The tar in which a save laid a generation down: its files in any order, the manifest after them. */
 export class StoredTar {
@@ -123,6 +123,6 @@ function* readRange(fd: number, begin: number, size: number): Generator<Uint8Arr
   }
 }
 
-function damaged(problem: string): StorageError {
-  return new StorageError('corrupt', `Cannot read the archive: ${problem}`);
+export function damaged(problem: string, cause?: unknown): StorageError {
+  return new StorageError('corrupt', `Cannot read the archive: ${problem}`, { cause });
 }

@@ -14,6 +14,7 @@ import {
 } from '../contract.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
 import { readArchive } from './read-tar.ts';
+import { MANIFEST_BYTES } from './stored-tar.ts';
 
 export type UnpackInput = Readonly<{
   archive: string;
@@ -36,9 +37,6 @@ export type Unpacked = Readonly<{
 }>;
 
 type Body = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-
-/** The manifest of a generation with the most files, and the longest names, stays below this. */
-const MANIFEST_BYTES = 128 * 1024 * 1024;
 
 /** More than this many bytes of content for one of the archive is no source code but a bomb. */
 const MAX_RATIO = 250;

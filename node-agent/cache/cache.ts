@@ -34,8 +34,8 @@ export type UnpackWork = { unpack(input: UnpackInput): Promise<Unpacked> };
 
 const STAGING = '.staging';
 
-/** Whoever was given an entry so recently may still be reading it. */
-const IN_USE_MS = 10 * 60_000;
+/** Whoever was given a path so recently may still be reading it, in milliseconds. */
+export const IN_USE_MS = 10 * 60_000;
 
 /** Copies of generations from the cloud, unpacked: whole or not there. */
 export class Cache {

@@ -6,7 +6,7 @@ import { makeFolders } from '../disk/make-folders.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
 
 /** Makes an open file last. The disk is waited for in another thread. */
-export const syncFile = promisify(fsync);
+const syncFile = promisify(fsync);
 /** Of a pipe that somebody put in its place nobody waits for a writer. */
 const TO_SYNC = constants.O_RDONLY | constants.O_NONBLOCK;
 

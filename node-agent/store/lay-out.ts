@@ -1,12 +1,12 @@
 import { existsSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { unpackArchive } from '../archive/unpack.ts';
 import { type Limits, StorageError } from '../contract.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
 import { findText } from '../disk/read-manifest.ts';
 import { readBootId } from './boot-id.ts';
 import { readArchiveFacts } from './hash.ts';
-import { inGeneration, listTars } from './layout.ts';
+import { inGeneration, listTars, tarName } from './layout.ts';
 
 /**
  * `tree.json`: of what the tree beside it is. It is never synced, so that what another run of the
@@ -119,7 +119,7 @@ async function unpackTo(scratch: string, folder: string, limits: Limits) {
 /** Whether the archive in a folder is of a content, as it says. */
 function holds(folder: string, digest: string): boolean {
   const [tar] = listTars(folder);
-  if (tar !== undefined) return tar === basename(inGeneration.tar(folder, digest));
+  if (tar !== undefined) return tar === tarName(digest);
   const facts = readArchiveFacts({
     root: realpathSync(folder),
     path: inGeneration.archiveFacts(''),

@@ -87,12 +87,15 @@ export class Layout {
   }
 }
 
+/** What a save lays a content down as. */
+export const tarName = (digest: string) => `archive.${digest.slice(0, 12)}.tar`;
+
 /** What is in the folder of a generation, staged or in place. */
 export const inGeneration = {
   manifest: (folder: string) => join(folder, 'manifest.json'),
   archive: (folder: string) => join(folder, 'archive.tar.gz'),
   /** What a save laid down, until the archive is made of it. */
-  tar: (folder: string, digest: string) => join(folder, `archive.${digest.slice(0, 12)}.tar`),
+  tar: (folder: string, digest: string) => join(folder, tarName(digest)),
   /** What the archive is, also where it is gone. */
   archiveFacts: (folder: string) => join(folder, 'archive.json'),
   blockIndex: (folder: string) => join(folder, 'archive.index.json'),

@@ -7,14 +7,14 @@ import {
   renameSync,
   rmSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { StoredTar } from '../archive/stored-tar.ts';
 import { StorageError } from '../contract.ts';
 import { NotAFile, openInside } from '../disk/open-inside.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
 import { syncPathHere } from './durable.ts';
 import { type ArchiveFacts, hashFile, readArchiveFacts } from './hash.ts';
-import { inGeneration, listTars } from './layout.ts';
+import { inGeneration, listTars, tarName } from './layout.ts';
 import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 
 /**
@@ -68,7 +68,7 @@ async function findMade(folder: string, tar: string): Promise<ArchiveFacts | nul
   const root = realpathSync(folder);
   const facts = readArchiveFacts({ root, path: inGeneration.archiveFacts('') });
   const found = await hashFile(archive);
-  const isOfTar = tarNameOf(facts?.digest ?? '') === tar;
+  const isOfTar = tarName(facts?.digest ?? '') === tar;
   if (isOfTar && facts?.sha256 === found.sha256) {
     // The crash may have come before this.
     syncPathHere(archive);
@@ -77,10 +77,6 @@ async function findMade(folder: string, tar: string): Promise<ArchiveFacts | nul
   }
   rmSync(archive);
   return null;
-}
-
-function tarNameOf(digest: string): string {
-  return basename(inGeneration.tar('', digest));
 }
 
 async function make(
@@ -112,7 +108,7 @@ async function pack(
   try {
     const tar = new StoredTar(fd);
     const { manifest } = tar;
-    if (tarNameOf(manifest.digest) !== name) {
+    if (tarName(manifest.digest) !== name) {
       throw new StorageError('corrupt', `Cannot read "${name}": it holds other content`);
     }
     return await writeArchive(scratch, manifest, tar.read, lanesFor(parallel));

@@ -1,12 +1,10 @@
 import { statfs } from 'node:fs/promises';
 import { setImmediate as breathe } from 'node:timers/promises';
+import { IN_USE_MS } from '../cache/cache.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { LaidOut } from '../store/trees.ts';
 import type { Locks } from './locks.ts';
-
-/** Whoever was given a tree so recently may still be reading it. */
-const IN_USE_MS = 10 * 60_000;
 
 /** What the file system is to have left, of its bytes and of its inodes. */
 const LEFT = 0.1;
