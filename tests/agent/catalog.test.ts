@@ -16,6 +16,7 @@ import { Catalog } from '../../node-agent/catalog/catalog.ts';
 import { markDeleted } from '../../node-agent/catalog/deleting.ts';
 import { finishSave } from '../../node-agent/catalog/saving.ts';
 import type { Storage } from '../../node-agent/index.ts';
+import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
@@ -76,7 +77,7 @@ test('a damaged catalog is kept aside and told of, and not touched while others 
   const running = await openTestStorage({ storePath });
   await running.save({ projectId: 'p', files: FILES });
   const folder = join(storePath, '.codebegen-storage');
-  const db = new DatabaseSync(join(folder, 'catalog.sqlite'));
+  const db = openCatalog(storePath);
   db.exec('pragma wal_checkpoint(truncate)');
   db.close();
   writeFileSync(join(folder, 'catalog.sqlite'), 'damaged'.repeat(1000));
@@ -99,8 +100,7 @@ test('a damaged catalog is kept aside and told of, and not touched while others 
 test('a catalog of a newer version is refused and left alone', async () => {
   const storePath = await tempFolder();
   await (await openTestStorage({ storePath })).close();
-  const path = join(storePath, '.codebegen-storage/catalog.sqlite');
-  const db = new DatabaseSync(path);
+  const db = openCatalog(storePath);
   db.exec('pragma user_version = 99');
   db.close();
   await expect(openTestStorage({ storePath })).rejects.toMatchObject({
@@ -149,7 +149,7 @@ test('what lies on disk and is not in the catalog is found, and its version is n
   const storePath = await tempFolder();
   const storage = await openTestStorage({ storePath });
   const receipt = await storage.save({ projectId: 'p', generationId: 'g', files: FILES });
-  const db = new DatabaseSync(join(storePath, '.codebegen-storage/catalog.sqlite'));
+  const db = openCatalog(storePath);
   const forget = () => db.exec('delete from generations; delete from jobs');
   forget();
   expect(await storage.get(receipt)).toMatchObject({ generationId: 'g', from: 'store' });

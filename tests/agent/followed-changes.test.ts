@@ -1,10 +1,10 @@
 /** What another host or the web user changed is followed, and what was saved here meanwhile stays. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
+import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { waitForStatus } from '../support/storage.ts';
 import { evict, newRef, quiet, rowsOf, startHost, textsOf, until } from '../support/two-hosts.ts';
@@ -55,7 +55,7 @@ test('a replacement of what was evicted does not take the place of what is saved
 function replaceSlowly(storage: Storage, storePath: string, ref: ReturnType<typeof newRef>) {
   const files = Array.from({ length: 2000 }, (_, i) => [`f${i}`, String(i)] as const);
   const saved = storage.save({ ...ref, files: new Map([...files, ['a', 'Z']]), replace: true });
-  const catalog = new DatabaseSync(new Layout(storePath).catalog, { readOnly: true });
+  const catalog = openCatalog(storePath);
   const begun = until(
     () => catalog.prepare('select 1 from generations where instance_id is not null').get() != null,
   ).finally(() => catalog.close());

@@ -11,9 +11,10 @@ import {
 } from 'node:fs';
 import { readFile, rename, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { describe, expect, inject, test } from 'vitest';
 import type { Receipt } from '../../node-agent/index.ts';
+import { openCatalog } from '../support/catalog.ts';
 import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { any, first, startFaultProxy } from '../support/fault-proxy.ts';
 import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
@@ -297,7 +298,7 @@ test('a replacement that could not be noted at a start is noted at the next', as
   cpSync(other.path, old.path, { recursive: true });
   const journal = { ref, staged: 'dead/staged', trash: 'dead/trash' };
   writeFileSync(join(own, 'replacing/one.json'), JSON.stringify(journal));
-  const rows = new DatabaseSync(join(own, 'catalog.sqlite'));
+  const rows = openCatalog(storePath);
   rows.exec("update generations set instance_id = 'dead', status = 'verified'; delete from jobs");
   // The catalog takes no such change now.
   rows.exec(`create trigger full before update of digest on generations
@@ -359,7 +360,7 @@ function loseTree({ path }: Receipt): void {
 }
 
 function onCatalog(storePath: string, change: (catalog: DatabaseSync) => void): void {
-  const catalog = new DatabaseSync(join(storePath, '.codebegen-storage/catalog.sqlite'));
+  const catalog = openCatalog(storePath);
   change(catalog);
   catalog.close();
 }

@@ -2,12 +2,11 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import type { Receipt } from '../../node-agent/index.ts';
-import { Layout } from '../../node-agent/store/layout.ts';
+import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { run } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
@@ -153,7 +152,7 @@ test('replaced while its upload waits to settle it, the cloud names what it has'
   // Many files: staged for long enough that the upload begins meanwhile.
   const files = Object.fromEntries(Array.from({ length: 4000 }, (_, i) => [`f${i}`, `${i}`]));
   const replacing = other.save({ ...ref, files, replace: true });
-  const db = new DatabaseSync(new Layout(storePath).catalog, { readOnly: true });
+  const db = openCatalog(storePath);
   const isLocked = db.prepare('select 1 from generations where instance_id is not null');
   while (isLocked.get() === undefined) await sleep(1);
   db.close();
@@ -170,7 +169,7 @@ test('replaced while its upload waits to settle it, the cloud names what it has'
 
 /** As after a crash before the catalog noted what the archive is. */
 function forgetArchive(storePath: string): void {
-  const db = new DatabaseSync(new Layout(storePath).catalog);
+  const db = openCatalog(storePath);
   try {
     db.exec('update generations set sha256 = null, md5 = null, archive_bytes = null');
   } finally {

@@ -1,14 +1,13 @@
 /** What goes to the cloud in one request: several generations, of which each has its own fate. */
 import { readFile, writeFile } from 'node:fs/promises';
-import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, inject, test } from 'vitest';
 import { connect } from '../../node-agent/cloud/connection.ts';
 import { CloudRecords } from '../../node-agent/cloud/records.ts';
 import type { Manifest } from '../../node-agent/contract.ts';
 import type { Storage } from '../../node-agent/index.ts';
-import { Layout } from '../../node-agent/store/layout.ts';
 import { together } from '../../node-agent/upload/together.ts';
+import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { any, type FaultProxy, first, startFaultProxy } from '../support/fault-proxy.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
@@ -168,7 +167,7 @@ test('a request carries the names of 2000 files at most, or of one generation', 
 test('what was packed again since its upload is not recorded', async () => {
   const projectId = uniqueId();
   const storePath = await saveOwed(projectId, 1);
-  const catalog = new DatabaseSync(new Layout(storePath).catalog);
+  const catalog = openCatalog(storePath);
   catalog.exec(`update jobs set step = 'record', uploaded_sha256 = 'another'`);
   catalog.close();
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);

@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, inject, test } from 'vitest';
 import { connect } from '../../node-agent/cloud/connection.ts';
@@ -10,7 +9,7 @@ import { CloudObjects } from '../../node-agent/cloud/objects.ts';
 import { parseRetryAfter } from '../../node-agent/cloud/retry-after.ts';
 import type { StorageEvent } from '../../node-agent/events/events.ts';
 import type { StorageOptions } from '../../node-agent/index.ts';
-import { Layout } from '../../node-agent/store/layout.ts';
+import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { any, type Fault, first, type Rule, startFaultProxy } from '../support/fault-proxy.ts';
@@ -315,7 +314,7 @@ test('a job that waits for a time far ahead, the clock having been put back, wai
   const { storage, storePath, cloud } = await host();
   const receipt = await storage.save({ projectId: uniqueId(), version: 1, files: SMALL });
   await storage.close({ drainMs: 0 });
-  const db = new DatabaseSync(new Layout(storePath).catalog);
+  const db = openCatalog(storePath);
   db.exec(`insert into jobs (project_id, version, step, since, due_at)
     select '${receipt.projectId}', 1, 'reserve', 0, 0 where not exists (select 1 from jobs)`);
   db.exec(`update jobs set due_at = ${Date.now() + 18_000_000}`);
@@ -337,7 +336,7 @@ describe('a catalog that another program holds', () => {
         body: JSON.stringify({ project_id: 'p', files: SMALL }),
       });
     expect((await save()).status).toBe(201);
-    const db = new DatabaseSync(new Layout(storePath).catalog);
+    const db = openCatalog(storePath);
     db.exec('begin immediate');
     // Many that wait for it are no more than one.
     const saving = Array.from({ length: 100 }, save);
@@ -359,7 +358,7 @@ describe('a catalog that another program holds', () => {
     const storage = await openTestStorage();
     const first = await storage.save({ projectId: 'p', files: SMALL });
     const { storePath } = await storage.status();
-    const db = new DatabaseSync(new Layout(storePath).catalog);
+    const db = openCatalog(storePath);
     db.exec('begin immediate');
     const saving = storage.save({ projectId: 'p', files: { b: 'b' } });
     await expect(saving).rejects.toMatchObject({
@@ -383,7 +382,7 @@ test('what is large and there already is not sent: an early refusal would wedge 
   await storage.close();
   // As where another host, or an earlier run of this one, was quicker.
   await serviceClient().from('storage_generations').delete().eq('project_id', receipt.projectId);
-  const db = new DatabaseSync(new Layout(storePath).catalog);
+  const db = openCatalog(storePath);
   db.exec(`insert into jobs (project_id, version, step, since, due_at)
     values ('${receipt.projectId}', 1, 'reserve', 0, 0)`);
   db.exec(`update generations set status = 'pending'`);
