@@ -22,12 +22,14 @@ export class TarEncoder {
   readonly #write: WriteAt;
   readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
   /** Where in the tar the buffer begins. */
-  #start = 0;
+  #start: number;
   #filled = 0;
   #file: OpenFile | null = null;
 
-  constructor(write: WriteAt) {
+  /** @param end where in the tar it goes on, after what somebody else wrote */
+  constructor(write: WriteAt, end = 0) {
     this.#write = write;
+    this.#start = end;
   }
 
   /** Begins a file. One at a time. */

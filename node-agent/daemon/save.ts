@@ -25,9 +25,6 @@ const JSON_LIMITS = { values: 8 * DEFAULT_LIMITS.files + 100_000, depth: 100 };
 const FIELDS: ReadonlySet<string> = new Set(Object.keys(DetailsSchema.entries));
 /** Bytes of one field of a form. */
 const FIELD_BYTES = 1024 * 1024;
-/** Files of a form up to this size are held until they are written, so many at once. */
-const HELD_BYTES = 64 * 1024;
-const HELD_FILES = 16;
 
 const TAR_TYPES = new Set(['application/gzip', 'application/x-gzip', 'application/x-tar']);
 
@@ -114,11 +111,6 @@ async function saveJson(storage: Storage, c: Context, body: RequestBody): Promis
 async function saveForm(storage: Storage, c: Context, body: RequestBody): Promise<Receipt> {
   const fields = new Map<string, string>();
   let writer: ReturnType<Storage['writer']> | null = null;
-  const writing = new Set<Promise<void>>();
-  let failure: { error: unknown } | null = null;
-  const checkFailure = () => {
-    if (failure !== null) throw (failure as { error: unknown }).error;
-  };
   try {
     const parts = readForm(c.req.header('content-type') ?? '', body);
     for await (const { name, path, body: content } of parts) {
@@ -132,47 +124,15 @@ async function saveForm(storage: Storage, c: Context, body: RequestBody): Promis
       // A program that sends a field as a file would have it saved as one.
       if (FIELDS.has(name)) throw refuse(`${name}: it is a field, and came as a file`);
       writer ??= storage.writer(parseFields(Object.fromEntries(fields)));
-      const held = await hold(content);
-      const written: Promise<void> = writer
-        .write(path, held)
-        .catch((error: unknown) => {
-          failure ??= { error };
-        })
-        .finally(() => writing.delete(written));
-      writing.add(written);
-      // What comes after a large one can be read once that is written.
-      if (!(held instanceof Uint8Array)) await written;
-      while (writing.size >= HELD_FILES) await Promise.race(writing);
-      checkFailure();
+      await writer.write(path, content);
     }
-    await Promise.all(writing);
-    checkFailure();
     // A form without a file: what is wrong with it is told as for any other.
     writer ??= storage.writer(parseFields(Object.fromEntries(fields)));
     return await writer.commit();
   } catch (error) {
-    await Promise.all(writing);
     await (writer as ReturnType<Storage['writer']> | null)?.abort();
     throw error;
   }
-}
-
-/** A small content whole, so that the next part can be read; a large one as it comes. */
-async function hold(body: Part['body']): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
-  const pieces = body[Symbol.asyncIterator]();
-  const held: Buffer[] = [];
-  let size = 0;
-  while (size <= HELD_BYTES) {
-    const { done, value } = await pieces.next();
-    if (done === true) return Buffer.concat(held);
-    held.push(Buffer.from(value));
-    size += value.length;
-  }
-  async function* all() {
-    yield* held;
-    yield* { [Symbol.asyncIterator]: () => pieces };
-  }
-  return all();
 }
 
 async function readField(name: string, body: Part['body']): Promise<string> {

@@ -5,6 +5,11 @@
 export const PRIVATE_FOLDER = 0o700;
 export const PRIVATE_FILE = 0o600;
 
+/** Of a mode, what a manifest keeps: permissions alone, and always those that the agent itself needs. */
+export function keptMode(mode: number): number {
+  return (mode & 0o777) | PRIVATE_FILE;
+}
+
 /** The mode of a file of a tree. @param mode what the manifest says */
 export function privateMode(mode: number): number {
   return (mode & 0o700) | PRIVATE_FILE;

@@ -120,9 +120,12 @@ export class Saver {
   async #takeBack(ref: Ref): Promise<void> {
     const { store, catalog, instance } = this.#parts;
     const row = catalog.generations.find(ref.projectId, ref.version);
-    if (row?.state !== 'saving' || row.instance_id !== instance.id) return;
+    const isOurs = row?.state === 'saving' && row.instance_id === instance.id;
+    // Whoever took this process for gone gave its place away.
+    const isLost = row === null || row.generation_id !== ref.generationId;
+    if (!isOurs && !isLost) return;
     await store.removals.discard(ref);
-    await catalog.write(() => abortSave(catalog, ref));
+    if (isOurs) await catalog.write(() => abortSave(catalog, ref));
   }
 
   /** The disk is the truth: what lies there and is not in the catalog has the version. */
@@ -145,7 +148,7 @@ export class Saver {
       return this.#mend(row, request);
     }
     if (digest === row.digest) {
-      if (source.kind === 'staged') await store.staging.drop(source.folder);
+      if (source.kind === 'draft') await store.staging.drop(source.folder);
       if (request.ownerId !== null) await this.#noteOwner(row.project_id, request.ownerId);
       return { row, created: false, leftOut };
     }

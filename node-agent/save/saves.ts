@@ -2,6 +2,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import { type Limits, type Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
+import { Draft } from '../store/draft.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
@@ -77,7 +78,7 @@ export class Saves {
     const request = parseDetails(details);
     this.#checkInPlace();
     return new GenerationWriter({
-      folder: store.staging.open(),
+      draft: new Draft(store.staging.path()),
       limits,
       commit: (source) => this.#save(() => ({ ...request, source })),
       drop: (folder) => store.staging.drop(folder),

@@ -29,7 +29,7 @@ export async function writeTar(
         writer.passOver();
         break;
       case 'file':
-        await writer.write(path, body, { mode: header.mode });
+        await writer.write(path, body, { mode: header.mode, size: header.size });
         tree.addFile(path);
         break;
       case 'hardlink':

@@ -1,31 +1,24 @@
-import { constants, copyFile, mkdir, open, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { type Limits, PathSet, StorageError } from '../contract.ts';
-import { PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
-import { fromFileSystem } from '../store/file-errors.ts';
-import { inGeneration } from '../store/layout.ts';
+import type { Draft, Pieces } from '../store/draft.ts';
 import { LeftOutCount, type LeftOutReason } from '../store/left-out.ts';
-import type { NamedFile, Source } from '../store/source.ts';
+import type { Source } from '../store/source.ts';
 import type { Receipt } from './receipt.ts';
 import { type FileContent, parseFile } from './request.ts';
 
 type Parts = Readonly<{
-  /** A staging folder with an empty `source/`. */
-  folder: string;
+  draft: Draft;
   limits: Limits;
   commit(source: Source): Promise<Receipt>;
   drop(folder: string): Promise<void>;
 }>;
 
-/** Files that are open at once: a process may have a thousand, and others want theirs. */
+/** Files that are taken at once: each holds some memory, and may hold an open file. */
 const AT_ONCE = 8;
 
 /** A generation whose files come one after another. It ends with `commit` or `abort`. */
 export class GenerationWriter {
   readonly #parts: Parts;
   readonly #paths: PathSet;
-  /** What was written: that is what is saved, whatever else lies in the folder. */
-  readonly #files = new Map<string, NamedFile>();
   readonly #leftOut = new LeftOutCount();
   readonly #writing = new Set<Promise<void>>();
   #open = 0;
@@ -44,19 +37,27 @@ export class GenerationWriter {
    * Writes one file. Several may be written at once.
    *
    * @param content whole, or in pieces as they come
+   * @param options.size bytes of what comes in pieces, where they are known: a large one is written
+   *   once then, else twice
    * @throws StorageError `invalid_input` that names the path, `too_large`, `disk_full`
    */
   async write(
     path: string,
     content: FileContent | AsyncIterable<Uint8Array>,
-    options: { mode?: number } = {},
+    options: { mode?: number; size?: number } = {},
   ): Promise<void> {
     this.#checkOpen();
     const pieces = isStream(content) ? content : null;
     const file = parseFile(path, pieces === null ? (content as FileContent) : new Uint8Array());
     this.#paths.add(path);
     const mode = options.mode ?? file.mode;
-    await this.#keep({ path, mode }, () => this.#write(path, pieces ?? [file.content], mode));
+    const size = pieces === null ? file.content.length : (options.size ?? null);
+    await this.#keep(async () => {
+      // What it is said to have is refused before any of it is taken.
+      this.#checkSize(path, size ?? 0, this.#bytes + (size ?? 0));
+      const counted = this.#count(path, pieces ?? [file.content]);
+      await this.#parts.draft.add(path, mode, counted, size);
+    });
   }
 
   /**
@@ -66,25 +67,19 @@ export class GenerationWriter {
    */
   async copy(path: string, from: string): Promise<void> {
     this.#checkOpen();
-    const original = this.#files.get(from);
-    if (original === undefined) {
+    const { draft } = this.#parts;
+    if (!draft.has(from)) {
       throw new StorageError(
         'invalid_input',
         `Cannot use path ${JSON.stringify(path)}: it is a link to ${JSON.stringify(from)}, which is no file before it`,
       );
     }
     this.#paths.add(path);
-    await this.#keep({ ...original, path }, async () => {
-      const [source, place] = [this.#placeOf(from), this.#placeOf(path)];
-      try {
-        const { size } = await stat(source);
-        this.#bytes += size;
-        this.#checkSize(path, size);
-        await mkdir(dirname(place), { recursive: true, mode: PRIVATE_FOLDER });
-        await copyFile(source, place, constants.COPYFILE_EXCL);
-      } catch (error) {
-        throw fromFileSystem(error, `write ${JSON.stringify(path)}`);
-      }
+    await this.#keep(async () => {
+      const size = draft.sizeOf(from);
+      this.#bytes += size;
+      this.#checkSize(path, size, this.#bytes);
+      await draft.copy(path, from);
     });
   }
 
@@ -104,12 +99,11 @@ export class GenerationWriter {
     this.#paths.passOver();
   }
 
-  async #keep(file: NamedFile, work: () => Promise<void>): Promise<void> {
+  async #keep(work: () => Promise<void>): Promise<void> {
     const writing = this.#inTurn(work);
     this.#writing.add(writing);
     try {
       await writing;
-      this.#files.set(file.path, file);
     } catch (error) {
       this.#failure ??= { error };
       throw error;
@@ -118,7 +112,7 @@ export class GenerationWriter {
     }
   }
 
-  /** Waits while too many files are open. */
+  /** Waits while too many files are taken. */
   async #inTurn(work: () => Promise<void>): Promise<void> {
     if (this.#open >= AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#open++;
@@ -131,33 +125,14 @@ export class GenerationWriter {
     }
   }
 
-  async #write(
-    path: string,
-    pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    mode: number,
-  ): Promise<void> {
-    const place = this.#placeOf(path);
-    try {
-      await mkdir(dirname(place), { recursive: true, mode: PRIVATE_FOLDER });
-      const handle = await open(place, 'wx', privateMode(mode));
-      try {
-        let size = 0;
-        for await (const piece of pieces) {
-          size += piece.length;
-          this.#bytes += piece.length;
-          this.#checkSize(path, size);
-          await handle.writeFile(piece);
-        }
-      } finally {
-        await handle.close();
-      }
-    } catch (error) {
-      throw fromFileSystem(error, `write ${JSON.stringify(path)}`);
+  async *#count(path: string, pieces: Pieces): AsyncGenerator<Uint8Array, void> {
+    let size = 0;
+    for await (const piece of pieces) {
+      size += piece.length;
+      this.#bytes += piece.length;
+      this.#checkSize(path, size, this.#bytes);
+      yield piece;
     }
-  }
-
-  #placeOf(path: string): string {
-    return join(inGeneration.source(this.#parts.folder), path);
   }
 
   /**
@@ -170,15 +145,15 @@ export class GenerationWriter {
     this.#checkOpen();
     this.#ended = true;
     await Promise.allSettled(this.#writing);
-    const { folder } = this.#parts;
+    const { draft, commit, drop } = this.#parts;
     try {
       if (this.#failure !== null) throw this.#failure.error;
-      const files = [...this.#files.values()];
-      const leftOut = this.#leftOut.all;
-      return await this.#parts.commit({ kind: 'staged', folder, files, leftOut });
+      return await commit(await draft.finish(this.#leftOut.all));
     } catch (error) {
-      await this.#parts.drop(folder);
+      await drop(draft.folder);
       throw error;
+    } finally {
+      draft.close();
     }
   }
 
@@ -187,7 +162,9 @@ export class GenerationWriter {
     if (this.#ended) return;
     this.#ended = true;
     await Promise.allSettled(this.#writing);
-    await this.#parts.drop(this.#parts.folder);
+    const { draft, drop } = this.#parts;
+    draft.close();
+    await drop(draft.folder);
   }
 
   #checkOpen(): void {
@@ -195,9 +172,9 @@ export class GenerationWriter {
     throw new StorageError('invalid_input', 'Cannot write: the writer is over');
   }
 
-  #checkSize(path: string, size: number): void {
+  #checkSize(path: string, size: number, total: number): void {
     const { fileBytes, totalBytes } = this.#parts.limits;
-    if (size <= fileBytes && this.#bytes <= totalBytes) return;
+    if (size <= fileBytes && total <= totalBytes) return;
     throw new StorageError(
       'too_large',
       `Cannot take ${JSON.stringify(path)}: a file has at most ${fileBytes} bytes, a generation ${totalBytes}`,

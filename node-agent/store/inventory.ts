@@ -9,11 +9,11 @@ import {
   StorageError,
 } from '../contract.ts';
 import { NotAFile } from '../disk/open-inside.ts';
+import { keptMode } from '../disk/private.ts';
 import { ChangedWhileRead, type Place, readPieces } from '../disk/read-file.ts';
 import { findInFolder } from './folder.ts';
-import { inGeneration } from './layout.ts';
 import { type LeftOut, NOTHING_LEFT_OUT } from './left-out.ts';
-import type { FileOnDisk, Source, SourceFile } from './source.ts';
+import type { DraftSource, FileOnDisk, ReadSource, SourceFile } from './source.ts';
 
 /** The checked and hashed files of a source. */
 export type Inventory = Readonly<{
@@ -48,19 +48,12 @@ export type Copy = Readonly<{
  *   changed meanwhile
  */
 export function takeInventory(
-  source: Source,
+  source: ReadSource,
   limits: Limits,
   { mayBeEmpty = false, copy }: { mayBeEmpty?: boolean; copy?: Copy } = {},
 ): Inventory {
   const { files, leftOut } = findFiles(source, limits);
-  if (files.length === 0 && !mayBeEmpty) {
-    const where = source.kind === 'folder' ? `the folder "${source.folder}"` : 'it';
-    const rest = leftOut.count === 0 ? '' : `; ${leftOut.count} were left out`;
-    throw new StorageError(
-      'invalid_input',
-      `Cannot save a generation: ${where} holds no files${rest}`,
-    );
-  }
+  if (!mayBeEmpty) checkSome(source, files, leftOut);
   checkPaths(
     files.map((file) => file.path),
     limits,
@@ -84,7 +77,7 @@ export function takeInventory(
       hash.update(piece);
       copy?.write(piece);
     }
-    const permissions = keptMode(mode);
+    const permissions = keptMode(mode ?? DEFAULT_MODE);
     copy?.end(permissions);
     return { path: file.path, size, sha256: hash.digest('hex'), mode: permissions };
   });
@@ -102,18 +95,35 @@ export function takeInventory(
   };
 }
 
+/** The same of a draft, whose files were checked and hashed as they came. @throws StorageError */
+export function inventoryOfDraft(source: DraftSource): Omit<Inventory, 'read'> {
+  const { leftOut } = source;
+  checkSome(source, source.entries, leftOut);
+  const entries = source.entries.toSorted((a, b) => comparePaths(a.path, b.path));
+  return { entries, totalBytes: entries.reduce((sum, { size }) => sum + size, 0), leftOut };
+}
+
+function checkSome(
+  source: ReadSource | DraftSource,
+  files: readonly unknown[],
+  leftOut: LeftOut,
+): void {
+  if (files.length > 0) return;
+  const where = source.kind === 'folder' ? `the folder "${source.folder}"` : 'it';
+  const rest = leftOut.count === 0 ? '' : `; ${leftOut.count} were left out`;
+  throw new StorageError(
+    'invalid_input',
+    `Cannot save a generation: ${where} holds no files${rest}`,
+  );
+}
+
 function findFiles(
-  source: Source,
+  source: ReadSource,
   limits: Limits,
 ): { files: (SourceFile | FileOnDisk)[]; leftOut: LeftOut } {
   switch (source.kind) {
     case 'files':
       return { files: [...source.files], leftOut: NOTHING_LEFT_OUT };
-    case 'staged': {
-      const root = inGeneration.source(source.folder);
-      const files = source.files.map((file) => ({ ...file, place: { root, path: file.path } }));
-      return { files, leftOut: source.leftOut };
-    }
     case 'listed': {
       const { root, folder } = source;
       const files = source.files.map(({ path, ...rest }) => {
@@ -143,14 +153,9 @@ function checkSizes(path: string, size: number, total: number, limits: Limits): 
   }
 }
 
-/** Permissions alone, and always those that the agent itself needs. */
-function keptMode(mode: number | undefined): number {
-  return ((mode ?? DEFAULT_MODE) & 0o777) | 0o600;
-}
-
 /** Reads a file whose name is known, and says in the words of its source what is wrong with it. */
 function* readKnown(
-  source: Source,
+  source: ReadSource,
   file: FileOnDisk,
   look: (stat: Stats) => void,
 ): Generator<Uint8Array, void> {
@@ -161,7 +166,7 @@ function* readKnown(
   }
 }
 
-function explain(source: Source, path: string, error: unknown): unknown {
+function explain(source: ReadSource, path: string, error: unknown): unknown {
   if (error instanceof ChangedWhileRead) return changed(path);
   if (!(error instanceof NotAFile)) return error;
   const { problem } = error;
@@ -183,7 +188,7 @@ function changed(path: string, more = ''): StorageError {
 }
 
 function* readAgain(
-  source: Source,
+  source: ReadSource,
   file: FileOnDisk,
   entry: ManifestEntry,
 ): Generator<Uint8Array, void> {

@@ -96,6 +96,8 @@ export const inGeneration = {
   archive: (folder: string) => join(folder, 'archive.tar.gz'),
   /** What a save laid down, until the archive is made of it. */
   tar: (folder: string, digest: string) => join(folder, tarName(digest)),
+  /** The same, before it is whole and has its name. */
+  stagedTar: (folder: string) => join(folder, 'archive.tar'),
   /** What the archive is, also where it is gone. */
   archiveFacts: (folder: string) => join(folder, 'archive.json'),
   blockIndex: (folder: string) => join(folder, 'archive.index.json'),

@@ -28,7 +28,7 @@ export async function withStaging(
   source: Source,
   work: (folder: string) => Promise<Staged>,
 ): Promise<Staged> {
-  const folder = source.kind === 'staged' ? source.folder : staging.path();
+  const folder = source.kind === 'draft' ? source.folder : staging.path();
   try {
     return await work(folder);
   } catch (error) {

@@ -1,4 +1,5 @@
 /** What is to be saved: where its files come from. */
+import type { ManifestEntry } from '../contract.ts';
 import type { Place } from '../disk/read-file.ts';
 import type { ExcludeRules } from './exclude.ts';
 import type { LeftOut } from './left-out.ts';
@@ -14,17 +15,26 @@ export const LINK_POLICIES: readonly LinkPolicy[] = ['skip', 'error', 'follow'];
 export type SourceFile = Readonly<{ path: string; content: Uint8Array; mode: number }>;
 
 /** Where the files of a save come from. It crosses to a worker thread. */
-export type Source =
+export type Source = ReadSource | DraftSource;
+
+/** One whose files are read, and hashed, when it is saved. */
+export type ReadSource =
   | Readonly<{ kind: 'files'; files: readonly SourceFile[] }>
   | ListedSource
-  /** A staging folder of ours whose `source/` is written already: it is finished in place. */
-  | Readonly<{
-      kind: 'staged';
-      folder: string;
-      files: readonly NamedFile[];
-      leftOut: LeftOut;
-    }>
   | FolderSource;
+
+/** A staging folder of ours whose tar has the files already: it is finished in place. */
+export type DraftSource = Readonly<{
+  kind: 'draft';
+  folder: string;
+  /** The tar's descriptor, which threads share. It is open until the save has ended. */
+  fd: number;
+  /** Where in the tar the next entry goes. */
+  end: number;
+  /** In no order. */
+  entries: readonly ManifestEntry[];
+  leftOut: LeftOut;
+}>;
 
 /** A file that lies somewhere already. Its mode is its own where it is not given. */
 export type NamedFile = Readonly<{ path: string; mode?: number }>;

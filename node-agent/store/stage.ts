@@ -1,14 +1,14 @@
 import {
   closeSync,
+  fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
   renameSync,
-  rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
 import { type Lanes, MAX_LANES } from '../archive/gzip.ts';
 import { formatManifest, type Packed, packArchive, type ReadFile } from '../archive/pack.ts';
 import { TarEncoder } from '../archive/tar-encoder.ts';
@@ -19,18 +19,25 @@ import {
   type Folder,
   type Limits,
   type Ref,
+  StorageError,
 } from '../contract.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
 import { syncPathHere } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
-import { type Copy, type Inventory, NOTHING, takeInventory } from './inventory.ts';
+import {
+  type Copy,
+  type Inventory,
+  inventoryOfDraft,
+  NOTHING,
+  takeInventory,
+} from './inventory.ts';
 import { inGeneration } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
 import type { ListedSource, Source } from './source.ts';
 
 /** What a save is to become. */
 export type StageInput = Readonly<{
-  /** The folder to make, or that of a staged source. Its parent exists. */
+  /** The folder to make, or that of a draft. Its parent exists. */
   folder: string;
   ref: Ref;
   createdAt: string;
@@ -70,14 +77,17 @@ export type Staged = Readonly<{
  */
 export async function stageGeneration(input: StageInput): Promise<Staged> {
   const { folder, source, limits } = input;
-  const inPlace = source.kind === 'staged';
-  if (!inPlace) mkdirSync(folder, PRIVATE_FOLDER);
+  if (source.kind !== 'draft') mkdirSync(folder, PRIVATE_FOLDER);
   if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', NEW_FILE);
-  const temporary = join(folder, 'archive.tar');
-  const fd = openSync(temporary, 'wx', PRIVATE_FILE);
-  const tar = new TarEncoder((bytes, position) => writeAll(fd, bytes, position));
+  const temporary = inGeneration.stagedTar(folder);
+  const fd = source.kind === 'draft' ? source.fd : openSync(temporary, 'wx', PRIVATE_FILE);
+  const end = source.kind === 'draft' ? source.end : 0;
+  const tar = new TarEncoder((bytes, position) => writeAll(fd, bytes, position), end);
   try {
-    const files = takeInventory(source, limits, { copy: into(tar, 'source') });
+    const files =
+      source.kind === 'draft'
+        ? inventoryOfDraft(source)
+        : takeInventory(source, limits, { copy: into(tar, 'source') });
     const made =
       input.artifacts === null
         ? NOTHING
@@ -88,9 +98,8 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
     tar.write(Buffer.from(text));
     tar.end(DEFAULT_MODE);
     tar.finish();
+    checkSame(fd, temporary);
     renameSync(temporary, inGeneration.tar(folder, manifest.digest));
-    // What came one by one is in the tar now.
-    if (inPlace) rmSync(inGeneration.source(folder), { recursive: true, force: true });
     fsyncSync(fd);
     syncPathHere(folder);
     return {
@@ -101,8 +110,19 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
     };
   } finally {
     tar.close();
-    closeSync(fd);
+    // That of a draft is whose it was.
+    if (source.kind !== 'draft') closeSync(fd);
   }
+}
+
+/** What was written has to be what is put in place. @throws StorageError `unavailable` */
+function checkSame(fd: number, path: string): void {
+  const [written, found] = [fstatSync(fd), statSync(path, { throwIfNoEntry: false })];
+  if (found?.ino === written.ino && found.dev === written.dev) return;
+  throw new StorageError(
+    'unavailable',
+    `Cannot save: "${path}" was taken away while it was written. Nothing is saved; save again`,
+  );
 }
 
 /** Has a tar take the files of an inventory. */
@@ -116,8 +136,8 @@ function into(tar: TarEncoder, folder: Folder): Copy {
 
 function makeManifest(
   { ref, createdAt, metadata, ownerId }: StageInput,
-  files: Inventory,
-  made: Inventory,
+  files: Omit<Inventory, 'read'>,
+  made: Omit<Inventory, 'read'>,
 ): CompleteManifest {
   return {
     generation_id: ref.generationId,
@@ -169,7 +189,8 @@ export type Digested = Readonly<{ digest: string; leftOut: LeftOut }>;
 
 /** The digest that a source would have, with nothing written. */
 export function digestSource(source: Source, limits: Limits): Digested {
-  const { entries, leftOut } = takeInventory(source, limits);
+  const { entries, leftOut } =
+    source.kind === 'draft' ? inventoryOfDraft(source) : takeInventory(source, limits);
   return { digest: sha256Hex(digestText(entries)), leftOut };
 }
 

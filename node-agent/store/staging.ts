@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { listFolder } from '../disk/list-folder.ts';
+import { isMissing, listFolder } from '../disk/list-folder.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
-import { fromFileSystem } from './file-errors.ts';
-import { inGeneration, type Layout } from './layout.ts';
+import type { Layout } from './layout.ts';
 
 /** Where what is not in place yet lies: a folder for each process. */
 export class Staging {
@@ -16,34 +15,45 @@ export class Staging {
   constructor(layout: Layout, instanceId: string) {
     this.#layout = layout;
     this.#folder = join(layout.staging, instanceId);
-    mkdirSync(this.#folder, { recursive: true, mode: PRIVATE_FOLDER });
+    this.#make();
   }
 
   /** A path of this process that is free, on the file system of the store. */
   path(): string {
+    // Whoever takes this process for gone sweeps it.
+    this.#make();
     return join(this.#folder, randomUUID());
   }
 
-  /** A folder with an empty `source/`, for files that come one by one. */
-  open(): string {
-    const folder = this.path();
-    try {
-      mkdirSync(inGeneration.source(folder), { recursive: true, mode: PRIVATE_FOLDER });
-    } catch (error) {
-      throw fromFileSystem(error, 'save a generation');
-    }
-    return folder;
+  #make(): void {
+    mkdirSync(this.#folder, { recursive: true, mode: PRIVATE_FOLDER });
   }
 
   async drop(folder: string): Promise<void> {
     await rm(folder, { recursive: true, force: true });
   }
 
-  /** Removes what instances that are gone left. */
+  /**
+   * Removes what instances that are gone left. One that is not gone after all finds nothing at its
+   * paths then: never a folder that is being emptied, which it would put in place.
+   */
   async sweep(isGone: (instanceId: string) => boolean): Promise<void> {
     for (const instanceId of listFolder(this.#layout.staging)) {
       if (!isGone(instanceId)) continue;
-      await rm(join(this.#layout.staging, instanceId), { recursive: true, force: true });
+      const swept = this.#takeAway(join(this.#layout.staging, instanceId));
+      await rm(swept, { recursive: true, force: true });
+    }
+  }
+
+  #takeAway(folder: string): string {
+    const swept = join(this.#layout.staging, randomUUID());
+    try {
+      renameSync(folder, swept);
+      return swept;
+    } catch (error) {
+      // Of the lower layer of an overlay it cannot be renamed; nor where another process swept it.
+      if (isMissing(error) || (error as NodeJS.ErrnoException).code === 'EXDEV') return folder;
+      throw error;
     }
   }
 

@@ -1,4 +1,4 @@
-import { createReadStream, existsSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { createReadStream, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
@@ -96,74 +96,6 @@ describe('replace', () => {
       .storage.from(bucket)
       .list(`${input.projectId}/generations`);
     expect(listed.data).toHaveLength(1);
-  });
-});
-
-describe('a writer', () => {
-  test('saves files as they come, and nothing is there before its commit', async () => {
-    const storePath = await tempFolder();
-    const storage = await openTestStorage({ storePath });
-    const writer = storage.writer({ projectId: 'p', generationId: 'g' });
-    await writer.write('a/b.txt', 'text');
-    await writer.write('run.sh', { content: '#!/bin/sh', mode: 0o755 });
-    await writer.write(
-      'stream.bin',
-      (async function* () {
-        yield new Uint8Array([1, 2]);
-        yield new Uint8Array([3]);
-      })(),
-    );
-    expect(existsSync(join(storePath, 'p'))).toBe(false);
-    const receipt = await writer.commit();
-    expect(readTree((await storage.get(receipt)).sourcePath)).toEqual({
-      'a/b.txt': Buffer.from('text'),
-      'run.sh': Buffer.from('#!/bin/sh'),
-      'stream.bin': Buffer.from([1, 2, 3]),
-    });
-    // The same content given at once has the same digest: it is the same save.
-    const again = await storage.save({
-      projectId: 'p',
-      generationId: 'g',
-      files: {
-        'a/b.txt': 'text',
-        'run.sh': { content: '#!/bin/sh', mode: 0o755 },
-        'stream.bin': new Uint8Array([1, 2, 3]),
-      },
-    });
-    expect(again).toMatchObject({ created: false, digest: receipt.digest });
-    await expect(writer.write('late', 'x')).rejects.toThrow('over');
-  });
-
-  test('that is aborted, or whose file fails, leaves nothing', async () => {
-    const storePath = await tempFolder();
-    const storage = await openTestStorage({ storePath });
-    const aborted = storage.writer({ projectId: 'p' });
-    await aborted.write('a', 'a');
-    await aborted.abort();
-    await aborted.abort();
-    const hostile = storage.writer({ projectId: 'p' });
-    await hostile.write('a', 'a');
-    await expect(hostile.write('../b', 'b')).rejects.toMatchObject({ code: 'invalid_input' });
-    await expect(hostile.write('A', 'b')).rejects.toMatchObject({ code: 'invalid_input' });
-    await hostile.abort();
-    const empty = storage.writer({ projectId: 'p' });
-    await expect(empty.commit()).rejects.toThrow('holds no files');
-    expect(listTree(storePath).filter((name) => /^p$|staging\/[^/]+\/./.test(name))).toEqual([]);
-  });
-
-  test('is held to the limits', async () => {
-    const limits = {
-      files: 2,
-      entries: 40_000,
-      fileBytes: 10,
-      totalBytes: 15,
-      partBytes: 255,
-      pathBytes: 1024,
-    };
-    const storage = await openTestStorage({ limits });
-    const writer = storage.writer({ projectId: 'p' });
-    await expect(writer.write('a', 'x'.repeat(11))).rejects.toMatchObject({ code: 'too_large' });
-    await writer.abort();
   });
 });
 

@@ -92,6 +92,7 @@ function hasPigz(): boolean {
 /** A tree as the agent packs it, from memory and with nothing written, and the tar that is in there. */
 export async function prepare(files: Tree) {
   const { source } = parseSave({ projectId: 'p', files });
+  if (source.kind === 'draft') throw new Error('These are in memory');
   const { entries, read, totalBytes } = takeInventory(source, DEFAULT_LIMITS);
   const manifest: CompleteManifest = {
     generation_id: 'g',
