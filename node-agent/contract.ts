@@ -62,5 +62,6 @@ export {
   readTarEntries,
   type TarEntry,
   type TarHeader,
+  type TarType,
 } from '../functions/_shared/contract/tar.ts';
 export { validate } from '../functions/_shared/contract/validate.ts';

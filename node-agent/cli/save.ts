@@ -1,7 +1,12 @@
+import { createReadStream } from 'node:fs';
 import { type Command, Option } from 'commander';
+import { StorageError } from '../contract.ts';
+import type { Receipt } from '../save/receipt.ts';
+import type { Storage } from '../storage/storage.ts';
 import { DEFAULT_EXCLUDES } from '../store/exclude.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import { LINK_POLICIES, type LinkPolicy } from '../store/source.ts';
+import { kindOf } from './archive-kind.ts';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
 import { type CommandContext, formatBytes } from './context.ts';
 
@@ -23,8 +28,8 @@ type SaveOptions = {
 export function addSave(program: Command, context: CommandContext): void {
   program
     .command('save')
-    .description('save the files of a folder as a generation')
-    .argument('<dir>', 'the folder')
+    .description('save the files of a folder, a tar or a zip as a generation')
+    .argument('<path>', 'the folder; or a file: a tar, a tar.gz or a zip')
     .requiredOption('--project <id>', 'project id', parseIdArgument)
     .option('--version <n>', 'version; the next free one where left out', parseVersionArgument)
     .option('--generation <id>', 'generation id; a new one where left out', parseIdArgument)
@@ -51,27 +56,18 @@ export function addSave(program: Command, context: CommandContext): void {
       `
 All files are saved, but what is left out, which is counted and named: ${DEFAULT_EXCLUDES.join(', ')},
 what a .codebegenignore says (in the syntax of .gitignore), links, and the store and the secrets of this agent.
+Of a tar or a zip all files are saved, but the links.
 
 Examples:
   $ codebegen-storage save ./out --project shop
   $ codebegen-storage save . --project shop --exclude '*.log' --gitignore
+  $ codebegen-storage save ./out.zip --project shop
   $ codebegen-storage save ./out --project shop --version 3 --generation gen-456 --json`,
     )
-    .action(async (folder: string, options: SaveOptions) => {
+    .action(async (path: string, options: SaveOptions) => {
       await context.withStorage(
         async (storage) => {
-          const receipt = await storage.saveFolder({
-            folder,
-            projectId: options.project,
-            ...(options.version === undefined ? {} : { version: options.version }),
-            ...(options.generation === undefined ? {} : { generationId: options.generation }),
-            ...(options.owner === undefined ? {} : { ownerId: options.owner }),
-            replace: options.replace === true,
-            exclude: options.exclude,
-            defaultExcludes: options.defaultExcludes,
-            gitignore: options.gitignore === true,
-            links: options.links,
-          });
+          const receipt = await save(storage, path, options);
           tellLeftOut(context, receipt.leftOut);
           context.show(receipt, () => [
             `${receipt.projectId} v${receipt.version} ${receipt.generationId}: ${
@@ -82,6 +78,31 @@ Examples:
         { changes: true },
       );
     });
+}
+
+function save(storage: Storage, path: string, options: SaveOptions): Promise<Receipt> {
+  const details = {
+    projectId: options.project,
+    ...(options.version === undefined ? {} : { version: options.version }),
+    ...(options.generation === undefined ? {} : { generationId: options.generation }),
+    ...(options.owner === undefined ? {} : { ownerId: options.owner }),
+    replace: options.replace === true,
+    links: options.links,
+  };
+  const { exclude, defaultExcludes, gitignore = false } = options;
+  const kind = kindOf(path);
+  if (kind === 'folder') {
+    return storage.saveFolder({ ...details, folder: path, exclude, defaultExcludes, gitignore });
+  }
+  if (exclude.length > 0 || !defaultExcludes || gitignore) {
+    throw new StorageError(
+      'invalid_input',
+      `Cannot use --exclude, --no-default-excludes or --gitignore: "${path}" is an archive, all of which is saved`,
+    );
+  }
+  return kind === 'zip'
+    ? storage.saveZip({ ...details, zip: createReadStream(path) })
+    : storage.saveTar({ ...details, tar: createReadStream(path) });
 }
 
 function gather(pattern: string, before: string[]): string[] {

@@ -27,10 +27,12 @@ const FIELDS: ReadonlySet<string> = new Set(Object.keys(DetailsSchema.entries));
 const FIELD_BYTES = 1024 * 1024;
 
 const TAR_TYPES = new Set(['application/gzip', 'application/x-gzip', 'application/x-tar']);
+/** The second is what Windows says. */
+const ZIP_TYPES = new Set(['application/zip', 'application/x-zip-compressed']);
 
 /**
  * `POST /v1/generations`: saves a generation, from a JSON object with its files, a form with a file
- * for each, or a tar whose details are in the query.
+ * for each, or a tar or zip whose details are in the query.
  */
 export function saveGeneration(storage: Storage): Handler {
   return async (c) => {
@@ -62,14 +64,17 @@ async function save(storage: Storage, c: Context, body: RequestBody): Promise<Re
   }
   if (type === 'application/json') return saveJson(storage, c, body);
   if (type === 'multipart/form-data') return saveForm(storage, c, body);
-  if (TAR_TYPES.has(type)) {
-    const { links, ...details } = readQuery(c);
-    const tar = Readable.from(body);
-    return storage.saveTar({ ...parseFields(details), links: parseLinks(links), tar });
+  if (TAR_TYPES.has(type) || ZIP_TYPES.has(type)) {
+    const { links, ...fields } = readQuery(c);
+    const details = { ...parseFields(fields), links: parseLinks(links) };
+    const archive = Readable.from(body);
+    return TAR_TYPES.has(type)
+      ? storage.saveTar({ ...details, tar: archive })
+      : storage.saveZip({ ...details, zip: archive });
   }
   throw new StorageError(
     'invalid_input',
-    'Cannot use the request: content-type: must be application/json, multipart/form-data, application/gzip or application/x-tar',
+    'Cannot use the request: content-type: must be application/json, multipart/form-data, application/gzip, application/x-tar or application/zip',
   );
 }
 

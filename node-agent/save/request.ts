@@ -60,6 +60,12 @@ export type SaveTarInput = SaveDetails & {
   links?: LinkPolicy;
 };
 
+export type SaveZipInput = SaveDetails & {
+  zip: AsyncIterable<Uint8Array>;
+  /** What becomes of symbolic links. @default 'skip' */
+  links?: LinkPolicy;
+};
+
 /** A save whose every field is checked. */
 export type SaveRequest = Readonly<{
   projectId: string;

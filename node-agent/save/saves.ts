@@ -1,12 +1,15 @@
+import { readTar } from '../archive/read-tar.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
-import { type Limits, type Ref, StorageError } from '../contract.ts';
+import { type Limits, type Ref, StorageError, type TarEntry } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import { Draft } from '../store/draft.ts';
+import type { LinkPolicy } from '../store/source.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import { treeOf } from '../upkeep/tree-of.ts';
+import { writeEntries } from './archive-input.ts';
 import { JsonParser } from './json-parser.ts';
 import { type Receipt, receiptOf } from './receipt.ts';
 import {
@@ -19,10 +22,11 @@ import {
   type SaveInput,
   type SaveRequest,
   type SaveTarInput,
+  type SaveZipInput,
 } from './request.ts';
 import type { Saver } from './save.ts';
-import { writeTar } from './tar-input.ts';
 import { GenerationWriter } from './writer.ts';
+import { readSpooledZip } from './zip-input.ts';
 
 type Parts = Readonly<{
   store: Store;
@@ -86,11 +90,29 @@ export class Saves {
   }
 
   /** A tar, gzipped or not, as it streams in. */
-  async tar(input: SaveTarInput): Promise<Receipt> {
+  tar(input: SaveTarInput): Promise<Receipt> {
+    return this.#archive(input, () => readTar(input.tar));
+  }
+
+  /** A zip. What is in it stands at its end: it is kept until it is whole. */
+  async zip(input: SaveZipInput): Promise<Receipt> {
+    this.#checkInPlace();
+    const spool = this.#parts.store.staging.spool();
+    try {
+      return await this.#archive(input, () => readSpooledZip(input.zip, spool, this.#parts.limits));
+    } finally {
+      spool.close();
+    }
+  }
+
+  async #archive(
+    input: SaveDetails & { links?: LinkPolicy },
+    read: () => AsyncIterable<TarEntry>,
+  ): Promise<Receipt> {
     const links = parseLinks(input.links);
     const writer = this.writer(input);
     try {
-      await writeTar(input.tar, writer, links);
+      await writeEntries(read(), writer, links);
       return await writer.commit();
     } catch (error) {
       await writer.abort();

@@ -22,7 +22,13 @@ import { listFiles } from '../read/list-files.ts';
 import type { PathSigner } from '../read/signed-path.ts';
 import { type Summary, summaryOf } from '../read/summary.ts';
 import type { Receipt } from '../save/receipt.ts';
-import type { SaveDetails, SaveFolderInput, SaveInput, SaveTarInput } from '../save/request.ts';
+import type {
+  SaveDetails,
+  SaveFolderInput,
+  SaveInput,
+  SaveTarInput,
+  SaveZipInput,
+} from '../save/request.ts';
 import type { GenerationWriter } from '../save/writer.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import { activate } from '../upkeep/activate.ts';
@@ -100,6 +106,15 @@ export class Storage {
    */
   async saveTar(input: SaveTarInput): Promise<Receipt> {
     return this.#parts.saves.tar(input);
+  }
+
+  /**
+   * Saves the files of a zip. It is kept on disk until it is whole: what is in it stands at its end.
+   *
+   * @throws StorageError as {@link save}, and `corrupt` where it is no whole zip
+   */
+  async saveZip(input: SaveZipInput): Promise<Receipt> {
+    return this.#parts.saves.zip(input);
   }
 
   /**

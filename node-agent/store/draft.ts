@@ -6,6 +6,7 @@ import { tarHeader, tarPadding } from '../archive/tar.ts';
 import { entryNameOf, type ManifestEntry, StorageError } from '../contract.ts';
 import { keptMode, PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
 import { RunWriter } from '../disk/run-writer.ts';
+import { Spool } from '../disk/spool.ts';
 import { fromFileSystem } from './file-errors.ts';
 import { inGeneration } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
@@ -41,6 +42,8 @@ export class Draft {
       mkdirSync(folder, PRIVATE_FOLDER);
       this.#fd = openSync(inGeneration.stagedTar(folder), 'wx+', PRIVATE_FILE);
     } catch (error) {
+      // It is empty, or not there.
+      rmSync(folder, { recursive: true, force: true });
       throw fromFileSystem(error, 'save a generation');
     }
   }
@@ -141,19 +144,19 @@ export class Draft {
   async #addUnsized(file: Named, pieces: Pieces): Promise<void> {
     const held: Buffer[] = [];
     let size = 0;
-    let spill: Spill | null = null;
+    let spool: Spool | null = null;
     try {
       for await (const piece of pieces) {
         size += piece.length;
         held.push(Buffer.from(piece));
         if (size <= FILE_BYTES) continue;
-        spill ??= new Spill(this.folder);
-        for (const part of held.splice(0)) await spill.run.push(part);
+        spool ??= new Spool(join(this.folder, 'spool'));
+        for (const part of held.splice(0)) await spool.run.push(part);
       }
-      await spill?.run.flush();
-      await this.#addSized(file, spill === null ? held : readRun(spill.fd, 0, size), size);
+      await spool?.run.flush();
+      await this.#addSized(file, spool === null ? held : readRun(spool.fd, 0, size), size);
     } finally {
-      spill?.close();
+      spool?.close();
     }
   }
 
@@ -172,24 +175,6 @@ export class Draft {
 }
 
 type Named = Readonly<{ path: string; mode: number }>;
-
-/** A file that only who opened it sees. */
-class Spill {
-  readonly fd: number;
-  readonly run: RunWriter;
-
-  constructor(folder: string) {
-    const path = join(folder, 'spill');
-    this.fd = openSync(path, 'wx+', PRIVATE_FILE);
-    rmSync(path);
-    this.run = new RunWriter(this.fd, 0, FILE_BYTES);
-  }
-
-  close(): void {
-    this.run.close();
-    closeSync(this.fd);
-  }
-}
 
 function headerOf({ path, mode }: Named, size: number): Buffer {
   return tarHeader({ path: entryNameOf({ folder: 'source', path }), size, mode });

@@ -4,6 +4,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
+import { Spool } from '../disk/spool.ts';
+import { fromFileSystem } from './file-errors.ts';
 import type { Layout } from './layout.ts';
 
 /** Where what is not in place yet lies: a folder for each process. */
@@ -23,6 +25,15 @@ export class Staging {
     // Whoever takes this process for gone sweeps it.
     this.#make();
     return join(this.#folder, randomUUID());
+  }
+
+  /** A file without a name, on the file system of the store. */
+  spool(): Spool {
+    try {
+      return new Spool(this.path());
+    } catch (error) {
+      throw fromFileSystem(error, 'save a generation');
+    }
   }
 
   #make(): void {

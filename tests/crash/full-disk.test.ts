@@ -13,7 +13,7 @@ const REF = refIn(PROJECT);
 test.each<[Scenario, number]>([
   ['save', 4],
   ['first save', 8],
-  ['write', 8],
+  ['write', 4],
   ['replace', 8],
 ])(
   '%s: on a full disk it fails with disk_full, and works again once there is room',

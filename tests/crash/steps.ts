@@ -8,6 +8,7 @@ import fs, { type PathLike } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DatabaseSync, StatementSync } from 'node:sqlite';
+import { promisify } from 'node:util';
 import threads from 'node:worker_threads';
 import type { LogEntry } from './power-loss.ts';
 
@@ -188,6 +189,11 @@ const patched = {
   },
 };
 Object.assign(fs, patched);
+Object.assign(fs.write, {
+  async [promisify.custom](fd: number, data: Uint8Array, ...rest: number[]) {
+    return { bytesWritten: patched.writeSync(fd, data, ...rest), buffer: data };
+  },
+});
 
 const patchedAsync = {
   async open(path: PathLike, flags: string | number = 'r', mode?: fs.Mode) {

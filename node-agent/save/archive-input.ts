@@ -1,24 +1,29 @@
 import { setImmediate as breathe } from 'node:timers/promises';
-import { readTar } from '../archive/read-tar.ts';
-import { isReserved, pathProblem, StorageError, type TarHeader } from '../contract.ts';
+import {
+  isReserved,
+  pathProblem,
+  StorageError,
+  type TarEntry,
+  type TarHeader,
+} from '../contract.ts';
 import type { LinkPolicy } from '../store/source.ts';
 import type { GenerationWriter } from './writer.ts';
 
 /**
- * Writes the files of a tar, gzipped or not, as it streams in. Its names are relative to the
- * generation's source; `./` before them, which `tar -C DIR .` writes, does not count. A hard link is
- * a file like that which it is a link to. What an archive of ours says of itself is left out: what was
- * downloaded can be saved again.
+ * Writes the files of a tar or a zip as they are read. Its names are relative to the generation's
+ * source; `./` before them, which `tar -C DIR .` writes, does not count. A hard link is a file like that
+ * which it is a link to. What an archive of ours says of itself is left out: what was downloaded can be
+ * saved again.
  *
- * @throws StorageError `invalid_input` that names the entry, `too_large`, `corrupt`
+ * @throws StorageError `invalid_input` that names the entry, `too_large`; whatever the entries throw
  */
-export async function writeTar(
-  tar: AsyncIterable<Uint8Array>,
+export async function writeEntries(
+  entries: AsyncIterable<TarEntry>,
   writer: GenerationWriter,
   links: LinkPolicy,
 ): Promise<void> {
-  const tree = new TarTree(writer);
-  for await (const { header, body } of readTar(tar)) {
+  const tree = new LinkTree(writer);
+  for await (const { header, body } of entries) {
     const path = pathOf(header);
     if (header.type !== 'folder' && isReserved(path)) {
       writer.leaveOut(path, 'reserved');
@@ -59,7 +64,7 @@ function pathOf({ name }: TarHeader): string {
 const MAX_HOPS = 40;
 /** Bytes of what a link leads to, as Linux has it. */
 const MAX_TARGET = 4096;
-/** Links of one tar that are followed, also those behind others, ... */
+/** Links of one archive that are followed, also those behind others, ... */
 const MAX_FOLLOWED = 2000;
 /** ... and parts of paths that are looked up for that. */
 const MAX_STEPS = 1_000_000;
@@ -73,8 +78,8 @@ type Pending = Readonly<{
   through: readonly string[];
 }>;
 
-/** What a tar holds, to find what its links lead to: that may come after them. */
-class TarTree {
+/** What an archive holds, to find what its links lead to: that may come after them. */
+class LinkTree {
   readonly #writer: GenerationWriter;
   readonly #files = new Set<string>();
   readonly #links = new Map<string, string>();
@@ -149,7 +154,7 @@ class TarTree {
       if (part === '' || part === '.') continue;
       if (part === '..') {
         if (resolved.pop() === undefined) {
-          throw refuse(shown, 'it is a link that leads out of the tar');
+          throw refuse(shown, 'it is a link that leads out of the archive');
         }
         continue;
       }
@@ -158,7 +163,7 @@ class TarTree {
       if (target === undefined) continue;
       hops++;
       if (hops > MAX_HOPS) throw refuse(shown, 'it is a link that leads back to itself');
-      if (target.startsWith('/')) throw refuse(shown, 'it is a link that leads out of the tar');
+      if (target.startsWith('/')) throw refuse(shown, 'it is a link that leads out of the archive');
       resolved.pop();
       rest.push(...target.split('/').reverse());
       if (rest.length > MAX_TARGET) throw refuse(shown, 'it is a link to a path that is too long');
