@@ -76,7 +76,7 @@ function withRoleToken(request: Request, keys: Keys): Request {
   return request;
 }
 
-function forward(request: Request, origin: string, prefix: string): Promise<Response> {
+async function forward(request: Request, origin: string, prefix: string): Promise<Response> {
   const { pathname, search } = new URL(request.url);
   const headers = new Headers(request.headers);
   for (const name of ['host', 'connection', 'content-length', 'transfer-encoding']) {
@@ -85,11 +85,21 @@ function forward(request: Request, origin: string, prefix: string): Promise<Resp
   // Else fetch would unpack the answer and keep the header that says it is packed.
   headers.set('accept-encoding', 'identity');
   const body = request.body === null ? {} : { body: request.body, duplex: 'half' };
-  return fetch(`${origin}${pathname.slice(prefix.length)}${search}`, {
-    method: request.method,
-    headers,
-    redirect: 'manual',
-    signal: request.signal,
-    ...body,
-  } as RequestInit);
+  const send = () =>
+    fetch(`${origin}${pathname.slice(prefix.length)}${search}`, {
+      method: request.method,
+      headers,
+      redirect: 'manual',
+      signal: request.signal,
+      ...body,
+    } as RequestInit);
+  try {
+    return await send();
+  } catch (error) {
+    const { code } = ((error as Error).cause ?? {}) as { code?: string };
+    // The connection was kept from a request whose body nobody read to its end: it is closed since.
+    // As gateways do, what can be sent again is.
+    if (code !== 'UND_ERR_SOCKET' || request.body !== null) throw error;
+    return send();
+  }
 }
