@@ -1,4 +1,6 @@
+import { dirname, join } from 'node:path';
 import { Database } from './database.ts';
+import { Epoch } from './epoch.ts';
 import { Generations } from './generations.ts';
 import { Jobs } from './jobs.ts';
 import { Meta } from './meta.ts';
@@ -14,6 +16,7 @@ export class Catalog {
   readonly projects: Projects;
   readonly jobs: Jobs;
   readonly meta: Meta;
+  readonly #epoch: Epoch;
   readonly #db: Database;
 
   /** @throws StorageError `corrupt` where it is damaged, or of an older version of ours */
@@ -23,8 +26,10 @@ export class Catalog {
     this.projects = new Projects(this.#db);
     this.jobs = new Jobs(this.#db);
     this.meta = new Meta(this.#db);
+    this.#epoch = new Epoch(join(dirname(path), 'epoch'), this.meta);
+    this.#db.onBegin = () => this.#epoch.compare();
     try {
-      // What is asked for often is made once, while others are kept out.
+      // That is compared at once, and what is asked for often is made while others are kept out.
       this.transaction(() => this.meta.hostId);
     } catch (error) {
       this.close();
@@ -48,6 +53,14 @@ export class Catalog {
     return this.#db.write(work, options);
   }
 
+  /**
+   * Counts a commit, a replacement or a deletion on disk, so that a catalog that lacks it is told from
+   * one that has it. In the transaction that notes it.
+   */
+  countUp(projectId: string): void {
+    this.#epoch.countUp(projectId);
+  }
+
   /** Looks at every page. @throws StorageError `corrupt` */
   check(): void {
     this.#db.check();
@@ -64,6 +77,7 @@ export class Catalog {
   }
 
   close(): void {
+    this.#epoch.close();
     this.#db.close();
   }
 }

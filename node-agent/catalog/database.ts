@@ -28,6 +28,9 @@ export class Database {
   #waiting = 0;
   #isFree = false;
 
+  /** Told as a transaction begins, within it. */
+  onBegin: () => void = () => {};
+
   /** @throws StorageError `corrupt` where it is damaged, or of an older version of ours */
   constructor(path: string) {
     this.#path = path;
@@ -66,6 +69,7 @@ export class Database {
     if (this.#db.isTransaction) return work();
     try {
       this.#db.exec('begin immediate');
+      this.onBegin();
       const result = work();
       this.#db.exec('commit');
       return result;

@@ -18,6 +18,7 @@ export function markDeleted(
   const { generations, projects, jobs } = catalog;
   catalog.transaction(() => {
     checkHolder(catalog, ref);
+    catalog.countUp(ref.projectId);
     projects.ensure(ref.projectId);
     generations.putDeleted(ref, at, digests);
     jobs.dropUnleased(ref);
@@ -31,6 +32,7 @@ export function forget(catalog: Catalog, ref: Ref): void {
   catalog.transaction(() => {
     const row = generations.find(ref.projectId, ref.version);
     if (row?.generation_id !== ref.generationId) return;
+    catalog.countUp(ref.projectId);
     jobs.dropAll(ref);
     generations.remove(ref);
   });

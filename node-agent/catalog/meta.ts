@@ -2,6 +2,16 @@ import { randomUUID } from 'node:crypto';
 import type { Ref } from '../contract.ts';
 import type { Database } from './database.ts';
 
+/** What of the disk is still to be read into the catalog. */
+export type ScanState = Readonly<{
+  /** In which run of the machine all of it was read; `null`: in none. */
+  boot: string | null;
+  /** Why nothing is believed until it is read: a mark for each such time; `null`: it is believed. */
+  distrusted: string | null;
+  /** Projects of which the last change may be missing, each with a mark. */
+  unread: Readonly<Record<string, string>>;
+}>;
+
 /** What is known of the store as a whole: the table of meta. */
 export class Meta {
   readonly #db: Database;
@@ -10,13 +20,49 @@ export class Meta {
     this.#db = db;
   }
 
-  /** In which run of the machine the whole disk was read into the catalog; `null`: in none. */
-  get scannedBoot(): string | null {
-    return this.#find('scanned_boot');
+  /** What of the disk is still to be read into the catalog. */
+  get scan(): ScanState {
+    const found = this.#all('scanned_boot', 'distrusted', 'unread');
+    return {
+      boot: found.get('scanned_boot') ?? null,
+      distrusted: found.get('distrusted') ?? null,
+      unread: JSON.parse(found.get('unread') ?? '{}'),
+    };
   }
 
-  setScannedBoot(bootId: string): void {
+  /** Notes that all was read, unless the catalog is distrusted anew. */
+  setScanned(bootId: string, distrusted: string | null): void {
+    if (this.#find('distrusted') !== distrusted) return;
     this.#set('scanned_boot', bootId);
+    this.#drop('distrusted');
+  }
+
+  /** From now on nothing is believed until it is compared with the disk. */
+  distrust(mark: string): void {
+    this.#set('distrusted', mark);
+    this.#drop('scanned_boot');
+    this.#drop('unread');
+  }
+
+  /** One project is to be read. */
+  addUnread(projectId: string): void {
+    this.#set('unread', JSON.stringify({ ...this.scan.unread, [projectId]: randomUUID() }));
+  }
+
+  /** It is read, unless it is to be read anew. */
+  dropUnread(projectId: string, mark: string): void {
+    const { [projectId]: current, ...rest } = this.scan.unread;
+    if (current === mark) this.#set('unread', JSON.stringify(rest));
+  }
+
+  /** How many changes of what lies on disk were counted here. */
+  get epoch(): number {
+    const count = Number(this.#find('epoch') ?? 0);
+    return Number.isSafeInteger(count) ? count : 0;
+  }
+
+  setEpoch(count: number): void {
+    this.#set('epoch', String(count));
   }
 
   /** Up to where changes in the cloud are known; `null` at first. */
@@ -25,7 +71,7 @@ export class Meta {
   }
 
   setChangesSeen(changedAt: string | null): void {
-    if (changedAt === null) this.#db.run(`delete from meta where key = 'changes_seen'`);
+    if (changedAt === null) this.#drop('changes_seen');
     else this.#set('changes_seen', changedAt);
   }
 
@@ -63,6 +109,17 @@ export class Meta {
 
   dropWitnesses(): void {
     this.#db.run(`delete from meta where key in ('witness_stored', 'witness_deleted')`);
+  }
+
+  #all(...keys: readonly string[]): Map<string, string> {
+    const places = keys.map(() => '?').join(', ');
+    const sql = `select key, value from meta where key in (${places})`;
+    const rows = this.#db.all<{ key: string; value: string }>(sql, ...keys);
+    return new Map(rows.map(({ key, value }) => [key, value]));
+  }
+
+  #drop(key: string): void {
+    this.#db.run('delete from meta where key = ?', key);
   }
 
   #find(key: string): string | null {

@@ -88,6 +88,7 @@ export function finishSave(
   catalog.transaction(() => {
     if (!isThere()) return;
     checkHolder(catalog, ref);
+    catalog.countUp(ref.projectId);
     catalog.projects.ensure(ref.projectId);
     catalog.generations.putStored(ref, facts, createdAt);
     if (facts.digest !== null) catalog.jobs.owe(ref, 'reserve', now);
@@ -110,6 +111,7 @@ export function finishReplace(
   catalog.transaction(() => {
     const old = generations.find(ref.projectId, ref.version);
     if (old === null) return;
+    catalog.countUp(ref.projectId);
     const wasNeverThere = old.uploaded_at === null && old.replaced_digest !== null;
     generations.update(ref, {
       instance_id: null,

@@ -3,18 +3,25 @@ import { foldId, StorageError } from '../contract.ts';
 import { readBootId } from '../store/boot-id.ts';
 import type { OnDisk } from '../store/stored-generation.ts';
 import { adopt } from './adopt.ts';
+import { compareStored, forgetOther } from './distrust.ts';
 import { attempt, finishDeletion, type Parts } from './recover.ts';
 
 /** How long generations are read before others get a turn, in milliseconds. */
 const TURN_MS = 5;
+
+/** What does not lie with a generation, and may pass. */
+const PASSING: ReadonlySet<string> = new Set(['disk_full', 'unavailable']);
+
+/** How often a call reads all anew. */
+const MAX_ROUNDS = 3;
 
 /** How far a scan is, in projects. */
 export type ScanProgress = Readonly<{ read: number; projects: number }>;
 
 /**
  * Reads the whole disk into the catalog: once in a run of the machine, and for a catalog that is
- * new. A power loss may have taken what was not synced, so rows that were lost are made from what lies
- * on disk.
+ * new, or of another time. A power loss may have taken what was not synced, so rows that were lost are
+ * made from what lies on disk.
  *
  * It goes on in the background, and nobody sees what it has not come to: whoever asks for a
  * project waits until that one is read.
@@ -23,10 +30,11 @@ export class Scan {
   readonly #parts: Parts;
   readonly #bootId = readBootId();
   /** Ids of projects that are not read yet, by their folded form: those of one are one on macOS. */
-  readonly #pending = new Map<string, string[]>();
+  #pending = new Map<string, string[]>();
   readonly #reading = new Map<string, Promise<boolean>>();
   readonly #stopped = new AbortController();
-  #isDone: boolean;
+  /** For which time that the catalog was distrusted the projects were listed. */
+  #distrusted: string | null = null;
   #projects = 0;
   #turnBegan = performance.now();
   #listed: Promise<void> | null = null;
@@ -34,7 +42,6 @@ export class Scan {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#isDone = parts.catalog.meta.scannedBoot === this.#bootId;
   }
 
   /** `null` once all is read. */
@@ -51,6 +58,8 @@ export class Scan {
    */
   async project(projectId: string): Promise<void> {
     if (this.#isDone) return;
+    await this.#readUnread();
+    if (this.#isScanned) return;
     await this.#list();
     await this.#read(foldId(projectId));
   }
@@ -64,6 +73,8 @@ export class Scan {
    */
   async range(after: string, last: string | null, count: number): Promise<boolean> {
     if (this.#isDone) return false;
+    const hasRead = await this.#readUnread();
+    if (this.#isScanned) return hasRead;
     await this.#list();
     const ids = [...this.#pending.values()]
       .flat()
@@ -97,17 +108,48 @@ export class Scan {
   }
 
   async #readAll(): Promise<void> {
-    if (this.#isDone) return;
-    await this.#list();
-    for (const folded of this.#pending.keys()) {
-      if (!(await this.#read(folded))) return;
-    }
     const { catalog } = this.#parts;
-    await catalog.write(() => catalog.meta.setScannedBoot(this.#bootId));
-    this.#isDone = true;
+    // It may be distrusted anew meanwhile; later calls go on where that does not end.
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      await this.#readUnread();
+      if (this.#isScanned) return;
+      await this.#list();
+      const distrusted = this.#distrusted;
+      for (const folded of [...this.#pending.keys()]) {
+        if (!(await this.#read(folded))) return;
+      }
+      await catalog.write(() => catalog.meta.setScanned(this.#bootId, distrusted));
+    }
+  }
+
+  /** Asked each time: whoever begins a transaction may have found that the catalog is of another time. */
+  get #isDone(): boolean {
+    const { boot, unread } = this.#parts.catalog.meta.scan;
+    return boot === this.#bootId && Object.keys(unread).length === 0;
+  }
+
+  get #isScanned(): boolean {
+    return this.#parts.catalog.meta.scan.boot === this.#bootId;
+  }
+
+  /** Reads projects of which the last change may be missing. @returns whether there were any */
+  async #readUnread(): Promise<boolean> {
+    const { catalog } = this.#parts;
+    const unread = Object.entries(catalog.meta.scan.unread);
+    for (const [id, mark] of unread) {
+      if (!(await this.#readOnce(foldId(id), [id], true))) continue;
+      await catalog.write(() => catalog.meta.dropUnread(id, mark));
+    }
+    return unread.length > 0;
   }
 
   #list(): Promise<void> {
+    const { distrusted } = this.#parts.catalog.meta.scan;
+    if (distrusted !== this.#distrusted) {
+      this.#listed = null;
+      this.#pending = new Map();
+      this.#distrusted = distrusted;
+    }
     this.#listed ??= this.#listProjects().catch((error: unknown) => {
       this.#listed = null;
       throw error;
@@ -125,22 +167,26 @@ export class Scan {
 
   /** @returns whether nothing of them is left to be read */
   async #read(folded: string): Promise<boolean> {
-    const ids = this.#pending.get(folded);
+    const pending = this.#pending;
+    const ids = pending.get(folded);
     if (ids === undefined) return true;
-    let reading = this.#reading.get(folded);
+    const isRead = await this.#readOnce(folded, ids, this.#distrusted !== null);
+    if (isRead) pending.delete(folded);
+    return isRead;
+  }
+
+  /** Whoever else wants them waits for the same reading. */
+  #readOnce(folded: string, ids: readonly string[], isDistrusted: boolean): Promise<boolean> {
+    const name = `${isDistrusted} ${folded}`;
+    let reading = this.#reading.get(name);
     if (reading === undefined) {
-      reading = this.#readProjects(ids)
-        .then((isRead) => {
-          if (isRead) this.#pending.delete(folded);
-          return isRead;
-        })
-        .finally(() => this.#reading.delete(folded));
-      this.#reading.set(folded, reading);
+      reading = this.#readProjects(ids, isDistrusted).finally(() => this.#reading.delete(name));
+      this.#reading.set(name, reading);
     }
     return reading;
   }
 
-  async #readProjects(ids: readonly string[]): Promise<boolean> {
+  async #readProjects(ids: readonly string[], isDistrusted: boolean): Promise<boolean> {
     const { store, onProblem } = this.#parts;
     let isRead = true;
     const parts = {
@@ -157,7 +203,7 @@ export class Scan {
       });
       for (const found of all) {
         await this.#giveWay();
-        await attempt(parts, () => this.#note(found));
+        await attempt(parts, () => this.#note(found, isDistrusted));
       }
     }
     return isRead;
@@ -172,9 +218,10 @@ export class Scan {
     this.#stopped.signal.throwIfAborted();
   }
 
-  async #note(found: OnDisk): Promise<void> {
+  async #note(found: OnDisk, isDistrusted: boolean): Promise<void> {
     const { store, catalog, instance } = this.#parts;
     const { ref, deletedAt } = found;
+    if (isDistrusted) await forgetOther(this.#parts, found);
     if (deletedAt !== null) {
       await finishDeletion(this.#parts, { ...found, deletedAt });
       return;
@@ -186,6 +233,7 @@ export class Scan {
       // That the tar was gone did not last.
       await catalog.write(() => catalog.generations.update(ref, { sha256: null }, row!.digest));
     }
+    if (state === 'stored' && isDistrusted) return compareStored(this.#parts, ref);
     // Whoever saves it notes it.
     if (state === 'stored' || (holder !== null && !instance.isGone(holder))) return;
     try {
@@ -196,6 +244,3 @@ export class Scan {
     }
   }
 }
-
-/** What does not lie with a generation, and may pass. */
-const PASSING: ReadonlySet<string> = new Set(['disk_full', 'unavailable']);

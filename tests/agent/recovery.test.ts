@@ -62,7 +62,7 @@ describe('after a power loss', () => {
     onCatalog(storePath, (catalog) => {
       lose(receipt, catalog);
       forgetBoot(receipt);
-      catalog.exec(`update meta set value = 'another boot'`);
+      catalog.exec(`update meta set value = 'another boot' where key = 'scanned_boot'`);
     });
 
     const problems: unknown[] = [];
@@ -90,7 +90,9 @@ describe('after a power loss', () => {
     );
     await second.close();
     await rename(join(storePath, 'aside'), lost.path);
-    onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
+    onCatalog(storePath, (catalog) =>
+      catalog.exec(`update meta set value = 'another boot' where key = 'scanned_boot'`),
+    );
 
     const problems: { code?: string }[] = [];
     const third = await openTestStorage({
@@ -110,7 +112,9 @@ describe('after a power loss', () => {
     const good = await first.save({ projectId: 'p', files: FILES });
     await first.close();
     truncateSync(join(bad.path, 'archive.tar.gz'), 10);
-    onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
+    onCatalog(storePath, (catalog) =>
+      catalog.exec(`update meta set value = 'another boot' where key = 'scanned_boot'`),
+    );
     const problems: { code?: string }[] = [];
     const second = await openTestStorage({
       storePath,
@@ -331,7 +335,9 @@ test('what deflates very well is made again from its archive all the same', asyn
   await before.close({ drainMs: 0 });
   truncateSync(join(receipt.path, 'source/db.sqlite'), 10);
   forgetBoot(receipt);
-  onCatalog(storePath, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
+  onCatalog(storePath, (catalog) =>
+    catalog.exec(`update meta set value = 'another boot' where key = 'scanned_boot'`),
+  );
   const after = await openTestStorage({ storePath, background: false });
   const { sourcePath } = await after.get(receipt);
   expect((await readFile(join(sourcePath, 'db.sqlite'))).equals(zeros)).toBe(true);
