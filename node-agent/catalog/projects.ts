@@ -54,6 +54,16 @@ export class Projects {
     this.#db.run('update projects set owner_id = ? where id = ?', ownerId, projectId);
   }
 
+  /** What the folders of a project looked like when all that lies in them was known; `null`: never. */
+  listedOf(projectId: string): string | null {
+    const sql = 'select listed from projects where id = ?';
+    return this.#db.get<{ listed: string | null }>(sql, projectId)?.listed ?? null;
+  }
+
+  setListed(projectId: string, stamp: string): void {
+    this.#db.run('update projects set listed = ? where id = ?', stamp, projectId);
+  }
+
   /** Whether it is known which versions the cloud has of a project. */
   isLookedUp(projectId: string): boolean {
     const sql = 'select looked_up from projects where id = ?';

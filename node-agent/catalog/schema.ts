@@ -9,7 +9,9 @@ const SCHEMA = `
     -- the highest version that the cloud is known to have
     cloud_version integer not null default 0,
     -- whether the cloud was asked for it
-    looked_up integer not null default 0
+    looked_up integer not null default 0,
+    -- what its folders looked like when all that lies in them was in here
+    listed text
   ) strict, without rowid;
 
   create table generations (
@@ -87,7 +89,7 @@ const SCHEMA = `
   create index jobs_leased on jobs (leased_by) where leased_by is not null;
 `;
 
-const SCHEMA_VERSION = 9;
+const SCHEMA_VERSION = 10;
 
 /**
  * Makes the tables where there are none. In a transaction of the caller's.

@@ -2,6 +2,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { markDeleted } from '../catalog/deleting.ts';
 import type { Ref } from '../contract.ts';
 import type { Store } from '../store/store.ts';
+import { keepListed } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
 
 /**
@@ -27,9 +28,15 @@ export async function deleteHere(
     const digests = [row?.digest, row?.replaced_digest].filter(
       (digest) => typeof digest === 'string',
     );
+    const keep = keepListed(parts, ref.projectId);
     // Also where it is deleted already: what a crash left of it goes now.
     await store.removals.delete(ref, at, digests);
-    if (unlock !== null) await catalog.write(() => markDeleted(catalog, ref, at, now()));
+    if (unlock !== null) {
+      await catalog.write(() => {
+        markDeleted(catalog, ref, at, now());
+        keep();
+      });
+    }
   } finally {
     await unlock?.();
   }

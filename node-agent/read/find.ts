@@ -3,6 +3,7 @@ import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { notFound, parseId, parseVersion, type Ref } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 import { adopt } from '../upkeep/adopt.ts';
+import { isListed } from '../upkeep/listed.ts';
 import type { Scan } from '../upkeep/scan.ts';
 
 /** Names a generation; its generation id, where given, must match. */
@@ -42,6 +43,7 @@ export class Finder {
       if (moved !== null) return this.findAny({ projectId, version: moved, generationId });
     }
     if (row !== null) return row;
+    if (await isListed(this.#parts, projectId)) return null;
     const found = store.locate(projectId, version);
     if (found === null) return null;
     await adopt(this.#parts, found);

@@ -15,6 +15,7 @@ import type { LeftOut } from '../store/left-out.ts';
 import type { Staged } from '../store/stage.ts';
 import type { Store } from '../store/store.ts';
 import { adopt } from '../upkeep/adopt.ts';
+import { isListed, keepListed } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { SaveRequest } from './request.ts';
 import type { Versions } from './versions.ts';
@@ -53,17 +54,24 @@ export class Saver {
     const place = await this.#takePlace(request, createdAt);
     if (place.row !== undefined) return this.#compare(place.row, request);
     const { ref, end } = place;
-    let staged: Staged;
+    const keep = keepListed(this.#parts, ref.projectId);
+    let staged: Staged | null = null;
     try {
       const { metadata, source, ownerId, artifacts = null, replace: isReplacement } = request;
       const details = { createdAt, metadata, ownerId, artifacts, isReplacement };
       staged = await store.commit(ref, source, details);
       // Of what only the cloud has, where it has something.
       const facts = { ...factsOf(staged, ownerId), isReplacement };
-      await catalog.write(() => finishSave(catalog, ref, facts, createdAt, now()));
+      await catalog.write(() => {
+        finishSave(catalog, ref, facts, createdAt, now());
+        keep();
+      });
       if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
-      await this.#takeBack(ref);
+      // What lay there before is not ours to remove.
+      const wasThere =
+        staged === null && error instanceof StorageError && error.code === 'conflict';
+      await this.#takeBack(ref, { keepsFolder: wasThere });
       throw error;
     } finally {
       end();
@@ -117,20 +125,21 @@ export class Saver {
   }
 
   /** Leaves nothing of a save that failed, unless all but its owner was noted. */
-  async #takeBack(ref: Ref): Promise<void> {
+  async #takeBack(ref: Ref, options: { keepsFolder: boolean }): Promise<void> {
     const { store, catalog, instance } = this.#parts;
     const row = catalog.generations.find(ref.projectId, ref.version);
     const isOurs = row?.state === 'saving' && row.instance_id === instance.id;
     // Whoever took this process for gone gave its place away.
     const isLost = row === null || row.generation_id !== ref.generationId;
     if (!isOurs && !isLost) return;
-    await store.removals.discard(ref);
+    if (!options.keepsFolder) await store.removals.discard(ref);
     if (isOurs) await catalog.write(() => abortSave(catalog, ref));
   }
 
   /** The disk is the truth: what lies there and is not in the catalog has the version. */
   async #isFree(ref: Ref): Promise<boolean> {
     const { store, catalog } = this.#parts;
+    if (await isListed(this.#parts, ref.projectId)) return true;
     const found = store.locate(ref.projectId, ref.version);
     if (found === null) return true;
     await catalog.write(() => abortSave(catalog, ref));
@@ -180,6 +189,7 @@ export class Saver {
     const { store, catalog } = this.#parts;
     const { metadata, source, ownerId } = request;
     const ref = refOf(row);
+    const keep = keepListed(this.#parts, ref.projectId);
     return this.#whileLocked(ref, request, async () => {
       const isReplacement = row.is_replacement === 1;
       const details = { createdAt: row.created_at, metadata, ownerId, isReplacement };
@@ -187,6 +197,7 @@ export class Saver {
         const unknown = { sha256: null, md5: null, archive_bytes: null };
         await catalog.write(() => {
           catalog.generations.update(ref, unknown, row.digest);
+          keep();
           unlock(catalog, ref);
         });
       });
@@ -196,6 +207,7 @@ export class Saver {
   #replace(ref: Ref, request: SaveRequest): Promise<Saved> {
     const { store, catalog, now } = this.#parts;
     const { metadata, source, ownerId } = request;
+    const keep = keepListed(this.#parts, ref.projectId);
     return this.#whileLocked(ref, request, async () => {
       const createdAt = this.#isoNow();
       return store.replacements.replace(
@@ -204,9 +216,11 @@ export class Saver {
         { createdAt, metadata, ownerId, isReplacement: true },
         async (staged) => {
           const facts = { ...factsOf(staged, ownerId), isReplacement: true };
-          await catalog.write(() => finishReplace(catalog, ref, facts, createdAt, now()), {
-            durably: true,
-          });
+          const note = () => {
+            finishReplace(catalog, ref, facts, createdAt, now());
+            keep();
+          };
+          await catalog.write(note, { durably: true });
         },
       );
     });

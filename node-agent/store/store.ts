@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -149,6 +149,16 @@ export class Store {
     const flat = flatRef(projectId);
     const mayBe = version === flat.version && !existsSync(this.layout.tombstone(flat));
     return mayBe && isFlat(this.layout, projectId) ? flat : null;
+  }
+
+  /** Changes whenever something is put into the folders of a project, or taken out; `null` without them. */
+  stampOf(projectId: string): string | null {
+    const folders = [this.layout.project(projectId), this.layout.generations(projectId)];
+    const [project, generations] = folders.map((folder) =>
+      statSync(folder, { bigint: true, throwIfNoEntry: false }),
+    );
+    if (project === undefined) return null;
+    return `${project.ino}-${project.mtimeNs} ${generations?.ino}-${generations?.mtimeNs}`;
   }
 
   /** The names of all projects on disk, in no order. */

@@ -1,6 +1,7 @@
 /** The catalog is an index of the disk: lost, damaged or old, it is made again. */
 import {
   closeSync,
+  cpSync,
   openSync,
   readdirSync,
   rmSync,
@@ -9,13 +10,14 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Catalog } from '../../node-agent/catalog/catalog.ts';
 import { markDeleted } from '../../node-agent/catalog/deleting.ts';
 import { finishSave } from '../../node-agent/catalog/saving.ts';
 import type { Storage } from '../../node-agent/index.ts';
+import { Store } from '../../node-agent/store/store.ts';
 import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
@@ -56,12 +58,12 @@ test.each<[string, (catalog: string) => void]>([
   const deleted = await first.save({ projectId: 'p', files: { a: 'deleted' } });
   await first.delete(deleted);
   for (const receipt of [kept, replaced]) await first.archive(receipt);
-  const before = await describe(first);
+  const before = await contentOf(first);
   await first.close();
   damage(join(storePath, '.codebegen-storage/catalog.sqlite'));
 
   const second = await openTestStorage({ storePath });
-  expect(await describe(second)).toEqual(before);
+  expect(await contentOf(second)).toEqual(before);
   expect(readTree((await second.get(kept)).sourcePath)).toEqual({
     'a/b.txt': Buffer.from('b'),
     c: Buffer.from('c'.repeat(3000)),
@@ -145,27 +147,62 @@ test('with a catalog made again nothing is uploaded twice, and what was deleted 
   ]);
 });
 
-test('what lies on disk and is not in the catalog is found, and its version is not given again', async () => {
-  const storePath = await tempFolder();
-  const storage = await openTestStorage({ storePath });
-  const receipt = await storage.save({ projectId: 'p', generationId: 'g', files: FILES });
-  const db = openCatalog(storePath);
-  const forget = () => db.exec('delete from generations; delete from jobs');
-  forget();
-  expect(await storage.get(receipt)).toMatchObject({ generationId: 'g', from: 'store' });
-  forget();
-  expect((await storage.save({ projectId: 'p', files: { a: '1' } })).version).toBe(2);
-  forget();
-  await expect(
-    storage.save({ projectId: 'p', version: 1, generationId: 'other', files: { a: '1' } }),
-  ).rejects.toMatchObject({ code: 'conflict' });
-  forget();
-  await storage.delete(receipt);
-  await expect(storage.get(receipt)).rejects.toMatchObject({ code: 'not_found' });
-  db.close();
+describe('what somebody put into a project by hand', () => {
+  test('is found, and its version is not given again', async () => {
+    const storePath = await tempFolder();
+    const storage = await openTestStorage({ storePath });
+    const first = await storage.save({ projectId: 'p', files: FILES });
+    const elsewhere = await openTestStorage();
+    const put = async (version: number) => {
+      const ref = { projectId: 'p', version, generationId: `put-${version}` };
+      const { path } = await elsewhere.save({ ...ref, files: { a: `${version}` } });
+      cpSync(path, join(first.path, '..', basename(path)), { recursive: true });
+      return ref;
+    };
+    const second = await put(2);
+    expect(await storage.get(second)).toMatchObject({ generationId: 'put-2', from: 'store' });
+    await put(3);
+    expect((await storage.save({ projectId: 'p', files: { a: '1' } })).version).toBe(4);
+    await put(5);
+    await expect(
+      storage.save({ projectId: 'p', version: 5, generationId: 'other', files: { a: '1' } }),
+    ).rejects.toMatchObject({ code: 'conflict' });
+    const sixth = await put(6);
+    await storage.delete(sixth);
+    await expect(storage.get(sixth)).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('is looked for once, however many versions there are', async () => {
+    const storePath = await tempFolder();
+    const storage = await openTestStorage({ storePath });
+    const looks = (['listProject', 'locate'] as const).map((name) =>
+      vi.spyOn(Store.prototype, name),
+    );
+    onTestFinished(() => {
+      for (const look of looks) look.mockRestore();
+    });
+    const missed = () =>
+      expect(storage.get({ projectId: 'p', version: 999 })).rejects.toMatchObject({
+        code: 'not_found',
+      });
+    // A save in between, a replacement and a deletion are ours.
+    await storage.save({ projectId: 'p', generationId: 'g', version: 1, files: FILES });
+    await missed();
+    for (const look of looks) look.mockClear();
+    for (let i = 0; i < 5; i++) {
+      await storage.save({ projectId: 'p', files: { a: `${i}` } });
+      await missed();
+    }
+    const ref = { projectId: 'p', generationId: 'g', version: 1 };
+    await storage.save({ ...ref, files: { a: 'new' }, replace: true });
+    await missed();
+    await storage.delete(ref);
+    await missed();
+    for (const look of looks) expect(look).not.toHaveBeenCalled();
+  });
 });
 
-async function describe(storage: Storage) {
+async function contentOf(storage: Storage) {
   const { items } = await storage.list('p');
   const projects = (await storage.listProjects()).items;
   return { items, projects, status: (await storage.status()).generations };

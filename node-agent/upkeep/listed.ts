@@ -1,0 +1,32 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Store } from '../store/store.ts';
+
+type Parts = Readonly<{ store: Store; catalog: Catalog }>;
+
+/**
+ * Whether all that lies on disk of a project is in the catalog. It is looked at once for each change of
+ * its folders that was not ours: how many versions there are does not matter. One within the same tick
+ * of the file system's clock as ours is seen with the next.
+ */
+export async function isListed({ store, catalog }: Parts, projectId: string): Promise<boolean> {
+  const stamp = store.stampOf(projectId);
+  if (stamp === null || catalog.projects.listedOf(projectId) === stamp) return true;
+  const isKnown = store.listProject(projectId).every(({ ref }) => {
+    const row = catalog.generations.find(ref.projectId, ref.version);
+    return row?.generation_id === ref.generationId;
+  });
+  if (isKnown) await catalog.write(() => catalog.projects.setListed(projectId, stamp));
+  return isKnown;
+}
+
+/**
+ * To be asked before a project's folders are changed in a way that the catalog notes.
+ *
+ * @returns to be called in the transaction that notes it: what was listed stays so
+ */
+export function keepListed({ store, catalog }: Parts, projectId: string): () => void {
+  const { projects } = catalog;
+  const isListedNow = () => (projects.listedOf(projectId) ?? null) === store.stampOf(projectId);
+  if (!isListedNow()) return () => {};
+  return () => projects.setListed(projectId, store.stampOf(projectId) ?? '');
+}
