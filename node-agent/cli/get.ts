@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { existsSync, lstatSync } from 'node:fs';
 import { chmod, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -6,7 +5,7 @@ import type { Command } from 'commander';
 import { type FileEntry, StorageError } from '../contract.ts';
 import { makeFolders } from '../disk/make-folders.ts';
 import type { RefInput } from '../read/find.ts';
-import type { LocalGeneration } from '../read/get.ts';
+import type { OpenGeneration } from '../read/open.ts';
 import type { Storage } from '../storage/storage.ts';
 import { fromFileSystem } from '../store/file-errors.ts';
 import { addRefArguments, toRef } from './arguments.ts';
@@ -27,34 +26,26 @@ Examples:
       async (projectId: string, version: number, options: { generation?: string; to?: string }) => {
         await context.withStorage(async (storage) => {
           const ref = toRef(projectId, version, options);
-          const found =
-            options.to === undefined
+          const { to } = options;
+          const { manifest: _, ...found } =
+            to === undefined
               ? await storage.get(ref)
-              : await getCopied(storage, ref, options.to);
-          const path = options.to ?? found.sourcePath;
-          const { manifest: _, ...rest } = found;
-          context.show({ ...rest, sourcePath: path }, () => [path]);
+              : { ...(await getCopied(storage, ref, to)), path: to, sourcePath: to };
+          context.show(found, () => [found.sourcePath]);
         });
       },
     );
 }
 
-/** How often what was replaced while it was copied is copied once more. */
-const ATTEMPTS = 10;
-
-/** Copies a generation: one content of it, whole, also where it is replaced meanwhile. */
-async function getCopied(storage: Storage, ref: RefInput, to: string): Promise<LocalGeneration> {
-  for (let attempt = 1; ; attempt++) {
-    const found = await storage.get(ref);
-    try {
-      await copy(storage, found, to);
-      return found;
-    } catch (error) {
-      const isDamaged = error instanceof StorageError && error.code === 'corrupt';
-      if (!isDamaged || attempt === ATTEMPTS) throw error;
-      const { manifest } = await storage.get(ref);
-      if (manifest.digest === found.manifest.digest) throw error;
-    }
+/** Copies one content of a generation, whole, also where it is replaced meanwhile. */
+async function getCopied(storage: Storage, ref: RefInput, to: string) {
+  const generation = await storage.open(ref, { isWhole: true });
+  try {
+    await copy(generation, to);
+    const { projectId, version, generationId, manifest, from, stale } = generation;
+    return { projectId, version, generationId, manifest, from, stale };
+  } finally {
+    await generation.close();
   }
 }
 
@@ -63,7 +54,7 @@ async function getCopied(storage: Storage, ref: RefInput, to: string): Promise<L
  *
  * @throws StorageError `corrupt` where what lies here is not what was saved; nothing is left then
  */
-async function copy(storage: Storage, generation: LocalGeneration, to: string): Promise<void> {
+async function copy(generation: OpenGeneration, to: string): Promise<void> {
   checkTarget(to);
   let made: string | undefined;
   try {
@@ -75,8 +66,7 @@ async function copy(storage: Storage, generation: LocalGeneration, to: string): 
     throw new StorageError('conflict', `Cannot copy into "${to}": it is not empty`);
   }
   try {
-    for (const entry of await storage.files(generation))
-      await copyFile(storage, generation, entry, to);
+    for (const entry of await generation.files()) await copyFile(generation, entry, to);
     // Those that were there keep theirs.
     for (const folder of foldersFrom(made, to)) await chmod(folder, FOLDER_MODE);
   } catch (error) {
@@ -108,9 +98,8 @@ function checkTarget(to: string): void {
 }
 
 async function copyFile(
-  storage: Storage,
-  generation: LocalGeneration,
-  { path, size, sha256, mode }: FileEntry,
+  generation: OpenGeneration,
+  { path, mode }: FileEntry,
   to: string,
 ): Promise<void> {
   for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) {
@@ -119,23 +108,11 @@ async function copyFile(
     await mkdir(folder);
     await chmod(folder, FOLDER_MODE);
   }
-  const handle = await storage.openFile(generation, path);
-  const hash = createHash('sha256');
-  let bytes = 0;
   const file = await open(join(to, path), 'wx', mode);
   try {
-    for await (const piece of handle.createReadStream({ start: 0, end: size })) {
-      hash.update(piece);
-      bytes += piece.length;
-      await file.writeFile(piece);
-    }
+    for await (const piece of generation.read(path)) await file.writeFile(piece);
     await file.chmod(mode);
   } finally {
     await file.close();
   }
-  if (bytes === size && hash.digest('hex') === sha256) return;
-  throw new StorageError(
-    'corrupt',
-    `Cannot copy ${JSON.stringify(path)}: it is not what was saved. codebegen-storage verify tells more`,
-  );
 }

@@ -3,7 +3,7 @@ import { notFound, type Ref } from '../contract.ts';
 import { archiveOf, packAgain } from '../upkeep/archive-of.ts';
 
 /** Larger ones are not compared with their hash before they are read: that is read twice then. */
-const CHECKED_BYTES = 16 * 1024 * 1024;
+export const CHECKED_BYTES = 16 * 1024 * 1024;
 
 /** An archive in the store. */
 export type ArchiveOnDisk = Readonly<

@@ -9,6 +9,7 @@ import type { Tell } from '../events/events.ts';
 import { DownloadUrls } from '../read/download-url.ts';
 import { Finder } from '../read/find.ts';
 import { Getter } from '../read/get.ts';
+import { Opener } from '../read/open.ts';
 import { Retriever } from '../read/retrieve.ts';
 import { Saver } from '../save/save.ts';
 import { Saves } from '../save/saves.ts';
@@ -68,6 +69,7 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
   const finder = new Finder(shared);
   const retriever = new Retriever({ cache, cloud });
   const getter = new Getter({ ...shared, finder, retriever });
+  const opener = new Opener({ ...shared, finder, getter });
   const uploads = new Uploads({ ...shared, saver, versions });
   const outbox: Outbox | null =
     connection === null || cloud === null
@@ -97,6 +99,7 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
     outbox,
     finder,
     getter,
+    opener,
     urls: new DownloadUrls(shared),
     saves,
     uploads,

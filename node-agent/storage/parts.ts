@@ -7,6 +7,7 @@ import type { Tell } from '../events/events.ts';
 import type { DownloadUrls } from '../read/download-url.ts';
 import type { Finder } from '../read/find.ts';
 import type { Getter } from '../read/get.ts';
+import type { Opener } from '../read/open.ts';
 import type { Saves } from '../save/saves.ts';
 import type { Store } from '../store/store.ts';
 import type { HeavyWork } from '../store/workers.ts';
@@ -35,6 +36,7 @@ export type Parts = Readonly<{
   outbox: Outbox | null;
   finder: Finder;
   getter: Getter;
+  opener: Opener;
   urls: DownloadUrls;
   saves: Saves;
   uploads: Uploads;

@@ -1,12 +1,9 @@
-import type { FileHandle } from 'node:fs/promises';
 import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises';
 import { refOf } from '../catalog/generation-row.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
 import {
   diffFiles,
-  type FileEntry,
   type FilesDiff,
-  type Folder,
   formatRef,
   parseId,
   type Ref,
@@ -18,7 +15,7 @@ import { type DownloadUrl, parseExpiry } from '../read/download-url.ts';
 import type { RefInput } from '../read/find.ts';
 import type { LocalGeneration } from '../read/get.ts';
 import { type ListPage, listGenerations, listProjects, type ProjectSummary } from '../read/list.ts';
-import { listFiles } from '../read/list-files.ts';
+import type { OpenFile, OpenGeneration } from '../read/open.ts';
 import type { PathSigner } from '../read/signed-path.ts';
 import { type Summary, summaryOf } from '../read/summary.ts';
 import type { Receipt } from '../save/receipt.ts';
@@ -157,40 +154,44 @@ export class Storage {
   }
 
   /**
-   * The source files of a generation that was got, by path. Those of the Python system are read, for
-   * it kept no hashes.
+   * Opens a generation to read files of it, from wherever it is: no tree is laid out for that. Whoever
+   * opened it closes it.
    *
-   * @throws StorageError `corrupt` that names a file which is none
+   * @param options.isWhole whether all of it is to be read: then a damaged archive is noticed first,
+   *   unless it is large
+   * @throws StorageError as {@link get}
    */
-  files(generation: LocalGeneration): Promise<FileEntry[]> {
-    return listFiles(generation, (path) => this.openFile(generation, path));
+  async open(input: RefInput, options: { isWhole?: boolean } = {}): Promise<OpenGeneration> {
+    return this.#parts.opener.open(input, options);
   }
 
   /**
-   * Opens a file of a generation that was got, to read it. The caller closes it.
+   * Opens one source file of a generation. What is damaged is noticed before the first byte is handed
+   * out, unless the file is large. Whoever opened it closes it.
    *
-   * @param folder where it is
-   * @throws StorageError `corrupt` where there is no regular file, also where a part of its path is a
-   *   link
+   * @throws StorageError as {@link get}, and `not_found` where there is no such file
    */
-  async openFile(
-    generation: LocalGeneration,
-    path: string,
-    folder: Folder = 'source',
-  ): Promise<FileHandle> {
-    return this.#parts.getter.openFile(generation, path, folder);
+  async openFile(input: RefInput, path: string): Promise<OpenFile> {
+    return this.#parts.opener.openFile(input, path);
   }
 
   /**
-   * Compares the files of two versions, from wherever they are got.
+   * Compares the files of two versions, from wherever they are.
    *
    * @throws StorageError as {@link get}
    */
   async diff(projectId: string, from: number, to: number): Promise<FilesDiff> {
     const [before, after] = await Promise.all(
-      [from, to].map(async (version) => this.files(await this.get({ projectId, version }))),
+      [from, to].map(async (version) => {
+        const generation = await this.open({ projectId, version });
+        try {
+          return await generation.files();
+        } finally {
+          await generation.close();
+        }
+      }),
     );
-    return diffFiles(before!, after!);
+    return diffFiles([...before!], [...after!]);
   }
 
   /** @throws StorageError `not_found` */

@@ -5,10 +5,10 @@ import type { BlockIndex } from '../archive/pack.ts';
 import { StoredTar } from '../archive/stored-tar.ts';
 import { type Manifest, type Ref, StorageError } from '../contract.ts';
 import { NotAFile, openInside } from '../disk/open-inside.ts';
-import { type ArchiveFacts, hashFile, readArchiveFacts } from './hash.ts';
+import { readArchiveFacts, type WrittenFacts } from './archive-facts.ts';
+import { type ArchiveFacts, hashFile } from './hash.ts';
 import { archiveIn } from './lay-out.ts';
 import { inGeneration, listTars } from './layout.ts';
-import { readText } from './read-text.ts';
 import type { StoreParts } from './work.ts';
 
 /** The archives of generations: `archive.tar.gz`, and what is known of it. */
@@ -20,7 +20,7 @@ export class Archives {
   }
 
   /** What the archive of a generation is; `null` where that is not written down. */
-  readFacts(ref: Ref): ArchiveFacts | null {
+  readFacts(ref: Ref): WrittenFacts | null {
     const path = inGeneration.archiveFacts(this.#parts.layout.generation(ref));
     return readArchiveFacts(this.#parts.layout.placeOf(path));
   }
@@ -99,18 +99,9 @@ export class Archives {
     return { path: inGeneration.archive(folder), ...facts };
   }
 
-  /** Where blocks are in the archive; `null` for small ones, which are read whole. */
+  /** Where blocks are in the archive; `null` for small ones, which are read whole, and where nobody knows. */
   readBlockIndex(ref: Ref): BlockIndex | null {
-    const text = readText(
-      this.#parts.layout,
-      inGeneration.blockIndex(this.#parts.layout.generation(ref)),
-    );
-    try {
-      return text === null ? null : (JSON.parse(text) as BlockIndex);
-    } catch {
-      // Emptied by a power loss: the archive is read whole then.
-      return null;
-    }
+    return this.readFacts(ref)?.blockIndex ?? null;
   }
 
   /**

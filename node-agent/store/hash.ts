@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import type { ManifestEntry } from '../contract.ts';
-import type { Place } from '../disk/read-file.ts';
-import { findText } from '../disk/read-manifest.ts';
+import { type ManifestEntry, StorageError } from '../contract.ts';
 
 export function sha256Hex(content: string | Uint8Array): string {
   return createHash('sha256').update(content).digest('hex');
@@ -11,21 +9,6 @@ export function sha256Hex(content: string | Uint8Array): string {
 
 /** What an archive is: sha256 for what is recorded, MD5 for what the eTag says. */
 export type ArchiveFacts = Readonly<{ bytes: number; sha256: string; md5: string }>;
-
-/**
- * What is written down of an archive: `archive.json`, with the digest of what is in it.
- *
- * @returns `null` where it is not there, or was emptied by a power loss; the archive itself was synced
- * @throws StorageError `corrupt` where something else is in its place
- */
-export function readArchiveFacts(place: Place): (ArchiveFacts & { digest?: string }) | null {
-  const text = findText(place);
-  try {
-    return text === null ? null : JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
 
 /** Hashes a file in pieces. */
 export async function hashFile(path: string): Promise<ArchiveFacts> {
@@ -40,10 +23,26 @@ export async function hashFile(path: string): Promise<ArchiveFacts> {
   return { bytes, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
 }
 
-/** Whether an open file is what its entry in the manifest says, every byte of it. */
-export async function hasContent(handle: FileHandle, entry: ManifestEntry): Promise<boolean> {
+/**
+ * Reads an open file in pieces.
+ *
+ * @param entry what it is to be; `null` where nobody knows
+ * @throws StorageError `corrupt` that names it, at the end, or at once where it is longer
+ */
+export async function* compared(
+  handle: FileHandle,
+  entry: ManifestEntry | null,
+  name: string,
+): AsyncGenerator<Buffer, void> {
+  const differs = () =>
+    new StorageError('corrupt', `Cannot read ${name}: it is not what was saved`);
   const hash = createHash('sha256');
-  const pieces = handle.createReadStream({ start: 0, autoClose: false, end: entry.size });
-  for await (const piece of pieces) hash.update(piece as Buffer);
-  return hash.digest('hex') === entry.sha256;
+  let bytes = 0;
+  for await (const piece of handle.createReadStream({ start: 0, autoClose: false })) {
+    bytes += (piece as Buffer).length;
+    if (entry !== null && bytes > entry.size) throw differs();
+    hash.update(piece as Buffer);
+    yield piece as Buffer;
+  }
+  if (entry !== null && hash.digest('hex') !== entry.sha256) throw differs();
 }

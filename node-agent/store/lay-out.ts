@@ -4,8 +4,8 @@ import { unpackArchive } from '../archive/unpack.ts';
 import { type Limits, StorageError } from '../contract.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
 import { findText } from '../disk/read-manifest.ts';
+import { readArchiveFacts } from './archive-facts.ts';
 import { readBootId } from './boot-id.ts';
-import { readArchiveFacts } from './hash.ts';
 import { inGeneration, listTars, tarName } from './layout.ts';
 
 /**
@@ -125,7 +125,7 @@ function holds(folder: string, digest: string): boolean {
     path: inGeneration.archiveFacts(''),
   });
   // Emptied by a power loss it says nothing: its bytes were compared.
-  return facts?.digest === undefined || facts.digest === digest;
+  return facts === null || facts.digest === digest;
 }
 
 /** Removes the tree of a generation: what says that it is whole goes first. */

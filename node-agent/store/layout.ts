@@ -98,9 +98,8 @@ export const inGeneration = {
   tar: (folder: string, digest: string) => join(folder, tarName(digest)),
   /** The same, before it is whole and has its name. */
   stagedTar: (folder: string) => join(folder, 'archive.tar'),
-  /** What the archive is, also where it is gone. */
+  /** What the archive is, and where its blocks are. */
   archiveFacts: (folder: string) => join(folder, 'archive.json'),
-  blockIndex: (folder: string) => join(folder, 'archive.index.json'),
   /** Marks a generation that took the place of another: its archive has a key of its own. */
   replacement: (folder: string) => join(folder, 'replacement'),
   source: (folder: string) => join(folder, 'source'),

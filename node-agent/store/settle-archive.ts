@@ -12,8 +12,9 @@ import { StoredTar } from '../archive/stored-tar.ts';
 import { StorageError } from '../contract.ts';
 import { NotAFile, openInside } from '../disk/open-inside.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
+import { readArchiveFacts } from './archive-facts.ts';
 import { syncPathHere } from './durable.ts';
-import { type ArchiveFacts, hashFile, readArchiveFacts } from './hash.ts';
+import { type ArchiveFacts, hashFile } from './hash.ts';
 import { inGeneration, listTars, tarName } from './layout.ts';
 import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 
@@ -85,14 +86,10 @@ async function make(
 ): Promise<ArchiveFacts> {
   mkdirSync(scratch, { recursive: true, mode: PRIVATE_FOLDER });
   const facts = await pack(folder, name, scratch, parallel);
-  for (const part of ['archive', 'archiveFacts', 'blockIndex'] as const) {
-    const made = inGeneration[part](scratch);
-    if (existsSync(made)) syncPathHere(made);
+  for (const part of ['archive', 'archiveFacts'] as const) {
+    syncPathHere(inGeneration[part](scratch));
   }
-  for (const part of ['archiveFacts', 'blockIndex'] as const) {
-    const made = inGeneration[part](scratch);
-    if (existsSync(made)) renameSync(made, inGeneration[part](folder));
-  }
+  renameSync(inGeneration.archiveFacts(scratch), inGeneration.archiveFacts(folder));
   putInPlace(inGeneration.archive(scratch), inGeneration.archive(folder));
   syncPathHere(folder);
   return facts;

@@ -22,6 +22,7 @@ import {
   StorageError,
 } from '../contract.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
+import { formatArchiveFacts } from './archive-facts.ts';
 import { syncPathHere } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
 import {
@@ -175,13 +176,9 @@ export async function writeArchive(
   }
   const { bytes, sha256, md5, blockIndex } = packed;
   const { digest } = manifest;
-  writeJson(inGeneration.archiveFacts(folder), { bytes, sha256, md5, digest });
-  if (blockIndex !== null) writeJson(inGeneration.blockIndex(folder), blockIndex);
+  const text = formatArchiveFacts({ bytes, sha256, md5, digest, blockIndex });
+  writeFileSync(inGeneration.archiveFacts(folder), text, NEW_FILE);
   return { bytes, sha256, md5 };
-}
-
-function writeJson(path: string, value: unknown): void {
-  writeFileSync(path, JSON.stringify(value), NEW_FILE);
 }
 
 /** What a source would be saved as. */

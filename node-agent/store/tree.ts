@@ -13,8 +13,9 @@ import {
 import { NotAFile, openInside } from '../disk/open-inside.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
 import { ChangedWhileRead, type Place, readPieces } from '../disk/read-file.ts';
-import { findText, readManifest } from '../disk/read-manifest.ts';
+import { readManifest } from '../disk/read-manifest.ts';
 import { walk } from '../disk/walk.ts';
+import { readArchiveFacts } from './archive-facts.ts';
 import { syncPathHere } from './durable.ts';
 import type { ArchiveFacts } from './hash.ts';
 import { readChecked } from './inventory.ts';
@@ -64,9 +65,8 @@ export async function repackTree(
       readChecked({ root, path: join(kind, name) }, entries[kind].get(name)!);
     const facts = await writeArchive(scratch, manifest, read, lanesFor(input));
     syncTree(scratch);
-    for (const part of ['archiveFacts', 'blockIndex', 'archive'] as const) {
-      const made = inGeneration[part](scratch);
-      if (existsSync(made)) renameSync(made, inGeneration[part](folder));
+    for (const part of ['archiveFacts', 'archive'] as const) {
+      renameSync(inGeneration[part](scratch), inGeneration[part](folder));
       syncPathHere(folder);
     }
     // Of what a save laid down nothing is needed any more, least of all where it was damaged.
@@ -121,17 +121,14 @@ export function checkTree(folder: string): string[] {
 
 /** What is the matter with the archive, and with what is written down of it. */
 function checkArchive(root: string): string | null {
-  const index = findText({ root, path: inGeneration.blockIndex('') });
-  if (index !== null && !isJson(index)) return `"${inGeneration.blockIndex('')}" is not JSON`;
   const [tar] = listTars(root);
   if (tar !== undefined) return checkTar({ root, path: tar });
   if (!existsSync(join(root, inGeneration.archive('')))) return 'the archive is missing';
-  const text = findText({ root, path: inGeneration.archiveFacts('') });
-  if (text === null || !isJson(text)) return `"${inGeneration.archiveFacts('')}" is not JSON`;
-  const { sha256 } = JSON.parse(text) as Partial<ArchiveFacts>;
+  const facts = readArchiveFacts({ root, path: inGeneration.archiveFacts('') });
+  if (facts === null) return `"${inGeneration.archiveFacts('')}" is not what it was`;
   const hash = createHash('sha256');
   for (const piece of readPieces({ root, path: inGeneration.archive('') })) hash.update(piece);
-  return hash.digest('hex') === sha256 ? null : 'the archive is another';
+  return hash.digest('hex') === facts.sha256 ? null : 'the archive is another';
 }
 
 /** What is the matter with what a save laid down. */
@@ -142,15 +139,6 @@ function checkTar({ root, path }: Place): string | null {
     return null;
   } finally {
     closeSync(fd);
-  }
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -114,10 +114,10 @@ for m in tarfile.open(sys.argv[1]): print(m.name, m.size, oct(m.mode), m.uid, m.
 });
 
 async function readArchive(storage: Storage, receipt: Receipt) {
-  const index = await readFile(join(receipt.path, 'archive.index.json'), 'utf8').catch(() => null);
+  const facts = JSON.parse(await readFile(join(receipt.path, 'archive.json'), 'utf8'));
   return {
     archive: await readFile(join(receipt.path, 'archive.tar.gz')),
-    index: index === null ? null : (JSON.parse(index) as BlockIndex),
+    index: facts.block_index as BlockIndex | null,
     manifest: (await storage.get(receipt)).manifest,
   };
 }

@@ -1,5 +1,6 @@
 /** What was handed over is what is kept and handed out: else it is refused, or told of. */
-import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
 import { migrate } from '../../node-agent/migrate/migrate.ts';
@@ -114,46 +115,87 @@ test('nothing is put into a public bucket', async () => {
   await waitForStatus(storage, receipt, 'verified');
 });
 
-test('get --to copies what was saved, or says that it is not', async () => {
-  const storePath = await tempFolder();
-  const storage = await openTestStorage({ storePath });
-  const { path } = await storage.save({
-    projectId: 'p',
-    files: { a: 'sound', b: 'b' },
-    tree: 'now',
-  });
-  await storage.close();
-  const env = { FILE_STORAGE_PATH: storePath };
-  const to = join(await tempFolder(), 'out');
-  const get = () => runCli(['get', 'p', '1', '--to', to], env);
-  writeFileSync(join(path, 'source/a'), 'rotten');
-  const rotten = await get();
-  expect([rotten.code, rotten.stderr]).toEqual([1, expect.stringContaining('"a"')]);
-  rmSync(join(path, 'source/a'));
-  expect((await get()).code).toBe(1);
-  writeFileSync(join(path, 'source/a'), 'sound');
-  expect((await get()).code).toBe(0);
-  expect(readTexts(to)).toEqual({ a: 'sound', b: 'b' });
+type Facts = { block_index: { blocks: number[]; entries: number[] } };
+
+const moved = ({ blocks, entries, ...rest }: Facts['block_index']) => ({
+  ...rest,
+  blocks: blocks.map((offset) => offset + 1),
+  entries: entries.map((begin) => begin + 1),
 });
 
-test('the daemon hands out no file that is not what was saved', async () => {
-  const { daemon } = await startDaemon();
-  const body = JSON.stringify({ project_id: 'p', tree: 'now', files: { a: 'sound', b: 'b' } });
-  const headers = { 'content-type': 'application/json' };
-  const saved = await fetch(`${daemon.url}/v1/generations`, { method: 'POST', headers, body });
-  const { path } = await saved.json();
-  const ask = async (what: string) => {
-    const answer = await fetch(`${daemon.url}/v1/projects/p/1/${what}`);
-    return [answer.status, (await answer.text()).includes('"corrupt"')];
+describe('one byte that is another', () => {
+  const FILES = { a: 'sound', b: randomBytes(1_000_000).toString('hex') };
+
+  /** Of the middle of a file. */
+  function flip(path: string): void {
+    const bytes = readFileSync(path);
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(path, bytes);
+  }
+
+  const inTree = (path: string) => flip(join(path, 'source/a'));
+  const inArchive = (path: string) => flip(join(path, 'archive.tar.gz'));
+  const inFacts = (change: (facts: Facts) => unknown) => (path: string) => {
+    const facts = JSON.parse(readFileSync(join(path, 'archive.json'), 'utf8'));
+    writeFileSync(join(path, 'archive.json'), JSON.stringify(change(facts)));
   };
-  writeFileSync(join(path, 'source/a'), 'rotte');
-  expect(await ask('files/a')).toEqual([422, true]);
-  expect(await ask('files/b')).toEqual([200, false]);
-  // It streams: that it is no whole zip is all that can be said by then.
-  await expect(ask('archive.zip')).rejects.toThrow('terminated');
-  rmSync(join(path, 'source/a'));
-  expect(await ask('files/a')).toEqual([422, true]);
-  expect(await ask('archive.zip')).toEqual([422, true]);
+
+  test.each<[string, ((path: string) => void)[]]>([
+    ['the tree', [inTree]],
+    ['the archive', [inArchive]],
+    ['what is written down of the archive, emptied', [inFacts(() => '')]],
+    ['what is written down of the archive, being nothing', [inFacts(() => ({}))]],
+    [
+      'where the blocks of the archive are',
+      [inFacts((facts) => ({ ...facts, block_index: moved(facts.block_index) }))],
+    ],
+    ['a tree of which a file is gone', [(path) => rmSync(join(path, 'source/a'))]],
+  ])('in %s: what was saved is handed out all the same', async (_, damage) => {
+    const { daemon, storePath } = await startDaemon();
+    const path = await saveHere(daemon.url);
+    for (const one of damage) one(path);
+    const shown = `${daemon.url}/v1/projects/p/1`;
+    for (const [file, content] of Object.entries(FILES)) {
+      expect(await (await fetch(`${shown}/files/${file}`)).text()).toBe(content);
+    }
+    const zip = join(await tempFolder(), 'zip');
+    writeFileSync(zip, Buffer.from(await (await fetch(`${shown}/archive.zip`)).arrayBuffer()));
+    expect((await run('python3', ['-m', 'zipfile', '-t', zip])).code).toBe(0);
+    const to = join(await tempFolder(), 'out');
+    const ran = await runCli(['get', 'p', '1', '--to', to], { FILE_STORAGE_PATH: storePath });
+    expect([ran.code, ran.stderr]).toEqual([0, '']);
+    expect(readTexts(to)).toEqual(FILES);
+  });
+
+  test('in tree and archive is told, and nothing else is handed out', async () => {
+    const { daemon, storePath } = await startDaemon();
+    const path = await saveHere(daemon.url);
+    for (const harm of [inTree, inArchive]) harm(path);
+    const shown = `${daemon.url}/v1/projects/p/1`;
+    const file = await fetch(`${shown}/files/a`);
+    const answer = await file.text();
+    // The block that it lies in may be a sound one.
+    if (file.status === 200) expect(answer).toBe(FILES.a);
+    else expect([file.status, answer]).toEqual([422, expect.stringContaining('"corrupt"')]);
+    // It streams: that it is no whole zip is all that can be said by then.
+    await expect(fetch(`${shown}/archive.zip`).then((zip) => zip.text())).rejects.toThrow();
+    const to = join(await tempFolder(), 'out');
+    const ran = await runCli(['get', 'p', '1', '--to', to], { FILE_STORAGE_PATH: storePath });
+    expect([ran.code, ran.stderr]).toEqual([1, expect.stringMatching(/not what it was|was saved/)]);
+    expect(readdirSync(to)).toEqual([]);
+  });
+
+  async function saveHere(url: string): Promise<string> {
+    const saved = await fetch(`${url}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ project_id: 'p', tree: 'now', files: FILES }),
+    });
+    const { path } = await saved.json();
+    await expect.poll(() => existsSync(join(path, 'archive.tar.gz'))).toBe(true);
+    await expect.poll(() => readdirSync(path).some((name) => name.endsWith('.tar'))).toBe(false);
+    return path;
+  }
 });
 
 test('migrate of a project that is not there says so', async () => {

@@ -144,7 +144,7 @@ describe('verify', () => {
       await settled(storage, storage.save({ projectId, files }));
     const path = (project: string) => storage.get({ projectId: project, version: 1 });
     writeFileSync(join((await path('a')).path, 'archive.json'), '');
-    writeFileSync(join((await path('b')).path, 'archive.index.json'), '');
+    writeFileSync(join((await path('b')).path, 'archive.json'), '{"bytes": 1}');
     writeFileSync(join((await path('c')).path, 'manifest.json'), '');
     const found: [string, number][] = [];
     for await (const { projectId, problems } of storage.verify())

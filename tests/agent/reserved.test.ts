@@ -1,7 +1,7 @@
 /** What an archive says of itself lies in `.codebegen/`: at no door does a generation get files there. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { GenerationWriter, Storage } from '../../node-agent/index.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
@@ -125,8 +125,9 @@ test('files of the Python system that lie there are left out, named, and never s
 });
 
 async function namesOf(storage: Storage, projectId: string): Promise<string[]> {
-  const files = await storage.files(await storage.get({ projectId, version: 1 }));
-  return files.map(({ path }) => path);
+  const generation = await storage.open({ projectId, version: 1 });
+  onTestFinished(() => generation.close());
+  return (await generation.files()).map(({ path }) => path);
 }
 
 async function* oneByOne(bytes: Buffer): AsyncGenerator<Uint8Array> {

@@ -61,7 +61,7 @@ export async function convertTree(
     // First: once there is an archive, a tree that is not marked is laid out anew.
     renameSync(inGeneration.tree(scratch), inGeneration.tree(folder));
     syncPathHere(folder);
-    for (const part of ['archiveFacts', 'blockIndex', 'archive', 'manifest'] as const) {
+    for (const part of ['archiveFacts', 'archive', 'manifest'] as const) {
       const made = inGeneration[part](scratch);
       if (existsSync(made)) renameSync(made, inGeneration[part](folder));
     }

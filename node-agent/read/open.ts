@@ -1,0 +1,203 @@
+import type { FileHandle } from 'node:fs/promises';
+import { ArchiveReader } from '../archive/archive-reader.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { refOf } from '../catalog/generation-row.ts';
+import {
+  type FileEntry,
+  type Folder,
+  formatRef,
+  type Manifest,
+  type Ref,
+  StorageError,
+} from '../contract.ts';
+import { NotAFile, openFileInside } from '../disk/open-inside.ts';
+import type { Tell } from '../events/events.ts';
+import { compared } from '../store/hash.ts';
+import type { Store } from '../store/store.ts';
+import { archiveOf } from '../upkeep/archive-of.ts';
+import type { Locks } from '../upkeep/locks.ts';
+import { CHECKED_BYTES } from './archive.ts';
+import { type Finder, matches, parseRefInput, type RefInput } from './find.ts';
+import type { Getter, LocalGeneration } from './get.ts';
+import { listFiles } from './list-files.ts';
+
+/** A generation whose files can be read, wherever they are. Whoever opened it closes it. */
+export type OpenGeneration = Readonly<
+  Ref & {
+    manifest: Manifest;
+    from: LocalGeneration['from'];
+    /** Whether it may be out of date: past its time, and the cloud could not be asked. */
+    stale: boolean;
+    /** Its source files, by path. Those of the Python system are read, for it kept no hashes. */
+    files(): Promise<readonly FileEntry[]>;
+    /**
+     * The content of a file, in pieces.
+     *
+     * @throws StorageError `corrupt`, at the end, where it is not what was saved
+     */
+    read(path: string, folder?: Folder): AsyncIterable<Uint8Array>;
+    close(): Promise<void>;
+  }
+>;
+
+/** A file that was compared with what was saved, unless it is large: then at its end. */
+export type OpenFile = Readonly<{
+  size: number;
+  pieces(): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}>;
+
+type OpenArchive = Readonly<{ reader: ArchiveReader; handle: FileHandle }>;
+
+/** How often what is replaced meanwhile is opened anew. */
+const ATTEMPTS = 10;
+
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  locks: Locks;
+  finder: Finder;
+  getter: Getter;
+  isCloudOn: boolean;
+  onEvent: Tell;
+}>;
+
+/** Opens generations to read files of them: from the archive, where one lies here, without a tree. */
+export class Opener {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * @param options.isWhole whether all of it is to be read: then a damaged archive is noticed first,
+   *   unless it is large
+   * @throws StorageError as {@link Getter.get}
+   */
+  async open(input: RefInput, options: { isWhole?: boolean } = {}): Promise<OpenGeneration> {
+    const want = parseRefInput(input);
+    return (await this.#ofArchive(want, options.isWhole === true)) ?? this.#ofTree(want);
+  }
+
+  /** Opens one file. @throws StorageError as {@link open}; `not_found` where the manifest names none */
+  async openFile(input: RefInput, path: string): Promise<OpenFile> {
+    const want = parseRefInput(input);
+    const archived = await this.#ofArchive(want, false);
+    if (archived !== null) {
+      const file = await unless(DAMAGED, () => fileOf(archived, path));
+      if (file !== null) return file;
+    }
+    return fileOf(await this.#ofTree(want), path);
+  }
+
+  /** `null` where no archive lies here that can be read as it is. */
+  async #ofArchive(want: RefInput, isWhole: boolean): Promise<OpenGeneration | null> {
+    const { store, finder, isCloudOn } = this.#parts;
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      const row = await finder.findAny(want);
+      if (row === null || row.state !== 'stored' || row.digest === null) return null;
+      const ref = refOf(row);
+      const isReplaced = row.cloud_digest !== null && isCloudOn;
+      if (!matches(ref, want) || isReplaced || !store.has(ref)) return null;
+      const opened = await unless(DAMAGED_OR_GONE, () => this.#openArchive(ref, isWhole));
+      if (opened === null) return null;
+      if (opened.reader.manifest.digest === row.digest) return this.#told(ref, opened);
+      // Replaced just now.
+      await opened.handle.close();
+    }
+    return null;
+  }
+
+  #told(ref: Ref, { reader, handle }: OpenArchive): OpenGeneration {
+    const { manifest } = reader;
+    const { file_count: files, total_size_bytes: bytes } = manifest;
+    this.#parts.onEvent({ kind: 'get', ...ref, from: 'store', files, bytes });
+    return {
+      ...{ ...ref, manifest, from: 'store', stale: false },
+      files: async () => manifest.entries,
+      read: (path, folder) => reader.read(path, folder),
+      close: () => handle.close(),
+    };
+  }
+
+  /** `null` where it is damaged. @throws StorageError `corrupt`, `not_found` */
+  async #openArchive(ref: Ref, isWhole: boolean): Promise<OpenArchive | null> {
+    const { store } = this.#parts;
+    const { path, bytes } = await archiveOf(this.#parts, ref);
+    const isChecked = isWhole && bytes <= CHECKED_BYTES;
+    if (isChecked && !(await store.archives.isSound(ref))) return null;
+    const place = store.layout.placeOf(path);
+    const handle = await openFileInside(place.root, place.path);
+    try {
+      return {
+        handle,
+        reader: await ArchiveReader.open(handle, store.archives.readBlockIndex(ref)),
+      };
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  async #ofTree(want: RefInput): Promise<OpenGeneration> {
+    const { getter } = this.#parts;
+    const got = await getter.get(want);
+    const { projectId, version, generationId, manifest, from, stale } = got;
+    async function* read(path: string, folder: Folder = 'source') {
+      const entries = folder === 'source' ? manifest.entries : manifest.artifacts;
+      const handle = await getter.openFile(got, path, folder);
+      try {
+        const name = `${JSON.stringify(path)} of ${formatRef(got)}`;
+        const entry = entries?.find((known) => known.path === path) ?? null;
+        yield* compared(handle, entry, name);
+      } finally {
+        await handle.close();
+      }
+    }
+    return {
+      ...{ projectId, version, generationId, manifest, from, stale, read },
+      files: () => listFiles(got, (path) => getter.openFile(got, path)),
+      close: async () => {},
+    };
+  }
+}
+
+/** Larger files are compared as they are read: they would be read twice. */
+const COMPARED_FIRST_BYTES = 16 * 1024 * 1024;
+
+async function fileOf(generation: OpenGeneration, path: string): Promise<OpenFile> {
+  try {
+    // What is listed alone: beside it anything may lie.
+    if (!generation.manifest.files.includes(path)) {
+      const message = `Cannot find ${JSON.stringify(path)} in ${formatRef(generation)}`;
+      throw new StorageError('not_found', message);
+    }
+    const entry = generation.manifest.entries?.find((known) => known.path === path);
+    let size = entry?.size ?? 0;
+    if (entry === undefined || size <= COMPARED_FIRST_BYTES) {
+      size = 0;
+      for await (const piece of generation.read(path)) size += piece.length;
+    }
+    return { size, pieces: () => generation.read(path), close: () => generation.close() };
+  } catch (error) {
+    await generation.close();
+    throw error;
+  }
+}
+
+/** To be mended by whoever lays it out, or got from elsewhere. */
+const DAMAGED: ReadonlySet<string> = new Set(['corrupt']);
+/** Also replaced or deleted meanwhile. */
+const DAMAGED_OR_GONE: ReadonlySet<string> = new Set(['corrupt', 'not_found']);
+
+/** `null` where it fails with one of the codes, or what should be a file is none. */
+async function unless<T>(codes: ReadonlySet<string>, work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof NotAFile) return null;
+    if (error instanceof StorageError && codes.has(error.code)) return null;
+    throw error;
+  }
+}
