@@ -100,8 +100,6 @@ export const inGeneration = {
   stagedTar: (folder: string) => join(folder, 'archive.tar'),
   /** What the archive is, and where its blocks are. */
   archiveFacts: (folder: string) => join(folder, 'archive.json'),
-  /** Marks a generation that took the place of another: its archive has a key of its own. */
-  replacement: (folder: string) => join(folder, 'replacement'),
   source: (folder: string) => join(folder, 'source'),
   artifacts: (folder: string) => join(folder, 'artifacts'),
   /** Says that the tree is there, whole. */

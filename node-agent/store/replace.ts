@@ -43,7 +43,6 @@ export class Replacements {
       const result = await this.#parts.work.stage({
         ...stageInputOf(ref, source, details, this.#parts.limits),
         folder: staged,
-        replacement: details.isReplacement === true,
       });
       await this.#layOutLike(ref, staged);
       await makeFolder(this.#parts.layout.replacing, this.#parts.layout.own);

@@ -48,7 +48,7 @@ export type StageInput = Readonly<{
   /** Beside it; `null` where there are none. */
   artifacts: ListedSource | null;
   /** Whether it is to take the place of other content. */
-  replacement: boolean;
+  isReplacement?: boolean;
   limits: Limits;
 }>;
 
@@ -79,7 +79,6 @@ export type Staged = Readonly<{
 export async function stageGeneration(input: StageInput): Promise<Staged> {
   const { folder, source, limits } = input;
   if (source.kind !== 'draft') mkdirSync(folder, PRIVATE_FOLDER);
-  if (input.replacement) writeFileSync(inGeneration.replacement(folder), '', NEW_FILE);
   const temporary = inGeneration.stagedTar(folder);
   const fd = source.kind === 'draft' ? source.fd : openSync(temporary, 'wx', PRIVATE_FILE);
   const end = source.kind === 'draft' ? source.end : 0;
@@ -136,7 +135,7 @@ function into(tar: TarEncoder, folder: Folder): Copy {
 }
 
 function makeManifest(
-  { ref, createdAt, metadata, ownerId }: StageInput,
+  { ref, createdAt, metadata, ownerId, isReplacement }: StageInput,
   files: Omit<Inventory, 'read'>,
   made: Omit<Inventory, 'read'>,
 ): CompleteManifest {
@@ -150,6 +149,7 @@ function makeManifest(
     files: files.entries.map((entry) => entry.path),
     metadata,
     ...(ownerId === null ? {} : { owner_id: ownerId }),
+    ...(isReplacement === true ? { replacement: true } : {}),
     schema: 1,
     digest: sha256Hex(digestText(files.entries, made.entries)),
     entries: files.entries,

@@ -84,16 +84,10 @@ export class Store {
       this.#work.commit({
         ...stageInputOf(ref, source, details, this.#limits),
         folder,
-        replacement: details.isReplacement === true,
         place: this.layout.generation(ref),
         outermost: this.layout.project(ref.projectId),
       }),
     );
-  }
-
-  /** Whether a generation took the place of another: its archive has a key of its own. */
-  isReplacement(ref: Ref): boolean {
-    return existsSync(inGeneration.replacement(this.layout.generation(ref)));
   }
 
   /** Tells whether a generation is in place. */

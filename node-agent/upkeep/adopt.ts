@@ -48,7 +48,7 @@ export async function readFacts(
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
     ownerId: manifest.owner_id ?? null,
-    isReplacement: store.isReplacement(ref),
+    isReplacement: manifest.replacement === true,
   };
   return { facts, createdAt: manifest.created_at };
 }

@@ -147,6 +147,24 @@ test('with a catalog made again nothing is uploaded twice, and what was deleted 
   ]);
 });
 
+test('a replacement that was not sent yet takes the place of what the cloud has, the catalog being lost', async () => {
+  const storePath = await tempFolder();
+  const cloud = testCloud(uniqueId('bucket'));
+  const ref = { projectId: uniqueId(), version: 1, generationId: 'g' };
+  const first = await openTestStorage({ storePath, cloud });
+  await waitForStatus(first, await first.save({ ...ref, files: { a: 'old' } }), 'verified');
+  await first.close();
+  const second = await openTestStorage({ storePath });
+  await second.save({ ...ref, files: { a: 'new' }, replace: true });
+  await second.close();
+  for (const suffix of ['', '-wal', '-shm']) {
+    rmSync(join(storePath, `.codebegen-storage/catalog.sqlite${suffix}`), { force: true });
+  }
+  await waitForStatus(await openTestStorage({ storePath, cloud }), ref, 'verified');
+  const elsewhere = await openTestStorage({ cloud });
+  expect(readTree((await elsewhere.get(ref)).sourcePath)).toEqual({ a: Buffer.from('new') });
+});
+
 describe('what somebody put into a project by hand', () => {
   test('is found, and its version is not given again', async () => {
     const storePath = await tempFolder();

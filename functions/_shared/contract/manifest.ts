@@ -36,6 +36,8 @@ export const ManifestSchema = v.object({
   metadata: v.optional(v.record(v.string(), v.unknown()), {}),
   /** The user whose project it is, where one was named with the save. */
   owner_id: v.optional(v.string()),
+  /** Whether it took the place of other content: its archive has a key of its own. */
+  replacement: v.optional(v.literal(true)),
   schema: v.optional(v.literal(1)),
   digest: v.optional(sha256Hex),
   entries: v.optional(v.array(ManifestEntrySchema)),
