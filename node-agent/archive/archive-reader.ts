@@ -10,6 +10,7 @@ import {
   type ManifestEntry,
   parseManifest,
 } from '../contract.ts';
+import { FINAL_BLOCK, TRAILER_BYTES } from './gzip.ts';
 import type { BlockIndex } from './pack.ts';
 import { readPlainEntry } from './plain-tar.ts';
 import { damaged, MANIFEST, MANIFEST_BYTES } from './stored-tar.ts';
@@ -17,10 +18,6 @@ import { damaged, MANIFEST, MANIFEST_BYTES } from './stored-tar.ts';
 const unzip = promisify(gunzip);
 const inflate = promisify(inflateRaw);
 
-/** Bytes after the last block of an archive: the end of the deflate stream, and gzip's trailer. */
-const TRAILER_BYTES = 10;
-/** What ends a block that stands alone. */
-const FINAL_BLOCK = Buffer.from([3, 0]);
 /** The longest tar that is unpacked whole, where no index says where its blocks are. */
 const WHOLE_BYTES = 32 * 1024 * 1024;
 
@@ -55,6 +52,14 @@ export class ArchiveReader {
       ? readWhole(handle)
       : readIndexed(handle, index));
     return new ArchiveReader(manifest, blocks);
+  }
+
+  /** Reads all of it. @throws StorageError `corrupt` where a file is not what the manifest says */
+  async check(): Promise<void> {
+    for (const folder of ['source', 'artifacts'] as const) {
+      for (const path of this.#entries[folder].keys())
+        for await (const _ of this.read(path, folder));
+    }
   }
 
   /** What the manifest says of a file; `null` where it names none. */

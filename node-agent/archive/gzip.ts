@@ -21,10 +21,14 @@ const OPTIONS = {
   memLevel: 7,
 } as const;
 /** Beside a block that does not get smaller: it comes in one piece, never a part of a shared buffer. */
-const MARGIN_BYTES = 16 * 1024;
+export const MARGIN_BYTES = 16 * 1024;
 const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
+/** Where the first block begins. */
+export const HEADER_BYTES = HEADER.length;
 /** An empty block that is marked as the last one. */
-const FINAL_BLOCK = Buffer.from([3, 0]);
+export const FINAL_BLOCK = Buffer.from([3, 0]);
+/** What comes after the last block: that, the checksum, and the length. */
+export const TRAILER_BYTES = FINAL_BLOCK.length + 8;
 
 /**
  * How many blocks may be deflated at once in libuv's threads; 0: one after another in this thread.

@@ -10,7 +10,7 @@ import { BlockGzip, blockBytesOf, type Lanes } from './gzip.ts';
 import { tarEnd, tarEntryBytes, tarHeader, tarPadding } from './tar.ts';
 
 /** Archives of tars up to this size are read whole: they need no index. */
-const INDEXED_ABOVE = 1024 * 1024;
+export const INDEXED_ABOVE = 1024 * 1024;
 
 /**
  * Where things are in an archive, so that one file is read by one Range request. Block `i` holds

@@ -12,6 +12,7 @@ type VerifyOptions = {
   sample?: number;
   after?: VerifyPosition;
   progress: boolean;
+  repair?: boolean;
 };
 
 /** Some of it failed. */
@@ -24,6 +25,10 @@ export function addVerify(program: Command, context: CommandContext): void {
     .argument('[project]', 'this project alone', parseIdArgument)
     .option('--no-store', 'leave out what lies on this host')
     .option('--no-cloud', 'leave out what lies in the cloud')
+    .option(
+      '--repair',
+      'make whole what is damaged on this host, from its archive, its tree or the cloud',
+    )
     .option('--sample <percent>', 'so many of a hundred generations, at random', parsePercent)
     .option('--after <project/version>', 'go on after this one', parsePosition)
     .option('--no-progress', 'no progress on a terminal')
@@ -31,8 +36,8 @@ export function addVerify(program: Command, context: CommandContext): void {
       'after',
       `
 With --json it prints a line for each generation that is damaged, and one at the end. Ctrl-C ends it, and it
-says how to go on. The exit code is 3 where something is damaged. What the cloud lost, or has in other bytes, is
-sent again, by the daemon or the next command that uploads; else nothing is changed.
+says how to go on. The exit code is 3 where something is damaged, and was not repaired. What the cloud lost, or has in other bytes, is
+sent again, by the daemon or the next command that uploads; else nothing is changed without --repair.
 
 Examples:
   $ codebegen-storage verify
@@ -42,6 +47,9 @@ Examples:
     .action(async (project: string | undefined, options: VerifyOptions, command: Command) => {
       if (!options.store && !options.cloud) {
         command.error('error: --no-store and --no-cloud leave nothing to verify', { exitCode: 2 });
+      }
+      if (!options.store && options.repair === true) {
+        command.error('error: --repair mends what --no-store leaves out', { exitCode: 2 });
       }
       const line = new ProgressLine(process.stderr, options.progress && !context.json);
       const stopped = new AbortController();
@@ -61,12 +69,13 @@ Examples:
           (a, b) => a + b,
           0,
         );
-        const summary = { checked: 0, damaged: 0, after: null as string | null };
+        const summary = { checked: 0, damaged: 0, repaired: 0, after: null as string | null };
         const checks = storage.verify({
           ...(project === undefined ? {} : { projectId: project }),
           ...(options.after === undefined ? {} : { after: options.after }),
           store: options.store,
           cloud: options.cloud,
+          repair: options.repair === true,
           sample: (options.sample ?? 100) / 100,
           signal: stopped.signal,
         });
@@ -74,6 +83,7 @@ Examples:
           if (verified.problems.length > 0) {
             line.clear();
             summary.damaged++;
+            if (isRepaired(verified)) summary.repaired++;
             context.show(verified, () => describe(verified));
           }
           summary.checked++;
@@ -82,10 +92,12 @@ Examples:
           if (stopped.signal.aborted) break;
         }
         line.clear();
-        context.show(summary, () => [`${summary.checked} checked, ${summary.damaged} damaged`]);
+        const { checked, damaged, repaired } = summary;
+        const how = options.repair === true ? `, ${repaired} of them repaired` : '';
+        context.show(summary, () => [`${checked} checked, ${damaged} damaged${how}`]);
         if (stopped.signal.aborted)
           context.say(`Go on with: ${goOn(options, project, summary.after)}`);
-        if (summary.damaged > 0) context.exitCode = EXIT_PARTLY;
+        if (damaged > repaired) context.exitCode = EXIT_PARTLY;
       });
       ended.resolve(130);
     });
@@ -100,12 +112,21 @@ function goOn(options: VerifyOptions, project: string | undefined, last: string 
     ...(project === undefined ? [] : [project]),
     ...(options.store ? [] : ['--no-store']),
     ...(options.cloud ? [] : ['--no-cloud']),
+    ...(options.repair === true ? ['--repair'] : []),
     ...(after === undefined ? [] : [`--after ${after}`]),
   ].join(' ');
 }
 
-function describe({ projectId, version, problems }: Verified): string[] {
-  return problems.map(({ where, reason }) => `${projectId} v${version}  ${where}  ${reason}`);
+/** What the cloud has not is sent again, but not yet. */
+function isRepaired({ repaired, problems }: Verified): boolean {
+  return repaired && problems.every(({ where }) => where === 'store');
+}
+
+function describe({ projectId, version, problems, repaired }: Verified): string[] {
+  return problems.map(({ where, reason }) => {
+    const end = repaired && where === 'store' ? ' (repaired)' : '';
+    return `${projectId} v${version}  ${where}  ${reason}${end}`;
+  });
 }
 
 function parsePercent(text: string): number {

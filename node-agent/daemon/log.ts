@@ -39,6 +39,7 @@ export const EVENT_LEVELS: Readonly<Record<EventKind, 'debug' | 'info' | 'warn'>
   upload: 'debug',
   verified: 'debug',
   get: 'debug',
+  settled: 'debug',
   evict: 'debug',
   attempt_failed: 'debug',
   delete: 'info',

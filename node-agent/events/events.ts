@@ -10,6 +10,8 @@ type About = Readonly<Ref & { ownerId: string | null }>;
 export type EventMap = Readonly<{
   /** A generation was saved; not `created` where the same content was there already. */
   save: About & { created: boolean; files: number; bytes: number; ms: number };
+  /** The archive of a save was made: what is sent, and served. `bytes` are the archive's. */
+  settled: About & { sha256: string; bytes: number };
   /** An archive was sent. `bytes` are the archive's. */
   upload: About & { bytes: number; ms: number };
   /** The bytes of an archive are proven to be in the cloud. */

@@ -4,6 +4,7 @@ import type { Instance } from '../catalog/instance.ts';
 import { oweAgain } from '../catalog/owing.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import { isInCloud, notFound, StorageError, URL_EXPIRY } from '../contract.ts';
+import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
 import type { Locks } from '../upkeep/locks.ts';
@@ -25,6 +26,7 @@ type Parts = Readonly<{
   /** `null` while the cloud is off. */
   cloud: Cloud | null;
   now: () => number;
+  onEvent: Tell;
   onProblem: (error: unknown) => void;
   /** Told that there is work in the background. */
   wake: () => void;

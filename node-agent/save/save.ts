@@ -154,7 +154,7 @@ export class Saver {
     const { digest, leftOut } = await store.digest(source);
     if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request);
     if (digest === row.digest && (await store.trees.check(refOf(row))).length > 0) {
-      return this.#mend(row, request);
+      return this.mend(row, request);
     }
     if (digest === row.digest) {
       if (source.kind === 'draft') await store.staging.drop(source.folder);
@@ -184,16 +184,21 @@ export class Saver {
     });
   }
 
-  /** What is damaged here is put in its place once more: it was just sent. */
-  #mend(row: GenerationRow, request: SaveRequest): Promise<Saved> {
+  /**
+   * Puts what is damaged here in its place once more: it was just sent, or came from the cloud.
+   *
+   * @param request has the same content
+   */
+  mend(row: GenerationRow, request: SaveRequest): Promise<Saved> {
     const { store, catalog } = this.#parts;
-    const { metadata, source, ownerId } = request;
+    const { metadata, source, ownerId, artifacts = null } = request;
     const ref = refOf(row);
     const keep = keepListed(this.#parts, ref.projectId);
     return this.#whileLocked(ref, request, async () => {
       const isReplacement = row.is_replacement === 1;
-      const details = { createdAt: row.created_at, metadata, ownerId, isReplacement };
-      return store.replacements.replace(ref, source, details, async () => {
+      const details = { createdAt: row.created_at, metadata, ownerId, artifacts, isReplacement };
+      return store.replacements.replace(ref, source, details, async ({ digest }) => {
+        if (digest !== row.digest) throw isOther(ref);
         const unknown = { sha256: null, md5: null, archive_bytes: null };
         await catalog.write(() => {
           catalog.generations.update(ref, unknown, row.digest);
@@ -259,6 +264,13 @@ export class Saver {
   #isoNow(): string {
     return new Date(this.#parts.now()).toISOString();
   }
+}
+
+function isOther(ref: Ref): StorageError {
+  return new StorageError(
+    'conflict',
+    `Cannot repair ${formatRef(ref)}: what came is other content`,
+  );
 }
 
 function factsOf(staged: Staged, ownerId: string | null): StoredFacts {

@@ -27,6 +27,7 @@ import { createWork } from '../upload/work.ts';
 import { Background } from './background.ts';
 import type { StorageOptions } from './options.ts';
 import type { Parts } from './parts.ts';
+import { Repairer } from './repair.ts';
 
 /** What is open already: the disk, and who tells of what. */
 type Opened = Readonly<{
@@ -100,6 +101,7 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
     finder,
     getter,
     opener,
+    repairer: new Repairer({ ...shared, saver, retriever }),
     urls: new DownloadUrls(shared),
     saves,
     uploads,

@@ -17,6 +17,7 @@ import type { Scan } from '../upkeep/scan.ts';
 import type { Outbox } from '../upload/outbox.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { Background } from './background.ts';
+import type { Repairer } from './repair.ts';
 
 /** What a storage is made of, once it is open. What needs some of it says which. */
 export type Parts = Readonly<{
@@ -37,6 +38,7 @@ export type Parts = Readonly<{
   finder: Finder;
   getter: Getter;
   opener: Opener;
+  repairer: Repairer;
   urls: DownloadUrls;
   saves: Saves;
   uploads: Uploads;

@@ -1,5 +1,5 @@
 import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises';
-import { refOf } from '../catalog/generation-row.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
 import {
   diffFiles,
@@ -371,13 +371,15 @@ export class Storage {
   }
 
   /**
-   * Reads generations of store and cloud, and compares every byte with the recorded hashes.
+   * Reads generations of store and cloud, and compares every byte with the recorded hashes. What is damaged
+   * is repaired where `options.repair` says so.
    *
    * @throws StorageError `unavailable` where the cloud cannot be asked
    */
   async *verify(options: VerifyOptions = {}): AsyncIterable<Verified> {
     await this.#parts.scan.whole();
-    yield* verifyAll(this.#parts, options);
+    const repair = (row: GenerationRow) => this.#parts.repairer.repair(row);
+    yield* verifyAll({ ...this.#parts, repair }, options);
     this.#parts.wake();
   }
 

@@ -1,11 +1,14 @@
 import { closeSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { ArchiveReader } from '../archive/archive-reader.ts';
 import { readArchivedManifest } from '../archive/archived-manifest.ts';
+import { findBlocks } from '../archive/find-blocks.ts';
 import type { BlockIndex } from '../archive/pack.ts';
-import { StoredTar } from '../archive/stored-tar.ts';
-import { type Manifest, type Ref, StorageError } from '../contract.ts';
-import { NotAFile, openInside } from '../disk/open-inside.ts';
-import { readArchiveFacts, type WrittenFacts } from './archive-facts.ts';
+import { damaged, StoredTar } from '../archive/stored-tar.ts';
+import { isComplete, type Manifest, type Ref, StorageError } from '../contract.ts';
+import { NotAFile, openFileInside, openInside } from '../disk/open-inside.ts';
+import { formatArchiveFacts, readArchiveFacts, type WrittenFacts } from './archive-facts.ts';
+import { writeFileDurably } from './durable.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
 import { archiveIn } from './lay-out.ts';
 import { inGeneration, listTars } from './layout.ts';
@@ -72,6 +75,32 @@ export class Archives {
   async isSound(ref: Ref): Promise<boolean> {
     const found = await this.find(ref);
     return found !== null && (await hashFile(found.path)).sha256 === found.sha256;
+  }
+
+  /**
+   * Writes down anew what an archive is and where its blocks are, found out from its bytes, each file
+   * compared. The generation is to be locked.
+   *
+   * @throws StorageError `corrupt` where it is no whole archive of ours
+   */
+  async describe(ref: Ref): Promise<ArchiveFacts & { path: string }> {
+    const { layout, staging } = this.#parts;
+    const path = inGeneration.archive(layout.generation(ref));
+    const place = layout.placeOf(path);
+    const handle = await openFileInside(place.root, place.path);
+    try {
+      const manifest = readArchivedManifest(handle.fd);
+      if (!isComplete(manifest)) throw damaged('its manifest has no hashes');
+      const blockIndex = await findBlocks(handle, manifest);
+      await (await ArchiveReader.open(handle, blockIndex)).check();
+      const facts = await hashFile(path);
+      const text = formatArchiveFacts({ ...facts, digest: manifest.digest, blockIndex });
+      const written = inGeneration.archiveFacts(layout.generation(ref));
+      await writeFileDurably(written, text, staging.path());
+      return { path, ...facts };
+    } finally {
+      await handle.close();
+    }
   }
 
   /**

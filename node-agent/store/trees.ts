@@ -32,6 +32,12 @@ export class Trees {
     return isLaidOut(root, path, digest);
   }
 
+  /** Whether a tree is one of the Python system's, beside whose files may lie what is nowhere else. */
+  isKept(ref: Ref): boolean {
+    const { root, path } = this.#parts.layout.placeOf(this.#parts.layout.generation(ref));
+    return readTreeFile(root, path)?.kept === true;
+  }
+
   /** The manifest of a tree that is there, with a content; `null` where it is not, or was damaged. */
   findManifest(ref: Ref, digest: string): Manifest | null {
     if (!this.isThere(ref, digest)) return null;

@@ -1,10 +1,12 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
+import { NotAFile } from '../disk/open-inside.ts';
+import type { Tell } from '../events/events.ts';
 import type { ArchiveFacts } from '../store/hash.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from './locks.ts';
 
-type Parts = Readonly<{ store: Store; locks: Locks; catalog: Catalog }>;
+type Parts = Readonly<{ store: Store; locks: Locks; catalog: Catalog; onEvent: Tell }>;
 
 /** An archive on disk, and what it is. */
 type Archive = ArchiveFacts & { path: string };
@@ -43,37 +45,49 @@ export function packAgain(parts: Parts, ref: Ref): Promise<Noted> {
 }
 
 async function make(
-  { store, locks, catalog }: Parts,
+  { store, locks, catalog, onEvent }: Parts,
   ref: Ref,
   find: () => Promise<Archive | null>,
 ): Promise<Noted> {
   const unlock = await locks.lock(ref);
   if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
   try {
-    const archive =
-      (await settle(store, ref)) ?? (await find()) ?? (await store.archives.repack(ref));
+    const settled = await settle(store, ref);
+    const archive = settled ?? (await find()) ?? (await store.archives.repack(ref));
     const { sha256, md5, bytes } = archive;
-    return await catalog.write(() => {
+    const noted = await catalog.write(() => {
       catalog.generations.update(ref, { sha256, md5, archive_bytes: bytes });
       const row = catalog.generations.find(ref.projectId, ref.version);
       return { ...archive, digest: row?.digest ?? null };
     });
+    if (settled !== null) onEvent({ kind: 'settled', ...ref, sha256, bytes });
+    return noted;
   } finally {
     await unlock();
   }
 }
 
-async function findSound(store: Store, ref: Ref) {
-  const found = await store.archives.find(ref);
-  return found !== null && (await store.archives.isSound(ref)) ? found : null;
+/** What it is may have been lost, or may lie: then it follows from its bytes. */
+async function findSound({ archives }: Store, ref: Ref) {
+  const found = await archives.find(ref);
+  if (found !== null && archives.readFacts(ref) !== null && (await archives.isSound(ref))) {
+    return found;
+  }
+  if (!archives.isSettled(ref)) return null;
+  return unlessDamaged(() => archives.describe(ref));
 }
 
 /** `null` also where what a save laid down was damaged since: the tree may be whole. */
-async function settle(store: Store, ref: Ref) {
+function settle({ archives }: Store, ref: Ref) {
+  return unlessDamaged(() => archives.settle(ref));
+}
+
+async function unlessDamaged<T>(work: () => Promise<T>): Promise<T | null> {
   try {
-    return await store.archives.settle(ref);
+    return await work();
   } catch (error) {
-    if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
-    return null;
+    if (error instanceof NotAFile) return null;
+    if (error instanceof StorageError && error.code === 'corrupt') return null;
+    throw error;
   }
 }

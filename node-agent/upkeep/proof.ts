@@ -9,6 +9,7 @@ import type { CloudRow } from '../cloud/outcomes.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { isInCloud, type Ref, StorageError } from '../contract.ts';
+import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { packAgain } from './archive-of.ts';
 import type { Locks } from './locks.ts';
@@ -125,7 +126,7 @@ function otherThan(row: GenerationRow, record: CloudRow): string | null {
 
 /** Has a generation sent again that the cloud lost, or has in other bytes. */
 export async function mendInCloud(
-  parts: Parts & Readonly<{ catalog: Catalog; locks: Locks; now: () => number }>,
+  parts: Parts & Readonly<{ catalog: Catalog; locks: Locks; now: () => number; onEvent: Tell }>,
   row: GenerationRow,
   { hollow }: CloudProblem,
 ): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { contentName, type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { noteArchive } from './archive-of.ts';
 import type { Locks } from './locks.ts';
@@ -9,6 +10,7 @@ type Parts = Readonly<{
   store: Store;
   scan: Scan;
   locks: Locks;
+  onEvent: Tell;
   catalog: Catalog;
   /** Never throws. */
   onProblem: (error: unknown) => void;

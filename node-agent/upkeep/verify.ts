@@ -1,8 +1,9 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import { refOf } from '../catalog/generation-row.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { isInCloud, type Ref, StorageError } from '../contract.ts';
+import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from './locks.ts';
 import { mendInCloud, proveInCloud } from './proof.ts';
@@ -16,6 +17,8 @@ export type VerifyOptions = Readonly<{
   after?: VerifyPosition;
   /** Whether to read what lies on this host. @default true */
   store?: boolean;
+  /** Whether to make whole what is damaged on this host. @default false */
+  repair?: boolean;
   /** Whether to read back what lies in the cloud, where it is on. @default true */
   cloud?: boolean;
   /** How many of them, from 0 to 1, chosen at random. @default 1 */
@@ -26,15 +29,19 @@ export type VerifyOptions = Readonly<{
 
 /** What was found of one generation: nothing is the matter with it where there are no problems. */
 export type Verified = Readonly<
-  Ref & { problems: readonly { where: 'store' | 'cloud'; reason: string }[] }
+  Ref & {
+    problems: readonly { where: 'store' | 'cloud'; reason: string }[];
+    /** Whether what was the matter on this host was, and nothing is any more. */
+    repaired: boolean;
+  }
 >;
 
 type Cloud = Readonly<{ objects: CloudObjects; records: CloudRecords }>;
 
 /**
  * Reads generations, one after another by project and version, and compares every byte with the
- * hashes that were recorded. What the cloud has not, or has in other bytes, is owed to it again; else
- * nothing is changed. What has no hashes, being of the Python system, is passed over.
+ * hashes that were recorded. What the cloud has not, or has in other bytes, is owed to it again; what is
+ * damaged here is repaired where that is asked for. What has no hashes, being of the Python system, is passed over.
  *
  * @throws StorageError `unavailable` where the cloud cannot be asked: it says nothing of the bytes
  */
@@ -44,20 +51,26 @@ export async function* verifyAll(
     catalog: Catalog;
     cloud: Cloud | null;
     locks: Locks;
+    onEvent: Tell;
+    /** Returns what is the matter still. */
+    repair: (row: GenerationRow) => Promise<string[]>;
     random: () => number;
     now: () => number;
   }>,
   options: VerifyOptions,
 ): AsyncGenerator<Verified> {
-  const { store = true, cloud = true, sample = 1, projectId, signal } = options;
+  const { store = true, cloud = true, repair = false, sample = 1, projectId, signal } = options;
   const { catalog } = parts;
   for (const row of catalog.generations.stored(projectId ?? null, options.after)) {
     if (row.digest === null || parts.random() >= sample) continue;
     const ref = refOf(row);
     const problems: Verified['problems'][number][] = [];
+    let repaired = false;
     if (store && parts.store.has(ref)) {
       const reasons = await checkTree(parts.store, ref, signal);
       if (signal?.aborted) return;
+      const left = repair && reasons.length > 0 ? await parts.repair(row) : reasons;
+      repaired = left.length < reasons.length && left.length === 0;
       problems.push(...reasons.map((reason) => ({ where: 'store' as const, reason })));
     }
     if (cloud && parts.cloud !== null && isInCloud(row.status)) {
@@ -69,7 +82,7 @@ export async function* verifyAll(
         await mendInCloud(both, row, problem);
       }
     }
-    yield { ...ref, problems };
+    yield { ...ref, problems, repaired };
   }
 }
 

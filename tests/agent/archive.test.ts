@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync, inflateRawSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import type { BlockIndex } from '../../node-agent/archive/pack.ts';
-import type { FileContent, Receipt, Storage } from '../../node-agent/index.ts';
+import type { FileContent, Receipt, SaveInput, Storage } from '../../node-agent/index.ts';
 import { run } from '../support/run.ts';
 import { openTestStorage, settled } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -91,6 +91,26 @@ for m in tarfile.open(sys.argv[1]): print(m.name, m.size, oct(m.mode), m.uid, m.
       expect(tar.subarray(at, at + entry.size).equals(source), entry.path).toBe(true);
     }
     expect(index!.tar_bytes).toBe(gunzipSync(archive).length);
+  });
+
+  test.each<[string, SaveInput['files']]>([
+    ['small', { a: 'a' }],
+    ['of many kinds', FILES],
+    // What ends a block is all over them.
+    ['full of flushes', { a: Buffer.alloc(3_000_000, Buffer.from([0, 0, 255, 255])), b: 'b' }],
+    ['that does not get smaller', { a: randomBytes(1_500_000), b: randomBytes(300_000) }],
+    ['of one byte', { a: Buffer.alloc(5_000_000) }],
+    ['of the length of its blocks', { a: Buffer.alloc(2 * 128 * 1024 * 8 - 3072, 'ab') }],
+  ])('%s is found out again, where what is written down of it is lost', async (_, files) => {
+    const storage = await openTestStorage();
+    const receipt = await settled(storage, storage.save({ projectId: 'p', files }));
+    const path = join(receipt.path, 'archive.json');
+    const written = await readFile(path, 'utf8');
+    await writeFile(path, '');
+    const found = [];
+    for await (const verified of storage.verify({ repair: true })) found.push(verified.repaired);
+    expect(found).toEqual([true]);
+    expect(await readFile(path, 'utf8')).toBe(written);
   });
 
   test('up to 1 MiB has none', async () => {

@@ -114,7 +114,7 @@ const TABLE: Record<string, Row> = {
   verify: {
     args: ({ project }) => ['verify', project, '--no-cloud'],
     human: /^2 checked, 0 damaged\n$/,
-    json: { checked: 2, damaged: 0, after: expect.stringMatching(/^p-.*\/2$/) },
+    json: { checked: 2, damaged: 0, repaired: 0, after: expect.stringMatching(/^p-.*\/2$/) },
   },
   migrate: {
     args: () => ['migrate'],

@@ -46,6 +46,7 @@ test('each event says which generation it is about, whose that is, and when', as
   const bytes = saved.archiveBytes;
   expect(events).toEqual([
     { kind: 'save', ...about, created: true, files: 2, bytes: 3, ms },
+    { kind: 'settled', ...about, sha256: saved.sha256, bytes },
     { kind: 'upload', ...about, bytes, ms },
     { kind: 'verified', ...about, bytes },
     { ...got, from: 'store' },

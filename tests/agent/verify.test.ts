@@ -1,7 +1,7 @@
 /** `verify`: bit rot in store and cloud is found, and nothing is changed. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { readConfig } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { hostEnvironment } from '../support/host.ts';
@@ -43,7 +43,7 @@ test('every byte is compared; what is damaged is named, in store and cloud', asy
   expect([sound.code, sound.stderr, sound.lines]).toEqual([
     0,
     '',
-    [{ checked: 5, damaged: 0, after: `${projectId}/5` }],
+    [{ checked: 5, damaged: 0, repaired: 0, after: `${projectId}/5` }],
   ]);
   const [one, two, three, four] = saved;
   // One bit, a file that is gone, an archive of other bytes, and one that is gone.
@@ -76,7 +76,7 @@ test('every byte is compared; what is damaged is named, in store and cloud', asy
       version: 4,
       problems: [{ where: 'cloud', reason: expect.stringContaining('is not in the bucket') }],
     }),
-    { checked: 5, damaged: 4, after: `${projectId}/5` },
+    { checked: 5, damaged: 4, repaired: 0, after: `${projectId}/5` },
   ]);
   expect(readTexts(join(env.FILE_STORAGE_PATH, projectId))).toEqual(before);
 
@@ -135,4 +135,70 @@ test('a cloud that is away is no damage: it is said, and the exit code is 5', as
   const { env } = await host(1);
   const ran = await runCli(['verify'], { ...env, SUPABASE_URL: 'http://127.0.0.1:9' });
   expect([ran.code, ran.stdout]).toEqual([5, '']);
+});
+
+describe('verify --repair', () => {
+  /** Of the middle of a file. */
+  function flip(path: string): void {
+    const bytes = readFileSync(path);
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(path, bytes);
+  }
+  type Harm = (path: string) => void;
+  const tree: Harm = (path) => flip(join(path, 'source/a.txt'));
+  const archive: Harm = (path) => flip(join(path, 'archive.tar.gz'));
+  const noTree: Harm = (path) => {
+    for (const name of ['tree.json', 'source', 'manifest.json']) {
+      rmSync(join(path, name), { recursive: true });
+    }
+  };
+  const noArchive: Harm = (path) => rmSync(join(path, 'archive.tar.gz'));
+  const facts: Harm = (path) => writeFileSync(join(path, 'archive.json'), '');
+  const liesInFacts: Harm = (path) => {
+    const written = JSON.parse(readFileSync(join(path, 'archive.json'), 'utf8'));
+    writeFileSync(join(path, 'archive.json'), JSON.stringify({ ...written, sha256: 'other' }));
+  };
+  const manifest: Harm = (path) => flip(join(path, 'manifest.json'));
+
+  test.each<[string, Harm[], isMendedAlone: boolean]>([
+    ['a tree', [tree], true],
+    ['a manifest in a tree', [manifest], true],
+    ['an archive', [archive], true],
+    ['an archive that is gone', [noArchive], true],
+    ['what is written down of an archive', [facts], true],
+    ['what is written down of an archive, alone', [facts, noTree], true],
+    ['a lie about an archive', [liesInFacts, noTree], true],
+    ['an archive without a tree', [archive, noTree], false],
+    ['both', [archive, tree], false],
+  ])('makes %s whole, where something else has the bytes', async (_, harm, isMendedAlone) => {
+    const { env, saved, verify, projectId } = await host(1);
+    const before = readTexts(join(saved[0]!.path, 'source'));
+    for (const one of harm) one(saved[0]!.path);
+    const offline = { ...env, USE_CLOUD_STORAGE: 'false' };
+    const alone = await runCli(['verify', '--repair', '--json'], offline);
+    expect([alone.code, alone.stderr]).toEqual([isMendedAlone ? 0 : 3, '']);
+    const mended = await verify('--repair');
+    const end = mended.lines.at(-1);
+    expect([mended.code, end.damaged, end.repaired]).toEqual(isMendedAlone ? [0, 0, 0] : [0, 1, 1]);
+    // Nothing is the matter any more, here or there.
+    expect((await verify()).lines).toEqual([
+      { checked: 1, damaged: 0, repaired: 0, after: `${projectId}/1` },
+    ]);
+    const storage = await openTestStorage(readConfig(offline));
+    expect(readTexts((await storage.get(saved[0]!)).sourcePath)).toEqual(before);
+  });
+
+  test('says what it cannot repair, and leaves it as it is', async () => {
+    const storePath = await tempFolder();
+    const storage = await openTestStorage({ storePath });
+    const receipt = await settled(storage, storage.save({ projectId: 'p', files: { a: 'a' } }));
+    archive(receipt.path);
+    const before = readFileSync(join(receipt.path, 'archive.tar.gz'));
+    const env = { FILE_STORAGE_PATH: storePath };
+    const ran = await runCli(['verify', '--repair'], env);
+    expect([ran.code, ran.stdout]).toEqual([3, expect.stringContaining('0 of them repaired')]);
+    expect(readFileSync(join(receipt.path, 'archive.tar.gz'))).toEqual(before);
+    const wrong = await runCli(['verify', '--repair', '--no-store'], env);
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('--no-store')]);
+  });
 });

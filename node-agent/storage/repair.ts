@@ -1,0 +1,77 @@
+import type { Cache } from '../cache/cache.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import { isComplete, isInCloud, type ManifestEntry, StorageError } from '../contract.ts';
+import { readManifest } from '../disk/read-manifest.ts';
+import type { Retriever } from '../read/retrieve.ts';
+import type { Saver } from '../save/save.ts';
+import { inGeneration } from '../store/layout.ts';
+import { packAgain } from '../upkeep/archive-of.ts';
+
+type Parts = Parameters<typeof packAgain>[0] &
+  Readonly<{ saver: Saver; retriever: Retriever; cache: Cache; isCloudOn: boolean }>;
+
+/** Makes whole what is damaged on this host, from whatever is not. */
+export class Repairer {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Repairs a stored generation: its archive from the tree or from the cloud, then the tree from the
+   * archive. A tree of the Python system stays as it is: beside its files may lie what is nowhere else.
+   *
+   * @returns what is the matter with it still, a sentence each
+   */
+  async repair(row: GenerationRow): Promise<string[]> {
+    const { store, locks } = this.#parts;
+    const ref = refOf(row);
+    try {
+      await this.#mendArchive(row);
+      if ((await store.trees.check(ref)).length > 0 && !store.trees.isKept(ref)) {
+        const unlock = await locks.lock(ref);
+        if (unlock !== null) await store.trees.layOut(ref).finally(unlock);
+      }
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      return [error.message];
+    }
+    return store.trees.check(ref);
+  }
+
+  async #mendArchive(row: GenerationRow): Promise<void> {
+    try {
+      await packAgain(this.#parts, refOf(row));
+    } catch (error) {
+      const isDamaged = error instanceof StorageError && error.code === 'corrupt';
+      if (!isDamaged || !this.#parts.isCloudOn || !isInCloud(row.status)) throw error;
+      await this.#getBack(row);
+    }
+  }
+
+  /** Saves once more, in its place, what the cloud has of it. */
+  async #getBack(row: GenerationRow): Promise<void> {
+    const { cache, retriever, saver } = this.#parts;
+    const ref = refOf(row);
+    // A copy that lies here may be damaged as well.
+    const cached = cache.find(ref.projectId, ref.version, ref.generationId);
+    if (cached !== null) await cache.evict(cached);
+    const { entry } = await retriever.get({ ...ref, row });
+    const manifest = readManifest(cache.placeOf(inGeneration.manifest(entry.path)));
+    if (!isComplete(manifest) || manifest.digest !== row.digest) {
+      throw new StorageError('corrupt', 'Cannot repair it: the cloud has other content');
+    }
+    const { root, path } = cache.placeOf(entry.path);
+    const listed = (folder: string, entries: readonly ManifestEntry[]) => ({
+      ...{ kind: 'listed' as const, root, folder },
+      files: entries.map(({ path, mode }) => ({ path, mode })),
+    });
+    const { entries, artifacts, metadata, owner_id: ownerId = null } = manifest;
+    await saver.mend(row, {
+      ...{ ...ref, metadata, ownerId, replace: false, layOut: false },
+      source: listed(inGeneration.source(path), entries),
+      artifacts: artifacts.length === 0 ? null : listed(inGeneration.artifacts(path), artifacts),
+    });
+  }
+}
