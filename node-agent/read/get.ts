@@ -80,7 +80,7 @@ export class Getter {
     try {
       for (;;) {
         const found = this.#findLaidOut(ref, row) ?? (await store.find(ref));
-        if (found === null && (await this.#isBack(ref))) continue;
+        if (found === null && (await this.isBack(ref))) continue;
         if (found === null || found.manifest.digest === undefined) return found;
         if (await treeOf(this.#parts, ref, found.manifest.digest)) return found;
         // Replaced just now.
@@ -102,8 +102,8 @@ export class Getter {
     return manifest && { path, sourcePath: inGeneration.source(path), manifest };
   }
 
-  /** Waits where it is just replaced: for a moment neither content is in place. */
-  async #isBack(ref: Ref): Promise<boolean> {
+  /** Waits where a generation is just replaced: for a moment neither content is in place. */
+  async isBack(ref: Ref): Promise<boolean> {
     const { store, finder, locks } = this.#parts;
     const row = await finder.findAny(ref);
     if (row?.state !== 'stored' || row.instance_id === null) return store.has(ref);

@@ -85,7 +85,7 @@ export class Opener {
     const want = parseRefInput(input);
     const archived = await this.#ofArchive(want, false);
     if (archived !== null) {
-      const file = await unless(DAMAGED, () => fileOf(archived, path));
+      const file = await unlessDamaged(() => fileOf(archived, path));
       if (file !== null) return file;
     }
     return fileOf(await this.#ofTree(want), path);
@@ -93,18 +93,23 @@ export class Opener {
 
   /** `null` where no archive lies here that can be read as it is. */
   async #ofArchive(want: RefInput, isWhole: boolean): Promise<OpenGeneration | null> {
-    const { store, finder, isCloudOn } = this.#parts;
+    const { store, finder, getter, isCloudOn } = this.#parts;
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const row = await finder.findAny(want);
       if (row === null || row.state !== 'stored' || row.digest === null) return null;
       const ref = refOf(row);
       const isReplaced = row.cloud_digest !== null && isCloudOn;
-      if (!matches(ref, want) || isReplaced || !store.has(ref)) return null;
-      const opened = await unless(DAMAGED_OR_GONE, () => this.#openArchive(ref, isWhole));
-      if (opened === null) return null;
-      if (opened.reader.manifest.digest === row.digest) return this.#told(ref, opened);
+      if (!matches(ref, want) || isReplaced) return null;
+      if (!store.has(ref) && !(await getter.isBack(ref))) return null;
+      const opened = await this.#openArchive(ref, isWhole);
+      if (opened === 'damaged') {
+        const after = await finder.findAny(want);
+        if (after?.digest === row.digest) return null;
+      } else if (opened !== 'gone') {
+        if (opened.reader.manifest.digest === row.digest) return this.#told(ref, opened);
+        await opened.handle.close();
+      }
       // Replaced just now.
-      await opened.handle.close();
     }
     return null;
   }
@@ -121,19 +126,29 @@ export class Opener {
     };
   }
 
-  /** `null` where it is damaged. @throws StorageError `corrupt`, `not_found` */
-  async #openArchive(ref: Ref, isWhole: boolean): Promise<OpenArchive | null> {
+  /** `gone` where it was replaced or deleted meanwhile. */
+  async #openArchive(ref: Ref, isWhole: boolean): Promise<OpenArchive | 'damaged' | 'gone'> {
+    try {
+      return await this.#tryToOpen(ref, isWhole);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      const isMissing = error instanceof NotAFile && error.problem === 'missing';
+      if (isMissing || code === 'ENOENT' || code === 'not_found') return 'gone';
+      if (error instanceof NotAFile || code === 'corrupt') return 'damaged';
+      throw error;
+    }
+  }
+
+  async #tryToOpen(ref: Ref, isWhole: boolean): Promise<OpenArchive | 'damaged'> {
     const { store } = this.#parts;
     const { path, bytes } = await archiveOf(this.#parts, ref);
     const isChecked = isWhole && bytes <= CHECKED_BYTES;
-    if (isChecked && !(await store.archives.isSound(ref))) return null;
+    if (isChecked && !(await store.archives.isSound(ref))) return 'damaged';
     const place = store.layout.placeOf(path);
     const handle = await openFileInside(place.root, place.path);
     try {
-      return {
-        handle,
-        reader: await ArchiveReader.open(handle, store.archives.readBlockIndex(ref)),
-      };
+      const reader = await ArchiveReader.open(handle, store.archives.readBlockIndex(ref));
+      return { handle, reader };
     } catch (error) {
       await handle.close();
       throw error;
@@ -186,18 +201,12 @@ async function fileOf(generation: OpenGeneration, path: string): Promise<OpenFil
   }
 }
 
-/** To be mended by whoever lays it out, or got from elsewhere. */
-const DAMAGED: ReadonlySet<string> = new Set(['corrupt']);
-/** Also replaced or deleted meanwhile. */
-const DAMAGED_OR_GONE: ReadonlySet<string> = new Set(['corrupt', 'not_found']);
-
-/** `null` where it fails with one of the codes, or what should be a file is none. */
-async function unless<T>(codes: ReadonlySet<string>, work: () => Promise<T>): Promise<T | null> {
+/** `null` where it is to be got from elsewhere. */
+async function unlessDamaged<T>(work: () => Promise<T>): Promise<T | null> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof NotAFile) return null;
-    if (error instanceof StorageError && codes.has(error.code)) return null;
+    if (error instanceof StorageError && error.code === 'corrupt') return null;
     throw error;
   }
 }
