@@ -9,14 +9,15 @@ export type WriteAt = (bytes: Uint8Array, position: number) => void;
 
 type OpenFile = {
   name: ArchiveName;
+  expected: Readonly<{ size: number; mode: number }>;
   headerAt: number;
-  headerBytes: number;
+  header: Buffer;
   size: number;
 };
 
 /**
- * Makes one tar of files whose sizes nobody knows before they end: room for the headers of a file is
- * left, and filled in after its bytes.
+ * Makes one tar of files whose sizes may not be known before they end: what is expected is written before
+ * the bytes of a file, and put right after them where it was another.
  */
 export class TarEncoder {
   readonly #write: WriteAt;
@@ -33,11 +34,11 @@ export class TarEncoder {
   }
 
   /** Begins a file. One at a time. */
-  begin(name: ArchiveName): void {
-    const header = headerOf(name, { size: 0, mode: 0 });
+  begin(name: ArchiveName, expected: Readonly<{ size: number; mode: number }>): void {
+    const header = headerOf(name, expected);
     const headerAt = this.#start + this.#filled;
     this.#push(header);
-    this.#file = { name, headerAt, headerBytes: header.length, size: 0 };
+    this.#file = { name, expected, headerAt, header, size: 0 };
   }
 
   /** Takes the next bytes of the file. */
@@ -49,12 +50,13 @@ export class TarEncoder {
 
   /** Ends the file. @param mode permission bits */
   end(mode: number): void {
-    const { name, headerAt, headerBytes, size } = this.#file!;
+    const { name, expected, headerAt, header: written, size } = this.#file!;
     this.#file = null;
     this.#push(tarPadding(size));
+    if (size === expected.size && mode === expected.mode) return;
     const header = headerOf(name, { size, mode });
-    // As much as the room that was left: nothing in it is as long as the size is large.
-    if (header.length !== headerBytes) throw new Error(`The header of "${name.path}" grew`);
+    // As long as that which is there: nothing in it is as long as the size is large.
+    if (header.length !== written.length) throw new Error(`The header of "${name.path}" grew`);
     this.#patch(header, headerAt);
   }
 

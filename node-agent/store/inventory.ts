@@ -34,7 +34,8 @@ export const NOTHING: Inventory = {
 
 /** Takes the files of a source as they are read and hashed, one after another. */
 export type Copy = Readonly<{
-  begin(path: string): void;
+  /** What is expected may turn out to be another. */
+  begin(path: string, expected: Readonly<{ size: number; mode: number }>): void;
   /** The bytes are good until it returns. */
   write(bytes: Uint8Array): void;
   end(mode: number): void;
@@ -65,7 +66,8 @@ export function takeInventory(
     const hash = createHash('sha256');
     let size = 0;
     let mode = file.mode;
-    copy?.begin(file.path);
+    const length = 'content' in file ? file.content.length : 0;
+    copy?.begin(file.path, { size: length, mode: keptMode(mode ?? DEFAULT_MODE) });
     const look = (stat: Stats) => {
       mode ??= stat.mode;
       checkSizes(file.path, stat.size, totalBytes + stat.size, limits);

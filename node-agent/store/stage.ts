@@ -93,9 +93,10 @@ export async function stageGeneration(input: StageInput): Promise<Staged> {
         ? NOTHING
         : takeInventory(input.artifacts, limits, { copy: into(tar, 'artifacts') });
     const manifest = makeManifest(input, files, made);
-    const text = formatManifest(manifest);
-    tar.begin({ folder: null, path: 'manifest.json' });
-    tar.write(Buffer.from(text));
+    const text = Buffer.from(formatManifest(manifest));
+    const expected = { size: text.length, mode: DEFAULT_MODE };
+    tar.begin({ folder: null, path: 'manifest.json' }, expected);
+    tar.write(text);
     tar.end(DEFAULT_MODE);
     tar.finish();
     checkSame(fd, temporary);
@@ -128,7 +129,7 @@ function checkSame(fd: number, path: string): void {
 /** Has a tar take the files of an inventory. */
 function into(tar: TarEncoder, folder: Folder): Copy {
   return {
-    begin: (path) => tar.begin({ folder, path }),
+    begin: (path, expected) => tar.begin({ folder, path }, expected),
     write: (bytes) => tar.write(bytes),
     end: (mode) => tar.end(mode),
   };

@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { archive } from './archive.ts';
+import { beside } from './beside.ts';
+import { disk } from './disk.ts';
 import { edge } from './edge.ts';
 import { eventLoop } from './event-loop.ts';
 import { get } from './get.ts';
@@ -21,6 +23,8 @@ import { weight } from './weight.ts';
 
 const BENCHMARKS: Record<string, Benchmark> = {
   save,
+  beside,
+  disk,
   'event-loop': eventLoop,
   archive,
   upload,
