@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageError } from '../contract.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { fromSqlite, isBusy } from './errors.ts';
 import { openPrivate } from './open-private.ts';
 import { makeSchema } from './schema.ts';
@@ -22,6 +23,7 @@ export class Database {
   readonly #path: string;
   readonly #inode: number;
   readonly #db: DatabaseSync;
+  readonly #checkpoints: Checkpoints;
   readonly #statements = new Map<string, StatementSync>();
   /** Those that wait until others let go, one after another. */
   #line: Promise<void> = Promise.resolve();
@@ -35,10 +37,14 @@ export class Database {
   constructor(path: string) {
     this.#path = path;
     this.#db = openPrivate(path);
+    // SQLite does it itself then, within a commit.
+    this.#checkpoints = new Checkpoints(path, () => {
+      if (this.#db.isOpen) this.#db.exec('pragma wal_autocheckpoint = 1000');
+    });
     this.#inode = statSync(path).ino;
     try {
       this.#db.exec(
-        `pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = normal`,
+        `pragma busy_timeout = ${BUSY_MS}; pragma journal_mode = wal; pragma synchronous = normal; pragma wal_autocheckpoint = 0`,
       );
       this.transaction(() => {
         makeSchema(this.#db, path);
@@ -56,6 +62,7 @@ export class Database {
   }
 
   close(): void {
+    this.#checkpoints.close();
     this.#db.close();
   }
 
@@ -72,6 +79,7 @@ export class Database {
       this.onBegin();
       const result = work();
       this.#db.exec('commit');
+      this.#checkpoints.count();
       return result;
     } catch (error) {
       // A full disk rolls back by itself.

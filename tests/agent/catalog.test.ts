@@ -250,3 +250,19 @@ test('what is gone by the time it would be noted is not noted', async () => {
   finishSave(catalog, ref, facts, '2026-01-01T00:00:00.000Z', 0, () => false);
   expect(catalog.generations.find('p', 1)).toMatchObject({ state: 'deleted' });
 });
+
+test('its log is copied into its file while it is in use: it does not grow without end', async () => {
+  const path = join(await tempFolder(), 'catalog.sqlite');
+  const catalog = new Catalog(path);
+  onTestFinished(() => catalog.close());
+  let most = 0;
+  for (let i = 1; i <= 8000; i++) {
+    const ref = { projectId: `p${i % 50}`, version: i, generationId: `g${i}` };
+    await catalog.write(() => markDeleted(catalog, ref, '2026-01-01T00:00:00.000Z', i));
+    // Others get their turn, as where something is saved for each.
+    if (i % 20 === 0) await new Promise(setImmediate);
+    most = Math.max(most, statSync(`${path}-wal`).size);
+  }
+  expect(most).toBeLessThan(100 * 1024 * 1024);
+  expect(statSync(path).size).toBeGreaterThan(100_000);
+});
