@@ -44,7 +44,7 @@ export async function convertTree(
   for (const path of old.files) if (isReserved(path)) leftOut.add(path, 'reserved');
   const source = takeListed(root, inGeneration.source(input.folder), files, limits);
   const artifacts = takeArtifacts(inGeneration.artifacts(folder), limits);
-  const manifest = complete(old, source, artifacts);
+  const manifest = complete({ ...old, files }, source, artifacts);
   mkdirSync(scratch, PRIVATE_FOLDER);
   try {
     const read: ReadFile = (kind, name) => (kind === 'source' ? source : artifacts).read(name);
@@ -109,12 +109,12 @@ function syncFiles(root: string, { entries }: Inventory): void {
   for (const folder of folders) syncPathHere(join(root, folder));
 }
 
+/** What it had stays, its files in their order. */
 function complete(old: Manifest, source: Inventory, artifacts: Inventory): CompleteManifest {
   return {
     ...old,
     file_count: source.entries.length,
     total_size_bytes: source.totalBytes,
-    files: source.entries.map((entry) => entry.path),
     schema: 1,
     digest: sha256Hex(digestText(source.entries, artifacts.entries)),
     entries: source.entries,
