@@ -80,7 +80,9 @@ export async function crash(options: {
 export async function makeTemplate(scenario: Scenario, projectId: string): Promise<string | null> {
   if (scenario === 'first save') return null;
   const storePath = await tempFolder();
-  const storage = await openTestStorage({ storePath });
+  // As a process leaves it that had no time to settle.
+  const isUnsettled = scenario.includes('settle');
+  const storage = await openTestStorage({ storePath, background: !isUnsettled });
   await prepare(storage, scenario, projectId);
   await storage.close();
   return storePath;

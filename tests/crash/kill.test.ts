@@ -32,6 +32,12 @@ test.each<[Scenario, number]>([
   ['write', 7],
   ['replace', 5],
   ['delete', 3],
+  ['lay out', 19],
+  ['drop the tree', 13],
+  ['activate', 13],
+  ['settle twice', 17],
+  ['settle and replace', 23],
+  ['settle and delete', 17],
 ])(
   '%s: killed before every step, nothing with a receipt is lost and nothing is torn',
   async (scenario, every) => {
@@ -76,17 +82,26 @@ async function check(crashed: Crash, scenario: Scenario, loss: Loss | null): Pro
   const earlier = scenario === 'first save' ? [] : [1];
   expect(versions).toEqual(found === null ? earlier : [2, ...earlier]);
   if (earlier.length > 0) expect(await contentOf(storage, earlierIn(PROJECT))).toBe('old');
-  if (receipt !== null && scenario !== 'delete') {
+  if (scenario === 'activate') expectActiveWhole(storePath);
+  if (receipt !== null && found !== null) {
     const { path, sha256 } = await storage.archive(REF);
     expect(createHash('sha256').update(readFileSync(path)).digest('hex')).toBe(sha256);
   }
   // Nothing is left of what was not finished, and all goes on as if nothing had been.
   expect(leftovers(storePath)).toEqual([]);
-  if (scenario !== 'delete') {
+  if (found !== null) {
     await storage.save({ ...REF, files: CONTENTS.new, replace: true });
     expect(await contentOf(storage, REF)).toBe('new');
   }
   await storage.close();
+}
+
+/** The link is read without us: where it is there, so is all behind it. */
+function expectActiveWhole(storePath: string): void {
+  const active = join(storePath, PROJECT, 'generations/active');
+  if (!existsSync(active)) return;
+  expect(readTexts(join(active, 'source'))).toEqual(CONTENTS.new);
+  expect(JSON.parse(readFileSync(join(active, 'manifest.json'), 'utf8')).version).toBe(2);
 }
 
 function leftovers(storePath: string): string[] {

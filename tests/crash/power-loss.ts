@@ -102,6 +102,9 @@ export function losePower(copy: string, original: string, unsynced: Unsynced, lo
 
 function undo(entry: LogEntry, inCopy: (path: string) => string): void {
   if (!('folder' in entry)) return;
+  // Another folder has taken the place of that in which it was.
+  const folder = statSync(dirname(entry.path), { throwIfNoEntry: false });
+  if (folder !== undefined && folder.ino !== entry.folder) return;
   const path = inCopy(entry.path);
   switch (entry.op) {
     case 'create':

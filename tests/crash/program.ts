@@ -17,7 +17,10 @@ const ref = refIn(process.argv[3]!);
 const { crashSteps: steps } = globalThis as unknown as { crashSteps: CrashSteps };
 const print = (value: unknown) => writeSync(1, `${JSON.stringify(value)}\n`);
 
-const open = () => openStorage({ ...readConfig(process.env), random: () => 0 });
+/** What comes after a save is left to those that settle by themselves. */
+const isQuiet = scenario.includes('settle') || scenario.includes('tree');
+const open = () =>
+  openStorage({ ...readConfig(process.env), random: () => 0, background: !isQuiet });
 
 const storage = await withRoom(open);
 const receipt = await withRoom(() => act(storage));
@@ -45,9 +48,36 @@ async function act(to: Storage): Promise<unknown> {
       return to.save({ ...ref, files: CONTENTS.new, replace: true });
     case 'delete':
       return to.delete(ref);
+    case 'lay out':
+      return to.get(ref);
+    case 'drop the tree':
+      return { ref, ...(await to.cleanupTrees({ all: true })) };
+    case 'activate':
+      return to.activate(ref);
+    case 'settle twice':
+      return beside(to, (other) => other.archive(ref));
+    case 'settle and replace':
+      return beside(to, (other) => other.save({ ...ref, files: CONTENTS.new, replace: true }));
+    case 'settle and delete':
+      return beside(to, (other) => other.delete(ref));
     case 'upload':
       while ((await to.status()).outbox.owed > 0) await to.drain(100);
       return null;
+  }
+}
+
+/** Settles while another storage does something else with the same generation, whose answer counts. */
+async function beside<T>(to: Storage, work: (other: Storage) => Promise<T>): Promise<T> {
+  const other = await open();
+  try {
+    // What is replaced or deleted meanwhile has no archive any more.
+    const settling = to.archive(ref).catch((error: StorageError) => {
+      if (error.code !== 'not_found') throw error;
+    });
+    const [answer] = await Promise.all([work(other), settling]);
+    return answer;
+  } finally {
+    await other.close();
   }
 }
 

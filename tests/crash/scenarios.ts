@@ -1,7 +1,28 @@
 /** What the agent is doing when it is killed, and what may be found then. */
 import type { Storage } from '../../node-agent/index.ts';
 
-export type Scenario = 'first save' | 'save' | 'write' | 'replace' | 'delete' | 'upload';
+/** Of one process, or of two storages in it at once. */
+export type Scenario =
+  | 'first save'
+  | 'save'
+  | 'write'
+  | 'replace'
+  | 'delete'
+  | 'upload'
+  | 'lay out'
+  | 'drop the tree'
+  | 'activate'
+  | 'settle twice'
+  | 'settle and replace'
+  | 'settle and delete';
+
+/** What changes nothing of the content. */
+const KEEPING: ReadonlySet<Scenario> = new Set([
+  'lay out',
+  'drop the tree',
+  'activate',
+  'settle twice',
+]);
 
 export const CONTENTS = {
   old: { 'a.txt': 'old', 'only/old.txt': 'o'.repeat(100) },
@@ -26,6 +47,13 @@ export async function prepare(
   if (scenario === 'replace' || scenario === 'delete') {
     await storage.save({ ...refIn(projectId), files: CONTENTS.old, tree: 'now' });
   }
+  if (scenario.startsWith('settle and')) {
+    await storage.save({ ...refIn(projectId), files: CONTENTS.old });
+  }
+  if (KEEPING.has(scenario)) {
+    const laidOut = scenario === 'drop the tree' ? ({ tree: 'now' } as const) : {};
+    await storage.save({ ...refIn(projectId), files: CONTENTS.new, ...laidOut });
+  }
 }
 
 /** What may be found: all of one content, or nothing at all. */
@@ -36,10 +64,14 @@ export function allowed(scenario: Scenario, receipt: boolean): (Content | null)[
     case 'write':
       return receipt ? ['new'] : ['new', null];
     case 'replace':
+    case 'settle and replace':
       return receipt ? ['new'] : ['new', 'old'];
     case 'delete':
+    case 'settle and delete':
       return receipt ? [null] : ['old', null];
     case 'upload':
       return [];
+    default:
+      return ['new'];
   }
 }
