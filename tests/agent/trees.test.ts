@@ -1,6 +1,7 @@
 /** The archive is the generation: its tree is a view, laid out where a path is asked for. */
 import {
   existsSync,
+  promises,
   readdirSync,
   readFileSync,
   rmSync,
@@ -8,8 +9,9 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { Receipt } from '../../node-agent/index.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { PythonStore } from '../support/python-store.ts';
@@ -229,6 +231,42 @@ test('what is too much goes, least recently used first', async () => {
   const left = all.map((receipt) => existsSync(join(receipt.path, 'source')));
   expect(left).toEqual([true, false, true, false]);
 });
+
+test.each([
+  ['bytes', { blocks: 1000, bavail: 99, files: 1000, ffree: 500 }],
+  ['inodes', { blocks: 1000, bavail: 500, files: 1000, ffree: 99 }],
+])(
+  'where few %s are left the least recently used go, whatever the settings say',
+  async (_, full) => {
+    const cache = await testCache({ maxAgeMs: 1000 * HOUR });
+    const storage = await openTestStorage({ cache });
+    const all: Receipt[] = [];
+    for (let i = 0; i < 5; i++) {
+      all.push(await storage.save({ projectId: 'p', files: { a: `${i}` }, tree: 'now' }));
+    }
+    await storage.activate(all[0]!);
+    for (const [i, at] of [9, 2, 4, 3].entries()) age(all[i]!, at * HOUR);
+    const laidOut = () => all.map((receipt) => existsSync(join(receipt.path, 'tree.json')));
+    expect(await storage.cleanupTrees()).toEqual({ evicted: 0, bytes: 0 });
+    // A small file system, as it says of itself: full while there are more than three trees.
+    const { statfs } = promises;
+    onTestFinished(() => {
+      promises.statfs = statfs;
+      syncBuiltinESMExports();
+    });
+    promises.statfs = (async () => {
+      const isFull = laidOut().filter(Boolean).length > 3;
+      return isFull ? full : { ...full, bavail: 100, ffree: 100 };
+    }) as unknown as typeof statfs;
+    syncBuiltinESMExports();
+    expect(await storage.cleanupTrees()).toEqual({ evicted: 2, bytes: 2 });
+    // Not the active one, nor what is in use.
+    expect(laidOut()).toEqual([true, true, false, false, true]);
+    for (const [i, receipt] of all.entries()) {
+      expect(readTexts((await storage.get(receipt)).sourcePath)).toEqual({ a: `${i}` });
+    }
+  },
+);
 
 test('what the Python system left beside the files of a generation stays', async () => {
   const storePath = await tempFolder();
