@@ -1,4 +1,12 @@
-import { existsSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { unpackArchive } from '../archive/unpack.ts';
 import { type Limits, StorageError } from '../contract.ts';
@@ -6,6 +14,7 @@ import { PRIVATE_FILE } from '../disk/private.ts';
 import { findText } from '../disk/read-manifest.ts';
 import { readArchiveFacts } from './archive-facts.ts';
 import { readBootId } from './boot-id.ts';
+import { sha256Hex } from './hash.ts';
 import { inGeneration, listTars, tarName } from './layout.ts';
 
 /**
@@ -20,18 +29,18 @@ type TreeFile = Readonly<{
   digest: string;
   /** Of its files. */
   bytes: number;
+  /** The sha256 of its manifest.json. */
+  manifest: string;
   /** That it lasts, and holds what the archive has not: it is never removed. */
   kept?: boolean;
 }>;
 
-/** Whether the tree of a generation is there, whole, with a content. */
-export function isLaidOut(root: string, folder: string, digest: string): boolean {
+/** What is said of the tree of a generation; `null` where none is there, whole, with a content. */
+export function findLaidOut(root: string, folder: string, digest: string): TreeFile | null {
   const tree = readTreeFile(root, folder);
-  if (tree?.digest !== digest) return false;
-  return (
-    tree.kept === true ||
-    (tree.boot === readBootId() && tree.device === deviceOf(join(root, folder)))
-  );
+  if (tree?.digest !== digest) return null;
+  const isOfNow = tree.boot === readBootId() && tree.device === deviceOf(join(root, folder));
+  return tree.kept === true || isOfNow ? tree : null;
 }
 
 function deviceOf(folder: string): number {
@@ -50,12 +59,13 @@ export function readTreeFile(root: string, folder: string): TreeFile | null {
   }
 }
 
-/** Says that the tree in a folder is whole. */
+/** Says that the tree is whole whose manifest is in the folder. */
 export function markLaidOut(
   folder: string,
   of: Readonly<{ digest: string; bytes: number; kept?: boolean }>,
 ): void {
-  const tree: TreeFile = { boot: readBootId(), device: deviceOf(folder), ...of };
+  const manifest = sha256Hex(readFileSync(inGeneration.manifest(folder)));
+  const tree: TreeFile = { boot: readBootId(), device: deviceOf(folder), manifest, ...of };
   writeFileSync(inGeneration.tree(folder), JSON.stringify(tree), { mode: PRIVATE_FILE });
 }
 
@@ -84,13 +94,13 @@ export async function layOutTree(input: {
     const { digest, bytes } = await unpackTo(scratch, folder, limits);
     // Whoever had no lock may come too late: other content has a tree of its own, or none.
     if (!holds(folder, digest)) return;
+    markLaidOut(scratch, { digest, bytes });
     dropTree(folder);
     // What is asked for comes last: where it is, all of it is.
     for (const part of ['artifacts', 'manifest', 'source'] as const) {
       const made = inGeneration[part](scratch);
       if (existsSync(made)) renameSync(made, inGeneration[part](folder));
     }
-    markLaidOut(scratch, { digest, bytes });
     renameSync(inGeneration.tree(scratch), inGeneration.tree(folder));
   } finally {
     rmSync(scratch, { recursive: true, force: true });

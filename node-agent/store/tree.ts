@@ -8,17 +8,19 @@ import {
   isComplete,
   type Manifest,
   type ManifestEntry,
+  parseManifest,
   StorageError,
 } from '../contract.ts';
 import { NotAFile, openInside } from '../disk/open-inside.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
 import { ChangedWhileRead, type Place, readPieces } from '../disk/read-file.ts';
-import { readManifest } from '../disk/read-manifest.ts';
+import { findText, readManifest } from '../disk/read-manifest.ts';
 import { walk } from '../disk/walk.ts';
 import { readArchiveFacts } from './archive-facts.ts';
 import { syncPathHere } from './durable.ts';
-import type { ArchiveFacts } from './hash.ts';
+import { type ArchiveFacts, sha256Hex } from './hash.ts';
 import { readChecked } from './inventory.ts';
+import { readTreeFile } from './lay-out.ts';
 import { inGeneration, listTars } from './layout.ts';
 import { lanesFor, type Parallel, writeArchive } from './stage.ts';
 
@@ -103,7 +105,11 @@ export function checkTree(folder: string): string[] {
   if (!existsSync(inGeneration.tree(root))) return problems;
   let manifest: Manifest | null = null;
   look(() => {
-    manifest = readManifest({ root, path: inGeneration.manifest('') });
+    const path = inGeneration.manifest('');
+    const text = findText({ root, path });
+    const isWhole = text !== null && sha256Hex(text) === readTreeFile(root, '')?.manifest;
+    if (!isWhole) return `"${path}" is not what it was`;
+    manifest = parseManifest(text, path);
     return null;
   });
   for (const [kind, entries] of [

@@ -1,9 +1,16 @@
 import { renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { type Manifest, parseFolderName, type Ref, StorageError } from '../contract.ts';
+import {
+  type Manifest,
+  parseFolderName,
+  parseManifest,
+  type Ref,
+  StorageError,
+} from '../contract.ts';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
-import { findManifest } from '../disk/read-manifest.ts';
-import { isLaidOut, readTreeFile } from './lay-out.ts';
+import { findText } from '../disk/read-manifest.ts';
+import { sha256Hex } from './hash.ts';
+import { findLaidOut, readTreeFile } from './lay-out.ts';
 import { inGeneration } from './layout.ts';
 import type { StoreParts } from './work.ts';
 
@@ -29,7 +36,7 @@ export class Trees {
   /** Whether the tree of a generation is there, whole, with a content. */
   isThere(ref: Ref, digest: string): boolean {
     const { root, path } = this.#parts.layout.placeOf(this.#parts.layout.generation(ref));
-    return isLaidOut(root, path, digest);
+    return findLaidOut(root, path, digest) !== null;
   }
 
   /** Whether a tree is one of the Python system's, beside whose files may lie what is nowhere else. */
@@ -40,11 +47,13 @@ export class Trees {
 
   /** The manifest of a tree that is there, with a content; `null` where it is not, or was damaged. */
   findManifest(ref: Ref, digest: string): Manifest | null {
-    if (!this.isThere(ref, digest)) return null;
-    const { layout } = this.#parts;
+    const { root, path } = this.#parts.layout.placeOf(this.#parts.layout.generation(ref));
+    const tree = findLaidOut(root, path, digest);
+    if (tree === null) return null;
     try {
-      const manifest = findManifest(layout.placeOf(inGeneration.manifest(layout.generation(ref))));
-      return manifest?.digest === digest ? manifest : null;
+      const text = findText({ root, path: inGeneration.manifest(path) });
+      if (text === null || sha256Hex(text) !== tree.manifest) return null;
+      return parseManifest(text, inGeneration.manifest(path));
     } catch (error) {
       if (error instanceof StorageError && error.code === 'corrupt') return null;
       throw error;

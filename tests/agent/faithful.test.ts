@@ -142,6 +142,7 @@ describe('one byte that is another', () => {
 
   test.each<[string, ((path: string) => void)[]]>([
     ['the tree', [inTree]],
+    ['the manifest of the tree', [(path) => flip(join(path, 'manifest.json'))]],
     ['the archive', [inArchive]],
     ['what is written down of the archive, emptied', [inFacts(() => '')]],
     ['what is written down of the archive, being nothing', [inFacts(() => ({}))]],

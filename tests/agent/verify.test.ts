@@ -171,21 +171,24 @@ describe('verify --repair', () => {
     ['an archive without a tree', [archive, noTree], false],
     ['both', [archive, tree], false],
   ])('makes %s whole, where something else has the bytes', async (_, harm, isMendedAlone) => {
-    const { env, saved, verify, projectId } = await host(1);
-    const before = readTexts(join(saved[0]!.path, 'source'));
-    for (const one of harm) one(saved[0]!.path);
-    const offline = { ...env, USE_CLOUD_STORAGE: 'false' };
-    const alone = await runCli(['verify', '--repair', '--json'], offline);
-    expect([alone.code, alone.stderr]).toEqual([isMendedAlone ? 0 : 3, '']);
-    const mended = await verify('--repair');
-    const end = mended.lines.at(-1);
-    expect([mended.code, end.damaged, end.repaired]).toEqual(isMendedAlone ? [0, 0, 0] : [0, 1, 1]);
+    const { env, saved } = await host(1);
+    const [receipt] = saved;
+    const before = readTexts(join(receipt!.path, 'source'));
+    for (const one of harm) one(receipt!.path);
+    const config = readConfig(env);
+    const repair = async (cloud: typeof config.cloud) => {
+      const storage = await openTestStorage({ ...config, cloud, background: false });
+      const found = [];
+      for await (const verified of storage.verify({ repair: true })) found.push(verified);
+      await storage.close();
+      return found.map(({ problems, repaired }) => [problems.length > 0, repaired]);
+    };
+    expect(await repair(null)).toEqual([[true, isMendedAlone]]);
+    expect(await repair(config.cloud)).toEqual([isMendedAlone ? [false, false] : [true, true]]);
     // Nothing is the matter any more, here or there.
-    expect((await verify()).lines).toEqual([
-      { checked: 1, damaged: 0, repaired: 0, after: `${projectId}/1` },
-    ]);
-    const storage = await openTestStorage(readConfig(offline));
-    expect(readTexts((await storage.get(saved[0]!)).sourcePath)).toEqual(before);
+    expect(await repair(config.cloud)).toEqual([[false, false]]);
+    const storage = await openTestStorage({ ...config, cloud: null });
+    expect(readTexts((await storage.get(receipt!)).sourcePath)).toEqual(before);
   });
 
   test('says what it cannot repair, and leaves it as it is', async () => {

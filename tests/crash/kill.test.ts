@@ -27,11 +27,11 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 3],
-  ['first save', 7],
-  ['write', 7],
-  ['replace', 5],
-  ['delete', 3],
+  ['save', 5],
+  ['first save', 9],
+  ['write', 9],
+  ['replace', 7],
+  ['delete', 5],
   ['lay out', 19],
   ['drop the tree', 13],
   ['activate', 13],
