@@ -88,7 +88,9 @@ test('half of what says that a tree is there, after a power loss, says nothing',
 test('a manifest in a tree that is another is not believed', async () => {
   const { storage, receipt } = await saved();
   const { manifest } = await storage.get(receipt);
-  for (const text of ['{', '', JSON.stringify({ ...manifest, digest: 'f'.repeat(64) })]) {
+  const others = [{ digest: 'f'.repeat(64) }, { metadata: { other: 1 } }, { files: [] }];
+  const texts = others.map((other) => JSON.stringify({ ...manifest, ...other }));
+  for (const text of ['{', '', ...texts]) {
     writeFileSync(join(receipt.path, 'manifest.json'), text);
     expect((await storage.get(receipt)).manifest).toEqual(manifest);
   }

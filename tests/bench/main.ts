@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { archive } from './archive.ts';
+import { atOnce } from './at-once.ts';
 import { beside } from './beside.ts';
 import { disk } from './disk.ts';
 import { edge } from './edge.ts';
@@ -23,6 +24,7 @@ import { weight } from './weight.ts';
 
 const BENCHMARKS: Record<string, Benchmark> = {
   save,
+  'at-once': atOnce,
   beside,
   disk,
   'event-loop': eventLoop,

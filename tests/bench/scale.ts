@@ -15,12 +15,14 @@ import { alternate, atMost, type Measured, ratios, told } from './measure.ts';
 
 const PROJECTS = 10_000;
 const VERSIONS = 10;
+/** Versions of one more project. */
+const MANY = 2000;
 const ROUNDS = 7;
 const SAVES = 40;
 /** Generations that are evicted from each store: those that were saved, also to warm up. */
-const EVICTED = SAVES + SAVES / 10;
+const EVICTED = 2 * (SAVES + SAVES / 10);
 
-type Calls = 'save' | 'get' | 'list' | 'projects' | 'evict';
+type Calls = 'save' | 'get' | 'list' | 'projects' | 'evict' | 'saveMany' | 'getMany' | 'missMany';
 type Ratios = Record<Calls, number[]>;
 
 export async function scale(): Promise<Measured[]> {
@@ -61,6 +63,9 @@ export async function scale(): Promise<Measured[]> {
       told('ready with an empty store', alone, 'ms'),
       atMost('save beside 100 000 generations: times an empty store', calls.save, '×', 1.2),
       atMost('get beside 100 000 generations: times an empty store', calls.get, '×', 1.2),
+      atMost('save as the 2 001st version: times an empty store', calls.saveMany, '×', 1.2),
+      atMost('get of one of 2 000 versions: times an empty store', calls.getMany, '×', 1.2),
+      atMost('a miss beside 2 000 versions: times an empty store', calls.missMany, '×', 1.2),
       told('list of a project: times an empty store', calls.list, '×'),
       told('list of projects, 50 beside 1: times an empty store', calls.projects, '×'),
       told(`eviction of ${EVICTED}: times an empty store`, calls.evict, '×'),
@@ -78,7 +83,9 @@ const STARTS: Record<string, (env: Record<string, string>) => Promise<void> | vo
   },
   'after a power loss': async (env) => {
     await (await start(env)).end('SIGKILL');
-    onCatalog(env, (catalog) => catalog.exec(`update meta set value = 'another boot'`));
+    onCatalog(env, (catalog) =>
+      catalog.exec(`update meta set value = 'another boot' where key = 'scanned_boot'`),
+    );
   },
   'without its catalog': removeCatalog,
 };
@@ -96,11 +103,15 @@ async function fill(env: Record<string, string>): Promise<void> {
   await storage.close();
   const layout = new Layout(env.FILE_STORAGE_PATH!);
   const first = (projectId: string) =>
-    layout.generation({ projectId, version: 1, generationId: 'g' });
-  for (let i = 0; i < PROJECTS; i++) {
-    const projectId = nameOf(i);
-    for (let version = 1; version <= VERSIONS; version++) {
-      const folder = layout.generation({ projectId, version, generationId: 'g' });
+    layout.generation({ projectId, version: 1, generationId: generationOf(projectId, 1) });
+  const versionsOf = (projectId: string) => (projectId === 'many' ? MANY : VERSIONS);
+  for (const projectId of ['many', ...Array.from({ length: PROJECTS }, (_, i) => nameOf(i))]) {
+    for (let version = 1; version <= versionsOf(projectId); version++) {
+      const folder = layout.generation({
+        projectId,
+        version,
+        generationId: generationOf(projectId, version),
+      });
       mkdirSync(folder, { recursive: true });
       // Of links to one file a file system takes no 100 000.
       const from = version === 1 ? template.path : first(projectId);
@@ -129,22 +140,35 @@ async function fill(env: Record<string, string>): Promise<void> {
         ${insert.replace('row', 'next')};
         drop table next;`);
     }
-    catalog.exec('commit');
+    catalog.exec(`
+      insert into projects (id, folded) values ('many', 'many');
+      insert into generations select 'many', n.rowid, 'g' || n.rowid, row.state, row.instance_id,
+        row.status, row.failure, row.digest, row.sha256, row.md5, row.archive_bytes, row.source_bytes,
+        row.file_count, row.created_at, row.uploaded_at, row.owner_id, row.is_replacement,
+        row.object_key, row.earlier_keys, row.replaced_digest, row.cloud_digest, row.provisional
+        from numbers n, row where n.rowid <= ${MANY};
+      commit`);
   });
-  copyFileSync(layout.catalog, `${layout.catalog}.kept`);
+  for (const name of KEPT) copyFileSync(join(layout.own, name), join(layout.own, `${name}.kept`));
 }
+
+/** What is put back together: a catalog, and what tells that it is of this time. */
+const KEPT = ['catalog.sqlite', 'epoch'];
 
 /** What is made again from the disk knows nothing of uploads: all would be owed. */
 function restoreCatalog(env: Record<string, string>): void {
-  const { catalog } = new Layout(env.FILE_STORAGE_PATH!);
+  const { own } = new Layout(env.FILE_STORAGE_PATH!);
   removeCatalog(env);
-  copyFileSync(`${catalog}.kept`, catalog);
+  for (const name of KEPT) copyFileSync(join(own, `${name}.kept`), join(own, name));
 }
 
 function removeCatalog(env: Record<string, string>): void {
   const { catalog } = new Layout(env.FILE_STORAGE_PATH!);
   for (const suffix of ['', '-wal', '-shm']) rmSync(catalog + suffix, { force: true });
 }
+
+const generationOf = (projectId: string, version: number) =>
+  projectId === 'many' ? `g${version}` : 'g';
 
 function nameOf(i: number): string {
   return `p${String(i).padStart(5, '0')}`;
@@ -186,6 +210,14 @@ if (import.meta.main) {
       saved[name] = await storage.save({ projectId, files: tree });
     }),
     get: await compare(1000, (storage, name) => storage.get(saved[name]!)),
+    saveMany: await compare(SAVES, async (storage, name) => {
+      const projectId = name === 'full' ? 'many' : 'few';
+      saved[`${name} many`] = await storage.save({ projectId, files: tree });
+    }),
+    getMany: await compare(1000, (storage, name) => storage.get(saved[`${name} many`]!)),
+    missMany: await compare(50, (storage, name) =>
+      storage.get({ ...saved[`${name} many`]!, version: 999_999 }).catch(() => null),
+    ),
     list: await compare(1000, (storage, name) => storage.list(saved[name]!.projectId)),
     projects: await compare(100, (storage) => storage.listProjects()),
     evict: [],
