@@ -2,8 +2,10 @@
 import { StorageError } from '../contract.ts';
 
 const SQLITE_BUSY = 5;
+const SQLITE_READONLY = 8;
 const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
+const SQLITE_CANTOPEN = 14;
 const SQLITE_NOTADB = 26;
 
 /** The low byte is the code, the rest says more. */
@@ -29,6 +31,11 @@ export function fromSqlite(error: unknown): unknown {
   }
   if (code === SQLITE_FULL) {
     return new StorageError('disk_full', 'Cannot write the catalog: the disk is full', {
+      cause: error,
+    });
+  }
+  if (code === SQLITE_READONLY || code === SQLITE_CANTOPEN) {
+    return new StorageError('forbidden', 'Cannot write the catalog: it is not permitted here', {
       cause: error,
     });
   }

@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageError } from '../contract.ts';
 import { Catalog } from './catalog.ts';
-import { isBusy } from './errors.ts';
+import { fromSqlite, isBusy } from './errors.ts';
 import { Instance } from './instance.ts';
 import { openPrivate } from './open-private.ts';
 import { OlderSchema } from './schema.ts';
@@ -59,6 +59,8 @@ async function takeLock(lock: DatabaseSync): Promise<void> {
       lock.exec('begin exclusive');
       return;
     } catch (cause) {
+      const known = fromSqlite(cause);
+      if (!isBusy(known)) throw known;
       if (performance.now() > deadline) {
         const message = 'Cannot open the store: another process has been opening it for too long';
         throw new StorageError('unavailable', message, { cause });

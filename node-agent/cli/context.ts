@@ -3,7 +3,7 @@ import { styleText } from 'node:util';
 import { type Config, readConfig, readEnvFile } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
 import { toWire } from '../events/wire.ts';
-import { openStorage } from '../storage/open.ts';
+import { openStorage, openToRead } from '../storage/open.ts';
 import type { StorageOptions } from '../storage/options.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -70,13 +70,18 @@ export class CommandContext {
    * Opens the storage, does the work, and closes it again.
    *
    * @param options.changes whether something may be owed to the cloud then: it gets a while to go
+   * @param options.reads whether it changes nothing: then it works where nothing can be written, too
    */
   async withStorage<T>(
     work: (storage: Storage, config: Config) => Promise<T>,
-    options: { changes?: boolean } & Pick<StorageOptions, 'onProblem' | 'onEvent'> = {},
+    options: { changes?: boolean; reads?: boolean } & Pick<
+      StorageOptions,
+      'onProblem' | 'onEvent'
+    > = {},
   ): Promise<T> {
     const config = this.readConfig();
-    const { changes, ...listeners } = options;
+    const { changes, reads, ...listeners } = options;
+    if (reads === true) return this.#reading(work, config);
     const storage = await openStorage({
       ...config,
       background: changes === true,
@@ -87,6 +92,20 @@ export class CommandContext {
       return await work(storage, config);
     } finally {
       await storage.close(changes === true ? {} : { drainMs: 0 });
+    }
+  }
+
+  async #reading<T>(
+    work: (storage: Storage, config: Config) => Promise<T>,
+    config: Config,
+  ): Promise<T> {
+    const { storage, instead } = await openToRead({ ...config, onProblem: this.onProblem });
+    if (instead !== null) this.say(`${instead.reason.message}. Read from the files themselves`);
+    try {
+      return await work(storage, config);
+    } finally {
+      await storage.close({ drainMs: 0 });
+      await instead?.remove();
     }
   }
 }

@@ -19,15 +19,18 @@ Example:
   $ codebegen-storage diff shop 1 2`,
     )
     .action(async (projectId: string, from: number, to: number) => {
-      await context.withStorage(async (storage) => {
-        const diff = await storage.diff(projectId, from, to);
-        const lines = (letter: string, files: readonly Pick<FileEntry, 'path'>[]) =>
-          files.map(({ path }) => ({ path, line: `${letter} ${path}` }));
-        context.show({ from, to, ...diff }, () =>
-          [...lines('A', diff.added), ...lines('D', diff.removed), ...lines('M', diff.modified)]
-            .sort((a, b) => (a.path < b.path ? -1 : 1))
-            .map(({ line }) => line),
-        );
-      });
+      await context.withStorage(
+        async (storage) => {
+          const diff = await storage.diff(projectId, from, to);
+          const lines = (letter: string, files: readonly Pick<FileEntry, 'path'>[]) =>
+            files.map(({ path }) => ({ path, line: `${letter} ${path}` }));
+          context.show({ from, to, ...diff }, () =>
+            [...lines('A', diff.added), ...lines('D', diff.removed), ...lines('M', diff.modified)]
+              .sort((a, b) => (a.path < b.path ? -1 : 1))
+              .map(({ line }) => line),
+          );
+        },
+        { reads: true },
+      );
     });
 }

@@ -24,15 +24,18 @@ Examples:
     )
     .action(
       async (projectId: string, version: number, options: { generation?: string; to?: string }) => {
-        await context.withStorage(async (storage) => {
-          const ref = toRef(projectId, version, options);
-          const { to } = options;
-          const { manifest: _, ...found } =
-            to === undefined
-              ? await storage.get(ref)
-              : { ...(await getCopied(storage, ref, to)), path: to, sourcePath: to };
-          context.show(found, () => [found.sourcePath]);
-        });
+        await context.withStorage(
+          async (storage) => {
+            const ref = toRef(projectId, version, options);
+            const { to } = options;
+            const { manifest: _, ...found } =
+              to === undefined
+                ? await storage.get(ref)
+                : { ...(await getCopied(storage, ref, to)), path: to, sourcePath: to };
+            context.show(found, () => [found.sourcePath]);
+          },
+          { reads: true },
+        );
       },
     );
 }

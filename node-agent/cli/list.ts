@@ -21,10 +21,13 @@ Examples:
   $ codebegen-storage list shop --limit 10 --json`,
     )
     .action(async (project: string | undefined, options: ListOptions) => {
-      await context.withStorage(async (storage) => {
-        if (project === undefined) await listProjects(context, storage, options);
-        else await listGenerations(context, storage, project, options);
-      });
+      await context.withStorage(
+        async (storage) => {
+          if (project === undefined) await listProjects(context, storage, options);
+          else await listGenerations(context, storage, project, options);
+        },
+        { reads: true },
+      );
     });
 }
 

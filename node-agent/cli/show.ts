@@ -12,17 +12,20 @@ Example:
   $ codebegen-storage show shop 3`,
     )
     .action(async (projectId: string, version: number, options: { generation?: string }) => {
-      await context.withStorage(async (storage) => {
-        const summary = await storage.show(toRef(projectId, version, options));
-        context.show(summary, () => [
-          `generation  ${summary.projectId} v${summary.version} ${summary.generationId}`,
-          `status      ${summary.status}${summary.failure === null ? '' : `: ${summary.failure}`}`,
-          `files       ${summary.fileCount ?? '-'}, ${formatBytes(summary.bytes)}`,
-          `archive     ${formatBytes(summary.archiveBytes)}, sha256 ${summary.sha256 ?? '-'}`,
-          `object key  ${summary.objectKey}`,
-          `created     ${summary.createdAt}`,
-          `uploaded    ${summary.uploadedAt ?? '-'}`,
-        ]);
-      });
+      await context.withStorage(
+        async (storage) => {
+          const summary = await storage.show(toRef(projectId, version, options));
+          context.show(summary, () => [
+            `generation  ${summary.projectId} v${summary.version} ${summary.generationId}`,
+            `status      ${summary.status}${summary.failure === null ? '' : `: ${summary.failure}`}`,
+            `files       ${summary.fileCount ?? '-'}, ${formatBytes(summary.bytes)}`,
+            `archive     ${formatBytes(summary.archiveBytes)}, sha256 ${summary.sha256 ?? '-'}`,
+            `object key  ${summary.objectKey}`,
+            `created     ${summary.createdAt}`,
+            `uploaded    ${summary.uploadedAt ?? '-'}`,
+          ]);
+        },
+        { reads: true },
+      );
     });
 }

@@ -15,22 +15,25 @@ Example:
   $ codebegen-storage status --json`,
     )
     .action(async () => {
-      await context.withStorage(async (storage) => {
-        await storage.scanned(SCAN_WAIT_MS);
-        const status = await storage.status();
-        const counts = Object.entries(status.generations);
-        context.show(status, () => [
-          `store        ${status.storePath}`,
-          `cloud        ${status.cloud.enabled ? `${status.cloud.url}, bucket "${status.cloud.bucket}"` : 'off'}`,
-          `generations  ${counts.map(([name, count]) => `${count} ${name}`).join(', ') || 'none'}`,
-          `outbox       ${status.outbox.owed} owed, ${status.outbox.parked} parked`,
-          ...(status.outbox.reason === null ? [] : [`paused       ${status.outbox.reason}`]),
-          ...(status.scan === null
-            ? []
-            : [
-                `scan         ${status.scan.read} of ${status.scan.projects} projects are read from the disk so far`,
-              ]),
-        ]);
-      });
+      await context.withStorage(
+        async (storage) => {
+          await storage.scanned(SCAN_WAIT_MS);
+          const status = await storage.status();
+          const counts = Object.entries(status.generations);
+          context.show(status, () => [
+            `store        ${status.storePath}`,
+            `cloud        ${status.cloud.enabled ? `${status.cloud.url}, bucket "${status.cloud.bucket}"` : 'off'}`,
+            `generations  ${counts.map(([name, count]) => `${count} ${name}`).join(', ') || 'none'}`,
+            `outbox       ${status.outbox.owed} owed, ${status.outbox.parked} parked`,
+            ...(status.outbox.reason === null ? [] : [`paused       ${status.outbox.reason}`]),
+            ...(status.scan === null
+              ? []
+              : [
+                  `scan         ${status.scan.read} of ${status.scan.projects} projects are read from the disk so far`,
+                ]),
+          ]);
+        },
+        { reads: true },
+      );
     });
 }

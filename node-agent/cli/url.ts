@@ -24,18 +24,21 @@ Example:
         version: number,
         options: { generation?: string; expiresIn: number },
       ) => {
-        await context.withStorage(async (storage) => {
-          const ref = toRef(projectId, version, options);
-          const download = await storage.downloadUrl(ref, { expiresIn: options.expiresIn });
-          if (download === null) {
-            const { status } = await storage.show(ref);
-            throw new StorageError(
-              'conflict',
-              `Cannot sign "${projectId} v${version}": it is ${status}, not in the cloud, and no daemon serves it (codebegen-storage start)`,
-            );
-          }
-          context.show(download, () => [download.url]);
-        });
+        await context.withStorage(
+          async (storage) => {
+            const ref = toRef(projectId, version, options);
+            const download = await storage.downloadUrl(ref, { expiresIn: options.expiresIn });
+            if (download === null) {
+              const { status } = await storage.show(ref);
+              throw new StorageError(
+                'conflict',
+                `Cannot sign "${projectId} v${version}": it is ${status}, not in the cloud, and no daemon serves it (codebegen-storage start)`,
+              );
+            }
+            context.show(download, () => [download.url]);
+          },
+          { reads: true },
+        );
       },
     );
 }

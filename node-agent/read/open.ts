@@ -1,8 +1,11 @@
 import type { FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ArchiveReader } from '../archive/archive-reader.ts';
+import { StoredTar } from '../archive/stored-tar.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import {
+  type CompleteManifest,
   type FileEntry,
   type Folder,
   formatRef,
@@ -13,6 +16,7 @@ import {
 import { NotAFile, openFileInside } from '../disk/open-inside.ts';
 import type { Tell } from '../events/events.ts';
 import { compared } from '../store/hash.ts';
+import { listTars } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
 import type { Locks } from '../upkeep/locks.ts';
@@ -47,7 +51,12 @@ export type OpenFile = Readonly<{
   close(): Promise<void>;
 }>;
 
-type OpenArchive = Readonly<{ reader: ArchiveReader; handle: FileHandle }>;
+/** What files are read from. */
+type Reader = Readonly<{
+  manifest: CompleteManifest;
+  read(path: string, folder?: Folder): AsyncIterable<Uint8Array>;
+}>;
+type OpenArchive = Readonly<{ reader: Reader; handle: FileHandle }>;
 
 /** How often what is replaced meanwhile is opened anew. */
 const ATTEMPTS = 10;
@@ -141,6 +150,7 @@ export class Opener {
 
   async #tryToOpen(ref: Ref, isWhole: boolean): Promise<OpenArchive | 'damaged'> {
     const { store } = this.#parts;
+    if (store.layout.isApart && !store.archives.isSettled(ref)) return openTar(store, ref);
     const { path, bytes } = await archiveOf(this.#parts, ref);
     const isChecked = isWhole && bytes <= CHECKED_BYTES;
     if (isChecked && !(await store.archives.isSound(ref))) return 'damaged';
@@ -175,6 +185,23 @@ export class Opener {
       files: () => listFiles(got, (path) => getter.openFile(got, path)),
       close: async () => {},
     };
+  }
+}
+
+/** What a save laid down, where nothing can be written to make the archive of it. */
+async function openTar({ layout }: Store, ref: Ref): Promise<OpenArchive> {
+  const folder = layout.generation(ref);
+  const place = layout.placeOf(join(folder, listTars(folder)[0] ?? ''));
+  const handle = await openFileInside(place.root, place.path);
+  try {
+    const tar = new StoredTar(handle.fd);
+    async function* read(path: string, folder: Folder = 'source') {
+      yield* tar.read(folder, path);
+    }
+    return { handle, reader: { manifest: tar.manifest, read } };
+  } catch (error) {
+    await handle.close();
+    throw error;
   }
 }
 

@@ -1,4 +1,6 @@
-import { resolve } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { Cache } from '../cache/cache.ts';
 import { openCatalog } from '../catalog/open.ts';
 import { DEFAULT_LIMITS, StorageError } from '../contract.ts';
@@ -18,20 +20,56 @@ export function openStorage(given: StorageOptions): Promise<Storage> {
   return openStorageOn(given, () => new Workers());
 }
 
-/** As {@link openStorage}. @param makeWork who does the heavy work */
+/** What keeps a catalog from being written: nothing can be noted, and all can be read. */
+const UNWRITABLE: ReadonlySet<string> = new Set(['disk_full', 'forbidden']);
+
+/**
+ * Opens the storage to read it, also where nothing can be written there, as on a full disk: a catalog of
+ * what lies on disk is made elsewhere then, for as long as it is open.
+ *
+ * @returns also why it had to be, and what removes that; `null` where it had not
+ */
+export async function openToRead(given: StorageOptions): Promise<{
+  storage: Storage;
+  instead: { reason: StorageError; remove(): Promise<void> } | null;
+}> {
+  const options = { ...given, background: false };
+  try {
+    return { storage: await openStorage(options), instead: null };
+  } catch (error) {
+    if (!(error instanceof StorageError) || !UNWRITABLE.has(error.code)) throw error;
+    const own = await mkdtemp(join(tmpdir(), 'codebegen-storage-'));
+    const remove = () => rm(own, { recursive: true, force: true });
+    try {
+      const storage = await openStorageOn(options, () => new Workers(), own);
+      return { storage, instead: { reason: error, remove } };
+    } catch {
+      await remove();
+      throw error;
+    }
+  }
+}
+
+/**
+ * As {@link openStorage}.
+ *
+ * @param makeWork who does the heavy work
+ * @param own where catalog and staging are; left out: in the store
+ */
 export async function openStorageOn(
   given: StorageOptions,
   makeWork: () => HeavyWork,
+  own?: string,
 ): Promise<Storage> {
   if (process.platform === 'win32') {
     throw new StorageError('invalid_input', 'Cannot open the storage: Windows is not supported');
   }
   const options = { ...given, storePath: resolve(given.storePath) };
-  const layout = new Layout(options.storePath);
+  const layout = new Layout(options.storePath, own);
   checkLength(layout);
   const opened: (() => unknown)[] = [];
   try {
-    await makeFolder(layout.staging, layout.root);
+    await makeFolder(layout.staging, own ?? layout.root);
     return await openParts(options, layout, makeWork, opened);
   } catch (error) {
     for (const close of opened.reverse()) await close();

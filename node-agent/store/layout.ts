@@ -11,9 +11,18 @@ export const OWN_FOLDER = '.codebegen-storage';
 export class Layout {
   /** Absolute. */
   readonly root: string;
+  /** Everything of ours that is no project. */
+  readonly own: string;
 
-  constructor(root: string) {
+  /** @param own elsewhere, where nothing can be written below the root */
+  constructor(root: string, own = join(root, OWN_FOLDER)) {
     this.root = root;
+    this.own = own;
+  }
+
+  /** Whether nothing below the root is written: what is ours is elsewhere. */
+  get isApart(): boolean {
+    return this.own !== join(this.root, OWN_FOLDER);
   }
 
   /** Where a path of the store is, seen from the real path of its root. */
@@ -21,9 +30,6 @@ export class Layout {
     return { root: realpathSync(this.root), path: relative(this.root, path) };
   }
 
-  get own(): string {
-    return join(this.root, OWN_FOLDER);
-  }
   get catalog(): string {
     return join(this.own, 'catalog.sqlite');
   }

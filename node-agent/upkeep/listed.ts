@@ -1,4 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
+import { StorageError } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 
 type Parts = Readonly<{ store: Store; catalog: Catalog }>;
@@ -15,7 +16,8 @@ export async function isListed({ store, catalog }: Parts, projectId: string): Pr
     const row = catalog.generations.find(ref.projectId, ref.version);
     return row?.generation_id === ref.generationId;
   });
-  if (isKnown) await catalog.write(() => catalog.projects.setListed(projectId, stamp));
+  if (isKnown)
+    await keepIfRoom(() => catalog.write(() => catalog.projects.setListed(projectId, stamp)));
   return isKnown;
 }
 
@@ -29,4 +31,13 @@ export function keepListed({ store, catalog }: Parts, projectId: string): () => 
   const isListedNow = () => (projects.listedOf(projectId) ?? null) === store.stampOf(projectId);
   if (!isListedNow()) return () => {};
   return () => projects.setListed(projectId, store.stampOf(projectId) ?? '');
+}
+
+/** Without it the folders are looked at once more: what reads does not fail for that. */
+async function keepIfRoom(write: () => Promise<void>): Promise<void> {
+  try {
+    await write();
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'disk_full') throw error;
+  }
 }

@@ -15,8 +15,13 @@ type Parts = Readonly<{ store: Store; locks: Locks; now: () => number }>;
  */
 export async function treeOf(parts: Parts, ref: Ref, digest: string): Promise<boolean> {
   const { store, locks, now } = parts;
-  const isThere = () => store.trees.isThere(ref, digest) && store.trees.markUsed(ref, now());
+  const isUsed = () => store.layout.isApart || store.trees.markUsed(ref, now());
+  const isThere = () => store.trees.isThere(ref, digest) && isUsed();
   if (isThere()) return true;
+  if (store.layout.isApart) {
+    const what = `Cannot lay out ${formatRef(ref)}: nothing can be written to the store`;
+    throw new StorageError('unavailable', `${what}. get --to copies it to another place`);
+  }
   const unlock = await lockWherePossible(locks, ref);
   if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
   try {

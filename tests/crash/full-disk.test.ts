@@ -1,8 +1,10 @@
 /** The disk is full from a step on, a run for each step: told of, nothing half there, and over once there is room. */
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { ROOT, runCli } from '../support/run.ts';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
-import { readTexts } from '../support/tree.ts';
+import { listTree, readTexts } from '../support/tree.ts';
 import { crash, makeTemplate } from './crash.ts';
 import { eachStep } from './each-step.ts';
 import { CONTENTS, earlierIn, refIn, type Scenario } from './scenarios.ts';
@@ -51,3 +53,42 @@ test.each<[Scenario, number]>([
     expect(failures).toBeGreaterThan(5);
   },
 );
+
+test('on a full disk what reads works: from the files themselves, and no tree is laid out', async () => {
+  const storePath = await tempFolder();
+  const storage = await openTestStorage({ storePath });
+  await storage.save({ ...refIn('shop'), version: 1, files: CONTENTS.old });
+  await storage.close();
+  // The second is not settled.
+  const quiet = await openTestStorage({ storePath, background: false });
+  await quiet.save({ ...refIn('shop'), files: CONTENTS.new });
+  await quiet.close();
+  const full = {
+    ...{ FILE_STORAGE_PATH: storePath, USE_CLOUD_STORAGE: 'false' },
+    ...{ CRASH_ROOT: storePath, CRASH_AT: '1', CRASH_HOW: 'full' },
+    NODE_OPTIONS: `--import ${ROOT}/tests/crash/steps.ts`,
+  };
+  const before = listTree(storePath);
+  const listed = await runCli(['list', 'shop', '--json'], full);
+  expect(listed).toMatchObject({ code: 0, stderr: expect.stringContaining('the disk is full') });
+  expect(JSON.parse(listed.stdout).items.map((item: { version: number }) => item.version)).toEqual([
+    2, 1,
+  ]);
+  expect((await runCli(['diff', 'shop', '1', '2'], full)).stdout).toBe(
+    'M a.txt\nA b/c.txt\nA b/empty\nD only/old.txt\n',
+  );
+  for (const [version, content] of [
+    [1, CONTENTS.old],
+    [2, CONTENTS.new],
+  ] as const) {
+    expect((await runCli(['show', 'shop', `${version}`], full)).code).toBe(0);
+    const to = join(await tempFolder(), 'out');
+    expect((await runCli(['get', 'shop', `${version}`, '--to', to], full)).code).toBe(0);
+    expect(readTexts(to)).toEqual(content);
+  }
+  const laidOut = await runCli(['get', 'shop', '1'], full);
+  expect([laidOut.code, laidOut.stderr]).toEqual([5, expect.stringContaining('get --to')]);
+  const saved = await runCli(['save', `${ROOT}/docs/examples`, '--project', 'shop'], full);
+  expect([saved.code, saved.stderr]).toEqual([1, expect.stringContaining('the disk is full')]);
+  expect(listTree(storePath)).toEqual(before);
+});

@@ -112,11 +112,12 @@ const patched = {
     const offset = from ?? 0;
     const all = Buffer.from(data as Uint8Array);
     const bytes = all.subarray(offset, offset + (length ?? all.length));
-    step(noSpace);
+    const needsRoom = isOurs(real.readlinkSync(`/proc/self/fd/${fd}`)) ? noSpace : null;
+    step(needsRoom);
     log({ op: 'write', file: real.fstatSync(fd).ino });
     const half = bytes.length >> 1;
     real.writeSync(fd, bytes, 0, half, position);
-    step(noSpace);
+    step(needsRoom);
     const at = position === null ? null : position + half;
     return half + real.writeSync(fd, bytes, half, bytes.length - half, at);
   },
@@ -158,7 +159,7 @@ const patched = {
     log({ op: 'rename', path: String(to), from: String(from), kept, folder, fromFolder });
   },
   mkdirSync(path: PathLike, options?: fs.MakeDirectoryOptions): string | undefined {
-    step(inode(path) === 0 ? noSpace : null);
+    step(inode(path) === 0 && isOurs(path) ? noSpace : null);
     const first = real.mkdirSync(path, options);
     const made = options?.recursive ? first : String(path);
     if (made === undefined) return first;
@@ -247,7 +248,8 @@ function pick(from: typeof prototype, name: keyof typeof prototype) {
 const { exec } = DatabaseSync.prototype;
 const durable = new WeakSet<DatabaseSync>();
 DatabaseSync.prototype.exec = function (sql: string) {
-  step(sql === 'commit' || sql.includes('create table') ? databaseFull : null);
+  const needsRoom = sql === 'commit' || sql.includes('create table');
+  step(needsRoom && isOurs(this.location() ?? '') ? databaseFull : null);
   exec.call(this, sql);
   if (/^pragma synchronous = /.test(sql)) durable[sql.endsWith('full') ? 'add' : 'delete'](this);
   if (sql === 'commit' && durable.has(this)) {
@@ -255,9 +257,20 @@ DatabaseSync.prototype.exec = function (sql: string) {
     log({ op: 'commit', walBytes: wal?.size ?? 0 });
   }
 };
+/** Statements of a database elsewhere, which has room. */
+const elsewhere = new WeakSet<StatementSync>();
+const { prepare } = DatabaseSync.prototype;
+DatabaseSync.prototype.prepare = function (
+  this: DatabaseSync,
+  ...args: Parameters<typeof prepare>
+) {
+  const statement = prepare.apply(this, args);
+  if (!isOurs(this.location() ?? '')) elsewhere.add(statement);
+  return statement;
+} as typeof prepare;
 const { run } = StatementSync.prototype;
 StatementSync.prototype.run = function (this: StatementSync, ...values: Parameters<typeof run>) {
-  step(databaseFull);
+  step(elsewhere.has(this) ? null : databaseFull);
   return run.apply(this, values);
 } as typeof run;
 
