@@ -13,9 +13,9 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 4],
+  ['save', 7],
   ['first save', 8],
-  ['write', 4],
+  ['write', 6],
   ['replace', 8],
 ])(
   '%s: on a full disk it fails with disk_full, and works again once there is room',

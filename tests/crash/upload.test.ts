@@ -23,8 +23,8 @@ const BIG = {
 };
 
 test.each([
-  ['in one request', CONTENTS.new, 4],
-  ['in chunks', BIG, 7],
+  ['in one request', CONTENTS.new, 6],
+  ['in chunks', BIG, 12],
 ])(
   'an upload %s: killed before every step, it is in the cloud once in the end',
   async (_, files, every) => {

@@ -356,7 +356,7 @@ describe('a catalog that another program holds', () => {
 
   test('for longer than a save waits is told as unavailable, and nothing is lost or half done', async () => {
     const storage = await openTestStorage();
-    const first = await storage.save({ projectId: 'p', files: SMALL });
+    const first = await storage.save({ projectId: 'p', files: SMALL, tree: 'now' });
     const { storePath } = await storage.status();
     const db = openCatalog(storePath);
     db.exec('begin immediate');
