@@ -148,10 +148,12 @@ export class Draft {
     try {
       for await (const piece of pieces) {
         size += piece.length;
-        held.push(Buffer.from(piece));
-        if (size <= FILE_BYTES) continue;
+        if (size <= FILE_BYTES) {
+          held.push(Buffer.from(piece));
+          continue;
+        }
         spool ??= new Spool(join(this.folder, 'spool'));
-        for (const part of held.splice(0)) await spool.run.push(part);
+        for (const part of [...held.splice(0), piece]) await spool.run.push(part);
       }
       await spool?.run.flush();
       await this.#addSized(file, spool === null ? held : readRun(spool.fd, 0, size), size);

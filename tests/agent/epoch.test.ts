@@ -157,13 +157,11 @@ describe('the disk decides where the catalog', () => {
     const storePath = await tempFolder();
     const storage = await openTestStorage({ storePath });
     await before(storage);
-    await after(storage);
     // That of the catalog comes first, that of the rest last: as far apart as they may be.
     const copy = await tempFolder();
-    const { catalog } = new Layout(storePath);
     const stale = join(await tempFolder(), 'catalog.sqlite');
-    copyCatalog(catalog, stale);
-    await storage.save({ ...ALONE, files: { a: 'alone' }, replace: true });
+    copyCatalog(new Layout(storePath).catalog, stale);
+    await after(storage);
     // Of what goes meanwhile it says that it is gone.
     spawnSync('cp', ['-a', `${storePath}/.`, copy]);
     copyCatalog(stale, new Layout(copy).catalog);
