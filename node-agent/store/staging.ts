@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
@@ -17,13 +17,12 @@ export class Staging {
   constructor(layout: Layout, instanceId: string) {
     this.#layout = layout;
     this.#folder = join(layout.staging, instanceId);
-    this.#make();
+    mkdirSync(this.#folder, { recursive: true, mode: PRIVATE_FOLDER });
   }
 
   /** A path of this process that is free, on the file system of the store. */
   path(): string {
-    // Whoever takes this process for gone sweeps it.
-    this.#make();
+    this.#makeAgain();
     return join(this.#folder, randomUUID());
   }
 
@@ -36,7 +35,9 @@ export class Staging {
     }
   }
 
-  #make(): void {
+  /** Whoever takes this process for gone sweeps its folder. Where the store is gone nothing is made. */
+  #makeAgain(): void {
+    if (existsSync(this.#folder) || !existsSync(this.#layout.staging)) return;
     mkdirSync(this.#folder, { recursive: true, mode: PRIVATE_FOLDER });
   }
 

@@ -12,9 +12,10 @@ type Parts = Readonly<{ store: Store; catalog: Catalog }>;
 export async function isListed({ store, catalog }: Parts, projectId: string): Promise<boolean> {
   const stamp = store.stampOf(projectId);
   if (stamp === null || catalog.projects.listedOf(projectId) === stamp) return true;
-  const isKnown = store.listProject(projectId).every(({ ref }) => {
+  const isKnown = store.listProject(projectId).every(({ ref, movedTo }) => {
     const row = catalog.generations.find(ref.projectId, ref.version);
-    return row?.generation_id === ref.generationId;
+    // Of what was moved the catalog knows nothing more under its old version.
+    return movedTo !== null || row?.generation_id === ref.generationId;
   });
   if (isKnown)
     await keepIfRoom(() => catalog.write(() => catalog.projects.setListed(projectId, stamp)));
