@@ -12,8 +12,11 @@ import {
 import { type PlainEntry, readPlainEntry } from './plain-tar.ts';
 import { TAR_BLOCK } from './tar.ts';
 
-/** No headers of ours are longer: two blocks, and the record of the longest name between them. */
-const HEADERS_BYTES = 4 * TAR_BLOCK;
+/**
+ * No headers of ours are longer: two blocks, and between them the record of the longest name. That has 1024
+ * bytes, those of a folder before it, and what says how long it is: three blocks.
+ */
+const HEADERS_BYTES = 5 * TAR_BLOCK;
 const READ_BYTES = 256 * 1024;
 /** The manifest of a generation with the most files, and the longest names, stays below this. */
 export const MANIFEST_BYTES = 128 * 1024 * 1024;

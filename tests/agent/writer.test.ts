@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import type { GenerationWriter, Storage } from '../../node-agent/index.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { runCli } from '../support/run.ts';
-import { openTestStorage } from '../support/storage.ts';
+import { openTestStorage, settled } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { listTree, readTexts, readTree } from '../support/tree.ts';
 
@@ -176,6 +176,18 @@ describe('what comes in pieces is what is saved', () => {
     await writer.abort();
   });
 });
+
+test.each([1013, 1014, 1023, 1024])(
+  'a path of %i bytes is saved, settled and read',
+  async (bytes) => {
+    const path = `${'a/'.repeat(bytes / 2).slice(0, bytes - 1)}z`;
+    const storage = await openTestStorage();
+    const files = { [path]: 'long', b: 'b' };
+    const receipt = await settled(storage, storage.save({ projectId: 'p', files }));
+    expect(readTexts((await storage.get(receipt)).sourcePath)).toEqual(files);
+    expect(await problemsOf(storage)).toEqual([]);
+  },
+);
 
 /** What another program does to the folder of a generation that is being written. */
 const HARM: readonly [string, (folder: string) => void][] = [
