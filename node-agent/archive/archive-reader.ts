@@ -6,14 +6,13 @@ import {
   type CompleteManifest,
   entryNameOf,
   type Folder,
-  isComplete,
   type ManifestEntry,
   parseManifest,
 } from '../contract.ts';
 import { FINAL_BLOCK, TRAILER_BYTES } from './gzip.ts';
+import { checkComplete, damaged, entriesOf, MANIFEST, MANIFEST_BYTES } from './own-manifest.ts';
 import type { BlockIndex } from './pack.ts';
 import { readPlainEntry } from './plain-tar.ts';
-import { damaged, MANIFEST, MANIFEST_BYTES } from './stored-tar.ts';
 
 const unzip = promisify(gunzip);
 const inflate = promisify(inflateRaw);
@@ -39,7 +38,7 @@ export class ArchiveReader {
   private constructor(manifest: CompleteManifest, blocks: Blocks) {
     this.manifest = manifest;
     this.#blocks = blocks;
-    this.#entries = { source: byPath(manifest.entries), artifacts: byPath(manifest.artifacts) };
+    this.#entries = entriesOf(manifest);
   }
 
   /**
@@ -62,18 +61,13 @@ export class ArchiveReader {
     }
   }
 
-  /** What the manifest says of a file; `null` where it names none. */
-  find(path: string, folder: Folder = 'source'): ManifestEntry | null {
-    return this.#entries[folder].get(path) ?? null;
-  }
-
   /**
    * Gives the content of a file that the manifest names, in pieces.
    *
    * @throws StorageError `corrupt`, at the end, where it is not what the manifest says
    */
   async *read(path: string, folder: Folder = 'source'): AsyncGenerator<Buffer, void> {
-    const { size, sha256 } = this.find(path, folder)!;
+    const { size, sha256 } = this.#entries[folder].get(path)!;
     const begin = this.#blocks.beginOf(folder, path);
     if (begin === undefined) throw damaged(`"${path}" is missing`);
     const hash = createHash('sha256');
@@ -169,11 +163,5 @@ async function inflated(work: Promise<Buffer>): Promise<Buffer> {
 }
 
 function parse(text: Buffer): CompleteManifest {
-  const manifest = parseManifest(text.toString('utf8'), MANIFEST);
-  if (!isComplete(manifest)) throw damaged('its manifest has no hashes');
-  return manifest;
-}
-
-function byPath(entries: readonly ManifestEntry[]): Map<string, ManifestEntry> {
-  return new Map(entries.map((entry) => [entry.path, entry]));
+  return checkComplete(parseManifest(text.toString('utf8'), MANIFEST));
 }

@@ -1,8 +1,8 @@
 import { fstatSync, readSync } from 'node:fs';
 import { constants, gunzipSync } from 'node:zlib';
 import { type Manifest, parseManifest } from '../contract.ts';
+import { damaged, MANIFEST, MANIFEST_BYTES } from './own-manifest.ts';
 import { readPlainEntry } from './plain-tar.ts';
-import { damaged, MANIFEST, MANIFEST_BYTES } from './stored-tar.ts';
 
 /** What is read of an archive at first: the manifest of a thousand files lies in it. */
 const FIRST_BYTES = 64 * 1024;

@@ -3,8 +3,8 @@ import { promisify } from 'node:util';
 import { inflateRaw } from 'node:zlib';
 import { type CompleteManifest, entryNameOf, type Folder } from '../contract.ts';
 import { blockBytesOf, FINAL_BLOCK, HEADER_BYTES, MARGIN_BYTES, TRAILER_BYTES } from './gzip.ts';
+import { damaged, MANIFEST } from './own-manifest.ts';
 import { type BlockIndex, formatManifest, INDEXED_ABOVE } from './pack.ts';
-import { damaged, MANIFEST } from './stored-tar.ts';
 import { tarEntryBytes } from './tar.ts';
 
 const inflate = promisify(inflateRaw);

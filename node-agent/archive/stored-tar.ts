@@ -4,11 +4,10 @@ import {
   type CompleteManifest,
   entryNameOf,
   type Folder,
-  isComplete,
   type ManifestEntry,
   parseManifest,
-  StorageError,
 } from '../contract.ts';
+import { checkComplete, damaged, entriesOf, MANIFEST, MANIFEST_BYTES } from './own-manifest.ts';
 import { type PlainEntry, readPlainEntry } from './plain-tar.ts';
 import { TAR_BLOCK } from './tar.ts';
 
@@ -18,9 +17,6 @@ import { TAR_BLOCK } from './tar.ts';
  */
 const HEADERS_BYTES = 5 * TAR_BLOCK;
 const READ_BYTES = 256 * 1024;
-/** The manifest of a generation with the most files, and the longest names, stays below this. */
-export const MANIFEST_BYTES = 128 * 1024 * 1024;
-export const MANIFEST = entryNameOf({ folder: null, path: 'manifest.json' });
 
 /** The tar in which a save laid a generation down: its files in any order, the manifest after them. */
 export class StoredTar {
@@ -36,16 +32,14 @@ export class StoredTar {
   constructor(fd: number) {
     this.#fd = fd;
     this.#files = listFiles(fd);
-    const manifest = parseManifest(String(this.#readManifest()), MANIFEST);
-    if (!isComplete(manifest)) throw damaged('its manifest has no hashes');
-    this.manifest = manifest;
-    const { entries, artifacts } = manifest;
+    this.manifest = checkComplete(parseManifest(String(this.#readManifest()), MANIFEST));
+    const { entries, artifacts } = this.manifest;
     if (entries.length + artifacts.length + 1 !== this.#files.size) {
       throw damaged('it holds more or less than its manifest says');
     }
     for (const { path } of entries) this.#find('source', path);
     for (const { path } of artifacts) this.#find('artifacts', path);
-    this.#entries = { source: byPath(entries), artifacts: byPath(artifacts) };
+    this.#entries = entriesOf(this.manifest);
   }
 
   /**
@@ -89,10 +83,6 @@ export class StoredTar {
   }
 }
 
-function byPath(entries: readonly ManifestEntry[]): Map<string, ManifestEntry> {
-  return new Map(entries.map((entry) => [entry.path, entry]));
-}
-
 function missing(): never {
   throw damaged('it has no manifest');
 }
@@ -124,8 +114,4 @@ function* readRange(fd: number, begin: number, size: number): Generator<Uint8Arr
     // Given back at once: the garbage collector lets 64 MB of such memory pile up.
     (buffer.buffer as ArrayBuffer).transfer(0);
   }
-}
-
-export function damaged(problem: string, cause?: unknown): StorageError {
-  return new StorageError('corrupt', `Cannot read the archive: ${problem}`, { cause });
 }

@@ -13,8 +13,8 @@ import {
   type TarHeader,
 } from '../contract.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
+import { MANIFEST_BYTES } from './own-manifest.ts';
 import { readArchive } from './read-tar.ts';
-import { MANIFEST_BYTES } from './stored-tar.ts';
 
 export type UnpackInput = Readonly<{
   archive: string;

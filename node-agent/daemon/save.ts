@@ -135,7 +135,7 @@ async function saveForm(storage: Storage, c: Context, body: RequestBody): Promis
     writer ??= storage.writer(parseFields(Object.fromEntries(fields)));
     return await writer.commit();
   } catch (error) {
-    await (writer as ReturnType<Storage['writer']> | null)?.abort();
+    await writer?.abort();
     throw error;
   }
 }

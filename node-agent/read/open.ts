@@ -18,6 +18,7 @@ import type { Tell } from '../events/events.ts';
 import { compared } from '../store/hash.ts';
 import { listTars } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
+import { unlessDamaged } from '../store/unless-damaged.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import { CHECKED_BYTES } from './archive.ts';
@@ -94,6 +95,7 @@ export class Opener {
     const want = parseRefInput(input);
     const archived = await this.#ofArchive(want, false);
     if (archived !== null) {
+      // Else it is got from elsewhere.
       const file = await unlessDamaged(() => fileOf(archived, path));
       if (file !== null) return file;
     }
@@ -205,9 +207,6 @@ async function openTar({ layout }: Store, ref: Ref): Promise<OpenArchive> {
   }
 }
 
-/** Larger files are compared as they are read: they would be read twice. */
-const COMPARED_FIRST_BYTES = 16 * 1024 * 1024;
-
 async function fileOf(generation: OpenGeneration, path: string): Promise<OpenFile> {
   try {
     // What is listed alone: beside it anything may lie.
@@ -217,23 +216,13 @@ async function fileOf(generation: OpenGeneration, path: string): Promise<OpenFil
     }
     const entry = generation.manifest.entries?.find((known) => known.path === path);
     let size = entry?.size ?? 0;
-    if (entry === undefined || size <= COMPARED_FIRST_BYTES) {
+    if (entry === undefined || size <= CHECKED_BYTES) {
       size = 0;
       for await (const piece of generation.read(path)) size += piece.length;
     }
     return { size, pieces: () => generation.read(path), close: () => generation.close() };
   } catch (error) {
     await generation.close();
-    throw error;
-  }
-}
-
-/** `null` where it is to be got from elsewhere. */
-async function unlessDamaged<T>(work: () => Promise<T>): Promise<T | null> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof StorageError && error.code === 'corrupt') return null;
     throw error;
   }
 }

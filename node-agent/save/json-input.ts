@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { type Limits, parseVersion, StorageError, validate } from '../contract.ts';
 import type { SourceFile } from '../store/source.ts';
 import { type FileContent, parseFile, type SaveDetails } from './request.ts';
+import { SharedMemory } from './shared-memory.ts';
 
 const version = v.union([v.number(), v.string()], 'must be a whole number');
 const text = v.string('must be a text');
@@ -45,13 +46,10 @@ export function parseSaveBody(bytes: Uint8Array, limits: Limits): ParsedSave {
     );
   }
   // Text has no more bytes than the JSON that it was in.
-  const memory = Buffer.from(new SharedArrayBuffer(bytes.length));
-  let at = 0;
+  const memory = new SharedMemory(bytes.length);
   const files = entries.map(([path, file]) => {
     const { content: whole, ...rest } = parseFile(path, file);
-    const content = memory.subarray(at, at + whole.length);
-    content.set(whole);
-    at += content.length;
+    const content = memory.keep(whole);
     // One after another: all of them at once would be the third copy of the body.
     delete given[path];
     return { ...rest, content };

@@ -7,6 +7,7 @@ import {
   type Source,
   type SourceFile,
 } from '../store/source.ts';
+import { SharedMemory } from './shared-memory.ts';
 
 /** The content of one file: text, bytes, or either with what JSON needs to say. */
 export type FileContent =
@@ -99,18 +100,12 @@ export function parseSave(input: SaveInput): SaveRequest {
 /** More is given to the worker as it is: it has to be counted before it is copied. */
 const SHARED_BYTES = 64 * 1024 * 1024;
 
-/** Copies contents into one memory that threads share: on its way to a worker each would be by itself. */
+/** Copies contents into one memory that threads share. */
 function inOneMemory(files: readonly SourceFile[]): readonly SourceFile[] {
   const bytes = files.reduce((sum, { content }) => sum + content.length, 0);
   if (bytes > SHARED_BYTES) return files;
-  const memory = new Uint8Array(new SharedArrayBuffer(bytes));
-  let at = 0;
-  return files.map(({ content: given, ...file }) => {
-    const content = memory.subarray(at, at + given.length);
-    content.set(given);
-    at += given.length;
-    return { ...file, content };
-  });
+  const memory = new SharedMemory(bytes);
+  return files.map((file) => ({ ...file, content: memory.keep(file.content) }));
 }
 
 /**

@@ -3,9 +3,10 @@ import { rm } from 'node:fs/promises';
 import { ArchiveReader } from '../archive/archive-reader.ts';
 import { readArchivedManifest } from '../archive/archived-manifest.ts';
 import { findBlocks } from '../archive/find-blocks.ts';
+import { checkComplete } from '../archive/own-manifest.ts';
 import type { BlockIndex } from '../archive/pack.ts';
-import { damaged, StoredTar } from '../archive/stored-tar.ts';
-import { isComplete, type Manifest, type Ref, StorageError } from '../contract.ts';
+import { StoredTar } from '../archive/stored-tar.ts';
+import { type Manifest, type Ref, StorageError } from '../contract.ts';
 import { NotAFile, openFileInside, openInside } from '../disk/open-inside.ts';
 import { formatArchiveFacts, readArchiveFacts, type WrittenFacts } from './archive-facts.ts';
 import { writeFileDurably } from './durable.ts';
@@ -89,8 +90,7 @@ export class Archives {
     const place = layout.placeOf(path);
     const handle = await openFileInside(place.root, place.path);
     try {
-      const manifest = readArchivedManifest(handle.fd);
-      if (!isComplete(manifest)) throw damaged('its manifest has no hashes');
+      const manifest = checkComplete(readArchivedManifest(handle.fd));
       const blockIndex = await findBlocks(handle, manifest);
       await (await ArchiveReader.open(handle, blockIndex)).check();
       const facts = await hashFile(path);

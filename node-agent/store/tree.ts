@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { entriesOf } from '../archive/own-manifest.ts';
 import type { ReadFile } from '../archive/pack.ts';
 import { StoredTar } from '../archive/stored-tar.ts';
 import {
@@ -57,10 +58,7 @@ export async function repackTree(
   if (!isComplete(manifest)) {
     throw new StorageError('corrupt', `Cannot pack "${folder}": its manifest has no hashes`);
   }
-  const entries = {
-    source: byPath(manifest.entries),
-    artifacts: byPath(manifest.artifacts),
-  };
+  const entries = entriesOf(manifest);
   mkdirSync(scratch, PRIVATE_FOLDER);
   try {
     const read: ReadFile = (kind, name) =>
@@ -159,10 +157,6 @@ function named(look: () => string | null): string | null {
     if (code === undefined) throw error;
     return `"${path ?? 'a file'}" cannot be read: ${code}`;
   }
-}
-
-function byPath(entries: readonly ManifestEntry[]): Map<string, ManifestEntry> {
-  return new Map(entries.map((entry) => [entry.path, entry]));
 }
 
 function findDamage(place: Place, entry: ManifestEntry): string | null {

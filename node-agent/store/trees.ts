@@ -35,19 +35,19 @@ export class Trees {
 
   /** Whether the tree of a generation is there, whole, with a content. */
   isThere(ref: Ref, digest: string): boolean {
-    const { root, path } = this.#parts.layout.placeOf(this.#parts.layout.generation(ref));
+    const { root, path } = this.#placeOf(ref);
     return findLaidOut(root, path, digest) !== null;
   }
 
   /** Whether a tree is one of the Python system's, beside whose files may lie what is nowhere else. */
   isKept(ref: Ref): boolean {
-    const { root, path } = this.#parts.layout.placeOf(this.#parts.layout.generation(ref));
+    const { root, path } = this.#placeOf(ref);
     return readTreeFile(root, path)?.kept === true;
   }
 
   /** The manifest of a tree that is there, with a content; `null` where it is not, or was damaged. */
   findManifest(ref: Ref, digest: string): Manifest | null {
-    const { root, path } = this.#parts.layout.placeOf(this.#parts.layout.generation(ref));
+    const { root, path } = this.#placeOf(ref);
     const tree = findLaidOut(root, path, digest);
     if (tree === null) return null;
     try {
@@ -102,7 +102,7 @@ export class Trees {
       const parsed = parseFolderName(name);
       if (parsed === null) return [];
       const ref = { projectId, ...parsed };
-      const { root, path } = layout.placeOf(layout.generation(ref));
+      const { root, path } = this.#placeOf(ref);
       const tree = readTreeFile(root, path);
       const file = inGeneration.tree(layout.generation(ref));
       const stat = statSync(file, { throwIfNoEntry: false });
@@ -149,5 +149,9 @@ export class Trees {
   /** Reads every byte of a generation. Returns what is the matter with it, a sentence each. */
   check(ref: Ref, signal?: AbortSignal): Promise<string[]> {
     return this.#parts.work.check(this.#parts.layout.generation(ref), signal);
+  }
+
+  #placeOf(ref: Ref): { root: string; path: string } {
+    return this.#parts.layout.placeOf(this.#parts.layout.generation(ref));
   }
 }

@@ -1,9 +1,9 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
-import { NotAFile } from '../disk/open-inside.ts';
 import type { Tell } from '../events/events.ts';
 import type { ArchiveFacts } from '../store/hash.ts';
 import type { Store } from '../store/store.ts';
+import { unlessDamaged } from '../store/unless-damaged.ts';
 import type { Locks } from './locks.ts';
 
 type Parts = Readonly<{ store: Store; locks: Locks; catalog: Catalog; onEvent: Tell }>;
@@ -80,14 +80,4 @@ async function findSound({ archives }: Store, ref: Ref) {
 /** `null` also where what a save laid down was damaged since: the tree may be whole. */
 function settle({ archives }: Store, ref: Ref) {
   return unlessDamaged(() => archives.settle(ref));
-}
-
-async function unlessDamaged<T>(work: () => Promise<T>): Promise<T | null> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof NotAFile) return null;
-    if (error instanceof StorageError && error.code === 'corrupt') return null;
-    throw error;
-  }
 }
