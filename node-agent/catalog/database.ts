@@ -15,6 +15,8 @@ const BUSY_MS = 5;
 /** How long {@link Database.write} waits for another process, in milliseconds. */
 const WRITE_WAIT_MS = 10_000;
 const WRITE_POLL_MS = 20;
+/** A log that is longer is copied into the file at the end. */
+const MAX_LOG_BYTES = 4 * 1024 * 1024;
 
 /** The SQLite database of a catalog: statements and transactions, and nothing of what is in it. */
 export class Database {
@@ -63,7 +65,19 @@ export class Database {
 
   close(): void {
     this.#checkpoints.close();
+    this.#copyLog();
     this.#db.close();
+  }
+
+  /** Of processes that do not live long nobody counts enough commits, while another has it open. */
+  #copyLog(): void {
+    const log = statSync(`${this.#path}-wal`, { throwIfNoEntry: false });
+    if ((log?.size ?? 0) < MAX_LOG_BYTES) return;
+    try {
+      this.#db.exec('pragma wal_checkpoint(passive)');
+    } catch {
+      // Somebody else is at it, or the next one does it.
+    }
   }
 
   /** Whether its file is still where it was opened: what is written to one that was removed is lost. */

@@ -48,6 +48,9 @@ type Parts = Readonly<{
   onEvent: Tell;
 }>;
 
+/** How often what is replaced meanwhile is looked at anew. */
+const ATTEMPTS = 100;
+
 /** Gets generations to read: from the store, else from the cache, else from the cloud. */
 export class Getter {
   readonly #parts: Parts;
@@ -78,7 +81,7 @@ export class Getter {
   async #find(ref: Ref, row: GenerationRow): Promise<StoredGeneration | null> {
     const { store } = this.#parts;
     try {
-      for (;;) {
+      for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
         const found = this.#findLaidOut(ref, row) ?? (await store.find(ref));
         if (found === null && (await this.isBack(ref))) continue;
         if (found === null || found.manifest.digest === undefined) return found;
@@ -87,6 +90,8 @@ export class Getter {
         const current = await this.#parts.finder.findAny(ref);
         if (current?.state !== 'stored') throw notFound(ref);
       }
+      const problem = 'its archive is not what is written down of it';
+      throw new StorageError('corrupt', `Cannot get ${formatRef(ref)}: ${problem}`);
     } catch (error) {
       const isDamaged = error instanceof StorageError && error.code === 'corrupt';
       if (!isDamaged || !this.#parts.isCloudOn || !isInCloud(row.status)) throw error;

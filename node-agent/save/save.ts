@@ -153,7 +153,7 @@ export class Saver {
     const { source } = request;
     const { digest, leftOut } = await store.digest(source);
     if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request);
-    if (digest === row.digest && (await store.trees.check(refOf(row))).length > 0) {
+    if (digest === row.digest && (await store.trees.check(refOf(row), digest)).length > 0) {
       return this.mend(row, request);
     }
     if (digest === row.digest) {

@@ -19,7 +19,7 @@ export class Repairer {
   }
 
   /**
-   * Repairs a stored generation: its archive from the tree or from the cloud, then the tree from the
+   * Repairs a stored generation of ours: its archive from the tree or from the cloud, then the tree from the
    * archive. A tree of the Python system stays as it is: beside its files may lie what is nowhere else.
    *
    * @returns what is the matter with it still, a sentence each
@@ -27,9 +27,10 @@ export class Repairer {
   async repair(row: GenerationRow): Promise<string[]> {
     const { store, locks } = this.#parts;
     const ref = refOf(row);
+    const check = () => store.trees.check(ref, row.digest!);
     try {
       await this.#mendArchive(row);
-      if ((await store.trees.check(ref)).length > 0 && !store.trees.isKept(ref)) {
+      if ((await check()).length > 0 && !store.trees.isKept(ref)) {
         const unlock = await locks.lock(ref);
         if (unlock !== null) await store.trees.layOut(ref).finally(unlock);
       }
@@ -37,7 +38,7 @@ export class Repairer {
       if (!(error instanceof StorageError)) throw error;
       return [error.message];
     }
-    return store.trees.check(ref);
+    return check();
   }
 
   async #mendArchive(row: GenerationRow): Promise<void> {

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { ArchiveReader } from '../archive/archive-reader.ts';
 import { readArchivedManifest } from '../archive/archived-manifest.ts';
 import { findBlocks } from '../archive/find-blocks.ts';
-import { checkComplete } from '../archive/own-manifest.ts';
+import { checkComplete, damaged } from '../archive/own-manifest.ts';
 import type { BlockIndex } from '../archive/pack.ts';
 import { StoredTar } from '../archive/stored-tar.ts';
 import { type Manifest, type Ref, StorageError } from '../contract.ts';
@@ -82,15 +82,17 @@ export class Archives {
    * Writes down anew what an archive is and where its blocks are, found out from its bytes, each file
    * compared. The generation is to be locked.
    *
-   * @throws StorageError `corrupt` where it is no whole archive of ours
+   * @param digest what it has to hold
+   * @throws StorageError `corrupt` where it is no whole archive of ours, or of other content
    */
-  async describe(ref: Ref): Promise<ArchiveFacts & { path: string }> {
+  async describe(ref: Ref, digest: string): Promise<ArchiveFacts & { path: string }> {
     const { layout, staging } = this.#parts;
     const path = inGeneration.archive(layout.generation(ref));
     const place = layout.placeOf(path);
     const handle = await openFileInside(place.root, place.path);
     try {
       const manifest = checkComplete(readArchivedManifest(handle.fd));
+      if (manifest.digest !== digest) throw damaged('it holds other content');
       const blockIndex = await findBlocks(handle, manifest);
       await (await ArchiveReader.open(handle, blockIndex)).check();
       const facts = await hashFile(path);

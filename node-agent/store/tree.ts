@@ -89,16 +89,17 @@ const MAX_NAMED = 20;
  * Reads every byte of a generation, archive and tree, and compares them with the hashes that were
  * recorded.
  *
+ * @param input.digest what it has to hold
  * @returns what is the matter, a sentence each
  */
-export function checkTree(folder: string): string[] {
+export function checkTree({ folder, digest }: { folder: string; digest: string }): string[] {
   const root = realpathSync(folder);
   const problems: string[] = [];
   const look = (what: () => string | null) => {
     const problem = named(what);
     if (problem !== null) problems.push(problem);
   };
-  look(() => checkArchive(root));
+  look(() => checkArchive(root, digest));
   // Without this it is none: it is laid out anew where it is asked for.
   if (!existsSync(inGeneration.tree(root))) return problems;
   let manifest: Manifest | null = null;
@@ -124,23 +125,25 @@ export function checkTree(folder: string): string[] {
 }
 
 /** What is the matter with the archive, and with what is written down of it. */
-function checkArchive(root: string): string | null {
+function checkArchive(root: string, digest: string): string | null {
   const [tar] = listTars(root);
-  if (tar !== undefined) return checkTar({ root, path: tar });
+  if (tar !== undefined) return checkTar({ root, path: tar }, digest);
   if (!existsSync(join(root, inGeneration.archive('')))) return 'the archive is missing';
   const facts = readArchiveFacts({ root, path: inGeneration.archiveFacts('') });
   if (facts === null) return `"${inGeneration.archiveFacts('')}" is not what it was`;
+  if (facts.digest !== digest) return 'the archive holds other content';
   const hash = createHash('sha256');
   for (const piece of readPieces({ root, path: inGeneration.archive('') })) hash.update(piece);
   return hash.digest('hex') === facts.sha256 ? null : 'the archive is another';
 }
 
 /** What is the matter with what a save laid down. */
-function checkTar({ root, path }: Place): string | null {
+function checkTar({ root, path }: Place, digest: string): string | null {
   const fd = openInside(root, path);
   try {
-    new StoredTar(fd).check();
-    return null;
+    const tar = new StoredTar(fd);
+    tar.check();
+    return tar.manifest.digest === digest ? null : 'the archive holds other content';
   } finally {
     closeSync(fd);
   }

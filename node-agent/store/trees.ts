@@ -146,9 +146,14 @@ export class Trees {
     return this.#parts.work.sync(this.#parts.layout.generation(ref));
   }
 
-  /** Reads every byte of a generation. Returns what is the matter with it, a sentence each. */
-  check(ref: Ref, signal?: AbortSignal): Promise<string[]> {
-    return this.#parts.work.check(this.#parts.layout.generation(ref), signal);
+  /**
+   * Reads every byte of a generation.
+   *
+   * @param digest what it has to hold
+   * @returns what is the matter with it, a sentence each
+   */
+  check(ref: Ref, digest: string, signal?: AbortSignal): Promise<string[]> {
+    return this.#parts.work.check({ folder: this.#parts.layout.generation(ref), digest }, signal);
   }
 
   #placeOf(ref: Ref): { root: string; path: string } {

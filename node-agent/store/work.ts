@@ -28,7 +28,7 @@ export type StageWork = {
   settle(input: { folder: string; scratch: string }): Promise<ArchiveFacts | null>;
   convert(input: ConvertInput): Promise<LeftOut>;
   unpack(input: UnpackInput): Promise<Unpacked>;
-  check(folder: string, signal?: AbortSignal): Promise<string[]>;
+  check(input: { folder: string; digest: string }, signal?: AbortSignal): Promise<string[]>;
   describe(input: { root: string; projectId: string; limits: Limits }): Promise<Described>;
 };
 

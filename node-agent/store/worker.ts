@@ -70,8 +70,8 @@ export function convert(
   return toResult(() => convertTree(input), `migrate "${input.folder}"`);
 }
 
-export function check(folder: string): Promise<Outcome<string[]>> {
-  return toResult(async () => checkTree(folder), `verify "${folder}"`);
+export function check(input: { folder: string; digest: string }): Promise<Outcome<string[]>> {
+  return toResult(async () => checkTree(input), `verify "${input.folder}"`);
 }
 
 export function describe(input: {

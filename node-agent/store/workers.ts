@@ -58,8 +58,8 @@ export class Workers implements HeavyWork {
     return this.#pack('convert', input);
   }
 
-  check(folder: string, signal?: AbortSignal): Promise<string[]> {
-    return this.#run('check', folder, signal);
+  check(input: { folder: string; digest: string }, signal?: AbortSignal): Promise<string[]> {
+    return this.#run('check', input, signal);
   }
 
   describe(input: { root: string; projectId: string; limits: Limits }): Promise<Described> {

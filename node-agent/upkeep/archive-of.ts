@@ -41,19 +41,20 @@ export function noteArchive(parts: Parts, ref: Ref): Promise<Noted> {
  * @throws StorageError as {@link archiveOf}
  */
 export function packAgain(parts: Parts, ref: Ref): Promise<Noted> {
-  return make(parts, ref, () => findSound(parts.store, ref));
+  return make(parts, ref, (digest) => findSound(parts.store, ref, digest));
 }
 
 async function make(
   { store, locks, catalog, onEvent }: Parts,
   ref: Ref,
-  find: () => Promise<Archive | null>,
+  find: (digest: string | null) => Promise<Archive | null>,
 ): Promise<Noted> {
   const unlock = await locks.lock(ref);
   if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);
   try {
+    const digest = catalog.generations.find(ref.projectId, ref.version)?.digest ?? null;
     const settled = await settle(store, ref);
-    const archive = settled ?? (await find()) ?? (await store.archives.repack(ref));
+    const archive = settled ?? (await find(digest)) ?? (await store.archives.repack(ref));
     const { sha256, md5, bytes } = archive;
     const noted = await catalog.write(() => {
       catalog.generations.update(ref, { sha256, md5, archive_bytes: bytes });
@@ -68,13 +69,14 @@ async function make(
 }
 
 /** What it is may have been lost, or may lie: then it follows from its bytes. */
-async function findSound({ archives }: Store, ref: Ref) {
+async function findSound({ archives }: Store, ref: Ref, digest: string | null) {
   const found = await archives.find(ref);
-  if (found !== null && archives.readFacts(ref) !== null && (await archives.isSound(ref))) {
+  const isOfIt = archives.readFacts(ref)?.digest === digest;
+  if (found !== null && isOfIt && (await archives.isSound(ref))) {
     return found;
   }
-  if (!archives.isSettled(ref)) return null;
-  return unlessDamaged(() => archives.describe(ref));
+  if (digest === null || !archives.isSettled(ref)) return null;
+  return unlessDamaged(() => archives.describe(ref, digest));
 }
 
 /** `null` also where what a save laid down was damaged since: the tree may be whole. */

@@ -67,7 +67,7 @@ export async function* verifyAll(
     const problems: Verified['problems'][number][] = [];
     let repaired = false;
     if (store && parts.store.has(ref)) {
-      const reasons = await checkTree(parts.store, ref, signal);
+      const reasons = await checkAlone(parts, ref, row.digest, signal);
       if (signal?.aborted) return;
       const left = repair && reasons.length > 0 ? await parts.repair(row) : reasons;
       repaired = left.length < reasons.length && left.length === 0;
@@ -100,10 +100,41 @@ async function orEnded<T>(work: Promise<T>, signal: AbortSignal | undefined): Pr
   }
 }
 
-/** What keeps one from being read keeps no other from it. */
-async function checkTree(store: Store, ref: Ref, signal?: AbortSignal): Promise<string[]> {
+/**
+ * What is settled, replaced or deleted while it is read looks damaged: then it is read once more, as the
+ * only one that works on it.
+ */
+async function checkAlone(
+  { store, catalog, locks }: Readonly<{ store: Store; catalog: Catalog; locks: Locks }>,
+  ref: Ref,
+  digest: string,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const found = await checkTree(store, ref, digest, signal);
+  if (found.length === 0 || signal?.aborted) return found;
+  const unlock = await locks.lock(ref).catch((error: unknown) => {
+    // Where nothing can be noted nothing is locked.
+    if (error instanceof StorageError) return async () => {};
+    throw error;
+  });
+  if (unlock === null) return [];
   try {
-    return await store.trees.check(ref, signal);
+    const now = catalog.generations.find(ref.projectId, ref.version)?.digest ?? digest;
+    return await checkTree(store, ref, now, signal);
+  } finally {
+    await unlock();
+  }
+}
+
+/** What keeps one from being read keeps no other from it. */
+async function checkTree(
+  store: Store,
+  ref: Ref,
+  digest: string,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  try {
+    return await store.trees.check(ref, digest, signal);
   } catch (error) {
     if (error instanceof StorageError && !error.retryable) return [error.message];
     if (signal?.aborted) return [];

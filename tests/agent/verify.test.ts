@@ -191,6 +191,22 @@ describe('verify --repair', () => {
     expect(readTexts((await storage.get(receipt!)).sourcePath)).toEqual(before);
   });
 
+  test('takes no archive of another generation for its own', async () => {
+    const { env, saved } = await host(2);
+    const config = { ...readConfig(env), cloud: null, background: false };
+    const [one, two] = saved;
+    for (const name of ['archive.tar.gz', 'archive.json']) {
+      writeFileSync(join(two!.path, name), readFileSync(join(one!.path, name)));
+    }
+    const storage = await openTestStorage(config);
+    const before = readTexts(join(two!.path, 'source'));
+    for await (const _ of storage.verify({ repair: true }));
+    noTree(two!.path);
+    const got = await storage.get(two!).catch((error: { code: string }) => error.code);
+    if (typeof got !== 'string') expect(readTexts(got.sourcePath)).toEqual(before);
+    else expect(got).toBe('corrupt');
+  });
+
   test('says what it cannot repair, and leaves it as it is', async () => {
     const storePath = await tempFolder();
     const storage = await openTestStorage({ storePath });

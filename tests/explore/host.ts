@@ -28,7 +28,7 @@ function workHere(): HeavyWork {
     repack: (input) => value(worker.repack({ ...input, ...alone })),
     settle: (input) => value(worker.settle({ ...input, ...alone })),
     convert: (input) => value(worker.convert({ ...input, ...alone })),
-    check: (folder) => value(worker.check(folder)),
+    check: (input) => value(worker.check(input)),
     describe: (input) => value(worker.describe(input)),
     close: async () => {},
   };
