@@ -1,17 +1,16 @@
-import { closeSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { ArchiveReader } from '../archive/archive-reader.ts';
 import { readArchivedManifest } from '../archive/archived-manifest.ts';
 import { findBlocks } from '../archive/find-blocks.ts';
 import { checkComplete, damaged } from '../archive/own-manifest.ts';
 import type { BlockIndex } from '../archive/pack.ts';
-import { StoredTar } from '../archive/stored-tar.ts';
-import { type Manifest, type Ref, StorageError } from '../contract.ts';
-import { NotAFile, openFileInside, openInside } from '../disk/open-inside.ts';
+import type { Manifest, Ref } from '../contract.ts';
+import { openFileInside } from '../disk/open-inside.ts';
 import { formatArchiveFacts, readArchiveFacts, type WrittenFacts } from './archive-facts.ts';
 import { writeFileDurably } from './durable.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
-import { archiveIn } from './lay-out.ts';
+import { manifestIn } from './lay-out.ts';
 import { inGeneration, listTars } from './layout.ts';
 import type { StoreParts } from './work.ts';
 
@@ -40,26 +39,8 @@ export class Archives {
    * @throws StorageError `corrupt` where it is no archive of ours
    */
   findManifest(ref: Ref): Manifest | null {
-    const folder = this.#parts.layout.generation(ref);
-    for (;;) {
-      const archive = archiveIn(folder);
-      if (archive === null) return null;
-      const { root, path } = this.#parts.layout.placeOf(archive.path);
-      try {
-        const fd = openInside(root, path);
-        try {
-          return archive.isLaidDown ? new StoredTar(fd).manifest : readArchivedManifest(fd);
-        } finally {
-          closeSync(fd);
-        }
-      } catch (error) {
-        if (!(error instanceof NotAFile)) throw error;
-        // Settled just now, or replaced.
-        if (error.problem === 'missing') continue;
-        const message = `Cannot read "${archive.path}": it is ${error.problem}`;
-        throw new StorageError('corrupt', message, { cause: error });
-      }
-    }
+    const { layout } = this.#parts;
+    return manifestIn(layout.generation(ref), (path) => layout.placeOf(path));
   }
 
   /** The archive of a generation; `null` where it is not settled yet, or there is none. */

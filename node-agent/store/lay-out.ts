@@ -1,4 +1,5 @@
 import {
+  closeSync,
   existsSync,
   readFileSync,
   realpathSync,
@@ -7,15 +8,18 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { readArchivedManifest } from '../archive/archived-manifest.ts';
+import { StoredTar } from '../archive/stored-tar.ts';
 import { unpackArchive } from '../archive/unpack.ts';
-import { type Limits, StorageError } from '../contract.ts';
+import { type Limits, type Manifest, StorageError } from '../contract.ts';
+import { NotAFile, openInside } from '../disk/open-inside.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
+import type { Place } from '../disk/read-file.ts';
 import { findText } from '../disk/read-manifest.ts';
-import { readArchiveFacts } from './archive-facts.ts';
 import { readBootId } from './boot-id.ts';
 import { sha256Hex } from './hash.ts';
-import { inGeneration, listTars, tarName } from './layout.ts';
+import { inGeneration, listTars } from './layout.ts';
 
 /**
  * `tree.json`: of what the tree beside it is. It is never synced, so that what another run of the
@@ -78,6 +82,34 @@ export function archiveIn(folder: string): { path: string; isLaidDown: boolean }
 }
 
 /**
+ * What the archive in the folder of a generation says of it; `null` where there is none.
+ *
+ * @param placeOf where a path is opened from
+ * @throws StorageError `corrupt` where it is no archive of ours
+ */
+export function manifestIn(folder: string, placeOf: (path: string) => Place): Manifest | null {
+  for (;;) {
+    const archive = archiveIn(folder);
+    if (archive === null) return null;
+    const { root, path } = placeOf(archive.path);
+    try {
+      const fd = openInside(root, path);
+      try {
+        return archive.isLaidDown ? new StoredTar(fd).manifest : readArchivedManifest(fd);
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      if (!(error instanceof NotAFile)) throw error;
+      // Settled just now, or replaced.
+      if (error.problem === 'missing') continue;
+      const message = `Cannot read "${archive.path}": it is ${error.problem}`;
+      throw new StorageError('corrupt', message, { cause: error });
+    }
+  }
+}
+
+/**
  * Lays out the tree of a generation from its archive, every file compared. Nothing is synced. The
  * generation is to be locked: whoever settles or replaces it waits.
  *
@@ -126,16 +158,10 @@ async function unpackTo(scratch: string, folder: string, limits: Limits) {
   }
 }
 
-/** Whether the archive in a folder is of a content, as it says. */
+/** Whether the archive in a folder is of a content, as it says itself. */
 function holds(folder: string, digest: string): boolean {
-  const [tar] = listTars(folder);
-  if (tar !== undefined) return tar === tarName(digest);
-  const facts = readArchiveFacts({
-    root: realpathSync(folder),
-    path: inGeneration.archiveFacts(''),
-  });
-  // Emptied by a power loss it says nothing: its bytes were compared.
-  return facts === null || facts.digest === digest;
+  const root = realpathSync(folder);
+  return manifestIn(folder, (path) => ({ root, path: basename(path) }))?.digest === digest;
 }
 
 /** Removes the tree of a generation: what says that it is whole goes first. */

@@ -6,6 +6,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  statSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { StoredTar } from '../archive/stored-tar.ts';
@@ -89,6 +90,8 @@ async function make(
   for (const part of ['archive', 'archiveFacts'] as const) {
     syncPathHere(inGeneration[part](scratch));
   }
+  // Whoever settles without its lock may come too late: what took the place keeps its own.
+  statSync(join(folder, name));
   renameSync(inGeneration.archiveFacts(scratch), inGeneration.archiveFacts(folder));
   putInPlace(inGeneration.archive(scratch), inGeneration.archive(folder));
   syncPathHere(folder);

@@ -32,7 +32,10 @@ export async function archiveOf(parts: Parts, ref: Ref): Promise<Archive> {
  * @throws StorageError as {@link archiveOf}
  */
 export function noteArchive(parts: Parts, ref: Ref): Promise<Noted> {
-  return make(parts, ref, () => parts.store.archives.find(ref));
+  const { store } = parts;
+  return make(parts, ref, async (digest) => {
+    return (await store.archives.find(ref)) ?? describe(store, ref, digest);
+  });
 }
 
 /**
@@ -57,7 +60,8 @@ async function make(
     const archive = settled ?? (await find(digest)) ?? (await store.archives.repack(ref));
     const { sha256, md5, bytes } = archive;
     const noted = await catalog.write(() => {
-      catalog.generations.update(ref, { sha256, md5, archive_bytes: bytes });
+      // Whoever took this process for gone may have replaced it.
+      catalog.generations.update(ref, { sha256, md5, archive_bytes: bytes }, digest);
       const row = catalog.generations.find(ref.projectId, ref.version);
       return { ...archive, digest: row?.digest ?? null };
     });
@@ -68,13 +72,17 @@ async function make(
   }
 }
 
-/** What it is may have been lost, or may lie: then it follows from its bytes. */
-async function findSound({ archives }: Store, ref: Ref, digest: string | null) {
+async function findSound(store: Store, ref: Ref, digest: string | null) {
+  const { archives } = store;
   const found = await archives.find(ref);
   const isOfIt = archives.readFacts(ref)?.digest === digest;
-  if (found !== null && isOfIt && (await archives.isSound(ref))) {
-    return found;
-  }
+  return found !== null && isOfIt && (await archives.isSound(ref))
+    ? found
+    : describe(store, ref, digest);
+}
+
+/** What was written down of it may have been lost, or may lie: it follows from its bytes. */
+async function describe({ archives }: Store, ref: Ref, digest: string | null) {
   if (digest === null || !archives.isSettled(ref)) return null;
   return unlessDamaged(() => archives.describe(ref, digest));
 }

@@ -1,17 +1,28 @@
 /** Between the answer and the archive: what a save laid down is one tar, and becomes a tar.gz. */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import type { Receipt } from '../../node-agent/index.ts';
+import { settleArchive } from '../../node-agent/store/settle-archive.ts';
 import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { run } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
+
+type Facts = { bytes: number; digest: string };
 
 const FILES = {
   'b/c.txt': 'c'.repeat(700_000),
@@ -142,6 +153,36 @@ test('two processes that settle one generation agree', async () => {
   expect(both[0]).toEqual(both[1]);
   expect(archivesIn(receipt)).toEqual(['archive.json', 'archive.tar.gz']);
 });
+
+test('whoever settles without its lock leaves alone what took the place', async () => {
+  const { receipt } = await saved();
+  const [tar] = archivesIn(receipt);
+  const scratch = join(await tempFolder(), 'scratch');
+  const settling = settleArchive({ folder: receipt.path, scratch, parallel: true });
+  // It reads the tar now: the folder becomes another's.
+  while (!existsSync(scratch) && archivesIn(receipt).includes(tar!)) await sleep(0);
+  rmSync(join(receipt.path, tar!));
+  writeFileSync(join(receipt.path, 'archive.json'), 'of another');
+  expect(await settling).toBeNull();
+  expect(archivesIn(receipt)).toEqual(['archive.json']);
+  expect(readFileSync(join(receipt.path, 'archive.json'), 'utf8')).toBe('of another');
+});
+
+test.each([
+  ['another size', (facts) => ({ ...facts, bytes: facts.bytes + 1 })],
+  ['another digest', (facts) => ({ ...facts, digest: 'f'.repeat(64) })],
+] satisfies [string, (facts: Facts) => Facts][])(
+  'an archive of which %s was written down is what its bytes say',
+  async (_, lie) => {
+    const { storage, receipt } = await saved();
+    const { sha256 } = await storage.archive(receipt);
+    const path = join(receipt.path, 'archive.json');
+    writeFileSync(path, JSON.stringify(lie(JSON.parse(readFileSync(path, 'utf8')))));
+    expect(await storage.archive(receipt)).toMatchObject({ sha256 });
+    const { sourcePath } = await storage.get(receipt);
+    expect(Object.keys(readTexts(sourcePath)).sort()).toEqual(Object.keys(FILES).sort());
+  },
+);
 
 test('replaced while its upload waits to settle it, the cloud names what it has', async () => {
   const storePath = await tempFolder();
