@@ -59,6 +59,9 @@ type Reader = Readonly<{
 }>;
 type OpenArchive = Readonly<{ reader: Reader; handle: FileHandle }>;
 
+/** What is said where nothing can be written. */
+const UNWRITABLE: ReadonlySet<string> = new Set(['disk_full', 'forbidden', 'unavailable']);
+
 /** How often what is replaced meanwhile is opened anew. */
 const ATTEMPTS = 10;
 
@@ -152,8 +155,9 @@ export class Opener {
 
   async #tryToOpen(ref: Ref, isWhole: boolean): Promise<OpenArchive | 'damaged'> {
     const { store } = this.#parts;
-    if (store.layout.isApart && !store.archives.isSettled(ref)) return openTar(store, ref);
-    const { path, bytes } = await archiveOf(this.#parts, ref);
+    const archive = await this.#archiveOf(ref);
+    if (archive === null) return openTar(store, ref);
+    const { path, bytes } = archive;
     const isChecked = isWhole && bytes <= CHECKED_BYTES;
     if (isChecked && !(await store.archives.isSound(ref))) return 'damaged';
     const place = store.layout.placeOf(path);
@@ -163,6 +167,20 @@ export class Opener {
       return { handle, reader };
     } catch (error) {
       await handle.close();
+      throw error;
+    }
+  }
+
+  /** `null` where it is not settled, and nothing can be written to settle it. */
+  async #archiveOf(ref: Ref) {
+    const { store } = this.#parts;
+    const isLaidDown = () => !store.archives.isSettled(ref);
+    if (store.layout.isApart && isLaidDown()) return null;
+    try {
+      return await archiveOf(this.#parts, ref);
+    } catch (error) {
+      const isUnwritable = error instanceof StorageError && UNWRITABLE.has(error.code);
+      if (isUnwritable && isLaidDown()) return null;
       throw error;
     }
   }

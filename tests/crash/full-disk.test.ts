@@ -92,3 +92,12 @@ test('on a full disk what reads works: from the files themselves, and no tree is
   expect([saved.code, saved.stderr]).toEqual([1, expect.stringContaining('the disk is full')]);
   expect(listTree(storePath)).toEqual(before);
 });
+
+test('an agent that runs serves files where there is no room to settle what they are in', async () => {
+  const scenario = 'read unsettled';
+  const template = await makeTemplate(scenario, PROJECT);
+  const folder = await tempFolder();
+  const env = { CRASH_HOW: 'full' };
+  const { receipt } = await crash({ scenario, projectId: PROJECT, at: 1, folder, template, env });
+  expect(receipt).toMatchObject({ texts: CONTENTS.new });
+});

@@ -54,6 +54,8 @@ async function act(to: Storage): Promise<unknown> {
       return { ref, ...(await to.cleanupTrees({ all: true })) };
     case 'activate':
       return to.activate(ref);
+    case 'read unsettled':
+      return { ref, texts: await readWhileFull(to) };
     case 'settle twice':
       return beside(to, (other) => other.archive(ref));
     case 'settle and replace':
@@ -79,6 +81,21 @@ async function beside<T>(to: Storage, work: (other: Storage) => Promise<T>): Pro
   } finally {
     await other.close();
   }
+}
+
+/** The files of a generation, read while there is no room at all. */
+async function readWhileFull(storage: Storage): Promise<Record<string, string>> {
+  steps.fill();
+  const generation = await storage.open(ref);
+  const texts: Record<string, string> = {};
+  for (const { path } of await generation.files()) {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of generation.read(path)) pieces.push(Uint8Array.from(piece));
+    texts[path] = String(Buffer.concat(pieces));
+  }
+  await generation.close();
+  steps.makeRoom();
+  return texts;
 }
 
 /** Where the disk is full says what it came to, then makes room and does it again. */

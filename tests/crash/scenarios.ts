@@ -13,6 +13,7 @@ export type Scenario =
   | 'drop the tree'
   | 'activate'
   | 'settle twice'
+  | 'read unsettled'
   | 'settle and replace'
   | 'settle and delete';
 
@@ -22,6 +23,7 @@ const KEEPING: ReadonlySet<Scenario> = new Set([
   'drop the tree',
   'activate',
   'settle twice',
+  'read unsettled',
 ]);
 
 export const CONTENTS = {

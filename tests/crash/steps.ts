@@ -1,7 +1,7 @@
 /**
  * Loaded into a process with `--import`, and by it into its worker threads: counts the steps of
  * I/O in all of them, and at the one that `CRASH_AT` names ends the process with SIGKILL or, with
- * `CRASH_HOW=full`, lets the disk be full from there on, until `crashSteps.makeRoom()`. It writes
+ * `CRASH_HOW=full`, lets the disk be full from there on, until `crashSteps.makeRoom()`, and again from `fill()`. It writes
  * down in `CRASH_LOG` what a power loss could undo. A write is two steps, so that it may be torn.
  */
 import fs, { type PathLike } from 'node:fs';
@@ -30,10 +30,11 @@ if (threads.isMainThread) threads.setEnvironmentData(SHARED, counter.buffer);
 const crashSteps: CrashSteps = {
   count: () => Atomics.load(counter, 0),
   makeRoom: () => Atomics.store(counter, 1, 1),
+  fill: () => Atomics.store(counter, 1, 0),
 };
 Object.assign(globalThis, { crashSteps });
 
-export type CrashSteps = { count(): number; makeRoom(): void };
+export type CrashSteps = { count(): number; makeRoom(): void; fill(): void };
 
 const WRITES = fs.constants.O_WRONLY | fs.constants.O_RDWR | fs.constants.O_CREAT;
 const real = { ...fs };
