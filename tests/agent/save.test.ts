@@ -68,6 +68,18 @@ describe('save', () => {
     expect({ size, hash }).toEqual({ size: archive.length, hash: sha256(archive) });
   });
 
+  test('gives metadata back whatever its members are called', async () => {
+    const storage = await openTestStorage();
+    const text = '{"constructor":1,"prototype":[2],"__proto__":{"a":3},"toString":null,"":4}';
+    const receipt = await storage.save({
+      projectId: 'p',
+      files: { a: '1' },
+      metadata: JSON.parse(text),
+    });
+    const { manifest } = await storage.get(receipt);
+    expect(JSON.stringify(manifest.metadata)).toBe(text);
+  });
+
   test('of the same content again changes nothing, whatever time and metadata say', async () => {
     const storage = await openTestStorage();
     const input = { projectId: 'p', version: 4, generationId: 'g', files: { a: '1', b: '2' } };

@@ -21,6 +21,15 @@ export const ManifestEntrySchema = v.object({
 /** One file: its path (relative to `source/` or `artifacts/`), size, hash and mode. */
 export type ManifestEntry = v.InferOutput<typeof ManifestEntrySchema>;
 
+// Not v.record, which passes over a member named "constructor".
+const metadata = v.pipe(
+  v.custom<Record<string, unknown>>(
+    (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+    'must be an object',
+  ),
+  v.metadata({ type: 'object' }),
+);
+
 /**
  * `manifest.json` on disk and in the archive. The fields above `schema` are those of the
  * Python system, whose manifests have no others.
@@ -33,7 +42,7 @@ export const ManifestSchema = v.object({
   file_count: size,
   total_size_bytes: size,
   files: v.array(v.string()),
-  metadata: v.optional(v.record(v.string(), v.unknown()), {}),
+  metadata: v.optional(metadata, {}),
   /** The user whose project it is, where one was named with the save. */
   owner_id: v.optional(v.string()),
   /** Whether it took the place of other content: its archive has a key of its own. */
