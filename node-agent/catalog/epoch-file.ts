@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
 
 /** What was counted last, beside the catalog. */
@@ -23,10 +24,13 @@ export class EpochFile {
     this.#path = path;
   }
 
-  /** `null` where there is no mark, or not a whole one. */
+  /**
+   * @returns `null` where there is no mark, or not a whole one
+   * @throws StorageError `disk_full`, `forbidden`, `unavailable`
+   */
   read(): Mark | null {
     const bytes = Buffer.alloc(MARK_BYTES);
-    const size = readSync(this.#open(), bytes, 0, MARK_BYTES, 0);
+    const size = this.#told('read', (fd) => readSync(fd, bytes, 0, MARK_BYTES, 0));
     try {
       const mark = JSON.parse(bytes.toString('utf8', 0, size)) as Mark;
       return Number.isSafeInteger(mark.count) ? mark : null;
@@ -35,10 +39,24 @@ export class EpochFile {
     }
   }
 
-  /** Not synced: what a power loss takes of it, it takes of the catalog too, or it is noticed. */
+  /**
+   * Not synced: what a power loss takes of it, it takes of the catalog too, or it is noticed.
+   *
+   * @throws StorageError `disk_full`, `forbidden`, `unavailable`
+   */
   write(mark: Mark): void {
     const bytes = Buffer.from(JSON.stringify(mark).padEnd(MARK_BYTES));
-    writeSync(this.#open(), bytes, 0, MARK_BYTES, 0);
+    this.#told('write', (fd) => {
+      for (let at = 0; at < MARK_BYTES; ) at += writeSync(fd, bytes, at, MARK_BYTES - at, at);
+    });
+  }
+
+  #told<T>(verb: string, work: (fd: number) => T): T {
+    try {
+      return work(this.#open());
+    } catch (error) {
+      throw fromFileSystem(error, `${verb} "${this.#path}"`);
+    }
   }
 
   close(): void {

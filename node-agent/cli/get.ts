@@ -3,11 +3,11 @@ import { chmod, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type FileEntry, StorageError } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { makeFolders } from '../disk/make-folders.ts';
 import type { RefInput } from '../read/find.ts';
 import type { OpenGeneration } from '../read/open.ts';
 import type { Storage } from '../storage/storage.ts';
-import { fromFileSystem } from '../store/file-errors.ts';
 import { addRefArguments, toRef } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 

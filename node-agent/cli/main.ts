@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { ERROR_CODES, StorageError } from '../contract.ts';
-import { fromFileSystem } from '../store/file-errors.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { addActivate } from './activate.ts';
 import { addCleanup } from './cleanup.ts';
 import { CommandContext } from './context.ts';

@@ -1,9 +1,9 @@
 import { open } from 'node:fs/promises';
 import type { Context, Handler } from 'hono';
 import { ARCHIVE_TYPE, parseId, StorageError } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import type { ArchiveOnDisk } from '../read/archive.ts';
 import type { Storage } from '../storage/storage.ts';
-import { fromFileSystem } from '../store/file-errors.ts';
 import { readRef } from './input.ts';
 import { parseRange } from './range.ts';
 import { webStreamOf } from './stream.ts';

@@ -5,7 +5,7 @@ import { type GenerationRow, keyOf } from '../catalog/generation-row.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { formatRef, isInCloud, notFound, type Ref, StorageError } from '../contract.ts';
-import { fromFileSystem } from '../store/file-errors.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 
 /** A copy from the cloud; `stale` where it is past its time and the cloud could not be asked. */
 export type Retrieved = Readonly<{ entry: CacheEntry; from: 'cache' | 'cloud'; stale: boolean }>;

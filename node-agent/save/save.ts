@@ -151,7 +151,7 @@ export class Saver {
   async #compare(row: GenerationRow, request: SaveRequest): Promise<Saved> {
     const { store } = this.#parts;
     const { source } = request;
-    const { digest, leftOut } = await store.digest(source);
+    const { digest, leftOut } = await store.digest(source, request.artifacts ?? null);
     if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request);
     if (digest === row.digest && (await store.trees.check(refOf(row), digest)).length > 0) {
       return this.mend(row, request);
@@ -171,12 +171,12 @@ export class Saver {
   /** What was taken out of the store, being in the cloud, is there again. */
   #putBack(row: GenerationRow, request: SaveRequest): Promise<Saved> {
     const { store, catalog, now } = this.#parts;
-    const { metadata, source, ownerId } = request;
+    const { metadata, source, ownerId, artifacts = null } = request;
     const ref = refOf(row);
     return this.#whileLocked(ref, request, async () => {
       const createdAt = row.created_at;
       const isReplacement = row.is_replacement === 1;
-      const details = { createdAt, metadata, ownerId, isReplacement };
+      const details = { createdAt, metadata, ownerId, artifacts, isReplacement };
       const staged = await store.commit(ref, source, details);
       const facts = { ...factsOf(staged, ownerId), isReplacement };
       await catalog.write(() => finishSave(catalog, ref, facts, createdAt, now()));
@@ -211,14 +211,14 @@ export class Saver {
 
   #replace(ref: Ref, request: SaveRequest): Promise<Saved> {
     const { store, catalog, now } = this.#parts;
-    const { metadata, source, ownerId } = request;
+    const { metadata, source, ownerId, artifacts = null } = request;
     const keep = keepListed(this.#parts, ref.projectId);
     return this.#whileLocked(ref, request, async () => {
       const createdAt = this.#isoNow();
       return store.replacements.replace(
         ref,
         source,
-        { createdAt, metadata, ownerId, isReplacement: true },
+        { createdAt, metadata, ownerId, artifacts, isReplacement: true },
         async (staged) => {
           const facts = { ...factsOf(staged, ownerId), isReplacement: true };
           const note = () => {

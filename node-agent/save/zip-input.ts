@@ -1,7 +1,7 @@
 import { readZip } from '../archive/read-zip.ts';
 import { type Limits, StorageError, type TarEntry } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import type { Spool } from '../disk/spool.ts';
-import { fromFileSystem } from '../store/file-errors.ts';
 
 /** Bytes that a zip has for each entry beside its content, where its name is the longest. */
 const ENTRY_BYTES = 4096;

@@ -4,9 +4,9 @@ import { join, resolve } from 'node:path';
 import { Cache } from '../cache/cache.ts';
 import { openCatalog } from '../catalog/open.ts';
 import { DEFAULT_LIMITS, StorageError } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { createOnProblem, createTell } from '../events/tell.ts';
 import { makeFolder } from '../store/durable.ts';
-import { fromFileSystem } from '../store/file-errors.ts';
 import { Layout, OWN_FOLDER } from '../store/layout.ts';
 import { Store } from '../store/store.ts';
 import { type HeavyWork, Workers } from '../store/workers.ts';
@@ -103,7 +103,8 @@ async function openParts(
   const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
   const disk = { store, catalog, instance, cache, workers, now, onProblem };
   await recover(disk);
-  await cache.sweepStaging((id) => instance.isGone(id));
+  // Instances of the store itself are not known there.
+  if (!layout.isApart) await cache.sweepStaging((id) => instance.isGone(id));
   for (const id of gone) instance.forget(id);
   const parts = assemble(options, { ...disk, limits, onEvent });
   parts.background.start();

@@ -1,8 +1,8 @@
 import { readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { folderName, formatRef, parseFolderName, type Ref } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { syncPath } from './durable.ts';
-import { fromFileSystem } from './file-errors.ts';
 import type { Layout } from './layout.ts';
 import type { Staging } from './staging.ts';
 

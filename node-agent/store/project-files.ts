@@ -1,5 +1,5 @@
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { makeFolder, writeFileDurably } from './durable.ts';
-import { fromFileSystem } from './file-errors.ts';
 import type { Layout } from './layout.ts';
 import { readText } from './read-text.ts';
 import type { Staging } from './staging.ts';

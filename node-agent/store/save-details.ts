@@ -1,5 +1,5 @@
 import { formatRef, type Limits, type Ref } from '../contract.ts';
-import { fromFileSystem } from './file-errors.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import type { ListedSource, Source } from './source.ts';
 import type { Staged } from './stage.ts';
 import type { Staging } from './staging.ts';

@@ -182,14 +182,17 @@ export async function writeArchive(
   return { bytes, sha256, md5 };
 }
 
+export type DigestInput = Pick<StageInput, 'source' | 'artifacts' | 'limits'>;
+
 /** What a source would be saved as. */
 export type Digested = Readonly<{ digest: string; leftOut: LeftOut }>;
 
-/** The digest that a source would have, with nothing written. */
-export function digestSource(source: Source, limits: Limits): Digested {
+/** The digest of what would be saved, with nothing written. */
+export function digestSource({ source, artifacts, limits }: DigestInput): Digested {
   const { entries, leftOut } =
     source.kind === 'draft' ? inventoryOfDraft(source) : takeInventory(source, limits);
-  return { digest: sha256Hex(digestText(entries)), leftOut };
+  const made = artifacts === null ? NOTHING : takeInventory(artifacts, limits);
+  return { digest: sha256Hex(digestText(entries, made.entries)), leftOut };
 }
 
 /** @param position left out: where the last write ended */

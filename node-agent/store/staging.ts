@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
 import { Spool } from '../disk/spool.ts';
-import { fromFileSystem } from './file-errors.ts';
 import type { Layout } from './layout.ts';
 
 /** Where what is not in place yet lies: a folder for each process. */

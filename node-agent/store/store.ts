@@ -11,11 +11,11 @@ import {
   type Ref,
   StorageError,
 } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { listFolder } from '../disk/list-folder.ts';
 import { findManifest } from '../disk/read-manifest.ts';
 import { Active } from './active.ts';
 import { Archives } from './archives.ts';
-import { fromFileSystem } from './file-errors.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import { flatRef, isFlat } from './legacy/flat.ts';
 import { Legacy } from './legacy/legacy.ts';
@@ -23,7 +23,7 @@ import { ProjectFiles } from './project-files.ts';
 import { Removals } from './remove.ts';
 import { Replacements } from './replace.ts';
 import { type SaveDetails, stageInputOf, withStaging } from './save-details.ts';
-import type { Source } from './source.ts';
+import type { ListedSource, Source } from './source.ts';
 import type { Digested, Staged } from './stage.ts';
 import { Staging } from './staging.ts';
 import type { OnDisk, StoredGeneration } from './stored-generation.ts';
@@ -69,8 +69,8 @@ export class Store {
   }
 
   /** The digest of what is to be saved. */
-  digest(source: Source): Promise<Digested> {
-    return this.#work.digest(source, this.#limits);
+  digest(source: Source, artifacts: ListedSource | null): Promise<Digested> {
+    return this.#work.digest({ source, artifacts, limits: this.#limits });
   }
 
   /**

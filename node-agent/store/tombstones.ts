@@ -1,7 +1,7 @@
 import { existsSync, rmSync, statSync } from 'node:fs';
 import { formatRef, type Ref } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { makeFolder, syncPath, writeFileDurably } from './durable.ts';
-import { fromFileSystem } from './file-errors.ts';
 import type { Layout } from './layout.ts';
 import { readText } from './read-text.ts';
 import type { Staging } from './staging.ts';

@@ -5,8 +5,7 @@ import type { ArchiveFacts } from './hash.ts';
 import type { Layout } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
 import type { Described } from './legacy/flat.ts';
-import type { Source } from './source.ts';
-import type { Digested, Staged, StageInput } from './stage.ts';
+import type { Digested, DigestInput, Staged, StageInput } from './stage.ts';
 import type { Staging } from './staging.ts';
 
 /** What the store's jobs are made of. */
@@ -21,7 +20,7 @@ export type StoreParts = Readonly<{
 export type StageWork = {
   stage(input: StageInput): Promise<Staged>;
   commit(input: CommitInput): Promise<Staged>;
-  digest(source: Source, limits: Limits): Promise<Digested>;
+  digest(input: DigestInput): Promise<Digested>;
   sync(folder: string): Promise<void>;
   layOut(input: { folder: string; scratch: string; limits: Limits }): Promise<void>;
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;

@@ -1,19 +1,19 @@
 /** What runs in a worker thread: the heavy work, which would stall the event loop. */
 import { type Unpacked, type UnpackInput, unpackArchive } from '../archive/unpack.ts';
 import type { Limits } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { lowerPriority } from '../threads/niceness.ts';
 import { type Outcome, toOutcome } from '../threads/outcome.ts';
 import { type CommitInput, commitGeneration } from './commit.ts';
-import { fromFileSystem } from './file-errors.ts';
 import type { ArchiveFacts } from './hash.ts';
 import { layOutTree } from './lay-out.ts';
 import type { LeftOut } from './left-out.ts';
 import { convertTree } from './legacy/convert.ts';
 import { type Described, describeFlat } from './legacy/flat.ts';
 import { settleArchive } from './settle-archive.ts';
-import type { Source } from './source.ts';
 import {
   type Digested,
+  type DigestInput,
   digestSource,
   type Parallel,
   type Staged,
@@ -32,8 +32,8 @@ export function commit(input: CommitInput): Promise<Outcome<Staged>> {
   return toResult(() => commitGeneration(input), `save into "${input.folder}"`);
 }
 
-export function digest(input: { source: Source; limits: Limits }): Promise<Outcome<Digested>> {
-  return toResult(async () => digestSource(input.source, input.limits), 'read what is to be saved');
+export function digest(input: DigestInput): Promise<Outcome<Digested>> {
+  return toResult(async () => digestSource(input), 'read what is to be saved');
 }
 
 export function unpack(input: UnpackInput): Promise<Outcome<Unpacked>> {

@@ -7,8 +7,7 @@ import type { CommitInput } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
 import type { LeftOut } from './left-out.ts';
 import type { Described } from './legacy/flat.ts';
-import type { Source } from './source.ts';
-import type { Digested, Parallel, Staged, StageInput } from './stage.ts';
+import type { Digested, DigestInput, Parallel, Staged, StageInput } from './stage.ts';
 import type { ConvertInput, StageWork } from './work.ts';
 
 /** What would stall the event loop. */
@@ -30,8 +29,8 @@ export class Workers implements HeavyWork {
     return this.#run('commit', input);
   }
 
-  digest(source: Source, limits: Limits): Promise<Digested> {
-    return this.#run('digest', { source, limits });
+  digest(input: DigestInput): Promise<Digested> {
+    return this.#run('digest', input);
   }
 
   unpack(input: UnpackInput): Promise<Unpacked> {

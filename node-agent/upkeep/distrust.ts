@@ -6,7 +6,7 @@ import { finishReplace } from '../catalog/saving.ts';
 import type { Ref } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 import type { OnDisk } from '../store/stored-generation.ts';
-import { readFacts } from './adopt.ts';
+import { type FoundFacts, noteFacts } from './adopt.ts';
 
 type Parts = Readonly<{ store: Store; catalog: Catalog; now: () => number }>;
 
@@ -20,16 +20,15 @@ export async function forgetOther({ store, catalog }: Parts, found: OnDisk): Pro
 }
 
 /** Notes what took the place of the content that the catalog knows, and owes it to the cloud. */
-export async function compareStored({ store, catalog, now }: Parts, ref: Ref): Promise<void> {
-  const { facts, createdAt } = await readFacts(store, ref);
-  // What was replaced by the same content in the end is of another time too.
-  const isSame = (row: GenerationRow | null) =>
-    row?.digest === facts.digest && row.created_at === createdAt;
-  if (isSame(catalog.generations.find(ref.projectId, ref.version))) return;
-  await catalog.write(() => {
-    const row = catalog.generations.find(ref.projectId, ref.version);
+export async function compareStored(parts: Parts, ref: Ref): Promise<void> {
+  const { catalog, now } = parts;
+  const note = ({ facts, createdAt }: FoundFacts, row: GenerationRow | null) => {
     // Whoever has it locked notes what becomes of it.
-    if (row?.state !== 'stored' || row.instance_id !== null || isSame(row)) return;
+    if (row?.state !== 'stored' || row.instance_id !== null) return;
     finishReplace(catalog, ref, facts, createdAt, now());
+  };
+  await noteFacts(parts, ref, note, ({ facts, createdAt }, row) => {
+    // What was replaced by the same content in the end is of another time too.
+    return row?.digest === facts.digest && row.created_at === createdAt;
   });
 }

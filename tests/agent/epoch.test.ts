@@ -1,11 +1,20 @@
 /** A catalog that is not of this disk, or of another time: the disk decides. */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
-import type { Storage } from '../../node-agent/index.ts';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { Receipt, Storage } from '../../node-agent/index.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
+import { Store } from '../../node-agent/store/store.ts';
 import { openCatalog } from '../support/catalog.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
@@ -107,6 +116,33 @@ describe('the disk decides where the catalog', () => {
     copyCatalog(old, catalog);
     rmSync(join(own, 'epoch'));
     await expectAfter(await openTestStorage({ storePath }));
+  });
+
+  test('was put back, and of what is replaced while both are compared the newest is known', async () => {
+    const { storePath, old } = await storeWithOldCatalog();
+    copyCatalog(old, new Layout(storePath).catalog);
+    const { readManifest } = Store.prototype;
+    const files = { a: 'newest' };
+    let replacing: Promise<Receipt> | null = null;
+    const spy = vi.spyOn(Store.prototype, 'readManifest');
+    onTestFinished(() => spy.mockRestore());
+    spy.mockImplementation(async function (this: Store, ref) {
+      const manifest = await readManifest.call(this, ref);
+      if (replacing !== null || ref.projectId !== 'p') return manifest;
+      // What was read is out of date before it is noted.
+      replacing = openTestStorage({ storePath, background: false }).then((other) =>
+        other.save({ ...ref, files, replace: true }),
+      );
+      await replacing;
+      return manifest;
+    });
+    const storage = await openTestStorage({ storePath, background: false });
+    const { items } = await storage.list('p');
+    const { version, digest } = await replacing!;
+    expect(items.find((item) => item.version === version)).toMatchObject({ digest });
+    expect(readTexts((await storage.get({ projectId: 'p', version })).sourcePath)).toEqual({
+      a: 'newest',
+    });
   });
 
   test('is that of another store', async () => {
@@ -223,4 +259,19 @@ test('a catalog that is of this disk is believed: nothing is read again', async 
   await first.close();
   const second = await openTestStorage({ storePath, background: false });
   expect((await second.status()).scan).toBeNull();
+});
+
+test('where the mark cannot be read or written, the path is named and nothing is saved', async () => {
+  const storePath = await tempFolder();
+  const storage = await openTestStorage({ storePath });
+  const ref = { projectId: 'p', version: 1, generationId: 'g' };
+  const mark = join(new Layout(storePath).own, 'epoch');
+  rmSync(mark);
+  mkdirSync(mark);
+  await expect(storage.save({ ...ref, files: { a: 'a' } })).rejects.toMatchObject({
+    code: 'invalid_input',
+    message: expect.stringContaining(mark),
+  });
+  rmdirSync(mark);
+  expect((await storage.save({ ...ref, files: { a: 'a' } })).created).toBe(true);
 });

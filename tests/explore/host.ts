@@ -21,7 +21,7 @@ function workHere(): HeavyWork {
   return {
     stage: (input) => value(worker.stage(input)),
     commit: (input) => value(worker.commit(input)),
-    digest: (source, limits) => value(worker.digest({ source, limits })),
+    digest: (input) => value(worker.digest(input)),
     unpack: (input) => value(worker.unpack(input)),
     sync: (folder) => value(worker.sync(folder)),
     layOut: (input) => value(worker.layOut(input)),
