@@ -2,7 +2,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { markDeleted } from '../catalog/deleting.ts';
 import type { Ref } from '../contract.ts';
 import type { Store } from '../store/store.ts';
-import { keepListed } from '../upkeep/listed.ts';
+import { noteChange } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
 
 /**
@@ -28,13 +28,14 @@ export async function deleteHere(
     const digests = [row?.digest, row?.replaced_digest].filter(
       (digest) => typeof digest === 'string',
     );
-    const keep = keepListed(parts, ref.projectId);
+    const before = store.stampOf(ref.projectId);
     // Also where it is deleted already: what a crash left of it goes now.
     await store.removals.delete(ref, at, digests);
+    const change = { before, after: store.stampOf(ref.projectId) };
     if (unlock !== null) {
       await catalog.write(() => {
         markDeleted(catalog, ref, at, now());
-        keep();
+        noteChange(catalog, ref.projectId, change);
       });
     }
   } finally {

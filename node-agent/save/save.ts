@@ -11,11 +11,12 @@ import {
   unlock,
 } from '../catalog/saving.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
+import type { Committed } from '../store/commit.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import type { Staged } from '../store/stage.ts';
 import type { Store } from '../store/store.ts';
 import { adopt } from '../upkeep/adopt.ts';
-import { isListed, keepListed } from '../upkeep/listed.ts';
+import { isListed, noteChange } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { SaveRequest } from './request.ts';
 import type { Versions } from './versions.ts';
@@ -54,17 +55,17 @@ export class Saver {
     const place = await this.#takePlace(request, createdAt);
     if (place.row !== undefined) return this.#compare(place.row, request);
     const { ref, end } = place;
-    const keep = keepListed(this.#parts, ref.projectId);
-    let staged: Staged | null = null;
+    let staged: Committed | null = null;
     try {
       const { metadata, source, ownerId, artifacts = null, replace: isReplacement } = request;
       const details = { createdAt, metadata, ownerId, artifacts, isReplacement };
-      staged = await store.commit(ref, source, details);
+      const committed = await store.commit(ref, source, details);
+      staged = committed;
       // Of what only the cloud has, where it has something.
       const facts = { ...factsOf(staged, ownerId), isReplacement };
       await catalog.write(() => {
         finishSave(catalog, ref, facts, createdAt, now());
-        keep();
+        noteChange(catalog, ref.projectId, committed.change);
       });
       if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
@@ -193,16 +194,15 @@ export class Saver {
     const { store, catalog } = this.#parts;
     const { metadata, source, ownerId, artifacts = null } = request;
     const ref = refOf(row);
-    const keep = keepListed(this.#parts, ref.projectId);
     return this.#whileLocked(ref, request, async () => {
       const isReplacement = row.is_replacement === 1;
       const details = { createdAt: row.created_at, metadata, ownerId, artifacts, isReplacement };
-      return store.replacements.replace(ref, source, details, async ({ digest }) => {
+      return store.replacements.replace(ref, source, details, async ({ digest, change }) => {
         if (digest !== row.digest) throw isOther(ref);
         const unknown = { sha256: null, md5: null, archive_bytes: null };
         await catalog.write(() => {
           catalog.generations.update(ref, unknown, row.digest);
-          keep();
+          noteChange(catalog, ref.projectId, change);
           unlock(catalog, ref);
         });
       });
@@ -212,7 +212,6 @@ export class Saver {
   #replace(ref: Ref, request: SaveRequest): Promise<Saved> {
     const { store, catalog, now } = this.#parts;
     const { metadata, source, ownerId, artifacts = null } = request;
-    const keep = keepListed(this.#parts, ref.projectId);
     return this.#whileLocked(ref, request, async () => {
       const createdAt = this.#isoNow();
       return store.replacements.replace(
@@ -223,7 +222,7 @@ export class Saver {
           const facts = { ...factsOf(staged, ownerId), isReplacement: true };
           const note = () => {
             finishReplace(catalog, ref, facts, createdAt, now());
-            keep();
+            noteChange(catalog, ref.projectId, staged.change);
           };
           await catalog.write(note, { durably: true });
         },

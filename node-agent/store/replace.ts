@@ -4,11 +4,12 @@ import { basename, dirname, join, relative, resolve } from 'node:path';
 import { formatRef, type Ref } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
+import type { Committed } from './commit.ts';
 import { makeFolder, moveFolder, syncPath, writeFileDurably } from './durable.ts';
 import { inGeneration } from './layout.ts';
+import { stampOf } from './project-stamp.ts';
 import { type SaveDetails, stageInputOf, withStaging } from './save-details.ts';
 import type { Source } from './source.ts';
-import type { Staged } from './stage.ts';
 import type { StoreParts } from './work.ts';
 
 /**
@@ -36,8 +37,8 @@ export class Replacements {
     ref: Ref,
     source: Source,
     details: SaveDetails,
-    swapped: (staged: Staged) => Promise<void>,
-  ): Promise<Staged> {
+    swapped: (staged: Committed) => Promise<void>,
+  ): Promise<Committed> {
     const trash = this.#parts.staging.path();
     const result = await withStaging(this.#parts.staging, ref, source, async (staged) => {
       const result = await this.#parts.work.stage({
@@ -47,8 +48,10 @@ export class Replacements {
       await this.#layOutLike(ref, staged);
       await makeFolder(this.#parts.layout.replacing, this.#parts.layout.own);
       await this.#writeJournal({ ref, staged, trash });
+      const before = stampOf(this.#parts.layout.generations(ref.projectId));
       await this.#swap({ ref, staged, trash });
-      return result;
+      const after = stampOf(this.#parts.layout.generations(ref.projectId));
+      return { ...result, change: { before, after } };
     });
     try {
       await swapped(result);

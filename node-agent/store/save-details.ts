@@ -1,7 +1,6 @@
 import { formatRef, type Limits, type Ref } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import type { ListedSource, Source } from './source.ts';
-import type { Staged } from './stage.ts';
 import type { Staging } from './staging.ts';
 
 /** What is kept with the files. */
@@ -22,12 +21,12 @@ export function stageInputOf(ref: Ref, source: Source, details: SaveDetails, lim
 }
 
 /** Runs work on a staging folder, of which nothing is left where it fails. */
-export async function withStaging(
+export async function withStaging<T>(
   staging: Staging,
   ref: Ref,
   source: Source,
-  work: (folder: string) => Promise<Staged>,
-): Promise<Staged> {
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
   const folder = source.kind === 'draft' ? source.folder : staging.path();
   try {
     return await work(folder);

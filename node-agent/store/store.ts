@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -16,15 +16,17 @@ import { listFolder } from '../disk/list-folder.ts';
 import { findManifest } from '../disk/read-manifest.ts';
 import { Active } from './active.ts';
 import { Archives } from './archives.ts';
+import type { Committed } from './commit.ts';
 import { inGeneration, type Layout } from './layout.ts';
 import { flatRef, isFlat } from './legacy/flat.ts';
 import { Legacy } from './legacy/legacy.ts';
 import { ProjectFiles } from './project-files.ts';
+import { stampOf } from './project-stamp.ts';
 import { Removals } from './remove.ts';
 import { Replacements } from './replace.ts';
 import { type SaveDetails, stageInputOf, withStaging } from './save-details.ts';
 import type { ListedSource, Source } from './source.ts';
-import type { Digested, Staged } from './stage.ts';
+import type { Digested } from './stage.ts';
 import { Staging } from './staging.ts';
 import type { OnDisk, StoredGeneration } from './stored-generation.ts';
 import { Tombstones } from './tombstones.ts';
@@ -79,7 +81,7 @@ export class Store {
    *
    * @throws StorageError `conflict` where the folder is there already
    */
-  commit(ref: Ref, source: Source, details: SaveDetails): Promise<Staged> {
+  commit(ref: Ref, source: Source, details: SaveDetails): Promise<Committed> {
     return withStaging(this.staging, ref, source, (folder) =>
       this.#work.commit({
         ...stageInputOf(ref, source, details, this.#limits),
@@ -147,12 +149,7 @@ export class Store {
 
   /** Changes whenever something is put into the folders of a project, or taken out; `null` without them. */
   stampOf(projectId: string): string | null {
-    const folders = [this.layout.project(projectId), this.layout.generations(projectId)];
-    const [project, generations] = folders.map((folder) =>
-      statSync(folder, { bigint: true, throwIfNoEntry: false }),
-    );
-    if (project === undefined) return null;
-    return `${project.ino}-${project.mtimeNs} ${generations?.ino}-${generations?.mtimeNs}`;
+    return stampOf(this.layout.generations(projectId));
   }
 
   /** The names of all projects on disk, in no order. */

@@ -1,6 +1,6 @@
 import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
 import type { Limits } from '../contract.ts';
-import type { CommitInput } from './commit.ts';
+import type { CommitInput, Committed } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
 import type { Layout } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
@@ -19,7 +19,7 @@ export type StoreParts = Readonly<{
 /** The heavy work of a save, done elsewhere than on the event loop. */
 export type StageWork = {
   stage(input: StageInput): Promise<Staged>;
-  commit(input: CommitInput): Promise<Staged>;
+  commit(input: CommitInput): Promise<Committed>;
   digest(input: DigestInput): Promise<Digested>;
   sync(folder: string): Promise<void>;
   layOut(input: { folder: string; scratch: string; limits: Limits }): Promise<void>;

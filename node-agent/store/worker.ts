@@ -4,7 +4,7 @@ import type { Limits } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { lowerPriority } from '../threads/niceness.ts';
 import { type Outcome, toOutcome } from '../threads/outcome.ts';
-import { type CommitInput, commitGeneration } from './commit.ts';
+import { type CommitInput, type Committed, commitGeneration } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
 import { layOutTree } from './lay-out.ts';
 import type { LeftOut } from './left-out.ts';
@@ -28,7 +28,7 @@ export function stage(input: StageInput): Promise<Outcome<Staged>> {
   return toResult(() => stageGeneration(input), `save into "${input.folder}"`);
 }
 
-export function commit(input: CommitInput): Promise<Outcome<Staged>> {
+export function commit(input: CommitInput): Promise<Outcome<Committed>> {
   return toResult(() => commitGeneration(input), `save into "${input.folder}"`);
 }
 

@@ -3,7 +3,7 @@ import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
 import type { Limits } from '../contract.ts';
 import { fromOutcome, type Outcome } from '../threads/outcome.ts';
 import { makeThreads } from '../threads/pool.ts';
-import type { CommitInput } from './commit.ts';
+import type { CommitInput, Committed } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
 import type { LeftOut } from './left-out.ts';
 import type { Described } from './legacy/flat.ts';
@@ -25,7 +25,7 @@ export class Workers implements HeavyWork {
     return this.#run('stage', input);
   }
 
-  commit(input: CommitInput): Promise<Staged> {
+  commit(input: CommitInput): Promise<Committed> {
     return this.#run('commit', input);
   }
 

@@ -1,5 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { StorageError } from '../contract.ts';
+import type { FolderChange } from '../store/project-stamp.ts';
 import type { Store } from '../store/store.ts';
 
 type Parts = Readonly<{ store: Store; catalog: Catalog }>;
@@ -23,15 +24,15 @@ export async function isListed({ store, catalog }: Parts, projectId: string): Pr
 }
 
 /**
- * To be asked before a project's folders are changed in a way that the catalog notes.
- *
- * @returns to be called in the transaction that notes it: what was listed stays so
+ * Notes a change of ours to a project's folders: where all that lay there before was known, all of it still
+ * is. In the transaction that notes what was changed.
  */
-export function keepListed({ store, catalog }: Parts, projectId: string): () => void {
-  const { projects } = catalog;
-  const isListedNow = () => (projects.listedOf(projectId) ?? null) === store.stampOf(projectId);
-  if (!isListedNow()) return () => {};
-  return () => projects.setListed(projectId, store.stampOf(projectId) ?? '');
+export function noteChange(
+  { projects }: Catalog,
+  projectId: string,
+  { before, after }: FolderChange,
+): void {
+  if (projects.listedOf(projectId) === before) projects.setListed(projectId, after ?? '');
 }
 
 /** Without it the folders are looked at once more: what reads does not fail for that. */

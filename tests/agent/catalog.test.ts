@@ -18,6 +18,7 @@ import { markDeleted } from '../../node-agent/catalog/deleting.ts';
 import { finishSave } from '../../node-agent/catalog/saving.ts';
 import type { Storage } from '../../node-agent/index.ts';
 import { Store } from '../../node-agent/store/store.ts';
+import { Workers } from '../../node-agent/store/workers.ts';
 import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
@@ -188,6 +189,35 @@ describe('what somebody put into a project by hand', () => {
     const sixth = await put(6);
     await storage.delete(sixth);
     await expect(storage.get(sixth)).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('while a save or a replacement is under way is found too', async () => {
+    const storage = await openTestStorage();
+    const ref = { projectId: 'p', version: 1, generationId: 'g' };
+    const { path } = await storage.save({ ...ref, files: FILES });
+    await expect(storage.get({ projectId: 'p', version: 99 })).rejects.toThrow('Cannot find');
+    const elsewhere = await openTestStorage();
+    const put = async (version: number) => {
+      const other = { projectId: 'p', version, generationId: `put-${version}` };
+      const made = await elsewhere.save({ ...other, files: { a: `${version}` } });
+      cpSync(made.path, join(path, '..', basename(made.path)), { recursive: true });
+    };
+    const { stage, commit } = Workers.prototype;
+    onTestFinished(() => void Object.assign(Workers.prototype, { stage, commit }));
+    Workers.prototype.commit = async function (this: Workers, input) {
+      Workers.prototype.commit = commit;
+      await put(20);
+      return commit.call(this, input);
+    };
+    await storage.save({ projectId: 'p', files: { a: 'meanwhile' } });
+    expect(await storage.get({ projectId: 'p', version: 20 })).toMatchObject({ from: 'store' });
+    await expect(storage.get({ projectId: 'p', version: 99 })).rejects.toThrow('Cannot find');
+    Workers.prototype.stage = async function (this: Workers, input) {
+      await put(30);
+      return stage.call(this, input);
+    };
+    await storage.save({ ...ref, files: { a: 'replaced' }, replace: true });
+    expect(await storage.get({ projectId: 'p', version: 30 })).toMatchObject({ from: 'store' });
   });
 
   test('is looked for once, however many versions there are', async () => {

@@ -7,13 +7,12 @@ import { makeFolder, syncPath } from '../durable.ts';
 import type { LeftOut } from '../left-out.ts';
 import type { SaveDetails } from '../save-details.ts';
 import type { Source } from '../source.ts';
-import type { Staged } from '../stage.ts';
 import type { StoredGeneration } from '../stored-generation.ts';
 import type { StoreParts } from '../work.ts';
 import { flatSource, isFlat, mayBeFlat } from './flat.ts';
 
 type Parts = StoreParts &
-  Readonly<{ commit: (ref: Ref, source: Source, details: SaveDetails) => Promise<Staged> }>;
+  Readonly<{ commit: (ref: Ref, source: Source, details: SaveDetails) => Promise<unknown> }>;
 
 /** What the Python system left: read where it lies, and made a generation of ours. */
 export class Legacy {
