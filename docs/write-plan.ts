@@ -50,12 +50,12 @@ export const FLOORS: readonly (readonly Room[])[] = [
     },
   ],
   [{ path: 'node-agent/config.ts', does: 'the settings, read from the environment' }],
+  [{ path: 'node-agent/cache', does: 'copies from the cloud, that may go' }],
   [
     {
       path: 'node-agent/catalog',
       does: 'SQLite, an index of the disk: one file a table; who runs',
     },
-    { path: 'node-agent/cache', does: 'copies from the cloud, that may go' },
     {
       path: 'node-agent/cloud',
       does: 'Storage and PostgREST: one call each, and what they answer',

@@ -1,21 +1,25 @@
-import { randomUUID } from 'node:crypto';
-import { existsSync, realpathSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join, relative } from 'node:path';
-import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
+import { dirname, join } from 'node:path';
 import {
-  folderName,
   formatRef,
   isId,
   type Limits,
+  type Manifest,
   parseFolderName,
   type Ref,
   StorageError,
 } from '../contract.ts';
 import { listFolder } from '../disk/list-folder.ts';
 import { makeFolders } from '../disk/make-folders.ts';
-import { PRIVATE_FILE } from '../disk/private.ts';
+import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
 import { readManifest } from '../disk/read-manifest.ts';
+import { findLaidOut, manifestIn, readTreeFile } from '../store/lay-out.ts';
+import { inGeneration, Layout } from '../store/layout.ts';
+import { Staging } from '../store/staging.ts';
+import { Trees } from '../store/trees.ts';
+import { unlessDamaged } from '../store/unless-damaged.ts';
+import type { StageWork } from '../store/work.ts';
 import { type CacheEntry, ENTRY_FILE, type EntryFile, readEntry } from './entry.ts';
 
 export type CacheOptions = Readonly<{
@@ -25,48 +29,61 @@ export type CacheOptions = Readonly<{
   ttlMs: number;
   /** Entries that nobody used for so long are evicted, in milliseconds. */
   maxAgeMs: number;
-  /** Bytes of files in all; beyond, the least recently used go. */
+  /** Bytes of archives and trees in all; beyond, the least recently used go. */
   maxBytes: number;
 }>;
 
-/** Unpacking, done elsewhere than on the event loop. */
-export type UnpackWork = { unpack(input: UnpackInput): Promise<Unpacked> };
+/** What an archive that came from the cloud is. */
+type Arrived = Readonly<{
+  etag: string;
+  sha256: string;
+  /** Of what it has to hold; `null`: whatever it holds. */
+  digest: string | null;
+  /** Whether its hash is one that was recorded. */
+  trusted: boolean;
+}>;
 
-const STAGING = '.staging';
-
-/** Whoever was given a path so recently may still be reading it, in milliseconds. */
-export const IN_USE_MS = 10 * 60_000;
-
-/** Copies of generations from the cloud, unpacked: whole or not there. */
+/**
+ * Copies of generations from the cloud: the same folders as in the store, an archive and where a path was
+ * asked for its tree. Whole or not there.
+ */
 export class Cache {
   readonly #options: CacheOptions;
+  readonly #layout: Layout;
+  readonly #staging: Staging;
+  readonly #trees: Trees;
   readonly #limits: Limits;
-  readonly #work: UnpackWork;
+  readonly #work: StageWork;
   readonly #now: () => number;
-  readonly #staging: string;
-  readonly #checked = new Set<string>();
 
   /** @param instanceId names the staging folder that is this process's own */
   constructor(
     options: CacheOptions,
-    parts: { limits: Limits; work: UnpackWork; now: () => number; instanceId: string },
+    parts: { limits: Limits; work: StageWork; now: () => number; instanceId: string },
   ) {
+    const { limits, work, now, instanceId } = parts;
     this.#options = options;
-    this.#limits = parts.limits;
-    this.#work = parts.work;
-    this.#now = parts.now;
-    this.#staging = join(options.path, STAGING, parts.instanceId);
+    this.#layout = new Layout(options.path);
+    this.#staging = new Staging(this.#layout, instanceId);
+    const staging = { path: () => this.stagePath() };
+    this.#trees = new Trees({ layout: this.#layout, limits, staging, work });
+    this.#limits = limits;
+    this.#work = work;
+    this.#now = now;
+  }
+
+  get root(): string {
+    return this.#layout.root;
   }
 
   /** Where a path of the cache is, seen from the real path of its folder. */
   placeOf(path: string): { root: string; path: string } {
-    const { path: root } = this.#options;
-    return { root: realpathSync(root), path: relative(root, path) };
+    return this.#layout.placeOf(path);
   }
 
   /** Finds a version; `null` where it is not cached. Its generation id must match where given. */
   find(projectId: string, version: number, generationId?: string): CacheEntry | null {
-    const folder = join(this.#options.path, projectId);
+    const folder = this.#layout.generations(projectId);
     for (const name of listFolder(folder)) {
       const parsed = parseFolderName(name);
       if (parsed?.version !== version) continue;
@@ -90,93 +107,112 @@ export class Cache {
   }
 
   /** Notes that the cloud still has what the entry holds. */
-  markFresh(entry: CacheEntry): void {
-    const { etag, sha256, digest, bytes } = entry;
-    this.#writeEntryFile(entry.path, { etag, sha256, digest, bytes, checked_at: this.#now() });
+  markFresh({ path, etag, sha256, bytes, digest }: CacheEntry): void {
+    this.#writeEntryFile(path, { etag, sha256, bytes, digest, checked_at: this.#now() });
   }
 
-  /** A new file to download an archive into. */
-  stageFile(): string {
-    makeFolders(this.#staging);
-    return join(this.#staging, randomUUID());
+  /** A new path of this process, on the file system of the cache. */
+  stagePath(): string {
+    // Made where it is needed: a host may never fetch anything, and somebody may remove the cache.
+    makeFolders(this.#layout.staging);
+    return this.#staging.path();
   }
 
   /**
-   * Unpacks an archive whose bytes were checked, and makes it an entry: the rename is the commit.
+   * Makes an entry of an archive whose bytes were checked: the rename is the commit. What is not one of
+   * ours, with a hash that was recorded, is unpacked first: nothing of it is trusted.
    *
-   * @param facts.digest of what it has to hold; `null`: whatever it holds
-   * @param facts.trusted whether its hash is one that was recorded
+   * @param archive a file in staging, which is taken
    * @throws StorageError `corrupt`, `invalid_input`, `too_large`; nothing of it is left then
    */
-  async install(
-    ref: Ref,
-    archive: string,
-    facts: { etag: string; sha256: string; digest: string | null; trusted: boolean },
-  ): Promise<CacheEntry> {
-    const folder = this.stageFile();
-    const { trusted, digest: expected, ...recorded } = facts;
+  async install(ref: Ref, archive: string, arrived: Arrived): Promise<CacheEntry> {
+    const folder = this.stagePath();
+    const { etag, sha256, digest: expected, trusted } = arrived;
     try {
-      const unpacked = await this.#work.unpack({ archive, folder, limits: this.#limits, trusted });
-      const { bytes, manifest } = unpacked;
-      if (expected !== null && unpacked.digest !== expected) {
+      mkdirSync(folder, PRIVATE_FOLDER);
+      renameSync(archive, inGeneration.archive(folder));
+      const bytes = statSync(inGeneration.archive(folder)).size;
+      const manifest = await this.#readFirst(folder, trusted);
+      const digest = manifest.digest ?? null;
+      const found = digest ?? readTreeFile(folder, '')?.digest;
+      if (expected !== null && found !== expected) {
         throw new StorageError('corrupt', `Cannot get ${formatRef(ref)}: it holds other content`);
       }
-      const digest = manifest.digest === undefined ? null : unpacked.digest;
-      this.#writeEntryFile(folder, { ...recorded, digest, bytes, checked_at: this.#now() });
-      const place = this.#place(ref);
-      makeFolders(join(place, '..'));
-      const old = this.find(ref.projectId, ref.version);
-      if (old !== null && this.#isSame(old, ref, facts.sha256)) {
-        // Somebody else was quicker, and may be reading it: the same stays.
-        this.markFresh(old);
-        return readEntry(ref, old.path) ?? old;
-      }
-      if (old !== null) await this.evict(old);
-      // What is there and is no entry was damaged.
-      if (existsSync(place) && readEntry(ref, place) === null) await this.#discard(place);
-      try {
-        renameSync(folder, place);
-      } catch (error) {
-        // Another process was quicker with the same generation.
-        if (!existsSync(join(place, ENTRY_FILE))) throw error;
-      }
-      return readEntry(ref, place)!;
+      this.#writeEntryFile(folder, { etag, sha256, bytes, digest, checked_at: this.#now() });
+      return await this.#putInPlace(ref, folder, sha256);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   }
 
-  #isSame(entry: CacheEntry, ref: Ref, sha256: string): boolean {
-    const { generationId } = entry.ref;
-    return generationId === ref.generationId && entry.sha256 === sha256 && this.isWhole(entry);
+  async #readFirst(folder: string, trusted: boolean): Promise<Manifest> {
+    const placeOf = (path: string) => ({ root: folder, path: path.slice(folder.length + 1) });
+    const own = trusted ? await unlessDamaged(async () => manifestIn(folder, placeOf)) : null;
+    if (own?.digest !== undefined) return own;
+    const scratch = this.stagePath();
+    await this.#work.layOut({ folder, scratch, limits: this.#limits, trusted });
+    return readManifest({ root: folder, path: inGeneration.manifest('') });
+  }
+
+  async #putInPlace(ref: Ref, folder: string, sha256: string): Promise<CacheEntry> {
+    const place = this.#layout.generation(ref);
+    makeFolders(dirname(place));
+    const old = this.find(ref.projectId, ref.version);
+    if (old?.ref.generationId === ref.generationId && old.sha256 === sha256) {
+      // Somebody else was quicker, and may be reading it: the same stays.
+      this.markFresh(old);
+      return readEntry(ref, old.path) ?? old;
+    }
+    if (old !== null) await this.evict(old);
+    // What is there and is no entry was damaged.
+    if (existsSync(place) && readEntry(ref, place) === null) await this.#discard(place);
+    try {
+      renameSync(folder, place);
+    } catch (error) {
+      // Another process was quicker with the same generation.
+      if (!existsSync(join(place, ENTRY_FILE))) throw error;
+    }
+    return readEntry(ref, place)!;
+  }
+
+  /** The manifest of an entry. @throws StorageError `corrupt` */
+  readManifest(entry: CacheEntry): Manifest {
+    const own = this.isLaidOut(entry)
+      ? readManifest(this.placeOf(inGeneration.manifest(entry.path)))
+      : manifestIn(entry.path, (path) => this.placeOf(path));
+    if (own !== null) return own;
+    throw new StorageError('corrupt', `Cannot read "${entry.path}": it has no archive`);
+  }
+
+  /**
+   * Has the tree of an entry be there.
+   *
+   * @throws StorageError `corrupt` where its archive is not what it was
+   */
+  async layOut(entry: CacheEntry): Promise<void> {
+    if (this.isLaidOut(entry)) return;
+    try {
+      await this.#trees.layOut(entry.ref);
+    } catch (error) {
+      // Another process was quicker.
+      if (!this.isLaidOut(entry)) throw error;
+    }
+  }
+
+  /** Whether the tree of an entry is there, whole. */
+  isLaidOut({ path: folder, digest }: Pick<CacheEntry, 'path' | 'digest'>): boolean {
+    const { root, path } = this.placeOf(folder);
+    const known = digest ?? readTreeFile(root, path)?.digest;
+    return known !== undefined && findLaidOut(root, path, known) !== null;
   }
 
   /** Takes an entry away: at once for readers to come. */
   async evict(entry: CacheEntry): Promise<void> {
-    this.#checked.delete(entry.path);
     await this.#discard(entry.path);
   }
 
-  /**
-   * Tells whether the files of an entry are there in their sizes: they are not synced, and a power
-   * loss may have taken some. Looked at once for each entry and process.
-   */
-  isWhole(entry: CacheEntry): boolean {
-    if (this.#checked.has(entry.path)) return true;
-    try {
-      const manifest = readManifest(this.placeOf(join(entry.path, 'manifest.json')));
-      for (const file of manifest.entries ?? []) {
-        if (statSync(join(entry.path, 'source', file.path)).size !== file.size) return false;
-      }
-    } catch {
-      return false;
-    }
-    this.#checked.add(entry.path);
-    return true;
-  }
-
   async #discard(path: string): Promise<void> {
-    const trash = this.stageFile();
+    const trash = this.stagePath();
     try {
       renameSync(path, trash);
     } catch (error) {
@@ -186,58 +222,33 @@ export class Cache {
     await rm(trash, { recursive: true, force: true });
   }
 
-  /** Evicts what is too old, then what is too much, least recently used first; never what is in use. */
-  async cleanup(): Promise<{ evicted: number; bytes: number }> {
-    const entries = [...this.#entries()].sort((a, b) => a.usedAt - b.usedAt);
-    let total = entries.reduce((sum, entry) => sum + entry.bytes, 0);
-    const result = { evicted: 0, bytes: 0 };
-    for (const entry of entries) {
-      const idle = this.#now() - entry.usedAt;
-      if (idle < IN_USE_MS) continue;
-      if (idle < this.#options.maxAgeMs && total <= this.#options.maxBytes) continue;
-      // It may have been handed out since it was listed.
-      const now = readEntry(entry.ref, entry.path);
-      if (now === null || now.usedAt !== entry.usedAt) continue;
-      await this.evict(entry);
-      total -= entry.bytes;
-      result.evicted++;
-      result.bytes += entry.bytes;
-    }
-    return result;
-  }
-
-  /** Removes what instances that are gone left in staging. */
-  async sweepStaging(isGone: (instanceId: string) => boolean): Promise<void> {
-    const staging = join(this.#options.path, STAGING);
-    for (const instanceId of listFolder(staging)) {
-      if (isGone(instanceId)) await rm(join(staging, instanceId), { recursive: true, force: true });
-    }
-  }
-
-  async close(): Promise<void> {
-    await rm(this.#staging, { recursive: true, force: true });
-  }
-
-  *#entries(): Iterable<CacheEntry> {
+  /** All entries, with the bytes of their archives and trees. */
+  *entries(): Iterable<CacheEntry> {
     for (const projectId of listFolder(this.#options.path).filter(isId)) {
-      for (const name of listFolder(join(this.#options.path, projectId))) {
+      const folder = this.#layout.generations(projectId);
+      for (const name of listFolder(folder)) {
         const parsed = parseFolderName(name);
-        if (parsed === null) continue;
-        const entry = readEntry(
-          { projectId, ...parsed },
-          join(this.#options.path, projectId, name),
-        );
-        if (entry !== null) yield entry;
+        const path = join(folder, name);
+        const entry = parsed && readEntry({ projectId, ...parsed }, path);
+        if (entry === null) continue;
+        const place = this.placeOf(path);
+        const tree = readTreeFile(place.root, place.path);
+        yield { ...entry, bytes: entry.bytes + (tree?.bytes ?? 0) };
       }
     }
   }
 
-  #place(ref: Ref): string {
-    return join(this.#options.path, ref.projectId, folderName(ref));
+  /** Removes what instances that are gone left in staging. */
+  async sweepStaging(isGone: (instanceId: string) => boolean): Promise<void> {
+    await this.#staging.sweep(isGone);
+  }
+
+  async close(): Promise<void> {
+    await this.#staging.close();
   }
 
   #writeEntryFile(folder: string, entry: EntryFile): void {
-    const temporary = this.stageFile();
+    const temporary = this.stagePath();
     writeFileSync(temporary, JSON.stringify(entry), { flag: 'wx', mode: PRIVATE_FILE });
     const now = this.#now() / 1000;
     utimesSync(temporary, now, now);

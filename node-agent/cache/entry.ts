@@ -5,15 +5,14 @@ import type { Ref } from '../contract.ts';
 /** The file of an entry that says what it is. */
 export const ENTRY_FILE = '.entry.json';
 
-/** What is kept beside the files of an entry. */
+/** What is kept beside the archive of an entry. */
 export type EntryFile = {
-  /** Of the archive that it was unpacked from. */
+  /** Of the archive. */
   etag: string;
   sha256: string;
-  /** Of its content; absent where the Python system packed it. */
-  digest?: string | null;
-  /** Bytes of the files. */
   bytes: number;
+  /** Of its content; `null` where the Python system packed it. */
+  digest: string | null;
   /** When the cloud last said that it is still this. Milliseconds. */
   checked_at: number;
 };
@@ -24,9 +23,10 @@ export type CacheEntry = Readonly<{
   path: string;
   etag: string;
   sha256: string;
+  /** Of its archive. */
+  bytes: number;
   /** Of its content; `null` where it is not known. */
   digest: string | null;
-  bytes: number;
   checkedAt: number;
   /** Milliseconds. */
   usedAt: number;
@@ -37,8 +37,8 @@ export function readEntry(ref: Ref, path: string): CacheEntry | null {
   const file = join(path, ENTRY_FILE);
   try {
     const entry = JSON.parse(readFileSync(file, 'utf8')) as EntryFile;
-    const { etag, sha256, digest = null, bytes, checked_at: checkedAt } = entry;
-    return { ref, path, etag, sha256, digest, bytes, checkedAt, usedAt: statSync(file).mtimeMs };
+    const { etag, sha256, bytes, digest, checked_at: checkedAt } = entry;
+    return { ref, path, etag, sha256, bytes, digest, checkedAt, usedAt: statSync(file).mtimeMs };
   } catch {
     // Half written by nobody, but perhaps by hand: it is no entry.
     return null;

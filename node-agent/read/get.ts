@@ -14,15 +14,17 @@ import {
   StorageError,
 } from '../contract.ts';
 import { NotAFile, openFileInside } from '../disk/open-inside.ts';
-import { readManifest } from '../disk/read-manifest.ts';
 import type { Tell } from '../events/events.ts';
 import { inGeneration } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import type { StoredGeneration } from '../store/stored-generation.ts';
+import { unlessDamaged } from '../store/unless-damaged.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import { treeOf } from '../upkeep/tree-of.ts';
 import { type Finder, matches, parseRefInput, type RefInput } from './find.ts';
-import type { Retriever } from './retrieve.ts';
+import type { Retrieved, Retriever, Want } from './retrieve.ts';
+
+type Retrieve = (want: Want) => Promise<Retrieved>;
 
 /** A generation that can be read. */
 export type LocalGeneration = Readonly<
@@ -61,6 +63,16 @@ export class Getter {
 
   /** @throws StorageError `not_found`, `unavailable`, `corrupt` */
   async get(input: RefInput): Promise<LocalGeneration> {
+    return this.#get(input, (want) => this.#parts.retriever.getLaidOut(want));
+  }
+
+  /** As {@link get}, but that of a copy from the cloud the tree may not be there. */
+  async getPacked(input: RefInput): Promise<LocalGeneration> {
+    const get = () => this.#get(input, (want) => this.#parts.retriever.get(want));
+    return (await unlessDamaged(get)) ?? this.get(input);
+  }
+
+  async #get(input: RefInput, retrieve: Retrieve): Promise<LocalGeneration> {
     const { store, finder, isCloudOn } = this.#parts;
     const want = parseRefInput(input);
     const row = await finder.findAny(want);
@@ -69,12 +81,12 @@ export class Getter {
       if (!matches(ref, want)) return this.#getOther(want);
       if (row.state !== 'stored') throw notFound(want);
       const isOther = row.cloud_digest !== null && isCloudOn && store.has(ref);
-      const got = isOther ? await this.#getReplacement(want, row) : null;
+      const got = isOther ? await this.#getReplacement(want, row, retrieve) : null;
       if (got !== null) return got;
       const found = await this.#find(ref, row);
       if (found !== null) return this.#told({ ...ref, ...found, from: 'store', stale: isOther });
     }
-    return this.#retrieve(want, row);
+    return this.#retrieve(want, row, retrieve);
   }
 
   /** What lies here, laid out; `null` where nothing does, or is damaged and in the cloud. */
@@ -117,24 +129,31 @@ export class Getter {
   }
 
   /** What took the place of what lies here; `null` where the cloud is away. */
-  async #getReplacement(want: RefInput, row: GenerationRow): Promise<LocalGeneration | null> {
+  async #getReplacement(
+    want: RefInput,
+    row: GenerationRow,
+    retrieve: Retrieve,
+  ): Promise<LocalGeneration | null> {
     try {
-      return await this.#retrieve(want, row);
+      return await this.#retrieve(want, row, retrieve);
     } catch (error) {
       if (error instanceof StorageError && error.retryable) return null;
       throw error;
     }
   }
 
-  async #retrieve(want: RefInput, row: GenerationRow | null): Promise<LocalGeneration> {
-    const { cache, retriever } = this.#parts;
-    const { entry, from, stale } = await retriever.get({ ...want, row });
+  async #retrieve(
+    want: RefInput,
+    row: GenerationRow | null,
+    retrieve: Retrieve,
+  ): Promise<LocalGeneration> {
+    const { entry, from, stale } = await retrieve({ ...want, row });
     const { ref, path } = entry;
     return this.#told({
       ...ref,
       path,
       sourcePath: inGeneration.source(path),
-      manifest: readManifest(cache.placeOf(inGeneration.manifest(path))),
+      manifest: this.#parts.cache.readManifest(entry),
       from,
       stale,
     });

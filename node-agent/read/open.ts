@@ -2,6 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArchiveReader } from '../archive/archive-reader.ts';
 import { StoredTar } from '../archive/stored-tar.ts';
+import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import {
@@ -16,7 +17,7 @@ import {
 import { NotAFile, openFileInside } from '../disk/open-inside.ts';
 import type { Tell } from '../events/events.ts';
 import { compared } from '../store/hash.ts';
-import { listTars } from '../store/layout.ts';
+import { inGeneration, listTars } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { unlessDamaged } from '../store/unless-damaged.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
@@ -71,6 +72,7 @@ type Parts = Readonly<{
   locks: Locks;
   finder: Finder;
   getter: Getter;
+  cache: Cache;
   isCloudOn: boolean;
   onEvent: Tell;
 }>;
@@ -90,7 +92,8 @@ export class Opener {
    */
   async open(input: RefInput, options: { isWhole?: boolean } = {}): Promise<OpenGeneration> {
     const want = parseRefInput(input);
-    return (await this.#ofArchive(want, options.isWhole === true)) ?? this.#ofTree(want);
+    const { isWhole = false } = options;
+    return (await this.#ofArchive(want, isWhole)) ?? this.#ofOther(want, isWhole);
   }
 
   /** Opens one file. @throws StorageError as {@link open}; `not_found` where the manifest names none */
@@ -102,7 +105,7 @@ export class Opener {
       const file = await unlessDamaged(() => fileOf(archived, path));
       if (file !== null) return file;
     }
-    return fileOf(await this.#ofTree(want), path);
+    return fileOf(await this.#ofOther(want, false), path);
   }
 
   /** `null` where no archive lies here that can be read as it is. */
@@ -128,16 +131,10 @@ export class Opener {
     return null;
   }
 
-  #told(ref: Ref, { reader, handle }: OpenArchive): OpenGeneration {
-    const { manifest } = reader;
-    const { file_count: files, total_size_bytes: bytes } = manifest;
+  #told(ref: Ref, opened: OpenArchive): OpenGeneration {
+    const { file_count: files, total_size_bytes: bytes } = opened.reader.manifest;
     this.#parts.onEvent({ kind: 'get', ...ref, from: 'store', files, bytes });
-    return {
-      ...{ ...ref, manifest, from: 'store', stale: false },
-      files: async () => manifest.entries,
-      read: (path, folder) => reader.read(path, folder),
-      close: () => handle.close(),
-    };
+    return generationOf({ ...ref, from: 'store', stale: false }, opened);
   }
 
   /** `gone` where it was replaced or deleted meanwhile. */
@@ -185,9 +182,19 @@ export class Opener {
     }
   }
 
-  async #ofTree(want: RefInput): Promise<OpenGeneration> {
+  /** A copy from the cloud is read as it came; what cannot be, and what is old, by its tree. */
+  async #ofOther(want: RefInput, isWhole: boolean): Promise<OpenGeneration> {
+    const { getter, cache } = this.#parts;
+    const packed = await getter.getPacked(want);
+    if (packed.from === 'store') return this.#ofTree(packed);
+    const { path, manifest } = packed;
+    if (cache.isLaidOut({ path, digest: manifest.digest ?? null })) return this.#ofTree(packed);
+    const copy = await unlessDamaged(() => openCopy(cache, path, isWhole));
+    return copy === null ? this.#ofTree(await getter.get(want)) : generationOf(packed, copy);
+  }
+
+  #ofTree(got: LocalGeneration): OpenGeneration {
     const { getter } = this.#parts;
-    const got = await getter.get(want);
     const { projectId, version, generationId, manifest, from, stale } = got;
     async function* read(path: string, folder: Folder = 'source') {
       const entries = folder === 'source' ? manifest.entries : manifest.artifacts;
@@ -205,6 +212,33 @@ export class Opener {
       files: () => listFiles(got, (path) => getter.openFile(got, path)),
       close: async () => {},
     };
+  }
+}
+
+type About = Ref & Pick<OpenGeneration, 'from' | 'stale'>;
+
+function generationOf(about: About, { reader, handle }: OpenArchive): OpenGeneration {
+  const { projectId, version, generationId, from, stale } = about;
+  const { manifest } = reader;
+  return {
+    ...{ projectId, version, generationId, manifest, from, stale },
+    files: async () => manifest.entries,
+    read: (path, folder) => reader.read(path, folder),
+    close: () => handle.close(),
+  };
+}
+
+/** The archive of a copy. @throws StorageError `corrupt` also where it is too large to be read without its tree */
+async function openCopy(cache: Cache, folder: string, isWhole: boolean): Promise<OpenArchive> {
+  const place = cache.placeOf(inGeneration.archive(folder));
+  const handle = await openFileInside(place.root, place.path);
+  try {
+    const reader = await ArchiveReader.open(handle, null);
+    if (isWhole) await reader.check();
+    return { handle, reader };
+  } catch (error) {
+    await handle.close();
+    throw error;
   }
 }
 

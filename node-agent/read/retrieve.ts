@@ -20,7 +20,8 @@ type Place = Readonly<{
   digest: string | null;
 }>;
 
-type Want = Readonly<{
+/** What is asked for. */
+export type Want = Readonly<{
   projectId: string;
   version: number;
   generationId?: string;
@@ -55,11 +56,27 @@ export class Retriever {
     return running;
   }
 
+  /** As {@link get}, with the tree. A copy that is not what it was is fetched again. */
+  async getLaidOut(want: Want): Promise<Retrieved> {
+    const { cache, cloud } = this.#parts;
+    for (let attempt = 1; ; attempt++) {
+      const retrieved = await this.get(want);
+      try {
+        await cache.layOut(retrieved.entry);
+        return retrieved;
+      } catch (error) {
+        const isDamaged = error instanceof StorageError && error.code === 'corrupt';
+        if (!isDamaged || cloud === null || attempt === 2) throw error;
+        await cache.evict(retrieved.entry);
+      }
+    }
+  }
+
   async #get(want: Want): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
     const cached = cache.find(want.projectId, want.version, want.generationId);
     if (cached === null) return this.#fetch(want);
-    if (isOther(cached, want.row) || !cache.isWhole(cached)) {
+    if (isOther(cached, want.row)) {
       await cache.evict(cached);
       return this.#fetch(want);
     }
@@ -89,7 +106,7 @@ export class Retriever {
     return { entry: cached, from: 'cache', stale: false };
   }
 
-  /** Downloads and unpacks, and once more where what arrived is not what was recorded. */
+  /** Downloads, and once more where what arrived is not what was recorded. */
   async #fetch(want: Want): Promise<Retrieved> {
     if (this.#parts.cloud === null) {
       if (want.row === null || !isInCloud(want.row.status)) throw notFound(want);
@@ -108,7 +125,7 @@ export class Retriever {
 
   async #download({ ref, key, bucket, sha256, digest }: Place): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
-    const archive = cache.stageFile();
+    const archive = cache.stagePath();
     try {
       const arrived = await cloud!.objects.download(key, archive, bucket);
       if (sha256 !== null && arrived.sha256 !== sha256) {

@@ -87,15 +87,18 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
     upkeep: new Upkeep(shared),
     outbox,
     uploads,
-    cleanupCache: () => evictCached(shared),
+    evict: async (isTooMuch) => {
+      const limits = isTooMuch ? options.cache : null;
+      await evictCached(shared, limits);
+      await evictTrees(shared, limits);
+    },
     cleanupEveryMs: options.cleanupEveryMs,
-    evictTrees: (isTooMuch) => evictTrees(shared, isTooMuch ? options.cache : null),
     isOn: options.background !== false,
   });
   return {
     ...shared,
     storePath: store.layout.root,
-    treeLimits: options.cache,
+    keepLimits: options.cache,
     cloudSettings: options.cloud,
     outbox,
     finder,

@@ -20,10 +20,9 @@ type Parts = Readonly<{
   /** `null` while the cloud is off. */
   outbox: Outbox | null;
   uploads: Uploads;
-  cleanupCache: () => Promise<unknown>;
+  /** Evicts cached copies and trees; those that are too old or too much only where it is asked for. */
+  evict: (isTooMuch: boolean) => Promise<unknown>;
   cleanupEveryMs: number | null;
-  /** Removes trees; those that are too old or too much only where it is asked for. */
-  evictTrees: (isTooMuch: boolean) => Promise<unknown>;
   /** Whether more than the scan goes on. */
   isOn: boolean;
   onProblem: (error: unknown) => void;
@@ -78,7 +77,7 @@ export class Background {
   }
 
   #others(): Repeated[] {
-    const { outbox, uploads, cleanupCache, cleanupEveryMs, evictTrees, onProblem } = this.#parts;
+    const { outbox, uploads, evict, cleanupEveryMs, onProblem } = this.#parts;
     const others: Repeated[] = [];
     if (outbox !== null) {
       // The cloud that is away is the outbox's to tell of, once.
@@ -90,12 +89,9 @@ export class Background {
         new Repeated(() => uploads.removeUnneeded(), UNNEEDED_MS, tell),
       );
     }
-    others.push(new Repeated(() => evictTrees(false), PRESSURE_MS, onProblem));
+    others.push(new Repeated(() => evict(false), PRESSURE_MS, onProblem));
     if (cleanupEveryMs !== null) {
-      others.push(
-        new Repeated(cleanupCache, cleanupEveryMs, onProblem),
-        new Repeated(() => evictTrees(true), cleanupEveryMs, onProblem),
-      );
+      others.push(new Repeated(() => evict(true), cleanupEveryMs, onProblem));
     }
     return others;
   }

@@ -11,7 +11,7 @@ import type { Opener } from '../read/open.ts';
 import type { Saves } from '../save/saves.ts';
 import type { Store } from '../store/store.ts';
 import type { HeavyWork } from '../store/workers.ts';
-import type { TreeLimits } from '../upkeep/evict-trees.ts';
+import type { KeepLimits } from '../upkeep/evict.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import type { Outbox } from '../upload/outbox.ts';
@@ -22,7 +22,8 @@ import type { Repairer } from './repair.ts';
 /** What a storage is made of, once it is open. What needs some of it says which. */
 export type Parts = Readonly<{
   storePath: string;
-  treeLimits: TreeLimits;
+  /** Of cached copies, and of trees. */
+  keepLimits: KeepLimits;
   store: Store;
   catalog: Catalog;
   cache: Cache;

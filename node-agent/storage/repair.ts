@@ -58,7 +58,7 @@ export class Repairer {
     // A copy that lies here may be damaged as well.
     const cached = cache.find(ref.projectId, ref.version, ref.generationId);
     if (cached !== null) await cache.evict(cached);
-    const { entry } = await retriever.get({ ...ref, row });
+    const { entry } = await retriever.getLaidOut({ ...ref, row });
     const manifest = readManifest(cache.placeOf(inGeneration.manifest(entry.path)));
     if (!isComplete(manifest) || manifest.digest !== row.digest) {
       throw new StorageError('corrupt', 'Cannot repair it: the cloud has other content');

@@ -385,7 +385,7 @@ export class Storage {
 
   /** Evicts cached copies that are too old or too much, never one that may be in use. */
   async cleanupCache(): Promise<{ evicted: number; bytes: number }> {
-    return evictCached(this.#parts);
+    return evictCached(this.#parts, this.#parts.keepLimits);
   }
 
   /**
@@ -395,7 +395,7 @@ export class Storage {
    * @param options.all whether any other goes, however young
    */
   async cleanupTrees({ all = false } = {}): Promise<{ evicted: number; bytes: number }> {
-    const limits = all ? { maxAgeMs: 0, maxBytes: 0 } : this.#parts.treeLimits;
+    const limits = all ? { maxAgeMs: 0, maxBytes: 0 } : this.#parts.keepLimits;
     return evictTrees(this.#parts, limits);
   }
 

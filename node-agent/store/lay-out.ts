@@ -39,6 +39,14 @@ type TreeFile = Readonly<{
   kept?: boolean;
 }>;
 
+export type LayOutInput = Readonly<{
+  folder: string;
+  scratch: string;
+  limits: Limits;
+  /** Whether the hash of the archive is one that was recorded. @default true */
+  trusted?: boolean;
+}>;
+
 /** What is said of the tree of a generation; `null` where none is there, whole, with a content. */
 export function findLaidOut(root: string, folder: string, digest: string): TreeFile | null {
   const tree = readTreeFile(root, folder);
@@ -113,19 +121,15 @@ export function manifestIn(folder: string, placeOf: (path: string) => Place): Ma
  * Lays out the tree of a generation from its archive, every file compared. Nothing is synced. The
  * generation is to be locked: whoever settles or replaces it waits.
  *
- * @param scratch a folder to make and remove, on the same file system
+ * @param input.scratch a folder to make and remove, on the same file system
  * @throws StorageError `corrupt` where the archive is not what it was, or there is none
  */
-export async function layOutTree(input: {
-  folder: string;
-  scratch: string;
-  limits: Limits;
-}): Promise<void> {
-  const { folder, scratch, limits } = input;
+export async function layOutTree(input: LayOutInput): Promise<void> {
+  const { folder, scratch } = input;
   try {
-    const { digest, bytes } = await unpackTo(scratch, folder, limits);
+    const { manifest, digest, bytes } = await unpackTo(input);
     // Whoever had no lock may come too late: other content has a tree of its own, or none.
-    if (!holds(folder, digest)) return;
+    if (manifest.digest !== undefined && !holds(folder, digest)) return;
     markLaidOut(scratch, { digest, bytes });
     dropTree(folder);
     // What is asked for comes last: where it is, all of it is.
@@ -140,7 +144,7 @@ export async function layOutTree(input: {
 }
 
 /** Unpacks the archive: the other one, where it is settled just now. */
-async function unpackTo(scratch: string, folder: string, limits: Limits) {
+async function unpackTo({ folder, scratch, limits, trusted = true }: LayOutInput) {
   for (let attempt = 1; ; attempt++) {
     const archive = archiveIn(folder);
     if (archive === null) {
@@ -148,7 +152,7 @@ async function unpackTo(scratch: string, folder: string, limits: Limits) {
     }
     const { path, isLaidDown } = archive;
     try {
-      const input = { archive: path, folder: scratch, limits, trusted: true, isLaidDown };
+      const input = { archive: path, folder: scratch, limits, trusted, isLaidDown };
       return await unpackArchive(input);
     } catch (error) {
       const isGone = (error as NodeJS.ErrnoException).code === 'ENOENT' && !existsSync(path);

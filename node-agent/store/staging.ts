@@ -17,12 +17,11 @@ export class Staging {
   constructor(layout: Layout, instanceId: string) {
     this.#layout = layout;
     this.#folder = join(layout.staging, instanceId);
-    mkdirSync(this.#folder, { recursive: true, mode: PRIVATE_FOLDER });
   }
 
   /** A path of this process that is free, on the file system of the store. */
   path(): string {
-    this.#makeAgain();
+    this.#make();
     return join(this.#folder, randomUUID());
   }
 
@@ -35,8 +34,8 @@ export class Staging {
     }
   }
 
-  /** Whoever takes this process for gone sweeps its folder. Where the store is gone nothing is made. */
-  #makeAgain(): void {
+  /** Also again: whoever takes this process for gone sweeps its folder. Where the store is gone nothing is made. */
+  #make(): void {
     if (existsSync(this.#folder) || !existsSync(this.#layout.staging)) return;
     mkdirSync(this.#folder, { recursive: true, mode: PRIVATE_FOLDER });
   }

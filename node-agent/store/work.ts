@@ -2,6 +2,7 @@ import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
 import type { Limits } from '../contract.ts';
 import type { CommitInput, Committed } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
+import type { LayOutInput } from './lay-out.ts';
 import type { Layout } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
 import type { Described } from './legacy/flat.ts';
@@ -22,7 +23,7 @@ export type StageWork = {
   commit(input: CommitInput): Promise<Committed>;
   digest(input: DigestInput): Promise<Digested>;
   sync(folder: string): Promise<void>;
-  layOut(input: { folder: string; scratch: string; limits: Limits }): Promise<void>;
+  layOut(input: LayOutInput): Promise<void>;
   repack(input: { folder: string; scratch: string }): Promise<ArchiveFacts>;
   settle(input: { folder: string; scratch: string }): Promise<ArchiveFacts | null>;
   convert(input: ConvertInput): Promise<LeftOut>;

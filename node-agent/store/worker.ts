@@ -6,7 +6,7 @@ import { lowerPriority } from '../threads/niceness.ts';
 import { type Outcome, toOutcome } from '../threads/outcome.ts';
 import { type CommitInput, type Committed, commitGeneration } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
-import { layOutTree } from './lay-out.ts';
+import { type LayOutInput, layOutTree } from './lay-out.ts';
 import type { LeftOut } from './left-out.ts';
 import { convertTree } from './legacy/convert.ts';
 import { type Described, describeFlat } from './legacy/flat.ts';
@@ -44,11 +44,7 @@ export function sync(folder: string): Promise<Outcome<void>> {
   return toResult(async () => syncTree(folder), `sync "${folder}"`);
 }
 
-export function layOut(input: {
-  folder: string;
-  scratch: string;
-  limits: Limits;
-}): Promise<Outcome<void>> {
+export function layOut(input: LayOutInput): Promise<Outcome<void>> {
   return toResult(() => layOutTree(input), `lay out "${input.folder}"`);
 }
 

@@ -5,6 +5,7 @@ import { fromOutcome, type Outcome } from '../threads/outcome.ts';
 import { makeThreads } from '../threads/pool.ts';
 import type { CommitInput, Committed } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
+import type { LayOutInput } from './lay-out.ts';
 import type { LeftOut } from './left-out.ts';
 import type { Described } from './legacy/flat.ts';
 import type { Digested, DigestInput, Parallel, Staged, StageInput } from './stage.ts';
@@ -41,7 +42,7 @@ export class Workers implements HeavyWork {
     return this.#run('sync', folder);
   }
 
-  layOut(input: { folder: string; scratch: string; limits: Limits }): Promise<void> {
+  layOut(input: LayOutInput): Promise<void> {
     return this.#run('layOut', input);
   }
 

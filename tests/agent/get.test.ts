@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
-import { readdir, readFile, truncate } from 'node:fs/promises';
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
-import type { Storage } from '../../node-agent/index.ts';
+import type { Receipt, Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { first, startFaultProxy } from '../support/fault-proxy.ts';
 import { run } from '../support/run.ts';
@@ -102,18 +102,51 @@ describe('get of what another host saved', () => {
     expect(await entriesOf(again.cachePath)).toEqual([]);
   });
 
-  test('whose copy was damaged on disk fetches it again', async () => {
+  test.each<[string, 'cache' | 'cloud', (path: string) => Promise<void>]>([
+    ['the tree', 'cache', async () => {}],
+    ['the tree, and of the archive a byte', 'cloud', (path) => flip(join(path, 'archive.tar.gz'))],
+    ['the tree and the archive', 'cloud', (path) => rm(join(path, 'archive.tar.gz'))],
+    ['the tree, and what says what it is', 'cloud', (path) => rm(join(path, '.entry.json'))],
+  ])('of whose copy a power loss took %s gets it from the %s', async (_, from, harm) => {
     const { ref, reader, cachePath } = await savedElsewhere();
-    const { sourcePath } = await reader.get(ref);
+    const { path, sourcePath } = await reader.get(ref);
     await reader.close();
     await truncate(join(sourcePath, 'logo.bin'), 10);
+    const tree = join(path, 'tree.json');
+    await writeFile(
+      tree,
+      JSON.stringify({ ...JSON.parse(await readFile(tree, 'utf8')), boot: 'x' }),
+    );
+    await harm(path);
     const reopened = await openTestStorage({
       cloud: testCloud(bucketOf(ref)),
       cache: await testCache({ path: cachePath }),
     });
     const got = await reopened.get(ref);
-    expect(got.from).toBe('cloud');
     expect(readTree(got.sourcePath)).toEqual(asBuffers(FILES));
+    expect(got.from).toBe(from);
+  });
+
+  test('of files alone reads the archive as it came, and makes no tree', async () => {
+    const { ref, reader, cachePath, proxy } = await savedElsewhere();
+    const file = await reader.openFile(ref, 'app/main.py');
+    const pieces: Uint8Array[] = [];
+    for await (const piece of file.pieces()) pieces.push(piece);
+    expect(Buffer.concat(pieces).toString()).toBe('print(1)\n');
+    await file.close();
+    const generation = await reader.open(ref, { isWhole: true });
+    expect(generation.from).toBe('cache');
+    expect((await generation.files()).map(({ path }) => path)).toEqual(Object.keys(FILES).sort());
+    await generation.close();
+    const [entry] = await entriesOf(cachePath);
+    const folder = join(cachePath, ref.projectId, 'generations', entry!.split('/')[1]!);
+    expect(await readdir(folder)).not.toContain('source');
+    // A byte of it that is another is noticed, and it is fetched again.
+    await flip(join(folder, 'archive.tar.gz'));
+    const again = await reader.open(ref, { isWhole: true });
+    expect(readTree((await reader.get(ref)).sourcePath)).toEqual(asBuffers(FILES));
+    await again.close();
+    expect(proxy.seen.filter((line) => DOWNLOAD.test(line))).toHaveLength(2);
   });
 
   test('that nobody has is not_found; with the cloud away, unavailable; with it off, not_found', async () => {
@@ -150,7 +183,7 @@ test('get of what this host saved never asks the cloud', async () => {
 
 test('the cache evicts what is old, then what is too much, never what was just used', async () => {
   const { reader, writer, clock, cachePath } = await savedElsewhere({ maxBytes: 12_000 });
-  const refs = [];
+  const refs: Receipt[] = [];
   for (let i = 0; i < 4; i++) {
     const receipt = await writer.save({ projectId: uniqueId(), generationId: 'g', files: FILES });
     await waitForStatus(writer, receipt, 'verified');
@@ -165,8 +198,10 @@ test('the cache evicts what is old, then what is too much, never what was just u
   expect(await reader.cleanupCache()).toMatchObject({ evicted: 0 });
   clock.ahead += 10 * minute;
   await reader.get(refs[0]!);
-  // 4 × 5 009 bytes: two must go, the least recently used ones.
-  expect(await reader.cleanupCache()).toEqual({ evicted: 2, bytes: 2 * 5009 });
+  // 4 × 5 009 bytes in trees and their archives: two must go, the least recently used ones.
+  const gone = await Promise.all([1, 2].map((i) => writer.archive(refs[i]!)));
+  const bytes = gone.reduce((sum, archive) => sum + archive.bytes, 2 * 5009);
+  expect(await reader.cleanupCache()).toEqual({ evicted: 2, bytes });
   const left = (await entriesOf(cachePath)).map((name) => name.split('/')[0]).sort();
   expect(left).toEqual([refs[0]!.projectId, refs[3]!.projectId].sort());
   clock.ahead += 2 * TTL_MS;
@@ -229,11 +264,19 @@ async function savedElsewhere(cacheOptions: { maxBytes?: number } = {}) {
   return { ref, writer, reader, proxy, writerProxy, clock, cachePath: cache.path };
 }
 
+/** Makes a byte in the middle of a file another. */
+async function flip(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  bytes[bytes.length >> 1]! ^= 1;
+  await writeFile(path, bytes);
+}
+
 /** `{project}/{folder}` of everything that is cached. */
 async function entriesOf(cachePath: string): Promise<string[]> {
   const found: string[] = [];
   for (const project of (await readdir(cachePath)).filter((name) => !name.startsWith('.'))) {
-    for (const name of await readdir(join(cachePath, project))) found.push(`${project}/${name}`);
+    const names = await readdir(join(cachePath, project, 'generations'));
+    found.push(...names.map((name) => `${project}/${name}`));
   }
   return found;
 }
