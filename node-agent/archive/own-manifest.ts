@@ -1,9 +1,13 @@
 /** The manifest in an archive of ours: where it is, and what it has to be. */
+import { createHash } from 'node:crypto';
 import {
   type CompleteManifest,
+  checkPaths,
+  digestText,
   entryNameOf,
   type Folder,
   isComplete,
+  type Limits,
   type Manifest,
   type ManifestEntry,
   StorageError,
@@ -21,6 +25,38 @@ export function damaged(problem: string, cause?: unknown): StorageError {
 export function checkComplete(manifest: Manifest): CompleteManifest {
   if (isComplete(manifest)) return manifest;
   throw damaged('its manifest has no hashes');
+}
+
+/**
+ * Checks what a manifest says of itself, before any file of its archive is read: the names of files pass the
+ * validator, within limits, and its digest is that of what it lists. Each file is compared as it is read.
+ *
+ * @throws StorageError `corrupt`, `invalid_input` that names a path, `too_large`
+ */
+export function checkItself(manifest: CompleteManifest, limits: Limits): void {
+  const { entries, artifacts, files, digest } = manifest;
+  for (const listed of [entries, artifacts])
+    checkPaths(
+      listed.map(({ path }) => path),
+      limits,
+    );
+  const bytes = [...entries, ...artifacts].reduce((sum, { size }) => sum + size, 0);
+  if (bytes > limits.totalBytes) {
+    const most = `a generation has at most ${limits.totalBytes} bytes`;
+    throw new StorageError('too_large', `Cannot read the archive: ${most}`);
+  }
+  checkListed(files, entries);
+  const found = createHash('sha256').update(digestText(entries, artifacts)).digest('hex');
+  if (found !== digest) throw damaged('its digest is not that of its files');
+}
+
+/** @throws StorageError `corrupt` where other files are listed than there are hashes of */
+export function checkListed(files: readonly string[], entries: readonly ManifestEntry[]): void {
+  const listed = new Set(files);
+  // In any order: that of the Python system is kept.
+  const isSame = files.length === entries.length && listed.size === entries.length;
+  if (isSame && entries.every(({ path }) => listed.has(path))) return;
+  throw damaged('its manifest names other files than it has hashes of');
 }
 
 /** What a manifest says of the files of each folder, by path. */

@@ -13,7 +13,7 @@ import {
   type TarHeader,
 } from '../contract.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
-import { MANIFEST_BYTES } from './own-manifest.ts';
+import { checkListed, MANIFEST_BYTES } from './own-manifest.ts';
 import { readArchive } from './read-tar.ts';
 
 export type UnpackInput = Readonly<{
@@ -165,6 +165,7 @@ function checkContent(
     if (missing !== undefined) throw differs(missing);
     return;
   }
+  checkListed(manifest.files, manifest.entries);
   for (const [kind, entries] of [
     ['source', manifest.entries],
     ['artifacts', manifest.artifacts ?? []],

@@ -1,8 +1,11 @@
 import { existsSync, mkdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { checkItself, damaged } from '../archive/own-manifest.ts';
 import {
+  type CompleteManifest,
   formatRef,
+  isComplete,
   isId,
   type Limits,
   type Manifest,
@@ -132,9 +135,7 @@ export class Cache {
       mkdirSync(folder, PRIVATE_FOLDER);
       renameSync(archive, inGeneration.archive(folder));
       const bytes = statSync(inGeneration.archive(folder)).size;
-      const manifest = await this.#readFirst(folder, trusted);
-      const digest = manifest.digest ?? null;
-      const found = digest ?? readTreeFile(folder, '')?.digest;
+      const { digest, found } = await this.#digestOf(folder, trusted);
       if (expected !== null && found !== expected) {
         throw new StorageError('corrupt', `Cannot get ${formatRef(ref)}: it holds other content`);
       }
@@ -145,13 +146,23 @@ export class Cache {
     }
   }
 
-  async #readFirst(folder: string, trusted: boolean): Promise<Manifest> {
-    const placeOf = (path: string) => ({ root: folder, path: path.slice(folder.length + 1) });
-    const own = trusted ? await unlessDamaged(async () => manifestIn(folder, placeOf)) : null;
-    if (own?.digest !== undefined) return own;
+  /** What an archive holds, by its files; `digest` is `null` where the Python system packed it. */
+  async #digestOf(folder: string, trusted: boolean) {
+    const own = trusted ? await unlessDamaged(async () => this.#readOwn(folder)) : null;
+    if (own !== null) return { digest: own.digest, found: own.digest };
     const scratch = this.stagePath();
     await this.#work.layOut({ folder, scratch, limits: this.#limits, trusted });
-    return readManifest({ root: folder, path: inGeneration.manifest('') });
+    const tree = this.#readTree(folder);
+    if (tree === null) throw damaged('its digest is not that of its files');
+    const { digest } = readManifest(this.placeOf(inGeneration.manifest(folder)));
+    return { digest: digest ?? null, found: tree.digest };
+  }
+
+  #readOwn(folder: string): CompleteManifest | null {
+    const manifest = manifestIn(folder, (path) => this.placeOf(path));
+    if (manifest === null || !isComplete(manifest)) return null;
+    checkItself(manifest, this.#limits);
+    return manifest;
   }
 
   async #putInPlace(ref: Ref, folder: string, sha256: string): Promise<CacheEntry> {
@@ -193,6 +204,8 @@ export class Cache {
     if (this.isLaidOut(entry)) return;
     try {
       await this.#trees.layOut(entry.ref);
+      // Or it was evicted meanwhile.
+      if (!this.isLaidOut(entry)) throw damaged('it holds other content');
     } catch (error) {
       // Another process was quicker.
       if (!this.isLaidOut(entry)) throw error;
@@ -202,8 +215,13 @@ export class Cache {
   /** Whether the tree of an entry is there, whole. */
   isLaidOut({ path: folder, digest }: Pick<CacheEntry, 'path' | 'digest'>): boolean {
     const { root, path } = this.placeOf(folder);
-    const known = digest ?? readTreeFile(root, path)?.digest;
+    const known = digest ?? this.#readTree(folder)?.digest;
     return known !== undefined && findLaidOut(root, path, known) !== null;
+  }
+
+  #readTree(folder: string) {
+    const { root, path } = this.placeOf(folder);
+    return readTreeFile(root, path);
   }
 
   /** Takes an entry away: at once for readers to come. */
@@ -231,9 +249,7 @@ export class Cache {
         const path = join(folder, name);
         const entry = parsed && readEntry({ projectId, ...parsed }, path);
         if (entry === null) continue;
-        const place = this.placeOf(path);
-        const tree = readTreeFile(place.root, place.path);
-        yield { ...entry, bytes: entry.bytes + (tree?.bytes ?? 0) };
+        yield { ...entry, bytes: entry.bytes + (this.#readTree(path)?.bytes ?? 0) };
       }
     }
   }

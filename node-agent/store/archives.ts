@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { ArchiveReader } from '../archive/archive-reader.ts';
 import { readArchivedManifest } from '../archive/archived-manifest.ts';
 import { findBlocks } from '../archive/find-blocks.ts';
-import { checkComplete, damaged } from '../archive/own-manifest.ts';
+import { checkComplete, checkItself, damaged } from '../archive/own-manifest.ts';
 import type { BlockIndex } from '../archive/pack.ts';
 import type { Manifest, Ref } from '../contract.ts';
 import { openFileInside } from '../disk/open-inside.ts';
@@ -74,6 +74,7 @@ export class Archives {
     try {
       const manifest = checkComplete(readArchivedManifest(handle.fd));
       if (manifest.digest !== digest) throw damaged('it holds other content');
+      checkItself(manifest, this.#parts.limits);
       const blockIndex = await findBlocks(handle, manifest);
       await (await ArchiveReader.open(handle, blockIndex)).check();
       const facts = await hashFile(path);

@@ -1,11 +1,13 @@
 /** Archives that somebody made to do harm, or that are broken: from the cloud, and handed to a save. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { listPlainTar } from '../../node-agent/archive/plain-tar.ts';
+import { digestText, type ManifestEntry } from '../../node-agent/contract.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { putGeneration } from '../support/generation.ts';
 import { openTestStorage, testCache, testCloud } from '../support/storage.ts';
 import { makeTar, makeTarGz, paxPath, type Style, type TarEntry } from '../support/tar.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -99,17 +101,63 @@ describe.each<Style>(['ours', 'other'])('with headers as in those of %s,', (styl
   );
 
   test('an archive in the cloud with content that its manifest does not name is refused', async () => {
-    const entry = { path: 'a', size: 1, sha256: '0'.repeat(64), mode: 0o644 };
+    const listed = { path: 'a', size: 1, sha256: '0'.repeat(64), mode: 0o644 };
     const { content } = manifest(['a']);
     const whole = { ...JSON.parse(String(content)), schema: 1, digest: '0'.repeat(64) };
     const named = {
       name: '.codebegen/manifest.json',
-      content: JSON.stringify({ ...whole, entries: [entry], artifacts: [] }),
+      content: JSON.stringify({ ...whole, entries: [listed], artifacts: [] }),
     };
     const error = await expectRefused(makeTarGz([named, file('a')], style), ['corrupt']);
     expect(error.message).toContain('"a" is not what the manifest says');
   });
 });
+
+/** What another host's archive says of itself, its bytes being those that were recorded. */
+type Said = { files: string[]; entries: ManifestEntry[]; digest: string };
+const hash = (text: string) => createHash('sha256').update(text).digest('hex');
+const entry = (path: string) => ({ path, size: 1, sha256: hash('x'), mode: 0o644 });
+const LIES: [string, string, (said: Said) => Said][] = [
+  ['names a file that climbs out', 'x', (said) => listing(said, '../../../escaped')],
+  ['names one file twice', 'x', (said) => listing(said, 'A')],
+  ['lists a file without a hash', 'x', (said) => ({ ...said, files: ['a', 'b'] })],
+  ['has the digest of other files', 'x', (said) => ({ ...said, digest: hash('other') })],
+  ['has other content than it says', 'y', (said) => said],
+];
+
+test.each(LIES)(
+  'an archive whose hash is recorded and that %s is refused',
+  async (_, content, lie) => {
+    const digest = hash(digestText([entry('a')]));
+    const said = lie({ files: ['a'], entries: [entry('a')], digest });
+    const { name, content: text } = manifest(said.files);
+    const whole = { ...JSON.parse(String(text)), schema: 1, artifacts: [], ...said };
+    const files = said.entries.map(({ path }) => file(path, content));
+    const archive = makeTarGz([{ name, content: JSON.stringify(whole) }, ...files], 'ours');
+    const projectId = uniqueId();
+    await putGeneration({ projectId, version: 1, ownerId: null, archive, digest: said.digest });
+    const around = await tempFolder();
+    const storage = await openTestStorage({
+      cloud: testCloud('codebegen-projects'),
+      cache: await testCache({ path: join(around, 'a/b/c/cache') }),
+    });
+    const ref = { projectId, version: 1 };
+    for (const work of [
+      () => storage.openFile(ref, said.files.at(-1)!).then((opened) => opened.close()),
+      () => storage.open(ref, { isWhole: true }).then((opened) => opened.close()),
+      () => storage.get(ref),
+    ]) {
+      const { code, message } = await rejection(work());
+      expect(['corrupt', 'invalid_input'], message).toContain(code);
+    }
+    expect(listTree(around).filter((path) => path.includes('escaped'))).toEqual([]);
+  },
+);
+
+function listing({ files, entries }: Said, path: string): Said {
+  const all = [...entries, entry(path)];
+  return { files: [...files, path], entries: all, digest: hash(digestText(all)) };
+}
 
 test('headers as in archives of ours are those of archives of ours', () => {
   const entries = [manifest(['a']), file('a')];

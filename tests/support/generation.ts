@@ -42,6 +42,8 @@ export async function putGeneration(options: {
   object?: boolean;
   /** @default a text that is no archive */
   archive?: Buffer;
+  /** Of its content. @default some other */
+  digest?: string;
 }): Promise<{ bucket: string; key: string }> {
   const { projectId, version, status = 'uploaded' } = options;
   const ref = { projectId, version, generationId: `gen-${version}` };
@@ -51,7 +53,7 @@ export async function putGeneration(options: {
   const records = new CloudRecords(connect(testCloud(BUCKET), new AbortController().signal));
   const reserved = await records.reserve({
     ref,
-    digest: sha256,
+    digest: options.digest ?? sha256,
     sha256,
     archiveBytes: archive.length,
     sourceBytes: 1,
