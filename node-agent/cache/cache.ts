@@ -44,6 +44,7 @@ type Arrived = Readonly<{
   digest: string | null;
   /** Whether its hash is one that was recorded. */
   trusted: boolean;
+  layOut: boolean;
 }>;
 
 /**
@@ -126,17 +127,18 @@ export class Cache {
    * ours, with a hash that was recorded, is unpacked first: nothing of it is trusted.
    *
    * @param archive a file in staging, which is taken
+   * @param arrived.layOut whether its tree is to be there too
    * @throws StorageError `corrupt`, `invalid_input`, `too_large`; nothing of it is left then
    */
   async install(ref: Ref, archive: string, arrived: Arrived): Promise<CacheEntry> {
     const folder = this.stagePath();
-    const { etag, sha256, digest: expected, trusted } = arrived;
+    const { etag, sha256, digest: expected } = arrived;
     try {
       mkdirSync(folder, PRIVATE_FOLDER);
       renameSync(archive, inGeneration.archive(folder));
       const bytes = statSync(inGeneration.archive(folder)).size;
-      const { digest, found } = await this.#digestOf(folder, trusted);
-      if (expected !== null && found !== expected) {
+      const digest = await this.#digestOf(folder, arrived);
+      if (expected !== null && digest !== expected) {
         throw new StorageError('corrupt', `Cannot get ${formatRef(ref)}: it holds other content`);
       }
       this.#writeEntryFile(folder, { etag, sha256, bytes, digest, checked_at: this.#now() });
@@ -146,16 +148,16 @@ export class Cache {
     }
   }
 
-  /** What an archive holds, by its files; `digest` is `null` where the Python system packed it. */
-  async #digestOf(folder: string, trusted: boolean) {
-    const own = trusted ? await unlessDamaged(async () => this.#readOwn(folder)) : null;
-    if (own !== null) return { digest: own.digest, found: own.digest };
+  /** Of what an archive holds, by its files. */
+  async #digestOf(folder: string, { trusted, layOut }: Arrived): Promise<string> {
+    const isRead = trusted && !layOut;
+    const own = isRead ? await unlessDamaged(async () => this.#readOwn(folder)) : null;
+    if (own !== null) return own.digest;
     const scratch = this.stagePath();
     await this.#work.layOut({ folder, scratch, limits: this.#limits, trusted });
     const tree = this.#readTree(folder);
     if (tree === null) throw damaged('its digest is not that of its files');
-    const { digest } = readManifest(this.placeOf(inGeneration.manifest(folder)));
-    return { digest: digest ?? null, found: tree.digest };
+    return tree.digest;
   }
 
   #readOwn(folder: string): CompleteManifest | null {
@@ -213,10 +215,9 @@ export class Cache {
   }
 
   /** Whether the tree of an entry is there, whole. */
-  isLaidOut({ path: folder, digest }: Pick<CacheEntry, 'path' | 'digest'>): boolean {
-    const { root, path } = this.placeOf(folder);
-    const known = digest ?? this.#readTree(folder)?.digest;
-    return known !== undefined && findLaidOut(root, path, known) !== null;
+  isLaidOut(entry: CacheEntry): boolean {
+    const { root, path } = this.placeOf(entry.path);
+    return findLaidOut(root, path, entry.digest) !== null;
   }
 
   #readTree(folder: string) {

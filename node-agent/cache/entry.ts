@@ -11,8 +11,8 @@ export type EntryFile = {
   etag: string;
   sha256: string;
   bytes: number;
-  /** Of its content; `null` where the Python system packed it. */
-  digest: string | null;
+  /** Of its content. */
+  digest: string;
   /** When the cloud last said that it is still this. Milliseconds. */
   checked_at: number;
 };
@@ -25,8 +25,8 @@ export type CacheEntry = Readonly<{
   sha256: string;
   /** Of its archive. */
   bytes: number;
-  /** Of its content; `null` where it is not known. */
-  digest: string | null;
+  /** Of its content. */
+  digest: string;
   checkedAt: number;
   /** Milliseconds. */
   usedAt: number;

@@ -187,9 +187,9 @@ export class Opener {
     const { getter, cache } = this.#parts;
     const packed = await getter.getPacked(want);
     if (packed.from === 'store') return this.#ofTree(packed);
-    const { path, manifest } = packed;
-    if (cache.isLaidOut({ path, digest: manifest.digest ?? null })) return this.#ofTree(packed);
-    const copy = await unlessDamaged(() => openCopy(cache, path, isWhole));
+    const entry = cache.find(packed.projectId, packed.version, packed.generationId);
+    if (entry !== null && cache.isLaidOut(entry)) return this.#ofTree(packed);
+    const copy = await unlessDamaged(() => openCopy(cache, packed.path, isWhole));
     return copy === null ? this.#ofTree(await getter.get(want)) : generationOf(packed, copy);
   }
 

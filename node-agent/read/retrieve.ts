@@ -27,6 +27,8 @@ export type Want = Readonly<{
   generationId?: string;
   /** What this host knows of it; `null` where it was saved on another. */
   row: GenerationRow | null;
+  /** @default false */
+  layOut?: boolean;
 }>;
 
 type Parts = Readonly<{
@@ -45,9 +47,13 @@ export class Retriever {
     this.#parts = parts;
   }
 
-  /** @throws StorageError `not_found`, `unavailable`, `corrupt` */
+  /**
+   * @param want.layOut whether its tree is to be there where it comes from the cloud
+   * @throws StorageError `not_found`, `unavailable`, `corrupt`
+   */
   async get(want: Want): Promise<Retrieved> {
-    const name = `${want.projectId} ${want.version} ${want.generationId ?? ''}`;
+    const { projectId, version, generationId = '', layOut = false } = want;
+    const name = `${projectId} ${version} ${generationId} ${layOut}`;
     let running = this.#running.get(name);
     if (running === undefined) {
       running = this.#get(want).finally(() => this.#running.delete(name));
@@ -60,7 +66,7 @@ export class Retriever {
   async getLaidOut(want: Want): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
     for (let attempt = 1; ; attempt++) {
-      const retrieved = await this.get(want);
+      const retrieved = await this.get({ ...want, layOut: true });
       try {
         await cache.layOut(retrieved.entry);
         return retrieved;
@@ -114,16 +120,19 @@ export class Retriever {
       throw new StorageError('unavailable', `Cannot get ${formatRef(want)}: ${state}`);
     }
     try {
-      return await this.#download(await this.#locate(want));
+      return await this.#download(await this.#locate(want), want);
     } catch (error) {
       // It was damaged on its way, or a replacement took its place between question and download.
       const again = error instanceof StorageError && AGAIN.has(error.code);
       if (!again || (error.code === 'not_found' && error.cause === undefined)) throw error;
-      return this.#download(await this.#locate(want));
+      return this.#download(await this.#locate(want), want);
     }
   }
 
-  async #download({ ref, key, bucket, sha256, digest }: Place): Promise<Retrieved> {
+  async #download(
+    { ref, key, bucket, sha256, digest }: Place,
+    { layOut = false }: Want,
+  ): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
     const archive = cache.stagePath();
     try {
@@ -135,7 +144,7 @@ export class Retriever {
         );
       }
       const trusted = sha256 !== null;
-      const entry = await cache.install(ref, archive, { ...arrived, digest, trusted });
+      const entry = await cache.install(ref, archive, { ...arrived, digest, trusted, layOut });
       return { entry, from: 'cloud', stale: false };
     } catch (error) {
       throw fromFileSystem(error, `get ${formatRef(ref)}`);
@@ -173,5 +182,5 @@ const AGAIN: ReadonlySet<string> = new Set(['corrupt', 'not_found']);
 /** Whether a cached copy is of what this host replaced since. */
 function isOther(cached: CacheEntry, row: GenerationRow | null): boolean {
   if (row === null || row.cloud_digest !== null) return false;
-  return cached.digest !== null && row.digest !== null && cached.digest !== row.digest;
+  return row.digest !== null && cached.digest !== row.digest;
 }

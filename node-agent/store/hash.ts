@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { type ManifestEntry, StorageError } from '../contract.ts';
 
 export function sha256Hex(content: string | Uint8Array): string {
@@ -10,15 +9,26 @@ export function sha256Hex(content: string | Uint8Array): string {
 /** What an archive is: sha256 for what is recorded, MD5 for what the eTag says. */
 export type ArchiveFacts = Readonly<{ bytes: number; sha256: string; md5: string }>;
 
-/** Hashes a file in pieces. */
+const PIECE_BYTES = 256 * 1024;
+
+/** Hashes a file in pieces, each read into the same memory: of a stream's the collector lets tens of MB pile up. */
 export async function hashFile(path: string): Promise<ArchiveFacts> {
   const sha256 = createHash('sha256');
   const md5 = createHash('md5');
+  const buffer = Buffer.allocUnsafeSlow(PIECE_BYTES);
+  const handle = await open(path);
   let bytes = 0;
-  for await (const piece of createReadStream(path) as AsyncIterable<Buffer>) {
-    bytes += piece.length;
-    sha256.update(piece);
-    md5.update(piece);
+  try {
+    for (;;) {
+      const { bytesRead } = await handle.read(buffer, 0, PIECE_BYTES, bytes);
+      if (bytesRead === 0) break;
+      bytes += bytesRead;
+      const piece = buffer.subarray(0, bytesRead);
+      sha256.update(piece);
+      md5.update(piece);
+    }
+  } finally {
+    await handle.close();
   }
   return { bytes, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
 }

@@ -1,10 +1,10 @@
 /** How much memory one large generation takes: saved, uploaded, fetched. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tarEnd, tarHeader } from '../../node-agent/archive/tar.ts';
-import { openStorage, readConfig, type Storage } from '../../node-agent/index.ts';
+import { openStorage, type RefInput, readConfig, type Storage } from '../../node-agent/index.ts';
 import { type Host, runProgram, startHost } from './host.ts';
 import { atMost, type Measured } from './measure.ts';
 
@@ -40,10 +40,18 @@ export async function memory(): Promise<Measured[]> {
 function peakOf(step: Step, host: Host): Promise<number> {
   return runProgram<number>(import.meta.filename, [step], {
     ...host.env,
-    FILE_STORAGE_PATH: join(host.folder, step === 'fetch' ? 'empty' : 'store'),
+    FILE_STORAGE_PATH: join(host.folder, STORES[step]),
     ...(step.startsWith('save') ? { USE_CLOUD_STORAGE: 'false' } : {}),
   });
 }
+
+/** What was saved is put into the one that uploads once that is idle: it would begin at once. */
+const STORES: Record<Step, string> = {
+  'save with a writer': 'saved',
+  'save from a tar': 'saved',
+  upload: 'uploading',
+  fetch: 'empty',
+};
 
 if (import.meta.main) {
   const step = process.argv[2] as Step;
@@ -61,9 +69,20 @@ if (import.meta.main) {
 /** What is loaded once and threads that are kept are no part of it. */
 async function warmUp(storage: Storage): Promise<void> {
   const name = `warm-up-${process.argv[2]!.replaceAll(' ', '-')}`;
-  await Promise.all(
+  const saved = await Promise.all(
     [1, 2, 3, 4].map((n) => storage.save({ projectId: name, files: { a: `${n}` } })),
   );
+  if (process.argv[2] !== 'upload') return;
+  for (const ref of saved) await uploaded(storage, ref);
+}
+
+async function uploaded(storage: Storage, ref: RefInput): Promise<void> {
+  for (;;) {
+    const { status, failure } = await storage.show(ref);
+    if (status === 'verified') return;
+    if (status === 'failed') throw new Error(failure ?? status);
+    await storage.drain(60_000);
+  }
 }
 
 async function run(storage: Storage, step: Step): Promise<void> {
@@ -79,13 +98,12 @@ async function run(storage: Storage, step: Step): Promise<void> {
       // The uploads that come are of one of them.
       await storage.delete({ projectId: REF.projectId, version: 2 });
       return;
-    case 'upload':
-      for (;;) {
-        const { status, failure } = await storage.show(REF);
-        if (status === 'verified') return;
-        if (status === 'failed') throw new Error(failure ?? status);
-        await storage.drain(60_000);
-      }
+    case 'upload': {
+      const store = process.env.FILE_STORAGE_PATH!;
+      renameSync(join(store, '../saved', REF.projectId), join(store, REF.projectId));
+      await uploaded(storage, REF);
+      return;
+    }
     case 'fetch': {
       const found = await storage.get(REF);
       if (found.from !== 'cloud') throw new Error('It was not fetched');
