@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, promises, statSync } from 'node:fs';
 import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { describe, expect, inject, test } from 'vitest';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { Receipt, Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { first, startFaultProxy } from '../support/fault-proxy.ts';
@@ -206,6 +207,28 @@ test('the cache evicts what is old, then what is too much, never what was just u
   expect(left).toEqual([refs[0]!.projectId, refs[3]!.projectId].sort());
   clock.ahead += 2 * TTL_MS;
   expect(await reader.cleanupCache()).toMatchObject({ evicted: 2 });
+});
+
+test('where the file system is nearly full the copies that were used least go, whatever the settings say', async () => {
+  const { reader, writer, ref, clock, cachePath } = await savedElsewhere();
+  const other = await writer.save({ projectId: uniqueId(), generationId: 'g', files: FILES });
+  await waitForStatus(writer, other, 'verified');
+  await reader.get(ref);
+  clock.ahead = 11 * 60_000;
+  await reader.get(other);
+  expect(await reader.cleanupCache()).toEqual({ evicted: 0, bytes: 0 });
+  const { statfs } = promises;
+  onTestFinished(() => {
+    promises.statfs = statfs;
+    syncBuiltinESMExports();
+  });
+  promises.statfs = (async () => {
+    return { blocks: 1000, bavail: 99, files: 0, ffree: 0 };
+  }) as unknown as typeof statfs;
+  syncBuiltinESMExports();
+  // The other is in use.
+  expect(await reader.cleanupCache()).toMatchObject({ evicted: 1 });
+  expect(await entriesOf(cachePath)).toEqual([`${other.projectId}/v1__g`]);
 });
 
 test('archives of the old system, with one folder around everything, are read', async () => {

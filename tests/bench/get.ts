@@ -20,7 +20,7 @@ export async function get(): Promise<Measured[]> {
       atMost('get from the store, 61 files', store, 'ms', 0.3),
       ...cold.map(({ files, get, curl }) =>
         atMost(
-          `get from the cloud, ${files} files: times curl | tar xz`,
+          `get from the cloud, ${files} files: times curl and tar xz`,
           ratios(get, curl),
           '×',
           1.3,
