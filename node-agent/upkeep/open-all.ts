@@ -21,8 +21,9 @@ export async function* openAll(
     let problem: string | null = null;
     try {
       if (row.digest !== null) {
-        await treeOf(parts, ref, row.digest);
-        await store.trees.sync(ref);
+        const isThere = await treeOf(parts, ref, row.digest);
+        if (isThere) await store.trees.sync(ref);
+        else problem = 'it was replaced while it was laid out: open it once more';
       }
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === 'disk_full') throw error;
