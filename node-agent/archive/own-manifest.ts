@@ -52,10 +52,11 @@ export function checkItself(manifest: CompleteManifest, limits: Limits): void {
 
 /** @throws StorageError `corrupt` where other files are listed than there are hashes of */
 export function checkListed(files: readonly string[], entries: readonly ManifestEntry[]): void {
-  const listed = new Set(files);
+  const hashed = new Set(entries.map(({ path }) => path));
   // In any order: that of the Python system is kept.
-  const isSame = files.length === entries.length && listed.size === entries.length;
-  if (isSame && entries.every(({ path }) => listed.has(path))) return;
+  const isSame = files.length === entries.length && hashed.size === entries.length;
+  if (isSame && new Set(files).size === files.length && files.every((path) => hashed.has(path)))
+    return;
   throw damaged('its manifest names other files than it has hashes of');
 }
 

@@ -1,29 +1,24 @@
-import { existsSync, mkdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { linkSync, renameSync, statSync } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
 import { checkItself, damaged } from '../archive/own-manifest.ts';
+import type { BlockIndex } from '../archive/pack.ts';
 import {
   type CompleteManifest,
   formatRef,
   isComplete,
-  isId,
   type Limits,
   type Manifest,
-  parseFolderName,
   type Ref,
   StorageError,
 } from '../contract.ts';
-import { listFolder } from '../disk/list-folder.ts';
-import { makeFolders } from '../disk/make-folders.ts';
-import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
-import { readManifest } from '../disk/read-manifest.ts';
-import { findLaidOut, manifestIn, readTreeFile } from '../store/lay-out.ts';
-import { inGeneration, Layout } from '../store/layout.ts';
-import { Staging } from '../store/staging.ts';
+import { Archives } from '../store/archives.ts';
+import { manifestIn, readTreeFile } from '../store/lay-out.ts';
+import { inGeneration } from '../store/layout.ts';
 import { Trees } from '../store/trees.ts';
 import { unlessDamaged } from '../store/unless-damaged.ts';
 import type { StageWork } from '../store/work.ts';
-import { type CacheEntry, ENTRY_FILE, type EntryFile, readEntry } from './entry.ts';
+import { Entries, isUnwritable } from './entries.ts';
+import { type CacheEntry, toFile } from './entry.ts';
 
 export type CacheOptions = Readonly<{
   /** Absolute. */
@@ -36,90 +31,69 @@ export type CacheOptions = Readonly<{
   maxBytes: number;
 }>;
 
-/** What an archive that came from the cloud is. */
-type Arrived = Readonly<{
-  etag: string;
-  sha256: string;
-  /** Of what it has to hold; `null`: whatever it holds. */
-  digest: string | null;
+/** What is to become of an archive. */
+type Handling = Readonly<{
   /** Whether its hash is one that was recorded. */
   trusted: boolean;
+  /** Whether its tree is to be there too. */
   layOut: boolean;
 }>;
+
+/** What an archive that came from the cloud is. */
+type Arrived = Handling &
+  Readonly<{
+    etag: string;
+    sha256: string;
+    /** Of what it has to hold; `null`: whatever it holds. */
+    digest: string | null;
+  }>;
 
 /**
  * Copies of generations from the cloud: the same folders as in the store, an archive and where a path was
  * asked for its tree. Whole or not there.
  */
 export class Cache {
+  readonly entries: Entries;
   readonly #options: CacheOptions;
-  readonly #layout: Layout;
-  readonly #staging: Staging;
   readonly #trees: Trees;
+  readonly #archives: Archives;
   readonly #limits: Limits;
   readonly #work: StageWork;
   readonly #now: () => number;
+  readonly #running = new Map<string, Promise<unknown>>();
 
-  /** @param instanceId names the staging folder that is this process's own */
+  /** @param parts.instanceId names the staging folder that is this process's own */
   constructor(
     options: CacheOptions,
     parts: { limits: Limits; work: StageWork; now: () => number; instanceId: string },
   ) {
     const { limits, work, now, instanceId } = parts;
+    this.entries = new Entries(options.path, instanceId, now);
+    const staging = { path: () => this.entries.stagePath() };
+    const views = { layout: this.entries.layout, limits, staging, work };
     this.#options = options;
-    this.#layout = new Layout(options.path);
-    this.#staging = new Staging(this.#layout, instanceId);
-    const staging = { path: () => this.stagePath() };
-    this.#trees = new Trees({ layout: this.#layout, limits, staging, work });
+    this.#trees = new Trees(views);
+    this.#archives = new Archives(views);
     this.#limits = limits;
     this.#work = work;
     this.#now = now;
   }
 
-  get root(): string {
-    return this.#layout.root;
-  }
-
   /** Where a path of the cache is, seen from the real path of its folder. */
   placeOf(path: string): { root: string; path: string } {
-    return this.#layout.placeOf(path);
-  }
-
-  /** Finds a version; `null` where it is not cached. Its generation id must match where given. */
-  find(projectId: string, version: number, generationId?: string): CacheEntry | null {
-    const folder = this.#layout.generations(projectId);
-    for (const name of listFolder(folder)) {
-      const parsed = parseFolderName(name);
-      if (parsed?.version !== version) continue;
-      if (generationId !== undefined && parsed.generationId !== generationId) continue;
-      return readEntry({ projectId, ...parsed }, join(folder, name));
-    }
-    return null;
+    return this.entries.layout.placeOf(path);
   }
 
   /** Whether an entry may be served without asking the cloud. */
   isFresh(entry: CacheEntry): boolean {
-    const age = this.#now() - entry.checkedAt;
+    const age = this.#now() - entry.checked_at;
     // Of the future where the clock was put back: then nobody knows.
     return age >= 0 && age < this.#options.ttlMs;
   }
 
-  /** Notes that an entry was asked for: the least recently used go first. */
-  markUsed(entry: CacheEntry): void {
-    const now = this.#now() / 1000;
-    utimesSync(join(entry.path, ENTRY_FILE), now, now);
-  }
-
-  /** Notes that the cloud still has what the entry holds. */
-  markFresh({ path, etag, sha256, bytes, digest }: CacheEntry): void {
-    this.#writeEntryFile(path, { etag, sha256, bytes, digest, checked_at: this.#now() });
-  }
-
-  /** A new path of this process, on the file system of the cache. */
-  stagePath(): string {
-    // Made where it is needed: a host may never fetch anything, and somebody may remove the cache.
-    makeFolders(this.#layout.staging);
-    return this.#staging.path();
+  /** Notes that the cloud still has what the entry holds. @returns whether it is still there */
+  markFresh(entry: CacheEntry): boolean {
+    return this.entries.note(entry, { ...toFile(entry), checked_at: this.#now() });
   }
 
   /**
@@ -127,33 +101,30 @@ export class Cache {
    * ours, with a hash that was recorded, is unpacked first: nothing of it is trusted.
    *
    * @param archive a file in staging, which is taken
-   * @param arrived.layOut whether its tree is to be there too
    * @throws StorageError `corrupt`, `invalid_input`, `too_large`; nothing of it is left then
    */
-  async install(ref: Ref, archive: string, arrived: Arrived): Promise<CacheEntry> {
-    const folder = this.stagePath();
+  install(ref: Ref, archive: string, arrived: Arrived): Promise<CacheEntry> {
     const { etag, sha256, digest: expected } = arrived;
-    try {
-      mkdirSync(folder, PRIVATE_FOLDER);
+    return this.entries.stage(async (folder) => {
       renameSync(archive, inGeneration.archive(folder));
       const bytes = statSync(inGeneration.archive(folder)).size;
       const digest = await this.#digestOf(folder, arrived);
       if (expected !== null && digest !== expected) {
         throw new StorageError('corrupt', `Cannot get ${formatRef(ref)}: it holds other content`);
       }
-      this.#writeEntryFile(folder, { etag, sha256, bytes, digest, checked_at: this.#now() });
-      return await this.#putInPlace(ref, folder, sha256);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+      const file = { etag, sha256, bytes, digest, checked_at: this.#now() };
+      const hasTree = this.#readTree(folder) !== null;
+      const isAsGood = (entry: CacheEntry) => !hasTree || this.isLaidOut(entry);
+      return this.entries.put(ref, folder, file, isAsGood);
+    });
   }
 
-  /** Of what an archive holds, by its files. */
-  async #digestOf(folder: string, { trusted, layOut }: Arrived): Promise<string> {
+  /** Of what the archive in a staged folder holds, by its files. */
+  async #digestOf(folder: string, { trusted, layOut }: Handling): Promise<string> {
     const isRead = trusted && !layOut;
     const own = isRead ? await unlessDamaged(async () => this.#readOwn(folder)) : null;
     if (own !== null) return own.digest;
-    const scratch = this.stagePath();
+    const scratch = this.entries.stagePath();
     await this.#work.layOut({ folder, scratch, limits: this.#limits, trusted });
     const tree = this.#readTree(folder);
     if (tree === null) throw damaged('its digest is not that of its files');
@@ -167,108 +138,85 @@ export class Cache {
     return manifest;
   }
 
-  async #putInPlace(ref: Ref, folder: string, sha256: string): Promise<CacheEntry> {
-    const place = this.#layout.generation(ref);
-    makeFolders(dirname(place));
-    const old = this.find(ref.projectId, ref.version);
-    if (old?.ref.generationId === ref.generationId && old.sha256 === sha256) {
-      // Somebody else was quicker, and may be reading it: the same stays.
-      this.markFresh(old);
-      return readEntry(ref, old.path) ?? old;
-    }
-    if (old !== null) await this.evict(old);
-    // What is there and is no entry was damaged.
-    if (existsSync(place) && readEntry(ref, place) === null) await this.#discard(place);
-    try {
-      renameSync(folder, place);
-    } catch (error) {
-      // Another process was quicker with the same generation.
-      if (!existsSync(join(place, ENTRY_FILE))) throw error;
-    }
-    return readEntry(ref, place)!;
-  }
-
-  /** The manifest of an entry. @throws StorageError `corrupt` */
-  readManifest(entry: CacheEntry): Manifest {
-    const own = this.isLaidOut(entry)
-      ? readManifest(this.placeOf(inGeneration.manifest(entry.path)))
-      : manifestIn(entry.path, (path) => this.placeOf(path));
-    if (own !== null) return own;
-    throw new StorageError('corrupt', `Cannot read "${entry.path}": it has no archive`);
-  }
-
-  /**
-   * Has the tree of an entry be there.
-   *
-   * @throws StorageError `corrupt` where its archive is not what it was
-   */
-  async layOut(entry: CacheEntry): Promise<void> {
-    if (this.isLaidOut(entry)) return;
-    try {
-      await this.#trees.layOut(entry.ref);
-      // Or it was evicted meanwhile.
-      if (!this.isLaidOut(entry)) throw damaged('it holds other content');
-    } catch (error) {
-      // Another process was quicker.
-      if (!this.isLaidOut(entry)) throw error;
-    }
-  }
-
-  /** Whether the tree of an entry is there, whole. */
-  isLaidOut(entry: CacheEntry): boolean {
-    const { root, path } = this.placeOf(entry.path);
-    return findLaidOut(root, path, entry.digest) !== null;
-  }
-
   #readTree(folder: string) {
     const { root, path } = this.placeOf(folder);
     return readTreeFile(root, path);
   }
 
-  /** Takes an entry away: at once for readers to come. */
-  async evict(entry: CacheEntry): Promise<void> {
-    await this.#discard(entry.path);
+  /** The manifest of an entry. @throws StorageError `corrupt` */
+  readManifest({ ref, path: folder, digest }: CacheEntry): Manifest {
+    const manifest =
+      this.#trees.findManifest(ref, digest) ?? manifestIn(folder, (path) => this.placeOf(path));
+    if (manifest !== null) return manifest;
+    throw new StorageError('corrupt', `Cannot read "${folder}": it has no archive`);
   }
 
-  async #discard(path: string): Promise<void> {
-    const trash = this.stagePath();
+  /** Whether the tree of an entry is there, whole. */
+  isLaidOut(entry: CacheEntry): boolean {
+    return this.#trees.findManifest(entry.ref, entry.digest) !== null;
+  }
+
+  /**
+   * Has the tree of an entry be there. The whole folder is made anew beside it, and takes its place.
+   *
+   * @throws StorageError `corrupt` where its archive is not what it was, or it was evicted
+   */
+  async layOut(entry: CacheEntry): Promise<void> {
+    if (this.isLaidOut(entry)) return;
+    await this.#once(`tree ${entry.path}`, () =>
+      this.entries.stage(async (folder) => {
+        await copyArchive(entry.path, folder);
+        const digest = await this.#digestOf(folder, { trusted: true, layOut: true });
+        if (digest !== entry.digest) throw damaged('it holds other content');
+        await this.entries.put(entry.ref, folder, toFile(entry), (old) => this.isLaidOut(old));
+      }),
+    );
+  }
+
+  /**
+   * Where the blocks of an entry's archive are; `null` where it is to be read whole: it is small, or that
+   * cannot be written down here. It is found out once, every byte compared.
+   *
+   * @throws StorageError `corrupt`
+   */
+  async readBlockIndex({ ref, path, sha256, digest }: CacheEntry): Promise<BlockIndex | null> {
+    const isKnown = () => this.#archives.readFacts(ref)?.sha256 === sha256;
     try {
-      renameSync(path, trash);
+      if (!isKnown()) await this.#once(`index ${path}`, () => this.#archives.describe(ref, digest));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-      throw error;
+      if (!isUnwritable(error)) throw error;
     }
-    await rm(trash, { recursive: true, force: true });
+    return isKnown() ? this.#archives.readBlockIndex(ref) : null;
   }
 
-  /** All entries, with the bytes of their archives and trees. */
-  *entries(): Iterable<CacheEntry> {
-    for (const projectId of listFolder(this.#options.path).filter(isId)) {
-      const folder = this.#layout.generations(projectId);
-      for (const name of listFolder(folder)) {
-        const parsed = parseFolderName(name);
-        const path = join(folder, name);
-        const entry = parsed && readEntry({ projectId, ...parsed }, path);
-        if (entry === null) continue;
-        yield { ...entry, bytes: entry.bytes + (this.#readTree(path)?.bytes ?? 0) };
-      }
+  /** Once for everybody who wants the same. */
+  async #once(name: string, work: () => Promise<unknown>): Promise<void> {
+    let running = this.#running.get(name);
+    if (running === undefined) {
+      running = work().finally(() => this.#running.delete(name));
+      this.#running.set(name, running);
+    }
+    await running;
+  }
+
+  /** Bytes of an entry's archive and tree. */
+  bytesOf({ path, bytes }: CacheEntry): number {
+    try {
+      return bytes + (this.#readTree(path)?.bytes ?? 0);
+    } catch {
+      // Something else lies in its place: it is no tree.
+      return bytes;
     }
   }
+}
 
-  /** Removes what instances that are gone left in staging. */
-  async sweepStaging(isGone: (instanceId: string) => boolean): Promise<void> {
-    await this.#staging.sweep(isGone);
-  }
-
-  async close(): Promise<void> {
-    await this.#staging.close();
-  }
-
-  #writeEntryFile(folder: string, entry: EntryFile): void {
-    const temporary = this.stagePath();
-    writeFileSync(temporary, JSON.stringify(entry), { flag: 'wx', mode: PRIVATE_FILE });
-    const now = this.#now() / 1000;
-    utimesSync(temporary, now, now);
-    renameSync(temporary, join(folder, ENTRY_FILE));
+/** By a hard link, where the file system has them. */
+async function copyArchive(from: string, to: string): Promise<void> {
+  const [old, copy] = [inGeneration.archive(from), inGeneration.archive(to)];
+  try {
+    linkSync(old, copy);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return copyFile(old, copy);
+    throw damaged('it is gone', error);
   }
 }

@@ -28,10 +28,8 @@ export async function deleteHere(
     const digests = [row?.digest, row?.replaced_digest].filter(
       (digest) => typeof digest === 'string',
     );
-    const before = store.stampOf(ref.projectId);
     // Also where it is deleted already: what a crash left of it goes now.
-    await store.removals.delete(ref, at, digests);
-    const change = { before, after: store.stampOf(ref.projectId) };
+    const change = await store.removals.delete(ref, at, digests);
     if (unlock !== null) {
       await catalog.write(() => {
         markDeleted(catalog, ref, at, now());

@@ -1,8 +1,10 @@
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArchiveReader } from '../archive/archive-reader.ts';
+import { damaged } from '../archive/own-manifest.ts';
 import { StoredTar } from '../archive/stored-tar.ts';
 import type { Cache } from '../cache/cache.ts';
+import type { CacheEntry } from '../cache/entry.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import {
@@ -105,7 +107,10 @@ export class Opener {
       const file = await unlessDamaged(() => fileOf(archived, path));
       if (file !== null) return file;
     }
-    return fileOf(await this.#ofOther(want, false), path);
+    const other = await this.#ofOther(want, false);
+    if (other.from === 'store') return fileOf(other, path);
+    const file = await unlessDamaged(() => fileOf(other, path));
+    return file ?? fileOf(this.#ofTree(await this.#parts.getter.get(want)), path);
   }
 
   /** `null` where no archive lies here that can be read as it is. */
@@ -187,9 +192,8 @@ export class Opener {
     const { getter, cache } = this.#parts;
     const packed = await getter.getPacked(want);
     if (packed.from === 'store') return this.#ofTree(packed);
-    const entry = cache.find(packed.projectId, packed.version, packed.generationId);
-    if (entry !== null && cache.isLaidOut(entry)) return this.#ofTree(packed);
-    const copy = await unlessDamaged(() => openCopy(cache, packed.path, isWhole));
+    const entry = cache.entries.find(packed.projectId, packed.version, packed.generationId);
+    const copy = entry && (await unlessDamaged(() => openCopy(cache, entry, isWhole)));
     return copy === null ? this.#ofTree(await getter.get(want)) : generationOf(packed, copy);
   }
 
@@ -228,12 +232,14 @@ function generationOf(about: About, { reader, handle }: OpenArchive): OpenGenera
   };
 }
 
-/** The archive of a copy. @throws StorageError `corrupt` also where it is too large to be read without its tree */
-async function openCopy(cache: Cache, folder: string, isWhole: boolean): Promise<OpenArchive> {
-  const place = cache.placeOf(inGeneration.archive(folder));
+/** The archive of a copy. @throws StorageError `corrupt`, also where it is one of the Python system */
+async function openCopy(cache: Cache, entry: CacheEntry, isWhole: boolean): Promise<OpenArchive> {
+  const blockIndex = await cache.readBlockIndex(entry);
+  const place = cache.placeOf(inGeneration.archive(entry.path));
   const handle = await openFileInside(place.root, place.path);
   try {
-    const reader = await ArchiveReader.open(handle, null);
+    const reader = await ArchiveReader.open(handle, blockIndex);
+    if (reader.manifest.digest !== entry.digest) throw damaged('it holds other content');
     if (isWhole) await reader.check();
     return { handle, reader };
   } catch (error) {

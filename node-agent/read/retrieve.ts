@@ -48,12 +48,11 @@ export class Retriever {
   }
 
   /**
-   * @param want.layOut whether its tree is to be there where it comes from the cloud
+   * @param want.layOut whether its tree is asked for next: it is made as it comes from the cloud
    * @throws StorageError `not_found`, `unavailable`, `corrupt`
    */
   async get(want: Want): Promise<Retrieved> {
-    const { projectId, version, generationId = '', layOut = false } = want;
-    const name = `${projectId} ${version} ${generationId} ${layOut}`;
+    const name = `${want.projectId} ${want.version} ${want.generationId ?? ''}`;
     let running = this.#running.get(name);
     if (running === undefined) {
       running = this.#get(want).finally(() => this.#running.delete(name));
@@ -73,20 +72,20 @@ export class Retriever {
       } catch (error) {
         const isDamaged = error instanceof StorageError && error.code === 'corrupt';
         if (!isDamaged || cloud === null || attempt === 2) throw error;
-        await cache.evict(retrieved.entry);
+        await cache.entries.discard(retrieved.entry.path);
       }
     }
   }
 
   async #get(want: Want): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
-    const cached = cache.find(want.projectId, want.version, want.generationId);
+    const cached = cache.entries.find(want.projectId, want.version, want.generationId);
     if (cached === null) return this.#fetch(want);
     if (isOther(cached, want.row)) {
-      await cache.evict(cached);
+      await cache.entries.discard(cached.path);
       return this.#fetch(want);
     }
-    cache.markUsed(cached);
+    cache.entries.markUsed(cached);
     if (cache.isFresh(cached)) return { entry: cached, from: 'cache', stale: false };
     if (cloud === null) return { entry: cached, from: 'cache', stale: true };
     try {
@@ -104,11 +103,11 @@ export class Retriever {
     const place = await this.#locate(want);
     const info = await cloud!.objects.info(place.key, place.bucket);
     if (info === null) {
-      await cache.evict(cached);
+      await cache.entries.discard(cached.path);
       throw notFound(want);
     }
-    if (info.etag !== cached.etag) return this.#fetch(want);
-    cache.markFresh(cached);
+    // It may have been replaced or evicted while the cloud was asked.
+    if (info.etag !== cached.etag || !cache.markFresh(cached)) return this.#fetch(want);
     return { entry: cached, from: 'cache', stale: false };
   }
 
@@ -134,7 +133,7 @@ export class Retriever {
     { layOut = false }: Want,
   ): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
-    const archive = cache.stagePath();
+    const archive = cache.entries.stagePath();
     try {
       const arrived = await cloud!.objects.download(key, archive, bucket);
       if (sha256 !== null && arrived.sha256 !== sha256) {

@@ -89,7 +89,8 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
     uploads,
     evict: async (isTooMuch) => {
       const limits = isTooMuch ? options.cache : null;
-      await evictCached(shared, limits);
+      // Each is tried: what keeps copies from going keeps no tree.
+      await evictCached(shared, limits).catch(opened.onProblem);
       await evictTrees(shared, limits);
     },
     cleanupEveryMs: options.cleanupEveryMs,

@@ -104,7 +104,7 @@ async function openParts(
   const disk = { store, catalog, instance, cache, workers, now, onProblem };
   await recover(disk);
   // Instances of the store itself are not known there.
-  if (!layout.isApart) await cache.sweepStaging((id) => instance.isGone(id));
+  if (!layout.isApart) await cache.entries.sweepStaging((id) => instance.isGone(id));
   for (const id of gone) instance.forget(id);
   const parts = assemble(options, { ...disk, limits, onEvent });
   parts.background.start();

@@ -56,8 +56,8 @@ export class Repairer {
     const { cache, retriever, saver } = this.#parts;
     const ref = refOf(row);
     // A copy that lies here may be damaged as well.
-    const cached = cache.find(ref.projectId, ref.version, ref.generationId);
-    if (cached !== null) await cache.evict(cached);
+    const cached = cache.entries.find(ref.projectId, ref.version, ref.generationId);
+    if (cached !== null) await cache.entries.discard(cached.path);
     const { entry } = await retriever.getLaidOut({ ...ref, row });
     const manifest = readManifest(cache.placeOf(inGeneration.manifest(entry.path)));
     if (!isComplete(manifest) || manifest.digest !== row.digest) {

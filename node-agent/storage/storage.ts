@@ -505,7 +505,7 @@ export class Storage {
       await ending;
       await workers.close();
       await store.staging.close();
-      await cache.close();
+      await cache.entries.close();
     } finally {
       catalog.close();
       instance.close(!catalog.isDamaged);

@@ -12,13 +12,13 @@ import { writeFileDurably } from './durable.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
 import { manifestIn } from './lay-out.ts';
 import { inGeneration, listTars } from './layout.ts';
-import type { StoreParts } from './work.ts';
+import type { ViewParts } from './work.ts';
 
 /** The archives of generations: `archive.tar.gz`, and what is known of it. */
 export class Archives {
-  readonly #parts: StoreParts;
+  readonly #parts: ViewParts;
 
-  constructor(parts: StoreParts) {
+  constructor(parts: ViewParts) {
     this.#parts = parts;
   }
 

@@ -26,8 +26,8 @@ export type Committed = Staged & Readonly<{ change: FolderChange }>;
 export async function commitGeneration(input: CommitInput): Promise<Committed> {
   const { folder, place, outermost } = input;
   const staged = await stageGeneration(input);
-  const before = stampOf(dirname(place));
   await makeFolder(dirname(place), outermost);
+  const before = stampOf(dirname(place));
   if (existsSync(place)) {
     throw new StorageError('conflict', `Cannot save ${formatRef(input.ref)}: its folder exists`);
   }

@@ -52,7 +52,8 @@ export function findLaidOut(root: string, folder: string, digest: string): TreeF
   const tree = readTreeFile(root, folder);
   if (tree?.digest !== digest) return null;
   const isOfNow = tree.boot === readBootId() && tree.device === deviceOf(join(root, folder));
-  return tree.kept === true || isOfNow ? tree : null;
+  const isThere = existsSync(inGeneration.source(join(root, folder)));
+  return isThere && (tree.kept === true || isOfNow) ? tree : null;
 }
 
 function deviceOf(folder: string): number {
@@ -130,6 +131,8 @@ export async function layOutTree(input: LayOutInput): Promise<void> {
     const { manifest, digest, bytes } = await unpackTo(input);
     // Whoever had no lock may come too late: other content has a tree of its own, or none.
     if (manifest.digest !== undefined && !holds(folder, digest)) return;
+    // Where nobody could lock it somebody else may have been quicker: what is handed out stays.
+    if (findLaidOut(realpathSync(folder), '', digest) !== null) return;
     markLaidOut(scratch, { digest, bytes });
     dropTree(folder);
     // What is asked for comes last: where it is, all of it is.
@@ -164,6 +167,7 @@ async function unpackTo({ folder, scratch, limits, trusted = true }: LayOutInput
 
 /** Whether the archive in a folder is of a content, as it says itself. */
 function holds(folder: string, digest: string): boolean {
+  if (!existsSync(folder)) return false;
   const root = realpathSync(folder);
   return manifestIn(folder, (path) => ({ root, path: basename(path) }))?.digest === digest;
 }

@@ -7,6 +7,7 @@ import type { Active } from './active.ts';
 import { dropTree } from './lay-out.ts';
 import { inGeneration, type Layout, listTars } from './layout.ts';
 import { listFlat, mayBeFlat } from './legacy/flat.ts';
+import { type FolderChange, stampOf } from './project-stamp.ts';
 import type { Staging } from './staging.ts';
 import type { Tombstone, Tombstones } from './tombstones.ts';
 
@@ -30,8 +31,8 @@ export class Removals {
    *
    * @param digests of the content that is deleted, where they are known
    */
-  async delete(ref: Ref, deletedAt: string, digests: readonly string[] = []): Promise<void> {
-    await this.#takeAway(ref, { deleted_at: deletedAt, digests });
+  delete(ref: Ref, deletedAt: string, digests: readonly string[] = []): Promise<FolderChange> {
+    return this.#takeAway(ref, { deleted_at: deletedAt, digests });
   }
 
   /**
@@ -52,18 +53,26 @@ export class Removals {
   async #takeAway(
     ref: Ref,
     mark: Pick<Tombstone, 'deleted_at' | 'digests' | 'moved_to'>,
-  ): Promise<void> {
+  ): Promise<FolderChange> {
     const folder = this.#layout.generation(ref);
+    const stamp = () => stampOf(this.#layout.generations(ref.projectId));
+    const before = stamp();
+    let after: string | null = null;
     try {
       await this.#tombstones.put(ref, mark);
       this.#active.dropIf(ref);
-      if (existsSync(folder)) await this.#removeFolder(folder);
+      if (existsSync(folder)) {
+        await this.#removeFolder(folder, () => {
+          after = stamp();
+        });
+      }
       // What the Python system left of it, also where it was migrated.
       if (mayBeFlat(ref)) await this.#removeFlat(ref.projectId);
       rmSync(this.#layout.oldArchive(ref), { force: true });
     } catch (error) {
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
     }
+    return { before, after: after ?? stamp() };
   }
 
   async #removeFlat(projectId: string): Promise<void> {
@@ -73,10 +82,11 @@ export class Removals {
   }
 
   /** Takes a folder away: at once for readers to come, where it can be renamed. */
-  async #removeFolder(folder: string): Promise<void> {
+  async #removeFolder(folder: string, away: () => void = () => {}): Promise<void> {
     const trash = this.#staging.path();
     try {
       renameSync(folder, trash);
+      away();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
       // Without a manifest, and an archive then, it is no generation.

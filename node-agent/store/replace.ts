@@ -7,7 +7,7 @@ import { isMissing, listFolder } from '../disk/list-folder.ts';
 import type { Committed } from './commit.ts';
 import { makeFolder, moveFolder, syncPath, writeFileDurably } from './durable.ts';
 import { inGeneration } from './layout.ts';
-import { stampOf } from './project-stamp.ts';
+import { type FolderChange, stampOf } from './project-stamp.ts';
 import { type SaveDetails, stageInputOf, withStaging } from './save-details.ts';
 import type { Source } from './source.ts';
 import type { StoreParts } from './work.ts';
@@ -48,10 +48,7 @@ export class Replacements {
       await this.#layOutLike(ref, staged);
       await makeFolder(this.#parts.layout.replacing, this.#parts.layout.own);
       await this.#writeJournal({ ref, staged, trash });
-      const before = stampOf(this.#parts.layout.generations(ref.projectId));
-      await this.#swap({ ref, staged, trash });
-      const after = stampOf(this.#parts.layout.generations(ref.projectId));
-      return { ...result, change: { before, after } };
+      return { ...result, change: await this.#swap({ ref, staged, trash }) };
     });
     try {
       await swapped(result);
@@ -84,22 +81,26 @@ export class Replacements {
     );
   }
 
-  async #swap(journal: Journal): Promise<void> {
+  async #swap(journal: Journal): Promise<FolderChange> {
     const { ref, staged, trash } = journal;
     const place = this.#parts.layout.generation(ref);
     const beforeRemoval = async () => {
       await this.#parts.work.sync(trash);
       await this.#writeJournal({ ...journal, isCopied: true });
     };
+    const before = stampOf(dirname(place));
     if (existsSync(place)) await moveFolder(place, trash, beforeRemoval);
+    let after: string | null;
     try {
       renameSync(staged, place);
+      after = stampOf(dirname(place));
     } catch (error) {
       // What cannot be replaced stays: it must not go with the staging folder.
       if (existsSync(trash)) renameSync(trash, place);
       throw error;
     }
     await syncPath(dirname(place));
+    return { before, after };
   }
 
   async #swapBack(ref: Ref, old: string): Promise<void> {

@@ -12,8 +12,7 @@ import { findText } from '../disk/read-manifest.ts';
 import { sha256Hex } from './hash.ts';
 import { findLaidOut, readTreeFile } from './lay-out.ts';
 import { inGeneration } from './layout.ts';
-import type { Staging } from './staging.ts';
-import type { StoreParts } from './work.ts';
+import type { ViewParts } from './work.ts';
 
 /** A tree that may be removed. */
 export type LaidOut = Readonly<{
@@ -24,15 +23,13 @@ export type LaidOut = Readonly<{
   usedAt: number;
 }>;
 
-type Parts = Omit<StoreParts, 'staging'> & Readonly<{ staging: Pick<Staging, 'path'> }>;
-
 /** The trees of generations: views of their archives, laid out where a path is asked for. */
 export class Trees {
-  readonly #parts: Parts;
+  readonly #parts: ViewParts;
   /** Once for everybody who wants the same. */
   readonly #running = new Map<string, Promise<void>>();
 
-  constructor(parts: Parts) {
+  constructor(parts: ViewParts) {
     this.#parts = parts;
   }
 

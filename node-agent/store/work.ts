@@ -17,6 +17,9 @@ export type StoreParts = Readonly<{
   work: StageWork;
 }>;
 
+/** The same, where new paths alone are asked for. */
+export type ViewParts = Omit<StoreParts, 'staging'> & Readonly<{ staging: Pick<Staging, 'path'> }>;
+
 /** The heavy work of a save, done elsewhere than on the event loop. */
 export type StageWork = {
   stage(input: StageInput): Promise<Staged>;

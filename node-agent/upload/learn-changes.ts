@@ -94,9 +94,9 @@ async function follow(parts: Parts, change: CloudChange): Promise<boolean> {
   const { project_id: projectId, version, generation_id: generationId } = change;
   const ref = { projectId, version, generationId };
   const isDeleted = change.status === 'deleted';
-  const cached = cache.find(projectId, version, generationId);
+  const cached = cache.entries.find(projectId, version, generationId);
   const isStale = cached !== null && (isDeleted || cached.digest !== change.digest);
-  if (isStale) await cache.evict(cached);
+  if (isStale) await cache.entries.discard(cached.path);
   await scan.project(projectId);
   const row = catalog.generations.find(projectId, version);
   // Another generation may have the version here: its own reservation settles that.

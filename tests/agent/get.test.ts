@@ -131,9 +131,7 @@ describe('get of what another host saved', () => {
   test('of files alone reads the archive as it came, and makes no tree', async () => {
     const { ref, reader, cachePath, proxy } = await savedElsewhere();
     const file = await reader.openFile(ref, 'app/main.py');
-    const pieces: Uint8Array[] = [];
-    for await (const piece of file.pieces()) pieces.push(piece);
-    expect(Buffer.concat(pieces).toString()).toBe('print(1)\n');
+    expect(await textOf(file.pieces())).toBe('print(1)\n');
     await file.close();
     const generation = await reader.open(ref, { isWhole: true });
     expect(generation.from).toBe('cache');
@@ -148,6 +146,59 @@ describe('get of what another host saved', () => {
     expect(readTree((await reader.get(ref)).sourcePath)).toEqual(asBuffers(FILES));
     await again.close();
     expect(proxy.seen.filter((line) => DOWNLOAD.test(line))).toHaveLength(2);
+  });
+
+  test.each<[string, (folder: string) => Promise<void>]>([
+    ['the manifest of its tree', (folder) => writeFile(join(folder, 'manifest.json'), '{')],
+    ['its source folder', (folder) => rm(join(folder, 'source'), { recursive: true })],
+  ])('of whose copy %s is spoilt lays it out again from its archive', async (_, harm) => {
+    const { ref, reader, proxy } = await savedElsewhere();
+    await harm((await reader.get(ref)).path);
+    expect(readTree((await reader.get(ref)).sourcePath)).toEqual(asBuffers(FILES));
+    expect(proxy.seen.filter((line) => DOWNLOAD.test(line))).toHaveLength(1);
+  });
+
+  test('of whose copy a file was edited reads the one that was saved', async () => {
+    const { ref, reader } = await savedElsewhere();
+    const { sourcePath } = await reader.get(ref);
+    await writeFile(join(sourcePath, 'app/main.py'), 'print(2)\n');
+    const file = await reader.openFile(ref, 'app/main.py');
+    expect(await textOf(file.pieces())).toBe('print(1)\n');
+    await file.close();
+  });
+
+  test('by two processes at once leaves whole what one of them handed out', async () => {
+    const { ref, reader, cachePath } = await savedElsewhere();
+    const options = {
+      cloud: testCloud(bucketOf(ref)),
+      cache: await testCache({ path: cachePath }),
+    };
+    const other = await openTestStorage(options);
+    for (let round = 0; round < 5; round++) {
+      // Of the archive alone first, then of both at once the tree.
+      await (await reader.openFile(ref, 'app/main.py')).close();
+      const gets = [reader, other].map(async (storage) => {
+        const { sourcePath } = await storage.get(ref);
+        return readTree(sourcePath);
+      });
+      for (const tree of await Promise.all(gets)) expect(tree).toEqual(asBuffers(FILES));
+      const { path } = await reader.get(ref);
+      await rm(join(path, 'tree.json'));
+    }
+  });
+
+  test('passes over what lies in the cache and is no copy, which goes with the next cleanup', async () => {
+    const { ref, reader, proxy, cachePath } = await savedElsewhere();
+    const folder = join(cachePath, ref.projectId, 'generations');
+    await writeFiles(join(folder, 'v1__a'), { 'source/x': 'x' });
+    await reader.get(ref);
+    const got = await reader.get({ projectId: ref.projectId, version: 1 });
+    expect(got).toMatchObject({ from: 'cache', generationId: 'g' });
+    // Nor does what keeps one from being read.
+    await writeFiles(join(folder, 'v2__b'), { 'tree.json/x': 'x', '.entry.json': '{}' });
+    expect(await reader.cleanupCache()).toMatchObject({ evicted: 2 });
+    expect(await entriesOf(cachePath)).toEqual([`${ref.projectId}/v1__g`]);
+    expect(proxy.seen.filter((line) => DOWNLOAD.test(line))).toHaveLength(1);
   });
 
   test('that nobody has is not_found; with the cloud away, unavailable; with it off, not_found', async () => {
@@ -285,6 +336,12 @@ async function savedElsewhere(cacheOptions: { maxBytes?: number } = {}) {
   const ref = { projectId: receipt.projectId, version: 1, generationId: 'g' };
   buckets.set(ref.projectId, bucket);
   return { ref, writer, reader, proxy, writerProxy, clock, cachePath: cache.path };
+}
+
+async function textOf(pieces: AsyncIterable<Uint8Array>): Promise<string> {
+  const all: Uint8Array[] = [];
+  for await (const piece of pieces) all.push(Uint8Array.from(piece));
+  return Buffer.concat(all).toString();
 }
 
 /** Makes a byte in the middle of a file another. */

@@ -121,6 +121,7 @@ const LIES: [string, string, (said: Said) => Said][] = [
   ['names a file that climbs out', 'x', (said) => listing(said, '../../../escaped')],
   ['names one file twice', 'x', (said) => listing(said, 'A')],
   ['lists a file without a hash', 'x', (said) => ({ ...said, files: ['a', 'b'] })],
+  ['lists another file in the place of one', 'x', (said) => twice(said)],
   ['has the digest of other files', 'x', (said) => ({ ...said, digest: hash('other') })],
   ['has other content than it says', 'y', (said) => said],
 ];
@@ -132,8 +133,9 @@ test.each(LIES)(
     const said = lie({ files: ['a'], entries: [entry('a')], digest });
     const { name, content: text } = manifest(said.files);
     const whole = { ...JSON.parse(String(text)), schema: 1, artifacts: [], ...said };
-    const files = said.entries.map(({ path }) => file(path, content));
-    const archive = makeTarGz([{ name, content: JSON.stringify(whole) }, ...files], 'ours');
+    const files = [...new Set([...said.entries.map(({ path }) => path), ...said.files])];
+    const inIt = files.map((path) => file(path, content));
+    const archive = makeTarGz([{ name, content: JSON.stringify(whole) }, ...inIt], 'ours');
     const projectId = uniqueId();
     await putGeneration({ projectId, version: 1, ownerId: null, archive, digest: said.digest });
     const around = await tempFolder();
@@ -153,6 +155,12 @@ test.each(LIES)(
     expect(listTree(around).filter((path) => path.includes('escaped'))).toEqual([]);
   },
 );
+
+/** Of two files one has a hash, twice. */
+function twice({ entries }: Said): Said {
+  const all = [...entries, ...entries];
+  return { files: ['a', 'b'], entries: all, digest: hash(digestText(all)) };
+}
 
 function listing({ files, entries }: Said, path: string): Said {
   const all = [...entries, entry(path)];
