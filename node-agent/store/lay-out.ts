@@ -127,12 +127,13 @@ export function manifestIn(folder: string, placeOf: (path: string) => Place): Ma
  */
 export async function layOutTree(input: LayOutInput): Promise<void> {
   const { folder, scratch } = input;
+  const before = treeIn(folder);
   try {
     const { manifest, digest, bytes } = await unpackTo(input);
     // Whoever had no lock may come too late: other content has a tree of its own, or none.
     if (manifest.digest !== undefined && !holds(folder, digest)) return;
-    // Where nobody could lock it somebody else may have been quicker: what is handed out stays.
-    if (findLaidOut(realpathSync(folder), '', digest) !== null) return;
+    // Where nobody could lock it somebody else may have been quicker: what was handed out stays.
+    if (treeIn(folder) !== before && findLaidOut(realpathSync(folder), '', digest) !== null) return;
     markLaidOut(scratch, { digest, bytes });
     dropTree(folder);
     // What is asked for comes last: where it is, all of it is.
@@ -144,6 +145,11 @@ export async function layOutTree(input: LayOutInput): Promise<void> {
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** Which tree is in a folder; `undefined` where none is. */
+function treeIn(folder: string): number | undefined {
+  return statSync(inGeneration.tree(folder), { throwIfNoEntry: false })?.ino;
 }
 
 /** Unpacks the archive: the other one, where it is settled just now. */
