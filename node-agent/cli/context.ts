@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { type Config, readConfig, readEnvFile } from '../config.ts';
@@ -70,17 +71,19 @@ export class CommandContext {
    * Opens the storage, does the work, and closes it again.
    *
    * @param options.changes whether something may be owed to the cloud then: it gets a while to go
+   * @param options.makes whether a store is made where there is none
    * @param options.reads whether it changes nothing: then it works where nothing can be written, too
    */
   async withStorage<T>(
     work: (storage: Storage, config: Config) => Promise<T>,
-    options: { changes?: boolean; reads?: boolean } & Pick<
+    options: { changes?: boolean; reads?: boolean; makes?: boolean } & Pick<
       StorageOptions,
       'onProblem' | 'onEvent'
     > = {},
   ): Promise<T> {
     const config = this.readConfig();
-    const { changes, reads, ...listeners } = options;
+    const { changes, reads, makes, ...listeners } = options;
+    if (makes !== true) checkStore(config);
     if (reads === true) return this.#reading(work, config);
     const storage = await openStorage({
       ...config,
@@ -108,6 +111,18 @@ export class CommandContext {
       await instead?.remove();
     }
   }
+}
+
+/**
+ * Who has nothing to put there makes no store, least of all where the command runs in the wrong folder. What the cloud
+ * has is got without one.
+ */
+function checkStore({ storePath, cloud }: Config): void {
+  if (cloud !== null || existsSync(storePath)) return;
+  throw new StorageError(
+    'not_found',
+    `There is no store at "${storePath}". Set FILE_STORAGE_PATH, or run this in the folder where the .env is`,
+  );
 }
 
 /** `12.3 MB`: for people, in powers of a thousand. */

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { PAGE, parseVersion } from '../contract.ts';
+import { PAGE, parseVersion, StorageError } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
 import { parseCountArgument, parseIdArgument } from './arguments.ts';
 import { type CommandContext, formatBytes, formatTable } from './context.ts';
@@ -62,6 +62,9 @@ async function listGenerations(
     limit,
     ...(cursor === undefined ? {} : { cursor: parseVersion(cursor) }),
   });
+  if (page.items.length === 0 && cursor === undefined) {
+    throw new StorageError('not_found', `Cannot find project "${project}": nothing of it is here`);
+  }
   context.show(page, () =>
     formatTable(
       ['VERSION', 'GENERATION', 'STATUS', 'FILES', 'BYTES', 'CREATED'],

@@ -26,14 +26,15 @@ const EXIT_USAGE = 2;
 
 /** Runs one command. Returns the exit code. */
 export async function main(args: string[]): Promise<number> {
+  const context = new CommandContext();
   // `list | head` closes the pipe: the rest of the output is wanted by nobody.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    context.say(`Cannot print the answer: ${error.code ?? error.message}`);
+    process.exit(ERROR_CODES.internal.exit);
   });
   // Whatever a library makes for us is for nobody else either.
   process.umask(0o077);
-  const context = new CommandContext();
   const program = new Command('codebegen-storage')
     .description('Keeps every generation: on this host at once, in a private bucket soon after.')
     .version(readVersion())

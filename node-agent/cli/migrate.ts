@@ -87,6 +87,8 @@ async function run(context: CommandContext, options: MigrateOptions): Promise<Re
     },
     {
       changes: true,
+      // It takes in what lies there.
+      makes: options.fromBucket === true,
       onProblem: (error) => {
         line.clear();
         // What one generation failed for is in the report.

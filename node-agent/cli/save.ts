@@ -75,7 +75,7 @@ Examples:
             }, ${receipt.fileCount} files, ${formatBytes(receipt.bytes)}, ${receipt.status}`,
           ]);
         },
-        { changes: true },
+        { changes: true, makes: true },
       );
     });
 }

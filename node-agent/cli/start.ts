@@ -37,6 +37,7 @@ Example:
         },
         {
           changes: true,
+          makes: true,
           // It is an event too.
           onProblem: () => {},
           onEvent: (event) => {

@@ -1,7 +1,8 @@
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
 import { uniqueId } from '../support/cloud.ts';
-import { runCli } from '../support/run.ts';
+import { ROOT, run, runCli } from '../support/run.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { readTree } from '../support/tree.ts';
 
@@ -151,6 +152,44 @@ describe('a command', () => {
     expect(ran.stderr).toMatch(/SUPABASE_URL.*UPLOAD_CONCURRENCY/);
     expect(ran.stderr + ran.stdout).not.toContain('very-secret-value');
   });
+});
+
+test('a list of a project that is nowhere is not_found', async () => {
+  const { env, source } = await workplace();
+  await runCli(['save', source, '--project', 'shop'], env);
+  expect(await runCli(['list', 'NOPE'], env)).toMatchObject({
+    code: 4,
+    stdout: '',
+    stderr: expect.stringContaining('"NOPE"'),
+  });
+});
+
+test.skipIf(process.platform !== 'linux').each([['status'], ['list', '--json']])(
+  'an answer of %s that cannot be printed is an error',
+  async (...args) => {
+    const { env, source } = await workplace();
+    await runCli(['save', source, '--project', 'shop'], env);
+    const command = [process.execPath, `${ROOT}/node-agent/bin.ts`, ...args].join(' ');
+    const ran = await run('sh', ['-c', `${command} > /dev/full`], { env });
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toBe('Cannot print the answer: ENOSPC\n');
+  },
+);
+
+test.each([
+  [['status']],
+  [['list']],
+  [['list', 'p']],
+  [['show', 'p', '1']],
+  [['diff', 'p', '1', '2']],
+  [['verify']],
+  [['get', 'p', '1']],
+])('%j where no store is says so, and makes none', async (args) => {
+  const folder = await tempFolder();
+  const ran = await runCli(args, { FILE_STORAGE_PATH: undefined, CACHE_PATH: undefined }, folder);
+  expect(ran).toMatchObject({ code: 4, stdout: '' });
+  expect(ran.stderr).toContain(`There is no store at "${join(folder, 'storage/projects')}"`);
+  expect(await readdir(folder)).toEqual([]);
 });
 
 async function workplace() {

@@ -7,7 +7,7 @@ import { type Diagnosis, diagnose } from '../../node-agent/doctor/doctor.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { type Fault, startFaultProxy } from '../support/fault-proxy.ts';
 import { hostEnvironment } from '../support/host.ts';
-import { runCli } from '../support/run.ts';
+import { ROOT, runCli } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 import { listTree } from '../support/tree.ts';
 
@@ -57,16 +57,16 @@ test('without a cloud the folders are all there is; one that was not there is no
 });
 
 test.skipIf(process.platform !== 'linux')(
-  'a store where no folder can be made is named by doctor and by every other command',
+  'a store where no folder can be made is named by doctor and by what saves',
   async () => {
     const env = { FILE_STORAGE_PATH: '/proc/nope/store', CACHE_PATH: await tempFolder() };
     const { checks } = await diagnose(env);
     expect(checks.find(({ name }) => name === 'store')?.why).toContain('"/proc/nope/store"');
-    const listed = await runCli(['list'], env);
-    expect(listed.stderr).toBe(
+    const saved = await runCli(['save', `${ROOT}/docs/examples`, '--project', 'p'], env);
+    expect(saved.stderr).toBe(
       'Cannot open the store "/proc/nope/store": "/proc/nope" cannot be made (ENOENT)\n',
     );
-    expect(listed.code).toBe(1);
+    expect(saved.code).toBe(1);
   },
 );
 

@@ -5,7 +5,7 @@ import { expect, inject, test } from 'vitest';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { runCli } from '../support/run.ts';
-import { tempFolder } from '../support/temp.ts';
+import { tempFolder, writeFiles } from '../support/temp.ts';
 
 const CLEAN = { USE_CLOUD_STORAGE: undefined, SUPABASE_URL: undefined };
 
@@ -19,6 +19,8 @@ test('writes every setting, for its owner alone, and commands use it', async () 
   const file = join(folder, '.env');
   expect(statSync(file).mode & 0o777).toBe(0o600);
   expect(readFileSync(file, 'utf8')).toContain('\nUSE_CLOUD_STORAGE=false\n');
+  await writeFiles(join(folder, 'out'), { a: 'a' });
+  expect((await runCli(['save', 'out', '--project', 'p'], CLEAN, folder)).code).toBe(0);
   expect((await runCli(['status', '--json'], CLEAN, folder)).code).toBe(0);
   writeFileSync(file, 'mine');
   const again = await runCli(['init'], CLEAN, folder);

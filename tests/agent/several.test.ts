@@ -38,7 +38,7 @@ test('every job is done once, every version given once, and no lock is heard of'
       ['save', folder, '--project', repeated, '--version', '1', '--generation', 'g', '--json'],
       env,
     ),
-    runCli(['list', shared], env),
+    runCli(['list'], env),
     runCli(['status'], env),
   ]).flat();
   const results = await Promise.all(commands);

@@ -7,9 +7,33 @@ import { tempFolder, writeFiles } from '../support/temp.ts';
 
 const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
 
-test('npx codebegen-storage works in a clone', async () => {
-  const ran = await run('npx', ['codebegen-storage', '--version']);
+test('npx codebegen-storage starts at once in a clone, and installs nothing', async () => {
+  // Where nothing can be had from elsewhere.
+  const ran = await run('npx', ['--offline', 'codebegen-storage', '--version']);
   expect(ran, ran.stderr).toMatchObject({ code: 0, stdout: `${version}\n` });
+  const command = join(ROOT, 'node_modules/.bin/codebegen-storage');
+  expect((await run(command, ['--version'])).stdout).toBe(`${version}\n`);
+});
+
+test('the lockfile has what npm ci needs on every platform, not on the one that wrote it alone', async () => {
+  type Locked = { version: string; optionalDependencies?: Record<string, string> };
+  const lock = JSON.parse(await readFile(join(ROOT, 'package-lock.json'), 'utf8'));
+  const packages = lock.packages as Record<string, Locked>;
+  const missing: string[] = [];
+  for (const [path, { optionalDependencies = {} }] of Object.entries(packages)) {
+    for (const name of Object.keys(optionalDependencies)) {
+      const places = [`${path}/node_modules/${name}`, `node_modules/${name}`];
+      if (!places.some((place) => place in packages)) missing.push(name);
+    }
+  }
+  expect(missing).toEqual([]);
+  for (const name of [
+    '@deno/darwin-arm64',
+    '@deno/linux-arm64-glibc',
+    '@supabase/cli-darwin-x64',
+  ]) {
+    expect(packages).toHaveProperty([`node_modules/${name}`]);
+  }
 });
 
 test('the packed tarball works in an empty project: command, library, client and types', async () => {
