@@ -50,6 +50,7 @@ export const FLOORS: readonly (readonly Room[])[] = [
     },
   ],
   [{ path: 'node-agent/config.ts', does: 'the settings, read from the environment' }],
+  [{ path: 'node-agent/settings', does: 'files of settings, and the names of variables' }],
   [{ path: 'node-agent/cache', does: 'copies from the cloud, that may go' }],
   [
     {

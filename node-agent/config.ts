@@ -1,11 +1,10 @@
 /** What the variables of the environment say: each is read, checked and explained here. */
 import { resolve } from 'node:path';
-import { parseEnv } from 'node:util';
 import type { CacheOptions } from './cache/cache.ts';
 import type { CloudSettings } from './cloud/connection.ts';
 import { DEFAULT_BUCKET, StorageError } from './contract.ts';
-import { NotAFile } from './disk/open-inside.ts';
-import { readSettings } from './disk/read-settings.ts';
+import { readSettings } from './settings/read-settings.ts';
+import { findProblems } from './settings/variables.ts';
 
 /** What `openStorage` needs to know. */
 export type Config = Readonly<{
@@ -58,7 +57,7 @@ const MAX_HOURS = 596;
  * @throws StorageError `invalid_input` that names every problem, and no secret's value
  */
 export function readConfig(env: Record<string, string | undefined>): Config {
-  const problems: string[] = [];
+  const problems = findProblems(env);
   const check = <T>(name: string, fallback: T, parse: (text: string) => T | null, rule: string) => {
     const text = env[name]?.trim();
     if (!text) return fallback;
@@ -69,6 +68,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
 
   const enabled = check('USE_CLOUD_STORAGE', false, parseBoolean, 'must be true or false');
   const url = check('SUPABASE_URL', '', parseUrl, 'must be an http or https URL');
+  problems.push(...findUrlProblems(url));
   const serviceKey = readSecret(env, 'SUPABASE_SERVICE_KEY', problems);
   const { value: key, file: keyFile } =
     serviceKey.value === '' ? readSecret(env, 'SUPABASE_SECRET_KEY', problems) : serviceKey;
@@ -110,7 +110,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     MAX_HOURS * HOUR_MS,
   );
   const daemon: DaemonConfig = {
-    host: env.AGENT_HOST?.trim() || DEFAULT_DAEMON.host,
+    host: hostOf(env.AGENT_HOST?.trim() || DEFAULT_DAEMON.host),
     port: check(
       'AGENT_PORT',
       DEFAULT_DAEMON.port,
@@ -142,6 +142,10 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   if (enabled && url === '' && !env.SUPABASE_URL?.trim()) {
     problems.push('SUPABASE_URL is needed while USE_CLOUD_STORAGE is true');
   }
+  const role = roleOfKey(key);
+  if (role !== null) {
+    problems.push(`SUPABASE_SERVICE_KEY is a key of "${role}": the agent needs the secret one`);
+  }
   if (/[^\x21-\x7e]/.test(key)) {
     problems.push('SUPABASE_SERVICE_KEY holds characters that no key has');
   }
@@ -167,37 +171,6 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   };
 }
 
-/**
- * Reads a file of settings, `NAME=value` a line.
- *
- * @returns none where there is no such file
- * @throws StorageError `invalid_input` that names the file, where it is none or not in UTF-8
- */
-export function readEnvFile(path: string): Record<string, string | undefined> {
-  const file = resolve(path);
-  let text: string | null;
-  try {
-    text = readSettings(file);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return {};
-    const state =
-      code === 'EISDIR'
-        ? 'it is a folder'
-        : cause instanceof NotAFile
-          ? `it is ${cause.problem}`
-          : `it cannot be read (${code})`;
-    throw new StorageError('invalid_input', `Cannot use the settings in "${file}": ${state}`, {
-      cause,
-    });
-  }
-  if (text !== null) return parseEnv(text);
-  throw new StorageError(
-    'invalid_input',
-    `Cannot use the settings in "${file}": it is not in UTF-8; save it as that`,
-  );
-}
-
 /** A secret, and the file that it was read from: one given directly is in none. */
 function readSecret(
   env: Record<string, string | undefined>,
@@ -221,9 +194,40 @@ function readSecret(
   }
 }
 
+/** As a socket takes it: an address of version 6 has brackets in URLs alone. */
+function hostOf(text: string): string {
+  return text.replace(/^\[(.*)\]$/, '$1').toLowerCase();
+}
+
 /** Whether an address is reached from this host alone. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** What of the project's URL belongs elsewhere. */
+function findUrlProblems(text: string): string[] {
+  if (text === '') return [];
+  const { username, password, pathname } = new URL(text);
+  const api = /\/(rest|storage|auth|functions)\/v1$/.exec(pathname)?.[0];
+  return [
+    ...(username + password === ''
+      ? []
+      : ['SUPABASE_URL holds a user or a password: take them out']),
+    ...(api === undefined ? [] : [`SUPABASE_URL is that of the project: take "${api}" off`]),
+  ];
+}
+
+/** Whose key it is, where it is one for the web; `null` for secret ones, and where that cannot be told. */
+function roleOfKey(key: string): string | null {
+  if (key.startsWith('sb_publishable_')) return 'publishable';
+  const claims = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(key)?.[1];
+  if (claims === undefined) return null;
+  try {
+    const { role } = JSON.parse(Buffer.from(claims, 'base64url').toString()) as { role?: string };
+    return role === 'anon' || role === 'authenticated' ? role : null;
+  } catch {
+    return null;
+  }
 }
 
 function parseBoolean(text: string): boolean | null {

@@ -1,20 +1,23 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { styleText } from 'node:util';
-import { type Config, readConfig, readEnvFile } from '../config.ts';
+import { type Config, readConfig } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
 import { toWire } from '../events/wire.ts';
+import { CONFIG_VARIABLE, ENV_FILES, type EnvFile, findEnvFile } from '../settings/env-file.ts';
 import { openStorage, openToRead } from '../storage/open.ts';
 import type { StorageOptions } from '../storage/options.ts';
 import type { Storage } from '../storage/storage.ts';
-
-/** Settings, in the folder where a command runs. */
-const ENV_FILE = '.env';
 
 /** What the commands share: the streams, and the storage that the environment describes. */
 export class CommandContext {
   /** Set by `--json`: data is one object on stdout, a failure the problem object. */
   json = false;
+  /** The file of settings that `--config` names. */
+  configFile: string | undefined;
+  /** Whether it is said which settings are used. */
+  isVerbose = false;
+  #envFile: EnvFile | null | undefined;
   /** What the command ends with, where it says so itself. */
   exitCode = 0;
 
@@ -59,12 +62,19 @@ export class CommandContext {
   /** What the environment says, and a file `.env` in the folder where the command runs. */
   readConfig(): Config {
     const config = readConfig(this.readEnvironment());
-    return { ...config, secretFiles: [...(config.secretFiles ?? []), resolve(ENV_FILE)] };
+    const { secretFiles = [] } = config;
+    const own = ENV_FILES.map((file) => resolve(file));
+    const read = this.#envFile == null ? [] : [this.#envFile.path];
+    return { ...config, secretFiles: [...new Set([...secretFiles, ...read, ...own])] };
   }
 
   /** What is set in the environment goes before what the file says. */
   readEnvironment(): Record<string, string | undefined> {
-    return { ...readEnvFile(ENV_FILE), ...process.env };
+    if (this.#envFile === undefined) {
+      this.#envFile = findEnvFile(this.configFile ?? process.env[CONFIG_VARIABLE]);
+      if (this.isVerbose) this.say(`Settings: ${this.#envFile?.path ?? 'the environment alone'}`);
+    }
+    return { ...this.#envFile?.settings, ...process.env };
   }
 
   /**

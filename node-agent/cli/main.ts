@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { ERROR_CODES, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
+import { CONFIG_VARIABLE, ENV_FILES } from '../settings/env-file.ts';
 import { addActivate } from './activate.ts';
 import { addCleanup } from './cleanup.ts';
 import { CommandContext } from './context.ts';
@@ -24,6 +25,8 @@ import { readVersion } from './version.ts';
 
 const EXIT_USAGE = 2;
 
+type GlobalOptions = { json?: boolean; config?: string; verbose?: boolean };
+
 /** Runs one command. Returns the exit code. */
 export async function main(args: string[]): Promise<number> {
   const context = new CommandContext();
@@ -38,12 +41,13 @@ export async function main(args: string[]): Promise<number> {
   const program = new Command('codebegen-storage')
     .description('Keeps every generation: on this host at once, in a private bucket soon after.')
     .version(readVersion())
-    .option('--json', 'print one JSON object; a failure too')
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     .hook('preAction', (_, action) => {
-      context.json = Boolean(action.optsWithGlobals().json);
+      const { json, config, verbose } = action.optsWithGlobals<GlobalOptions>();
+      Object.assign(context, { json: json === true, isVerbose: verbose === true });
+      context.configFile = config;
     });
   const commands = [
     addInit,
@@ -69,8 +73,12 @@ export async function main(args: string[]): Promise<number> {
     add(program, context);
   }
   // `codebegen-storage save DIR --json` and `codebegen-storage --json save DIR` are the same.
-  for (const command of program.commands) {
-    command.option('--json', 'print one JSON object; a failure too').exitOverride();
+  for (const command of [program, ...program.commands]) {
+    command
+      .option('--json', 'print one JSON object; a failure too')
+      .option('--config <file>', `settings; else $${CONFIG_VARIABLE}, ${ENV_FILES.join(', ')}`)
+      .option('-v, --verbose', 'say which settings are used')
+      .exitOverride();
   }
   try {
     await program.parseAsync(args, { from: 'user' });

@@ -27,7 +27,7 @@ export async function checkCloud(settings: CloudSettings): Promise<Check[]> {
     done.push(await check(name, isBlocked ? async () => blocked : look));
   };
   await next('clock', () => checkClock(settings));
-  await next('key', () => checkKey(settings, client));
+  await next('key', () => checkKey(client));
   await next('migrations', () => checkMigrations(client));
   await next('bucket', () => checkBucket(settings, client));
   await next('function', () => checkFunction(settings));
@@ -66,11 +66,8 @@ async function checkClock({ url }: CloudSettings): Promise<Outcome> {
   return (skew < SKEW_FAIL_MS ? warn : fail)(why, 'Set this host’s clock, by NTP for example');
 }
 
-async function checkKey({ key }: CloudSettings, client: SupabaseClient): Promise<Outcome> {
+async function checkKey(client: SupabaseClient): Promise<Outcome> {
   const getSecret = `Take the secret key (sb_secret_…), or the service role's, from ${KEY_PAGE}`;
-  if (key.startsWith('sb_publishable_')) return fail('it is a publishable key', getSecret);
-  const role = roleOf(key);
-  if (role !== null && role !== 'service_role') return fail(`it is a key of "${role}"`, getSecret);
   // What the service role may, and nobody else.
   const { error, status } = await client.storage.listBuckets().then(({ error }) => ({
     error,
@@ -83,18 +80,6 @@ async function checkKey({ key }: CloudSettings, client: SupabaseClient): Promise
     why,
     'Look at the plan and the state of the project in the dashboard: it may be paused',
   );
-}
-
-/** The role of a legacy key; `null` for the new ones, which are no JWTs. */
-function roleOf(key: string): string | null {
-  try {
-    const [, claims = ''] = key.split('.');
-    return (
-      (JSON.parse(Buffer.from(claims, 'base64url').toString()) as { role?: string }).role ?? null
-    );
-  } catch {
-    return null;
-  }
 }
 
 async function checkMigrations(client: SupabaseClient): Promise<Outcome> {

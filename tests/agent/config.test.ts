@@ -1,7 +1,9 @@
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { readConfig } from '../../node-agent/config.ts';
+import { findEnvFile } from '../../node-agent/settings/env-file.ts';
+import { runCli } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 
 test('an empty environment keeps everything on this host', () => {
@@ -69,4 +71,97 @@ test('all problems are told at once, by name, and no secret with them', () => {
   expect(() => readConfig({ USE_CLOUD_STORAGE: 'true' })).toThrow(
     /SUPABASE_URL .*SUPABASE_SERVICE_KEY/,
   );
+});
+
+const payload = (role: string) => Buffer.from(JSON.stringify({ role })).toString('base64url');
+const ON = { USE_CLOUD_STORAGE: 'true', SUPABASE_URL: 'https://x.supabase.co' };
+
+test.each<[string, Record<string, string>, string]>([
+  ['quotes around a value', { FILE_STORAGE_PATH: '"/srv/store"' }, 'FILE_STORAGE_PATH has quotes'],
+  ['other quotes', { LOG_LEVEL: "'info'" }, 'LOG_LEVEL has quotes'],
+  ['a home folder', { CACHE_PATH: '~/cache' }, 'CACHE_PATH begins with "~"'],
+  ['a home folder of a file', { AGENT_TOKEN_FILE: '~/t' }, 'AGENT_TOKEN_FILE begins with "~"'],
+  ['the API in the URL', { SUPABASE_URL: 'https://x.supabase.co/rest/v1' }, 'take "/rest/v1" off'],
+  [
+    'another API, with a slash',
+    { SUPABASE_URL: 'https://x.supabase.co/storage/v1/' },
+    'take "/storage/v1" off',
+  ],
+  [
+    'a password in the URL',
+    { SUPABASE_URL: 'https://me:hidden@x.supabase.co' },
+    'user or a password',
+  ],
+  ['a publishable key', { SUPABASE_SECRET_KEY: 'sb_publishable_x' }, 'a key of "publishable"'],
+  [
+    'a key for the web',
+    { SUPABASE_SERVICE_KEY: `e30.${payload('anon')}.hidden` },
+    'is a key of "anon"',
+  ],
+  ['a letter too few', { FILE_STORAGE_PAT: '/x' }, 'FILE_STORAGE_PATH is'],
+  ['two letters swapped', { FILE_STORAGE_PAHT: '/x' }, 'FILE_STORAGE_PATH is'],
+  ['another case', { use_cloud_storage: 'true' }, 'USE_CLOUD_STORAGE is'],
+  [
+    'the name that Supabase has for it',
+    { SUPABASE_SERVICE_ROLE_KEY: 'hidden' },
+    'SUPABASE_SERVICE_KEY is',
+  ],
+])('%s is named, and no value with it', (_, env, problem) => {
+  const read = () => readConfig(env);
+  expect(read).toThrow(problem);
+  expect(read).not.toThrow('hidden');
+});
+
+test('what others call their own variables is theirs', () => {
+  const env = {
+    ...{ LOG_LEVELS: 'x', AGENT_PORTS: '1', CACHE_DIR: '/x', SUPABASE_ANON_KEY: 'x' },
+    // Ours is set: the other may be anybody's.
+    ...{ FILE_STORAGE_PATH: '/srv/store', FILE_STORAGE_PATHS: '/x' },
+  };
+  expect(readConfig({ ...env, AGENT_PORT: '1' }).storePath).toBe('/srv/store');
+  const key = `e30.${payload('service_role')}.x`;
+  expect(readConfig({ ...ON, SUPABASE_SERVICE_KEY: key }).cloud?.key).toBe(key);
+});
+
+test.each(['localhost', 'LOCALHOST', '::1', '[::1]', '127.0.0.2'])(
+  '%s is reached from here alone',
+  (host) => {
+    const { daemon } = readConfig({ AGENT_HOST: host });
+    expect(daemon.host).toBe(host.replace(/[[\]]/g, '').toLowerCase());
+  },
+);
+
+test('lines may end as on Windows, and begin with a mark of the order of bytes', async () => {
+  const folder = await tempFolder();
+  const text = '\uFEFFFILE_STORAGE_PATH=./from-file\r\nLOG_LEVEL="debug"\r\n';
+  await writeFile(join(folder, '.env'), text);
+  const { settings } = findEnvFile(join(folder, '.env'))!;
+  expect(readConfig(settings)).toMatchObject({
+    storePath: resolve('from-file'),
+    daemon: { logLevel: 'debug' },
+  });
+});
+
+test('the file of settings is the one that was named, else the one in the folder', async () => {
+  const folder = await tempFolder();
+  const [named, other] = [join(folder, 'named.env'), join(folder, 'other.env')];
+  await writeFile(named, `FILE_STORAGE_PATH=${folder}/named\n`);
+  await writeFile(other, `FILE_STORAGE_PATH=${folder}/other\n`);
+  await writeFile(join(folder, '.env'), `FILE_STORAGE_PATH=${folder}/own\n`);
+  const unset = { FILE_STORAGE_PATH: undefined, CODEBEGEN_STORAGE_CONFIG: undefined };
+  const storeOf = async (args: string[], env: Record<string, string | undefined> = {}) =>
+    (await runCli([...args, 'list'], { ...unset, ...env }, folder)).stderr;
+  expect(await storeOf([])).toContain(`"${folder}/own"`);
+  const byVariable = { CODEBEGEN_STORAGE_CONFIG: other };
+  expect(await storeOf([], byVariable)).toContain(`"${folder}/other"`);
+  expect(await storeOf(['--config', named], byVariable)).toContain(`"${folder}/named"`);
+  const said = await storeOf(['--config', named, '-v'], { FILE_STORAGE_PATH: `${folder}/set` });
+  expect(said).toContain(`Settings: ${named}\n`);
+  // What is set goes before what a file says.
+  expect(said).toContain(`"${folder}/set"`);
+  const missing = await runCli(['list', '--config', 'nope.env'], unset, folder);
+  expect([missing.code, missing.stderr]).toEqual([
+    1,
+    `Cannot use the settings in "${join(folder, 'nope.env')}": it is not there\n`,
+  ]);
 });

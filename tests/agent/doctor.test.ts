@@ -99,14 +99,14 @@ test.each<[string, () => Promise<Record<string, string>>, string, string, string
   [
     'the anon key',
     async () => ({ SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_ANON_KEY }),
-    'key',
+    'configuration',
     'fail',
     '"anon"',
   ],
   [
     'a publishable key',
     async () => ({ SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_PUBLISHABLE_KEY }),
-    'key',
+    'configuration',
     'fail',
     'publishable',
   ],

@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
-import { NotAFile } from './open-inside.ts';
+import { NotAFile } from '../disk/open-inside.ts';
 
 /** Bytes of a file of settings, or of a secret. */
 const MAX_BYTES = 1024 * 1024;
