@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { CommandContext } from './context.ts';
+import type { DiskSpace } from '../storage/status.ts';
+import { type CommandContext, formatBytes } from './context.ts';
 
 /** How long a scan that a start began is waited for, in milliseconds: mostly that is all of it. */
 const SCAN_WAIT_MS = 1000;
@@ -22,6 +23,7 @@ Example:
           const counts = Object.entries(status.generations);
           context.show(status, () => [
             `store        ${status.storePath}`,
+            `disk         ${formatDisk(status.disk)}`,
             `cloud        ${status.cloud.enabled ? `${status.cloud.url}, bucket "${status.cloud.bucket}"` : 'off'}`,
             `generations  ${counts.map(([name, count]) => `${count} ${name}`).join(', ') || 'none'}`,
             `outbox       ${status.outbox.owed} owed, ${status.outbox.parked} parked`,
@@ -36,4 +38,11 @@ Example:
         { reads: true },
       );
     });
+}
+
+function formatDisk(disk: DiskSpace | null): string {
+  if (disk === null) return 'it cannot be asked';
+  const { freeBytes, bytes, freeInodes } = disk;
+  const inodes = freeInodes === null ? '' : `, ${freeInodes} inodes free`;
+  return `${formatBytes(freeBytes)} of ${formatBytes(bytes)} free${inodes}`;
 }

@@ -1,5 +1,4 @@
 /** How it is: status, uploads, probes and metrics. */
-import { statfs } from 'node:fs/promises';
 import type { Handler } from 'hono';
 import { StorageError } from '../contract.ts';
 import { toWire } from '../events/wire.ts';
@@ -26,9 +25,11 @@ export function retryUploads(storage: Storage): Handler {
 export function checkReady(storage: Storage): Handler {
   return async (c) => {
     try {
-      const { storePath } = await storage.status();
-      const { bavail } = await statfs(storePath);
-      if (bavail === 0) throw new StorageError('disk_full', 'The disk is full');
+      const { disk } = await storage.status();
+      if (disk === null) throw new StorageError('unavailable', 'The store is gone');
+      if (disk.freeBytes === 0 || disk.freeInodes === 0) {
+        throw new StorageError('disk_full', 'The disk is full');
+      }
     } catch (cause) {
       throw new StorageError('unavailable', 'Cannot save now: the store cannot be written', {
         cause,
@@ -42,8 +43,7 @@ export function checkReady(storage: Storage): Handler {
 export function showMetrics(storage: Storage, metrics: Metrics): Handler {
   return async (c) => {
     const status = await storage.status();
-    const { bavail, blocks, bsize } = await statfs(status.storePath);
-    const disk = { free: bavail * bsize, size: blocks * bsize };
+    const disk = { free: status.disk?.freeBytes ?? 0, size: status.disk?.bytes ?? 0 };
     const text = await metrics.render(status, disk, Date.now());
     return c.body(text, 200, { 'content-type': metrics.contentType });
   };

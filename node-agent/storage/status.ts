@@ -1,3 +1,4 @@
+import { statfs } from 'node:fs/promises';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
 import type { Status } from '../contract.ts';
@@ -6,6 +7,8 @@ import type { Outbox } from '../upload/outbox.ts';
 
 export type StorageStatus = Readonly<{
   storePath: string;
+  /** The file system that it lies on; `null` where that cannot be asked. */
+  disk: DiskSpace | null;
   cloud: { enabled: boolean; url: string | null; bucket: string | null };
   /** How far the disk is read into the catalog where a start began that; `null` once it is. */
   scan: ScanProgress | null;
@@ -26,6 +29,9 @@ export type StorageStatus = Readonly<{
   };
 }>;
 
+/** What a file system has left. `freeInodes` is `null` where it makes them as they are needed. */
+export type DiskSpace = Readonly<{ freeBytes: number; bytes: number; freeInodes: number | null }>;
+
 type Parts = Readonly<{
   storePath: string;
   /** `null` while the cloud is off. */
@@ -36,13 +42,14 @@ type Parts = Readonly<{
 }>;
 
 /** How the storage is now. */
-export function getStatus(parts: Parts): StorageStatus {
+export async function getStatus(parts: Parts): Promise<StorageStatus> {
   const { storePath, cloudSettings, catalog, scan, outbox } = parts;
   const { pending = 0, local = 0, ...others } = catalog.generations.countByStatus();
   const { nextDueAt, since, ...counts } = catalog.jobs.counts();
   const isOn = cloudSettings !== null;
   return {
     storePath,
+    disk: await spaceOf(storePath),
     cloud: {
       enabled: isOn,
       url: cloudSettings?.url ?? null,
@@ -57,6 +64,17 @@ export function getStatus(parts: Parts): StorageStatus {
       paused: outbox?.paused != null,
       reason: outbox?.paused?.reason ?? null,
     },
+  };
+}
+
+async function spaceOf(path: string): Promise<DiskSpace | null> {
+  const found = await statfs(path).catch(() => null);
+  if (found === null) return null;
+  const { bavail, blocks, bsize, ffree, files } = found;
+  return {
+    freeBytes: bavail * bsize,
+    bytes: blocks * bsize,
+    freeInodes: files > 0 ? ffree : null,
   };
 }
 

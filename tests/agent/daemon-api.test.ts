@@ -346,6 +346,7 @@ describe('without a token, on a loopback address', () => {
     expect((await curl(`${daemon.url}/readyz`)).json).toEqual({ status: 'ready' });
     expect((await curl(`${daemon.url}/v1/status`)).json).toMatchObject({
       store_path: storePath,
+      disk: { free_bytes: expect.any(Number), bytes: expect.any(Number) },
       cloud: { enabled: false },
       generations: { local: 1 },
       outbox: { owed: 1, parked: 0, since: expect.stringMatching(/Z$/) },
