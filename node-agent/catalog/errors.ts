@@ -3,6 +3,7 @@ import { StorageError } from '../contract.ts';
 
 const SQLITE_BUSY = 5;
 const SQLITE_READONLY = 8;
+const SQLITE_IOERR = 10;
 const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
 const SQLITE_CANTOPEN = 14;
@@ -36,6 +37,11 @@ export function fromSqlite(error: unknown): unknown {
   }
   if (code === SQLITE_READONLY || code === SQLITE_CANTOPEN) {
     return new StorageError('forbidden', 'Cannot write the catalog: it is not permitted here', {
+      cause: error,
+    });
+  }
+  if (code === SQLITE_IOERR) {
+    return new StorageError('unavailable', 'Cannot use the catalog: the disk fails', {
       cause: error,
     });
   }

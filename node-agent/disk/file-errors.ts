@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type ErrorCode, StorageError } from '../contract.ts';
 
 /** What a file system may say of a path, and what it means. */
@@ -14,16 +16,38 @@ const STATES: Readonly<Record<string, readonly [state: string, kind: ErrorCode]>
   EXDEV: ['is on another file system. Mount both as one', 'invalid_input'],
 };
 
+/** Whose a path is, or the folder that it is in: mostly one `sudo` made it. Empty where it is nobody else's. */
+function ownerOf(path: string): string {
+  const own = process.getuid?.();
+  for (const at of [path, dirname(path)]) {
+    const uid = uidOf(at);
+    if (uid !== null && uid !== own) return `; "${at}" is of user ${uid}, this runs as ${own}`;
+  }
+  return '';
+}
+
+function uidOf(path: string): number | null {
+  try {
+    return statSync(path).uid;
+  } catch {
+    return null;
+  }
+}
+
 /** Translates what the file system says, once, where it enters. */
 export function fromFileSystem(error: unknown, doing: string): unknown {
   if (error instanceof StorageError) return error;
   const code = (error as NodeJS.ErrnoException | null)?.code;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new StorageError('disk_full', `Cannot ${doing}: the disk is full`, { cause: error });
+    const state = code === 'ENOSPC' ? 'the disk is full' : 'the quota of its user is used up';
+    return new StorageError('disk_full', `Cannot ${doing}: ${state}`, { cause: error });
   }
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-    const path = (error as NodeJS.ErrnoException).path ?? 'a file';
-    return new StorageError('forbidden', `Cannot ${doing}: "${path}" is not permitted (${code})`, {
+    const path = (error as NodeJS.ErrnoException).path;
+    const named = path === undefined ? 'a file' : `"${path}"`;
+    const state = code === 'EROFS' ? 'is on a file system that is read-only' : 'is not permitted';
+    const whose = path === undefined || code === 'EROFS' ? '' : ownerOf(path);
+    return new StorageError('forbidden', `Cannot ${doing}: ${named} ${state} (${code})${whose}`, {
       cause: error,
     });
   }

@@ -98,7 +98,8 @@ const TABLE: Record<string, Row> = {
   },
   status: {
     args: () => ['status'],
-    human: /^store +\/.*\ndisk +[0-9.]+ .* free.*\ncloud +off\ngenerations +2 local\noutbox +2 owed, 0 parked\n$/,
+    human:
+      /^store +\/.*\ndisk +[0-9.]+ .* free.*\ncloud +off\ngenerations +2 local\noutbox +2 owed, 0 parked\n$/,
     json: { generations: { local: 2 }, outbox: { owed: 2, parked: 0, paused: false } },
   },
   uploads: {

@@ -19,7 +19,8 @@ test.each([507, 600, 3000])(
     let path = folder;
     while (path.length < length)
       path += `/${'x'.repeat(Math.min(100, Math.max(1, length - path.length - 1)))}`;
-    const ran = await runCli(['status'], { FILE_STORAGE_PATH: path.slice(0, length) }, folder);
+    const save = ['save', `${ROOT}/docs/examples`, '--project', 'p'];
+    const ran = await runCli(save, { FILE_STORAGE_PATH: path.slice(0, length) }, folder);
     expect([ran.code, ran.stderr]).toEqual([1, expect.stringMatching(/at most \d+ can be used/)]);
   },
 );
