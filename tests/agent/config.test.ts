@@ -1,8 +1,7 @@
 import { writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readConfig } from '../../node-agent/config.ts';
-import { findEnvFile } from '../../node-agent/settings/env-file.ts';
 import { runCli } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 
@@ -130,17 +129,6 @@ test.each(['localhost', 'LOCALHOST', '::1', '[::1]', '127.0.0.2'])(
     expect(daemon.host).toBe(host.replace(/[[\]]/g, '').toLowerCase());
   },
 );
-
-test('lines may end as on Windows, and begin with a mark of the order of bytes', async () => {
-  const folder = await tempFolder();
-  const text = '\uFEFFFILE_STORAGE_PATH=./from-file\r\nLOG_LEVEL="debug"\r\n';
-  await writeFile(join(folder, '.env'), text);
-  const { settings } = findEnvFile(join(folder, '.env'))!;
-  expect(readConfig(settings)).toMatchObject({
-    storePath: resolve('from-file'),
-    daemon: { logLevel: 'debug' },
-  });
-});
 
 test('the file of settings is the one that was named, else the one in the folder', async () => {
   const folder = await tempFolder();

@@ -89,6 +89,7 @@ describe('a .env', () => {
     const folder = await tempFolder();
     const file = join(folder, '.env');
     if (content !== null) writeFileSync(file, content);
+    mkdirSync(join(folder, 'kept'));
     change(file);
     const env = { FILE_STORAGE_PATH: undefined, CACHE_PATH: undefined };
     return { folder, ran: await runCli(['status', '--json'], env, folder) };
