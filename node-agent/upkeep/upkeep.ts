@@ -38,7 +38,10 @@ export class Upkeep {
     this.#again = true;
     if (this.#stopped || this.#running !== null) return;
     this.#running = this.#run()
-      .catch((error: unknown) => this.#parts.onProblem(error))
+      .catch((error: unknown) => {
+        // That it ends is no problem.
+        if (!this.#stopped) this.#parts.onProblem(error);
+      })
       .finally(() => {
         this.#running = null;
         if (!this.#again) this.#tellSettled();
