@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   ArchiveNames,
@@ -13,6 +13,7 @@ import {
   type TarHeader,
 } from '../contract.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER, privateMode } from '../disk/private.ts';
+import { writeAll } from '../disk/write-all.ts';
 import { checkListed, MANIFEST_BYTES } from './own-manifest.ts';
 import { readArchive } from './read-tar.ts';
 
@@ -147,7 +148,7 @@ async function writeEntry(
   try {
     for await (const piece of body) {
       hash.update(piece);
-      for (let offset = 0; offset < piece.length; ) offset += writeSync(fd, piece, offset);
+      writeAll(fd, piece);
     }
   } finally {
     closeSync(fd);

@@ -11,13 +11,15 @@ import {
   type Ref,
   StorageError,
 } from '../contract.ts';
+import { isUnwritable } from '../disk/file-errors.ts';
 import { Archives } from '../store/archives.ts';
 import { manifestIn, readTreeFile } from '../store/lay-out.ts';
 import { inGeneration } from '../store/layout.ts';
 import { Trees } from '../store/trees.ts';
 import { unlessDamaged } from '../store/unless-damaged.ts';
 import type { StageWork } from '../store/work.ts';
-import { Entries, isUnwritable } from './entries.ts';
+import { SharedRuns } from '../threads/shared-runs.ts';
+import { Entries } from './entries.ts';
 import { type CacheEntry, toFile } from './entry.ts';
 
 export type CacheOptions = Readonly<{
@@ -60,7 +62,7 @@ export class Cache {
   readonly #limits: Limits;
   readonly #work: StageWork;
   readonly #now: () => number;
-  readonly #running = new Map<string, Promise<unknown>>();
+  readonly #running = new SharedRuns<unknown>();
 
   /** @param parts.instanceId names the staging folder that is this process's own */
   constructor(
@@ -163,7 +165,7 @@ export class Cache {
    */
   async layOut(entry: CacheEntry): Promise<void> {
     if (this.isLaidOut(entry)) return;
-    await this.#once(`tree ${entry.path}`, () =>
+    await this.#running.run(`tree ${entry.path}`, () =>
       this.entries.stage(async (folder) => {
         await copyArchive(entry.path, folder);
         const digest = await this.#digestOf(folder, { trusted: true, layOut: true });
@@ -180,23 +182,18 @@ export class Cache {
    * @throws StorageError `corrupt`
    */
   async readBlockIndex({ ref, path, sha256, digest }: CacheEntry): Promise<BlockIndex | null> {
-    const isKnown = () => this.#archives.readFacts(ref)?.sha256 === sha256;
+    const find = () => {
+      const facts = this.#archives.readFacts(ref);
+      return facts?.sha256 === sha256 ? facts : null;
+    };
+    const known = find();
+    if (known !== null) return known.blockIndex;
     try {
-      if (!isKnown()) await this.#once(`index ${path}`, () => this.#archives.describe(ref, digest));
+      await this.#running.run(`index ${path}`, () => this.#archives.describe(ref, digest));
     } catch (error) {
       if (!isUnwritable(error)) throw error;
     }
-    return isKnown() ? this.#archives.readBlockIndex(ref) : null;
-  }
-
-  /** Once for everybody who wants the same. */
-  async #once(name: string, work: () => Promise<unknown>): Promise<void> {
-    let running = this.#running.get(name);
-    if (running === undefined) {
-      running = work().finally(() => this.#running.delete(name));
-      this.#running.set(name, running);
-    }
-    await running;
+    return find()?.blockIndex ?? null;
   }
 
   /** Bytes of an entry's archive and tree. */

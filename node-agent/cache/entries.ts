@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { isId, parseFolderName, type Ref } from '../contract.ts';
+import { isId, type Ref } from '../contract.ts';
+import { isUnwritable } from '../disk/file-errors.ts';
 import { listFolder } from '../disk/list-folder.ts';
 import { makeFolders } from '../disk/make-folders.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
@@ -11,8 +12,6 @@ import { type CacheEntry, ENTRY_FILE, type EntryFile, readEntry } from './entry.
 
 /** What the file system says of a place that is taken. */
 const TAKEN: ReadonlySet<string> = new Set(['ENOTEMPTY', 'EEXIST']);
-/** Where it is nobody's fault that nothing can be written. */
-const UNWRITABLE: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EPERM']);
 /** How often it is tried to put something where others do. */
 const ATTEMPTS = 10;
 
@@ -52,12 +51,8 @@ export class Entries {
   }
 
   *#listProject(projectId: string): Iterable<Cached> {
-    const folder = this.layout.generations(projectId);
-    for (const name of listFolder(folder)) {
-      const parsed = parseFolderName(name);
-      if (parsed === null) continue;
-      const ref = { projectId, ...parsed };
-      const path = join(folder, name);
+    for (const ref of this.layout.listRefs(projectId)) {
+      const path = this.layout.generation(ref);
       yield { ref, path, entry: readEntry(ref, path) };
     }
   }
@@ -175,9 +170,4 @@ function unlessUnwritable(write: () => void): void {
     const isGone = (error as NodeJS.ErrnoException).code === 'ENOENT';
     if (!isGone && !isUnwritable(error)) throw error;
   }
-}
-
-/** Whether it is said of a file system that is full, or not to be written. */
-export function isUnwritable(error: unknown): boolean {
-  return UNWRITABLE.has((error as NodeJS.ErrnoException).code ?? '');
 }

@@ -1,6 +1,7 @@
-import { closeSync, constants, fstatSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
+import { writeAll } from '../disk/write-all.ts';
 
 /** What was counted last, beside the catalog. */
 export type Mark = Readonly<{
@@ -46,9 +47,7 @@ export class EpochFile {
    */
   write(mark: Mark): void {
     const bytes = Buffer.from(JSON.stringify(mark).padEnd(MARK_BYTES));
-    this.#told('write', (fd) => {
-      for (let at = 0; at < MARK_BYTES; ) at += writeSync(fd, bytes, at, MARK_BYTES - at, at);
-    });
+    this.#told('write', (fd) => writeAll(fd, bytes, 0));
   }
 
   #told<T>(verb: string, work: (fd: number) => T): T {

@@ -34,15 +34,24 @@ function uidOf(path: string): number | null {
   }
 }
 
+const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
+const NOT_PERMITTED: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/** Whether a file system says that it is full, or not to be written. */
+export function isUnwritable(error: unknown): boolean {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return FULL.has(code) || NOT_PERMITTED.has(code);
+}
+
 /** Translates what the file system says, once, where it enters. */
 export function fromFileSystem(error: unknown, doing: string): unknown {
   if (error instanceof StorageError) return error;
-  const code = (error as NodeJS.ErrnoException | null)?.code;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
+  const { code = '' } = (error ?? {}) as NodeJS.ErrnoException;
+  if (FULL.has(code)) {
     const state = code === 'ENOSPC' ? 'the disk is full' : 'the quota of its user is used up';
     return new StorageError('disk_full', `Cannot ${doing}: ${state}`, { cause: error });
   }
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+  if (NOT_PERMITTED.has(code)) {
     const path = (error as NodeJS.ErrnoException).path;
     const named = path === undefined ? 'a file' : `"${path}"`;
     const state = code === 'EROFS' ? 'is on a file system that is read-only' : 'is not permitted';
@@ -52,7 +61,7 @@ export function fromFileSystem(error: unknown, doing: string): unknown {
     });
   }
   const { path = 'a path', syscall } = (error ?? {}) as NodeJS.ErrnoException;
-  const [state, kind] = STATES[code ?? ''] ?? [];
+  const [state, kind] = STATES[code] ?? [];
   if (state !== undefined && kind !== undefined) {
     return new StorageError(kind, `Cannot ${doing}: "${path}" ${state} (${code})`, {
       cause: error,

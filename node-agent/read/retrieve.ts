@@ -6,6 +6,7 @@ import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { formatRef, isInCloud, notFound, type Ref, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
+import { SharedRuns } from '../threads/shared-runs.ts';
 
 /** A copy from the cloud; `stale` where it is past its time and the cloud could not be asked. */
 export type Retrieved = Readonly<{ entry: CacheEntry; from: 'cache' | 'cloud'; stale: boolean }>;
@@ -41,7 +42,7 @@ type Parts = Readonly<{
 export class Retriever {
   readonly #parts: Parts;
   /** One download for everybody who wants the same. */
-  readonly #running = new Map<string, Promise<Retrieved>>();
+  readonly #running = new SharedRuns<Retrieved>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -53,12 +54,7 @@ export class Retriever {
    */
   async get(want: Want): Promise<Retrieved> {
     const name = `${want.projectId} ${want.version} ${want.generationId ?? ''}`;
-    let running = this.#running.get(name);
-    if (running === undefined) {
-      running = this.#get(want).finally(() => this.#running.delete(name));
-      this.#running.set(name, running);
-    }
-    return running;
+    return this.#running.run(name, () => this.#get(want));
   }
 
   /** As {@link get}, with the tree. A copy that is not what it was is fetched again. */

@@ -59,13 +59,13 @@ export class Saver {
     try {
       const { metadata, source, ownerId, artifacts = null, replace: isReplacement } = request;
       const details = { createdAt, metadata, ownerId, artifacts, isReplacement };
-      const committed = await store.commit(ref, source, details);
-      staged = committed;
+      staged = await store.commit(ref, source, details);
+      const { change } = staged;
       // Of what only the cloud has, where it has something.
       const facts = { ...factsOf(staged, ownerId), isReplacement };
       await catalog.write(() => {
         finishSave(catalog, ref, facts, createdAt, now());
-        noteChange(catalog, ref.projectId, committed.change);
+        noteChange(catalog, ref.projectId, change);
       });
       if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {

@@ -29,8 +29,9 @@ import type {
 import type { GenerationWriter } from '../save/writer.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import { activate } from '../upkeep/activate.ts';
+import type { Evicted } from '../upkeep/evict.ts';
 import { evictCached } from '../upkeep/evict-cached.ts';
-import { type Evicted, evictStored } from '../upkeep/evict-stored.ts';
+import { evictStored } from '../upkeep/evict-stored.ts';
 import { evictTrees } from '../upkeep/evict-trees.ts';
 import { convert, unpackOld } from '../upkeep/legacy.ts';
 import { openAll } from '../upkeep/open-all.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { folderName, type Ref } from '../contract.ts';
+import { folderName, parseFolderName, type Ref } from '../contract.ts';
 import { listFolder } from '../disk/list-folder.ts';
 
 /** Everything of ours that is no project: a name that no project id can have. */
@@ -87,6 +87,13 @@ export class Layout {
       .update(`${ref.projectId}/${folderName(ref)}`)
       .digest('hex');
     return join(this.replacing, `${name}.json`);
+  }
+  /** Those of a project whose folders are there. */
+  listRefs(projectId: string): Ref[] {
+    return listFolder(this.generations(projectId)).flatMap((name) => {
+      const parsed = parseFolderName(name);
+      return parsed === null ? [] : [{ projectId, ...parsed }];
+    });
   }
   generation(ref: Ref): string {
     return join(this.generations(ref.projectId), folderName(ref));

@@ -7,7 +7,6 @@ import {
   renameSync,
   statSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { type Lanes, MAX_LANES } from '../archive/gzip.ts';
 import { formatManifest, type Packed, packArchive, type ReadFile } from '../archive/pack.ts';
@@ -22,6 +21,7 @@ import {
   StorageError,
 } from '../contract.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
+import { writeAll } from '../disk/write-all.ts';
 import { formatArchiveFacts } from './archive-facts.ts';
 import { syncPathHere } from './durable.ts';
 import { type ArchiveFacts, sha256Hex } from './hash.ts';
@@ -193,12 +193,4 @@ export function digestSource({ source, artifacts, limits }: DigestInput): Digest
     source.kind === 'draft' ? inventoryOfDraft(source) : takeInventory(source, limits);
   const made = artifacts === null ? NOTHING : takeInventory(artifacts, limits);
   return { digest: sha256Hex(digestText(entries, made.entries)), leftOut };
-}
-
-/** @param position left out: where the last write ended */
-function writeAll(fd: number, bytes: Uint8Array, position: number | null = null): void {
-  for (let offset = 0; offset < bytes.length; ) {
-    const at = position === null ? null : position + offset;
-    offset += writeSync(fd, bytes, offset, bytes.length - offset, at);
-  }
 }

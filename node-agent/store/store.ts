@@ -138,10 +138,8 @@ export class Store {
 
   /** Which generation lies on disk under a version; `null` where none does. */
   locate(projectId: string, version: number): Ref | null {
-    for (const name of listFolder(this.layout.generations(projectId))) {
-      const parsed = parseFolderName(name);
-      if (parsed?.version === version) return { projectId, ...parsed };
-    }
+    const found = this.layout.listRefs(projectId).find((ref) => ref.version === version);
+    if (found !== undefined) return found;
     const flat = flatRef(projectId);
     const mayBe = version === flat.version && !existsSync(this.layout.tombstone(flat));
     return mayBe && isFlat(this.layout, projectId) ? flat : null;

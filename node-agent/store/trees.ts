@@ -1,14 +1,9 @@
 import { renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import {
-  type Manifest,
-  parseFolderName,
-  parseManifest,
-  type Ref,
-  StorageError,
-} from '../contract.ts';
-import { isMissing, listFolder } from '../disk/list-folder.ts';
+import { type Manifest, parseManifest, type Ref, StorageError } from '../contract.ts';
+import { isMissing } from '../disk/list-folder.ts';
 import { findText } from '../disk/read-manifest.ts';
+import { SharedRuns } from '../threads/shared-runs.ts';
 import { sha256Hex } from './hash.ts';
 import { findLaidOut, readTreeFile } from './lay-out.ts';
 import { inGeneration } from './layout.ts';
@@ -27,7 +22,7 @@ export type LaidOut = Readonly<{
 export class Trees {
   readonly #parts: ViewParts;
   /** Once for everybody who wants the same. */
-  readonly #running = new Map<string, Promise<void>>();
+  readonly #running = new SharedRuns<void>();
 
   constructor(parts: ViewParts) {
     this.#parts = parts;
@@ -68,15 +63,10 @@ export class Trees {
    */
   layOut(ref: Ref): Promise<void> {
     const folder = this.#parts.layout.generation(ref);
-    let running = this.#running.get(folder);
-    if (running === undefined) {
-      const scratch = this.#parts.staging.path();
-      running = this.#parts.work
-        .layOut({ folder, scratch, limits: this.#parts.limits })
-        .finally(() => this.#running.delete(folder));
-      this.#running.set(folder, running);
-    }
-    return running;
+    const { work, staging, limits } = this.#parts;
+    return this.#running.run(folder, () =>
+      work.layOut({ folder, scratch: staging.path(), limits }),
+    );
   }
 
   /**
@@ -98,10 +88,7 @@ export class Trees {
   /** Those of a project, but for what the Python system left beside files of it. */
   list(projectId: string): LaidOut[] {
     const { layout } = this.#parts;
-    return listFolder(layout.generations(projectId)).flatMap((name) => {
-      const parsed = parseFolderName(name);
-      if (parsed === null) return [];
-      const ref = { projectId, ...parsed };
+    return layout.listRefs(projectId).flatMap((ref) => {
       const { root, path } = this.#placeOf(ref);
       const tree = readTreeFile(root, path);
       const file = inGeneration.tree(layout.generation(ref));

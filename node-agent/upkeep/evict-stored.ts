@@ -5,6 +5,7 @@ import type { CloudRecords } from '../cloud/records.ts';
 import { formatRef, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
+import type { Evicted } from './evict.ts';
 import type { Locks } from './locks.ts';
 import { mendInCloud, proveInCloud } from './proof.ts';
 
@@ -19,9 +20,6 @@ type Parts = Readonly<{
   /** Told of what stays because the cloud has it not. Never throws. */
   onProblem: (error: unknown) => void;
 }>;
-
-/** What went from the store. */
-export type Evicted = Readonly<{ evicted: number; bytes: number }>;
 
 /**
  * Takes originals out of the store that are in the cloud, their bytes proven now: from then on they

@@ -18,6 +18,7 @@ export type Evictable = Readonly<{
   evict(): Promise<boolean>;
 }>;
 
+/** What went. */
 export type Evicted = Readonly<{ evicted: number; bytes: number }>;
 
 /**

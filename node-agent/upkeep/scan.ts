@@ -2,6 +2,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { foldId, StorageError } from '../contract.ts';
 import { readBootId } from '../store/boot-id.ts';
 import type { OnDisk } from '../store/stored-generation.ts';
+import { SharedRuns } from '../threads/shared-runs.ts';
 import { adopt } from './adopt.ts';
 import { compareStored, forgetOther } from './distrust.ts';
 import { attempt, finishDeletion, type Parts } from './recover.ts';
@@ -31,7 +32,7 @@ export class Scan {
   readonly #bootId = readBootId();
   /** Ids of projects that are not read yet, by their folded form: those of one are one on macOS. */
   #pending = new Map<string, string[]>();
-  readonly #reading = new Map<string, Promise<boolean>>();
+  readonly #reading = new SharedRuns<boolean>();
   readonly #stopped = new AbortController();
   /** For which time that the catalog was distrusted the projects were listed. */
   #distrusted: string | null = null;
@@ -104,7 +105,7 @@ export class Scan {
     this.#stopped.abort(
       new StorageError('unavailable', 'Cannot read the store: the agent is shutting down'),
     );
-    await Promise.allSettled([this.#whole, ...this.#reading.values()]);
+    await Promise.allSettled([this.#whole, ...this.#reading.pending()]);
   }
 
   async #readAll(): Promise<void> {
@@ -178,12 +179,7 @@ export class Scan {
   /** Whoever else wants them waits for the same reading. */
   #readOnce(folded: string, ids: readonly string[], isDistrusted: boolean): Promise<boolean> {
     const name = `${isDistrusted} ${folded}`;
-    let reading = this.#reading.get(name);
-    if (reading === undefined) {
-      reading = this.#readProjects(ids, isDistrusted).finally(() => this.#reading.delete(name));
-      this.#reading.set(name, reading);
-    }
-    return reading;
+    return this.#reading.run(name, () => this.#readProjects(ids, isDistrusted));
   }
 
   async #readProjects(ids: readonly string[], isDistrusted: boolean): Promise<boolean> {
