@@ -19,9 +19,12 @@ export class Catalog {
   readonly #epoch: Epoch;
   readonly #db: Database;
 
-  /** @throws StorageError `corrupt` where it is damaged, or of an older version of ours */
-  constructor(path: string) {
-    this.#db = new Database(path);
+  /**
+   * @param makeRoom asked on a full disk; says whether there is some then
+   * @throws StorageError `corrupt` where it is damaged, or of an older version of ours
+   */
+  constructor(path: string, makeRoom: () => boolean = () => false) {
+    this.#db = new Database(path, makeRoom);
     this.generations = new Generations(this.#db);
     this.projects = new Projects(this.#db);
     this.jobs = new Jobs(this.#db);

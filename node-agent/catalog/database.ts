@@ -34,10 +34,15 @@ export class Database {
 
   /** Told as a transaction begins, within it. */
   onBegin: () => void = () => {};
+  readonly #makeRoom: () => boolean;
 
-  /** @throws StorageError `corrupt` where it is damaged, or of an older version of ours */
-  constructor(path: string) {
+  /**
+   * @param makeRoom asked on a full disk; says whether there is some then
+   * @throws StorageError `corrupt` where it is damaged, or of an older version of ours
+   */
+  constructor(path: string, makeRoom: () => boolean) {
     this.#path = path;
+    this.#makeRoom = makeRoom;
     this.#db = openPrivate(path);
     // SQLite does it itself then, within a commit.
     this.#checkpoints = new Checkpoints(path, () => {
@@ -53,7 +58,7 @@ export class Database {
       });
     } catch (error) {
       this.#db.close();
-      throw fromSqlite(error);
+      throw fromSqlite(error, path);
     }
   }
 
@@ -88,6 +93,16 @@ export class Database {
   /** Runs all of it or nothing, alone among all processes; within another, as a part of that. */
   transaction<T>(work: () => T): T {
     if (this.#db.isTransaction) return work();
+    try {
+      return this.#transaction(work);
+    } catch (error) {
+      const isFull = error instanceof StorageError && error.code === 'disk_full';
+      if (!isFull || !this.#makeRoom()) throw error;
+      return this.#transaction(work);
+    }
+  }
+
+  #transaction<T>(work: () => T): T {
     try {
       this.#db.exec('begin immediate');
       this.onBegin();
@@ -169,7 +184,7 @@ export class Database {
   }
 
   #translate(error: unknown): unknown {
-    const known = fromSqlite(error);
+    const known = fromSqlite(error, this.#path);
     this.isDamaged ||= known instanceof StorageError && known.code === 'corrupt';
     return known;
   }

@@ -1,5 +1,8 @@
 /** What SQLite says, in the words of the contract. */
+import { accessSync, constants } from 'node:fs';
+import { dirname } from 'node:path';
 import { StorageError } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 
 const SQLITE_BUSY = 5;
 const SQLITE_READONLY = 8;
@@ -19,8 +22,12 @@ export function isBusy(error: unknown): boolean {
   return error instanceof StorageError && sqliteCode(error.cause) === SQLITE_BUSY;
 }
 
-/** Translates what SQLite says, once, where it enters. */
-export function fromSqlite(error: unknown): unknown {
+/**
+ * Translates what SQLite says, once, where it enters.
+ *
+ * @param path of the database
+ */
+export function fromSqlite(error: unknown, path: string): unknown {
   if (error instanceof StorageError) return error;
   const code = sqliteCode(error);
   if (code === SQLITE_CORRUPT || code === SQLITE_NOTADB) {
@@ -36,9 +43,7 @@ export function fromSqlite(error: unknown): unknown {
     });
   }
   if (code === SQLITE_READONLY || code === SQLITE_CANTOPEN) {
-    return new StorageError('forbidden', 'Cannot write the catalog: it is not permitted here', {
-      cause: error,
-    });
+    return unwritable(path, error);
   }
   if (code === SQLITE_IOERR) {
     return new StorageError('unavailable', 'Cannot use the catalog: the disk fails', {
@@ -51,4 +56,18 @@ export function fromSqlite(error: unknown): unknown {
     });
   }
   return error;
+}
+
+/** SQLite does not say which of its files it cannot have, nor why: the file system does. */
+function unwritable(path: string, cause: unknown): unknown {
+  for (const at of [path, `${path}-wal`, `${path}-shm`, dirname(path)]) {
+    try {
+      accessSync(at, constants.W_OK);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
+      return fromFileSystem(error, 'write the catalog');
+    }
+  }
+  const message = `Cannot write the catalog: "${path}" cannot be opened, or not be written`;
+  return new StorageError('forbidden', message, { cause });
 }

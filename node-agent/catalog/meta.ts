@@ -84,6 +84,11 @@ export class Meta {
     return this.#find('host_id')!;
   }
 
+  /** Notes that something could be written. */
+  setTried(): void {
+    this.#set('tried', randomUUID());
+  }
+
   /** How often this store checked in with the cloud. */
   get checkIns(): number {
     return Number(this.#find('check_ins') ?? 0);

@@ -30,16 +30,21 @@ export async function openCatalog(paths: {
   catalog: string;
   instances: string;
   openLock: string;
+  /** Whether it is a copy, which was made while others may have written: every page is looked at. */
+  isCopy: boolean;
+  /** Asked on a full disk; says whether there is some room then. */
+  makeRoom: () => boolean;
   /** Told where a damaged catalog was set aside. */
   onProblem: (error: unknown) => void;
 }): Promise<Opened> {
   const lock = openPrivate(paths.openLock);
   try {
-    await takeLock(lock);
+    await takeLock(lock, paths.openLock);
     const instance = new Instance(paths.instances);
     try {
       const { running, gone } = instance.others();
-      const catalog = await open(paths.catalog, { running, gone }, paths.onProblem);
+      const mustCheck = paths.isCopy || gone.length > 0;
+      const catalog = await open(paths, running.length > 0, mustCheck);
       return { instance, catalog, gone };
     } catch (error) {
       instance.close();
@@ -51,7 +56,7 @@ export async function openCatalog(paths: {
 }
 
 /** @throws StorageError `unavailable` where another process is at it for too long */
-async function takeLock(lock: DatabaseSync): Promise<void> {
+async function takeLock(lock: DatabaseSync, path: string): Promise<void> {
   lock.exec('pragma busy_timeout = 0');
   const deadline = performance.now() + WAIT_MS;
   for (;;) {
@@ -59,7 +64,7 @@ async function takeLock(lock: DatabaseSync): Promise<void> {
       lock.exec('begin exclusive');
       return;
     } catch (cause) {
-      const known = fromSqlite(cause);
+      const known = fromSqlite(cause, path);
       if (!isBusy(known)) throw known;
       if (performance.now() > deadline) {
         const message = 'Cannot open the store: another process has been opening it for too long';
@@ -70,16 +75,19 @@ async function takeLock(lock: DatabaseSync): Promise<void> {
   }
 }
 
-async function open(
-  path: string,
-  others: { running: string[]; gone: string[] },
-  onProblem: (error: unknown) => void,
-): Promise<Catalog> {
+type Paths = Readonly<{
+  catalog: string;
+  makeRoom: () => boolean;
+  onProblem: (error: unknown) => void;
+}>;
+
+async function open(paths: Paths, isShared: boolean, mustCheck: boolean): Promise<Catalog> {
+  const { catalog: path, makeRoom, onProblem } = paths;
   try {
-    return await openChecked(path, others.gone.length > 0);
+    return await openChecked(path, makeRoom, mustCheck);
   } catch (error) {
     if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
-    if (others.running.length > 0) {
+    if (isShared) {
       throw new StorageError(
         'corrupt',
         `Cannot open "${path}": ${stateOf(error)}, and other processes have it open. Stop them, then start again`,
@@ -87,7 +95,7 @@ async function open(
       );
     }
     const aside = setAside(path);
-    const catalog = await openPatiently(path);
+    const catalog = await openPatiently(path, makeRoom);
     onProblem(
       new StorageError(
         'corrupt',
@@ -103,11 +111,15 @@ function stateOf(error: StorageError): string {
   return error instanceof OlderSchema ? 'an older version made it' : 'it is damaged';
 }
 
-/** After an unclean stop every page is looked at: damage is found now, not in a month. */
-async function openChecked(path: string, afterUncleanStop: boolean): Promise<Catalog> {
-  const catalog = await openPatiently(path);
+/** @param mustCheck as after an unclean stop: damage is found now, not in a month */
+async function openChecked(
+  path: string,
+  makeRoom: () => boolean,
+  mustCheck: boolean,
+): Promise<Catalog> {
+  const catalog = await openPatiently(path, makeRoom);
   try {
-    if (afterUncleanStop) catalog.check();
+    if (mustCheck) catalog.check();
     return catalog;
   } catch (error) {
     catalog.close();
@@ -116,11 +128,11 @@ async function openChecked(path: string, afterUncleanStop: boolean): Promise<Cat
 }
 
 /** Other processes may write while this one opens it. */
-async function openPatiently(path: string): Promise<Catalog> {
+async function openPatiently(path: string, makeRoom: () => boolean): Promise<Catalog> {
   const deadline = performance.now() + WAIT_MS;
   for (;;) {
     try {
-      return new Catalog(path);
+      return new Catalog(path, makeRoom);
     } catch (error) {
       if (!isBusy(error) || performance.now() > deadline) throw error;
     }

@@ -31,17 +31,20 @@ Examples:
       if (options.trees === true && options.store === true) {
         command.error('error: --trees and --store do not go together', { exitCode: 2 });
       }
-      await context.withStorage(async (storage) => {
-        const { olderThan } = options;
-        const [what, cleaned] = options.trees
-          ? (['trees', await storage.cleanupTrees({ all: true })] as const)
-          : olderThan !== undefined
-            ? (['originals', await storage.cleanupStore({ olderThanMs: olderThan })] as const)
-            : (['cached copies', await storage.cleanupCache()] as const);
-        context.show(cleaned, () => [
-          `${cleaned.evicted} ${what} evicted, ${formatBytes(cleaned.bytes)}`,
-        ]);
-      });
+      await context.withStorage(
+        async (storage) => {
+          const { olderThan } = options;
+          const [what, cleaned] = options.trees
+            ? (['trees', await storage.cleanupTrees({ all: true })] as const)
+            : olderThan !== undefined
+              ? (['originals', await storage.cleanupStore({ olderThanMs: olderThan })] as const)
+              : (['cached copies', await storage.cleanupCache()] as const);
+          context.show(cleaned, () => [
+            `${cleaned.evicted} ${what} evicted, ${formatBytes(cleaned.bytes)}`,
+          ]);
+        },
+        { anyway: true },
+      );
     });
 }
 

@@ -1,13 +1,21 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { type Config, readConfig } from '../config.ts';
-import { StorageError, toProblem } from '../contract.ts';
+import { type ErrorCode, StorageError, toProblem } from '../contract.ts';
 import { toWire } from '../events/wire.ts';
 import { CONFIG_VARIABLE, ENV_FILES, type EnvFile, findEnvFile } from '../settings/env-file.ts';
-import { openStorage, openToRead } from '../storage/open.ts';
+import { type Instead, openAnyway, openStorage } from '../storage/open.ts';
 import type { StorageOptions } from '../storage/options.ts';
 import type { Storage } from '../storage/storage.ts';
+
+/** What is done where nothing can be written. */
+const READ_ANYWAY = 'Nothing is written to the store; what is there is read';
+/** What helps, whatever failed. */
+const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
+  disk_full:
+    'Make room: codebegen-storage cleanup --trees; or, with a cloud, cleanup --store --older-than 1d',
+};
 
 /** What the commands share: the streams, and the storage that the environment describes. */
 export class CommandContext {
@@ -56,6 +64,8 @@ export class CommandContext {
     const problem = toProblem(error);
     if (this.json) this.print(JSON.stringify(problem));
     else this.say(problem.detail);
+    const remedy = REMEDIES[problem.code];
+    if (remedy !== undefined) this.say(remedy);
     if (!(error instanceof StorageError) && process.env.LOG_LEVEL === 'debug') console.error(error);
   }
 
@@ -77,50 +87,54 @@ export class CommandContext {
     return { ...this.#envFile?.settings, ...process.env };
   }
 
+  /** What root writes the agent of another user cannot touch. */
+  #warnOfRoot({ storePath }: Config): void {
+    const uid = statSync(storePath, { throwIfNoEntry: false })?.uid ?? 0;
+    if (process.getuid?.() !== 0 || uid === 0) return;
+    this.say(
+      `This runs as root, and "${storePath}" is of user ${uid}: what it writes that user cannot change. Run it as that user: sudo -u '#${uid}' …`,
+    );
+  }
+
   /**
    * Opens the storage, does the work, and closes it again.
    *
    * @param options.changes whether something may be owed to the cloud then: it gets a while to go
    * @param options.makes whether a store is made where there is none
-   * @param options.reads whether it changes nothing: then it works where nothing can be written, too
+   * @param options.anyway whether it works where nothing can be written, too: it reads, or makes room
    */
   async withStorage<T>(
-    work: (storage: Storage, config: Config) => Promise<T>,
-    options: { changes?: boolean; reads?: boolean; makes?: boolean } & Pick<
+    work: (storage: Storage, config: Config, unwritable: StorageError | null) => Promise<T>,
+    options: { changes?: boolean; anyway?: boolean; makes?: boolean } & Pick<
       StorageOptions,
       'onProblem' | 'onEvent'
     > = {},
   ): Promise<T> {
     const config = this.readConfig();
-    const { changes, reads, makes, ...listeners } = options;
+    const { changes, anyway, makes, ...listeners } = options;
     if (makes !== true) checkStore(config);
-    if (reads === true) return this.#reading(work, config);
-    const storage = await openStorage({
+    if (changes === true) this.#warnOfRoot(config);
+    const { storage, instead } = await openWith(anyway === true, {
       ...config,
       background: changes === true,
       onProblem: this.onProblem,
       ...listeners,
     });
+    if (instead !== null) this.say(`${instead.reason.message}. ${READ_ANYWAY}`);
     try {
-      return await work(storage, config);
+      return await work(storage, config, instead?.reason ?? null);
     } finally {
       await storage.close(changes === true ? {} : { drainMs: 0 });
-    }
-  }
-
-  async #reading<T>(
-    work: (storage: Storage, config: Config) => Promise<T>,
-    config: Config,
-  ): Promise<T> {
-    const { storage, instead } = await openToRead({ ...config, onProblem: this.onProblem });
-    if (instead !== null) this.say(`${instead.reason.message}. Read from the files themselves`);
-    try {
-      return await work(storage, config);
-    } finally {
-      await storage.close({ drainMs: 0 });
       await instead?.remove();
     }
   }
+}
+
+async function openWith(
+  anyway: boolean,
+  options: StorageOptions,
+): Promise<{ storage: Storage; instead: Instead | null }> {
+  return anyway ? openAnyway(options) : { storage: await openStorage(options), instead: null };
 }
 
 /**

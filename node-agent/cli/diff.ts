@@ -30,7 +30,7 @@ Example:
               .map(({ line }) => line),
           );
         },
-        { reads: true },
+        { anyway: true },
       );
     });
 }

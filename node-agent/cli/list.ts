@@ -26,7 +26,7 @@ Examples:
           if (project === undefined) await listProjects(context, storage, options);
           else await listGenerations(context, storage, project, options);
         },
-        { reads: true },
+        { anyway: true },
       );
     });
 }

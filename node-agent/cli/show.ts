@@ -25,7 +25,7 @@ Example:
             `uploaded    ${summary.uploadedAt ?? '-'}`,
           ]);
         },
-        { reads: true },
+        { anyway: true },
       );
     });
 }

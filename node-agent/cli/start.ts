@@ -1,6 +1,12 @@
+import { once } from 'node:events';
 import type { Command } from 'commander';
+import type { Config } from '../config.ts';
+import type { StorageError } from '../contract.ts';
+import type { Storage } from '../storage/storage.ts';
+import { untilWritable } from '../storage/until-writable.ts';
 import type { CommandContext } from './context.ts';
 import { onStop } from './signals.ts';
+import { readVersion } from './version.ts';
 
 export function addStart(program: Command, context: CommandContext): void {
   program
@@ -9,43 +15,57 @@ export function addStart(program: Command, context: CommandContext): void {
     .addHelpText(
       'after',
       `
+Where the disk is full, or cannot be written, it serves what is there, and begins to save as soon as it can.
+
 Example:
   $ AGENT_PORT=8787 codebegen-storage start`,
     )
     .action(async () => {
       // Other commands start without what only the daemon needs.
-      const { createLogger, logEvents } = await import('../daemon/log.ts');
+      const { createLogger, logEvents, logStart } = await import('../daemon/log.ts');
       const { createMetrics } = await import('../daemon/metrics.ts');
       const { serve } = await import('../daemon/serve.ts');
-      const stopped = Promise.withResolvers<'SIGINT' | 'SIGTERM'>();
+      const stopped = new AbortController();
       const ended = Promise.withResolvers<number>();
+      let code = 0;
       onStop((signal) => {
-        stopped.resolve(signal);
+        code = signal === 'SIGINT' ? 130 : 0;
+        stopped.abort();
         return ended.promise;
       });
+      const { signal } = stopped;
       const { logLevel } = context.readConfig().daemon;
       const log = createLogger(logLevel);
       const logLine = logEvents(log);
       const metrics = createMetrics();
-      await context.withStorage(
-        async (storage, { daemon: config }) => {
-          const daemon = await serve({ storage, config, log, metrics });
-          context.show({ url: daemon.url }, () => [`Listening on ${daemon.url}`]);
-          await stopped.promise;
-          log.info('stopping: what is under way gets a while to finish');
-          await daemon.close();
-        },
-        {
+      const run = async (storage: Storage, config: Config, unwritable: StorageError | null) => {
+        // Another user's: nobody waits until it is this one's.
+        if (unwritable?.code === 'forbidden') throw unwritable;
+        const daemon = await serve({ storage, config: config.daemon, log, metrics });
+        logStart(log, { version: readVersion(), url: daemon.url }, config);
+        context.show({ url: daemon.url }, () => [`Listening on ${daemon.url}`]);
+        if (unwritable === null) await once(signal, 'abort').catch(() => {});
+        else await untilWritable(config.storePath, signal);
+        log.info(
+          signal.aborted
+            ? 'stopping: what is under way gets a while to finish'
+            : 'the store can be written again: opening it',
+        );
+        await daemon.close();
+      };
+      while (!signal.aborted) {
+        await context.withStorage(run, {
           changes: true,
           makes: true,
+          anyway: true,
           // It is an event too.
           onProblem: () => {},
           onEvent: (event) => {
             metrics.onEvent(event);
             logLine(event);
           },
-        },
-      );
-      ended.resolve((await stopped.promise) === 'SIGINT' ? 130 : 0);
+        });
+      }
+      ended.resolve(code);
     });
 }

@@ -35,7 +35,7 @@ Example:
                 ]),
           ]);
         },
-        { reads: true },
+        { anyway: true },
       );
     });
 }

@@ -63,26 +63,29 @@ Examples:
 }
 
 async function list(context: CommandContext, { limit, cursor }: UploadsOptions): Promise<void> {
-  await context.withStorage(async (storage) => {
-    const page = await storage.uploads({ limit, ...(cursor === undefined ? {} : { cursor }) });
-    context.show(page, () =>
-      formatTable(
-        ['PROJECT', 'VERSION', 'STEP', 'SINCE', 'ATTEMPTS', 'NEXT', 'FAILURE'],
-        page.items.map((item) => [
-          item.projectId,
-          `v${item.version}`,
-          item.step,
-          item.since,
-          String(item.attempts),
-          item.dueAt ?? 'parked',
-          item.failure ?? '-',
-        ]),
-      ),
-    );
-    if (page.nextCursor !== null && !context.json) {
-      context.say(`There are more: --cursor ${page.nextCursor}`);
-    }
-  });
+  await context.withStorage(
+    async (storage) => {
+      const page = await storage.uploads({ limit, ...(cursor === undefined ? {} : { cursor }) });
+      context.show(page, () =>
+        formatTable(
+          ['PROJECT', 'VERSION', 'STEP', 'SINCE', 'ATTEMPTS', 'NEXT', 'FAILURE'],
+          page.items.map((item) => [
+            item.projectId,
+            `v${item.version}`,
+            item.step,
+            item.since,
+            String(item.attempts),
+            item.dueAt ?? 'parked',
+            item.failure ?? '-',
+          ]),
+        ),
+      );
+      if (page.nextCursor !== null && !context.json) {
+        context.say(`There are more: --cursor ${page.nextCursor}`);
+      }
+    },
+    { anyway: true },
+  );
 }
 
 async function retry(context: CommandContext): Promise<void> {

@@ -37,7 +37,7 @@ Example:
             }
             context.show(download, () => [download.url]);
           },
-          { reads: true },
+          { anyway: true },
         );
       },
     );

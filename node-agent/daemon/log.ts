@@ -1,6 +1,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { destination, type Logger, pino } from 'pino';
-import type { LogLevel } from '../config.ts';
+import type { Config, LogLevel } from '../config.ts';
+import { toProblem } from '../contract.ts';
 import type { EventKind, OnEvent } from '../events/events.ts';
 import { toWire } from '../events/wire.ts';
 
@@ -21,23 +22,48 @@ export function createLogger(level: LogLevel): Logger {
   );
 }
 
+/** What it is that runs, and what on. */
+export function logStart(
+  log: Logger,
+  { version, url }: { version: string; url: string },
+  { storePath, cloud }: Pick<Config, 'storePath' | 'cloud'>,
+): void {
+  const where = cloud === null ? 'off' : `${cloud.url}, bucket "${cloud.bucket}"`;
+  log.info({ version, url, store: storePath, cloud: where }, 'started');
+}
+
+/** The generation that a request is about, by its path. */
+const ABOUT = /^\/v1\/projects\/([^/]{1,128})(?:\/(\d{1,10})(?:\/|$))?/;
+
+/** What a request was about that its path does not say, noted by who answers it. */
+export type LogVariables = { about?: { project_id: string; version: number } };
+
 /** Logs each request: its path without the query, which may hold a signature. */
-export function logRequests(log: Logger): MiddlewareHandler {
+export function logRequests(log: Logger): MiddlewareHandler<{ Variables: LogVariables }> {
   return async (c, next) => {
     const began = performance.now();
     await next();
     const { method, path } = c.req;
+    const { status } = c.res;
     const ms = Math.round(performance.now() - began);
-    const level = c.res.status >= 500 ? 'error' : 'info';
-    log[level]({ request_id: c.var.requestId, method, path, status: c.res.status, ms }, 'request');
+    const line = { request_id: c.var.requestId, method, path, status, ms };
+    const failure = c.error === undefined ? {} : { code: toProblem(c.error).code };
+    const level = status >= 500 ? 'error' : 'info';
+    log[level]({ ...line, ...(c.var.about ?? aboutOf(path)), ...failure }, 'request');
   };
 }
 
-/** How loud each event is. A request has a line of its own, and a failed attempt its problem. */
+function aboutOf(path: string): { project_id?: string; version?: number } {
+  const [, project, version] = ABOUT.exec(path) ?? [];
+  if (project === undefined) return {};
+  return { project_id: project, ...(version === undefined ? {} : { version: Number(version) }) };
+}
+
+/** How loud each event is. A request has a line of its own, a failed attempt its problem, an upload ends verified. */
 export const EVENT_LEVELS: Readonly<Record<EventKind, 'debug' | 'info' | 'warn'>> = {
   save: 'debug',
   upload: 'debug',
-  verified: 'debug',
+  verified: 'info',
   get: 'debug',
   settled: 'debug',
   evict: 'debug',

@@ -9,6 +9,7 @@ import { describe } from '../storage/describe.ts';
 import type { Storage } from '../storage/storage.ts';
 import { RequestBody } from './body.ts';
 import { JsonScan } from './json-scan.ts';
+import type { LogVariables } from './log.ts';
 import { type Part, readForm } from './multipart.ts';
 import { Turns } from './turns.ts';
 
@@ -34,7 +35,7 @@ const ZIP_TYPES = new Set(['application/zip', 'application/x-zip-compressed']);
  * `POST /v1/generations`: saves a generation, from a JSON object with its files, a form with a file
  * for each, or a tar or zip whose details are in the query.
  */
-export function saveGeneration(storage: Storage): Handler {
+export function saveGeneration(storage: Storage): Handler<{ Variables: LogVariables }> {
   return async (c) => {
     const body = new RequestBody(c);
     let receipt: Receipt;
@@ -44,6 +45,7 @@ export function saveGeneration(storage: Storage): Handler {
       await body.passOverRest();
       throw error;
     }
+    c.set('about', { project_id: receipt.projectId, version: receipt.version });
     const answer = { ...receipt, ...(await describe(storage, receipt)) };
     return c.json(toWire(answer) as object, receipt.created ? 201 : 200);
   };

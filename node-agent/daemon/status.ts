@@ -1,6 +1,6 @@
 /** How it is: status, uploads, probes and metrics. */
 import type { Handler } from 'hono';
-import { StorageError } from '../contract.ts';
+import { StorageError, toProblem } from '../contract.ts';
 import { toWire } from '../events/wire.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readPage } from './input.ts';
@@ -21,19 +21,14 @@ export function retryUploads(storage: Storage): Handler {
   return async (c) => c.json({ retried: await storage.retryParked() });
 }
 
-/** `GET /readyz`: whether generations can be saved. The cloud does not matter for that. */
+/** `GET /readyz`: whether generations can be saved, by trying. The cloud does not matter for that. */
 export function checkReady(storage: Storage): Handler {
   return async (c) => {
     try {
-      const { disk } = await storage.status();
-      if (disk === null) throw new StorageError('unavailable', 'The store is gone');
-      if (disk.freeBytes === 0 || disk.freeInodes === 0) {
-        throw new StorageError('disk_full', 'The disk is full');
-      }
+      await storage.tryWriting();
     } catch (cause) {
-      throw new StorageError('unavailable', 'Cannot save now: the store cannot be written', {
-        cause,
-      });
+      const reason = toProblem(cause).detail;
+      throw new StorageError('unavailable', reason, { cause });
     }
     return c.json({ status: 'ready' });
   };

@@ -54,9 +54,11 @@ export function fromFileSystem(error: unknown, doing: string): unknown {
   if (NOT_PERMITTED.has(code)) {
     const path = (error as NodeJS.ErrnoException).path;
     const named = path === undefined ? 'a file' : `"${path}"`;
-    const state = code === 'EROFS' ? 'is on a file system that is read-only' : 'is not permitted';
-    const whose = path === undefined || code === 'EROFS' ? '' : ownerOf(path);
-    return new StorageError('forbidden', `Cannot ${doing}: ${named} ${state} (${code})${whose}`, {
+    const isReadOnly = code === 'EROFS';
+    const state = isReadOnly ? 'is on a file system that is read-only' : 'is not permitted';
+    const whose = path === undefined || isReadOnly ? '' : ownerOf(path);
+    const kind = isReadOnly ? 'read_only' : 'forbidden';
+    return new StorageError(kind, `Cannot ${doing}: ${named} ${state} (${code})${whose}`, {
       cause: error,
     });
   }

@@ -25,7 +25,7 @@ export async function check(name: string, look: () => Promise<Outcome>): Promise
 }
 
 /** A foreign error is named, not quoted: it may hold anything. */
-function messageOf(error: unknown): string {
+export function messageOf(error: unknown): string {
   if (error instanceof StorageError) return error.message;
   const { name, code } = error as NodeJS.ErrnoException;
   return `It ended with ${code ?? name ?? 'an unknown error'}`;

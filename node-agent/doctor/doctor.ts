@@ -2,8 +2,9 @@ import { type Config, readConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
 import { type Check, check, fail, type Outcome, pass } from './check.ts';
 import { checkCloud } from './cloud.ts';
-import { checkFolder, checkOneFileSystem } from './folders.ts';
+import { checkFolder } from './folders.ts';
 import { checkPermissions } from './permissions.ts';
+import { checkCatalog, checkLocks, checkProjects, checkRename } from './store.ts';
 
 export type Diagnosis = Readonly<{
   /** Whether nothing failed. */
@@ -36,7 +37,10 @@ async function checkAll(config: Config, fix: boolean): Promise<Check[]> {
   const { storePath, cache, cloud } = config;
   return [
     await check('store', () => checkKept(storePath, 'FILE_STORAGE_PATH', fix)),
-    await check('file system', () => checkOneFileSystem(storePath)),
+    await check('file system', () => checkRename(storePath)),
+    await check('locks', () => checkLocks(storePath)),
+    await check('catalog', () => checkCatalog(storePath)),
+    await check('projects', () => checkProjects(storePath)),
     await check('cache', () => checkKept(cache.path, 'CACHE_PATH', fix)),
     ...(cloud === null
       ? [await check('cloud', async () => pass('it is off: generations stay on this host'))]

@@ -1,9 +1,10 @@
 /** Whether the folders of this host are fit to keep generations. */
 import { randomUUID } from 'node:crypto';
-import { open, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { open, rename, rm, rmdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { makeFolders } from '../disk/make-folders.ts';
-import { fail, type Outcome, pass, warn } from './check.ts';
+import { fail, messageOf, type Outcome, pass, warn } from './check.ts';
 
 /** Less than this is soon full. */
 const LITTLE_BYTES = 1e9;
@@ -23,9 +24,8 @@ export async function checkFolder(path: string, variable: string): Promise<Outco
     await file.close();
     await rename(scratch, `${scratch}-2`);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
     return fail(
-      `"${path}" cannot be written: ${code}`,
+      messageOf(fromFileSystem(error, `write to "${path}"`)),
       `Let this user write there, or set ${variable}`,
     );
   } finally {
@@ -52,23 +52,4 @@ async function checkRoom(path: string, variable: string): Promise<Outcome> {
     return warn(`"${path}" has only ${room}`, 'Make room: a save on a full disk fails');
   }
   return pass(`"${path}" can be written, ${room}`);
-}
-
-/** Whether what is staged can be renamed into place: the store is on one file system. */
-export async function checkOneFileSystem(storePath: string): Promise<Outcome> {
-  const own = join(storePath, '.codebegen-storage');
-  const devices = await Promise.all(
-    [storePath, own].map((path) =>
-      stat(path).then(
-        ({ dev }) => dev,
-        () => null,
-      ),
-    ),
-  );
-  if (devices[1] === null || devices[0] === devices[1])
-    return pass('the store is on one file system');
-  return fail(
-    `"${own}" is on another file system than "${storePath}"`,
-    'Mount both as one: what is saved is renamed from the one into the other',
-  );
 }

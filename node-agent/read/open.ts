@@ -63,7 +63,12 @@ type Reader = Readonly<{
 type OpenArchive = Readonly<{ reader: Reader; handle: FileHandle }>;
 
 /** What is said where nothing can be written. */
-const UNWRITABLE: ReadonlySet<string> = new Set(['disk_full', 'forbidden', 'unavailable']);
+const UNWRITABLE: ReadonlySet<string> = new Set([
+  'disk_full',
+  'read_only',
+  'forbidden',
+  'unavailable',
+]);
 
 /** How often what is replaced meanwhile is opened anew. */
 const ATTEMPTS = 10;

@@ -2,6 +2,8 @@ import { readTar } from '../archive/read-tar.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import { type Limits, type Ref, StorageError, type TarEntry } from '../contract.ts';
+import { checkWritable } from '../disk/check-writable.ts';
+import type { Reserve } from '../disk/reserve.ts';
 import type { Tell } from '../events/events.ts';
 import { Draft } from '../store/draft.ts';
 import type { LinkPolicy } from '../store/source.ts';
@@ -35,6 +37,9 @@ type Parts = Readonly<{
   saver: Saver;
   limits: Limits;
   locks: Locks;
+  reserve: Reserve;
+  /** Why nothing can be written to the store; `null` where it can. */
+  unwritable: StorageError | null;
   now: () => number;
   isCloudOn: boolean;
   /** Absolute paths of what is never part of a generation, although a folder may hold it. */
@@ -129,6 +134,7 @@ export class Saves {
 
   /** What is saved into a store that somebody removed would be lost. */
   #checkInPlace(): void {
+    checkWritable(this.#parts.unwritable, 'save');
     if (this.#parts.catalog.isInPlace) return;
     throw new StorageError(
       'unavailable',
@@ -164,6 +170,9 @@ export class Saves {
     const { store, scan, saver, isCloudOn, onEvent } = this.#parts;
     const began = performance.now();
     const request = await parse();
+    if (await this.#parts.reserve.isNeeded()) {
+      throw new StorageError('disk_full', 'Cannot save: the disk is full');
+    }
     await scan.project(request.projectId);
     const saved = await saver.save(request);
     if (request.layOut) await this.#layOut(refOf(saved.row), saved.row.digest!);

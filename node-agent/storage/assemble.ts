@@ -4,7 +4,8 @@ import type { Instance } from '../catalog/instance.ts';
 import { connect } from '../cloud/connection.ts';
 import { CloudObjects } from '../cloud/objects.ts';
 import { CloudRecords } from '../cloud/records.ts';
-import type { Limits } from '../contract.ts';
+import type { Limits, StorageError } from '../contract.ts';
+import type { Reserve } from '../disk/reserve.ts';
 import type { Tell } from '../events/events.ts';
 import { DownloadUrls } from '../read/download-url.ts';
 import { Finder } from '../read/find.ts';
@@ -36,6 +37,8 @@ type Opened = Readonly<{
   instance: Instance;
   cache: Cache;
   workers: HeavyWork;
+  reserve: Reserve;
+  unwritable: StorageError | null;
   limits: Limits;
   now: () => number;
   onProblem: (error: unknown) => void;
@@ -93,6 +96,7 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
       await evictCached(shared, limits).catch(opened.onProblem);
       await evictTrees(shared, limits);
     },
+    keepReserve: () => opened.reserve.restore(store.staging.path()),
     cleanupEveryMs: options.cleanupEveryMs,
     isOn: options.background !== false,
   });

@@ -1,10 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { Cache } from '../cache/cache.ts';
 import { openCatalog } from '../catalog/open.ts';
 import { DEFAULT_LIMITS, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
+import { isMissing } from '../disk/list-folder.ts';
+import { Reserve } from '../disk/reserve.ts';
 import { createOnProblem, createTell } from '../events/tell.ts';
 import { makeFolder } from '../store/durable.ts';
 import { Layout, OWN_FOLDER } from '../store/layout.ts';
@@ -21,65 +23,94 @@ export function openStorage(given: StorageOptions): Promise<Storage> {
 }
 
 /** What keeps a catalog from being written: nothing can be noted, and all can be read. */
-const UNWRITABLE: ReadonlySet<string> = new Set(['disk_full', 'forbidden']);
+const UNWRITABLE: ReadonlySet<string> = new Set(['disk_full', 'read_only', 'forbidden']);
+
+/** Why nothing can be written, and what removes what was made elsewhere instead. */
+export type Instead = Readonly<{ reason: StorageError; remove(): Promise<void> }>;
 
 /**
- * Opens the storage to read it, also where nothing can be written there, as on a full disk: a catalog of
- * what lies on disk is made elsewhere then, for as long as it is open.
+ * Opens the storage also where nothing can be written there, as on a full disk: what is in it is read
+ * then, by a copy of the catalog that is elsewhere for as long as it is open, and what makes room is done.
+ * What would change a generation fails with the reason, and nothing goes on in the background.
  *
- * @returns also why it had to be, and what removes that; `null` where it had not
+ * @returns also why it had to be; `null` where it had not
  */
-export async function openToRead(given: StorageOptions): Promise<{
-  storage: Storage;
-  instead: { reason: StorageError; remove(): Promise<void> } | null;
-}> {
-  const options = { ...given, background: false };
+export async function openAnyway(
+  given: StorageOptions,
+): Promise<{ storage: Storage; instead: Instead | null }> {
   try {
-    return { storage: await openStorage(options), instead: null };
-  } catch (error) {
-    if (!(error instanceof StorageError) || !UNWRITABLE.has(error.code)) throw error;
-    const own = await mkdtemp(join(tmpdir(), 'codebegen-storage-'));
-    const remove = () => rm(own, { recursive: true, force: true });
-    try {
-      const storage = await openStorageOn(options, () => new Workers(), own);
-      return { storage, instead: { reason: error, remove } };
-    } catch {
-      await remove();
-      throw error;
+    return { storage: await openStorage(given), instead: null };
+  } catch (reason) {
+    if (!(reason instanceof StorageError) || !UNWRITABLE.has(reason.code)) throw reason;
+    const options = { ...given, background: false };
+    for (const place of [tmpdir(), '/dev/shm']) {
+      const own = await mkdtemp(join(place, 'codebegen-storage-')).catch(() => null);
+      if (own === null) continue;
+      const remove = () => rm(own, { recursive: true, force: true });
+      try {
+        await copyOwn(options.storePath, own);
+        const storage = await openStorageOn(options, () => new Workers(), { own, reason });
+        return { storage, instead: { reason, remove } };
+      } catch {
+        await remove();
+      }
     }
+    throw reason;
   }
 }
+
+/** What the catalog knows and the disk does not say. What changed meanwhile is noticed, as after a power loss. */
+async function copyOwn(storePath: string, own: string): Promise<void> {
+  const { catalog, urlKey, epoch } = new Layout(storePath);
+  for (const path of [catalog, `${catalog}-wal`, epoch, urlKey]) {
+    await copyFile(path, join(own, basename(path))).catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
+    });
+  }
+}
+
+/** Where catalog and staging are, where nothing can be written to the store, and why that is so. */
+export type Apart = Readonly<{ own: string; reason: StorageError }>;
 
 /**
  * As {@link openStorage}.
  *
  * @param makeWork who does the heavy work
- * @param own where catalog and staging are; left out: in the store
  */
 export async function openStorageOn(
   given: StorageOptions,
   makeWork: () => HeavyWork,
-  own?: string,
+  apart: Apart | null = null,
 ): Promise<Storage> {
   if (process.platform === 'win32') {
     throw new StorageError('invalid_input', 'Cannot open the storage: Windows is not supported');
   }
   const options = { ...given, storePath: resolve(given.storePath) };
-  const layout = new Layout(options.storePath, own);
+  const layout = new Layout(options.storePath, apart?.own);
   checkLength(layout);
-  const opened: (() => unknown)[] = [];
+  const reserve = new Reserve(layout.reserve);
+  const open = async () => {
+    const opened: (() => unknown)[] = [];
+    try {
+      await makeFolder(layout.staging, apart?.own ?? layout.root);
+      return await openParts(options, { layout, reserve, apart }, makeWork, opened);
+    } catch (error) {
+      for (const close of opened.reverse()) await close();
+      throw fromFileSystem(error, `open the store "${options.storePath}"`);
+    }
+  };
   try {
-    await makeFolder(layout.staging, own ?? layout.root);
-    return await openParts(options, layout, makeWork, opened);
+    return await open();
   } catch (error) {
-    for (const close of opened.reverse()) await close();
-    throw fromFileSystem(error, `open the store "${options.storePath}"`);
+    const isFull = error instanceof StorageError && error.code === 'disk_full';
+    if (!isFull || !reserve.release()) throw error;
+    return open();
   }
 }
 
 async function openParts(
   options: StorageOptions,
-  layout: Layout,
+  { layout, reserve, apart }: { layout: Layout; reserve: Reserve; apart: Apart | null },
   makeWork: () => HeavyWork,
   opened: (() => unknown)[],
 ): Promise<Storage> {
@@ -91,6 +122,8 @@ async function openParts(
     catalog: layout.catalog,
     instances: layout.instances,
     openLock: layout.openLock,
+    isCopy: apart !== null,
+    makeRoom: () => reserve.release(),
     onProblem,
   });
   opened.push(() => instance.close(false));
@@ -101,7 +134,8 @@ async function openParts(
   opened.push(() => workers.close());
   const store = new Store(layout, limits, instance.id, workers);
   const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
-  const disk = { store, catalog, instance, cache, workers, now, onProblem };
+  const unwritable = apart?.reason ?? null;
+  const disk = { store, catalog, instance, cache, workers, reserve, unwritable, now, onProblem };
   await recover(disk);
   // Instances of the store itself are not known there.
   if (!layout.isApart) await cache.entries.sweepStaging((id) => instance.isGone(id));

@@ -3,6 +3,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Instance } from '../catalog/instance.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
+import type { StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { DownloadUrls } from '../read/download-url.ts';
 import type { Finder } from '../read/find.ts';
@@ -29,6 +30,8 @@ export type Parts = Readonly<{
   cache: Cache;
   instance: Instance;
   workers: HeavyWork;
+  /** Why nothing can be written to the store; `null` where it can. */
+  unwritable: StorageError | null;
   locks: Locks;
   scan: Scan;
   /** `null` while the cloud is off. */

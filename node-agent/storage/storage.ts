@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
@@ -10,6 +11,7 @@ import {
   StorageError,
 } from '../contract.ts';
 import { deleteGeneration } from '../delete/delete.ts';
+import { checkWritable } from '../disk/check-writable.ts';
 import { type ArchiveOnDisk, getArchive } from '../read/archive.ts';
 import { type DownloadUrl, parseExpiry } from '../read/download-url.ts';
 import type { RefInput } from '../read/find.ts';
@@ -27,6 +29,7 @@ import type {
   SaveZipInput,
 } from '../save/request.ts';
 import type { GenerationWriter } from '../save/writer.ts';
+import { Layout } from '../store/layout.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import { activate } from '../upkeep/activate.ts';
 import type { Evicted } from '../upkeep/evict.ts';
@@ -36,6 +39,7 @@ import { evictTrees } from '../upkeep/evict-trees.ts';
 import { convert, unpackOld } from '../upkeep/legacy.ts';
 import { openAll } from '../upkeep/open-all.ts';
 import { mendInCloud, proveInCloud } from '../upkeep/proof.ts';
+import { tryWriting } from '../upkeep/try-writing.ts';
 import { type Verified, type VerifyOptions, verifyAll } from '../upkeep/verify.ts';
 import type { OwedUpload } from '../upload/owed.ts';
 import { recordArchive } from '../upload/record-archive.ts';
@@ -122,6 +126,7 @@ export class Storage {
    * @throws StorageError `not_found` where it is not in the store
    */
   async activate(input: RefInput): Promise<Ref> {
+    checkWritable(this.#parts.unwritable, 'activate a generation');
     return activate(this.#parts, await this.#parts.finder.getStored(input));
   }
 
@@ -134,6 +139,7 @@ export class Storage {
   async *openAll(
     projectId: string | null = null,
   ): AsyncIterable<Readonly<{ ref: Ref; path: string; problem: string | null }>> {
+    checkWritable(this.#parts.unwritable, 'lay trees out');
     await this.#parts.scan.whole();
     yield* openAll(this.#parts, projectId);
   }
@@ -268,6 +274,7 @@ export class Storage {
    * @throws StorageError `not_found` where it never was
    */
   async delete(input: RefInput): Promise<{ ref: Ref; deleted: boolean }> {
+    checkWritable(this.#parts.unwritable, 'delete a generation');
     const deletion = await deleteGeneration(this.#parts, await this.#parts.finder.getKnown(input));
     this.#parts.wake();
     return deletion;
@@ -282,6 +289,7 @@ export class Storage {
 
   /** Has tried again what was parked. Returns how many uploads and deletions that were. */
   async retryParked(): Promise<number> {
+    checkWritable(this.#parts.unwritable, 'try uploads again');
     return this.#parts.uploads.retryParked();
   }
 
@@ -292,6 +300,7 @@ export class Storage {
    * @returns how many generations that are
    */
   async resend(projectId: string | null = null): Promise<number> {
+    checkWritable(this.#parts.unwritable, 'send again');
     return this.#parts.uploads.resend(projectId);
   }
 
@@ -303,6 +312,7 @@ export class Storage {
    * @throws StorageError `not_found`, `conflict` where it is in the cloud, `unavailable`
    */
   async renumber(input: RefInput): Promise<Ref> {
+    checkWritable(this.#parts.unwritable, 'renumber a generation');
     return this.#parts.uploads.renumber(await this.#parts.finder.getStored(input));
   }
 
@@ -315,6 +325,7 @@ export class Storage {
    * @throws StorageError `not_found`, `conflict` where it has another owner
    */
   async setOwner(projectId: string, ownerId: string, { transfer = false } = {}): Promise<boolean> {
+    checkWritable(this.#parts.unwritable, 'set an owner');
     return this.#parts.uploads.setOwner(projectId, ownerId, { transfer });
   }
 
@@ -408,11 +419,13 @@ export class Storage {
    * @throws StorageError `unavailable`
    */
   async cleanupStore(options: { olderThanMs: number }): Promise<Evicted> {
-    const { scan, now, cloud } = this.#parts;
+    const { scan, now, cloud, unwritable, storePath } = this.#parts;
     const parts = { ...this.#parts, ...checkCloudOn(cloud) };
     await scan.whole();
     const before = new Date(now() - options.olderThanMs).toISOString();
     const evicted = await evictStored(parts, before);
+    // The catalog that could not be told of it compares itself with the disk then.
+    if (unwritable !== null) await rm(new Layout(storePath).epoch, { force: true });
     this.#parts.wake();
     return evicted;
   }
@@ -426,6 +439,7 @@ export class Storage {
    *   `corrupt` for a file that is missing, `invalid_input` that names a path
    */
   async adopt(ref: Ref): Promise<LeftOut | null> {
+    checkWritable(this.#parts.unwritable, 'migrate');
     const leftOut = await convert(this.#parts, ref, await this.#parts.finder.findAny(ref));
     this.#parts.wake();
     return leftOut;
@@ -438,6 +452,7 @@ export class Storage {
    * @throws StorageError `conflict`, `corrupt`, `invalid_input` that names an entry, `too_large`
    */
   async takeIn(ref: Ref, archive: string): Promise<void> {
+    checkWritable(this.#parts.unwritable, 'migrate');
     await unpackOld(this.#parts, ref, await this.#parts.finder.findAny(ref), archive);
   }
 
@@ -464,6 +479,17 @@ export class Storage {
   /** How it is: what is kept, what is owed, and whether the cloud is there. */
   async status(): Promise<StorageStatus> {
     return getStatus(this.#parts);
+  }
+
+  /**
+   * Tries whether generations can be saved, by writing to the store and its catalog. The cloud does not
+   * matter for that.
+   *
+   * @throws StorageError that says what cannot be written: `disk_full`, `read_only`, `forbidden`,
+   *   `unavailable`
+   */
+  async tryWriting(): Promise<void> {
+    await tryWriting(this.#parts);
   }
 
   /**

@@ -33,6 +33,10 @@ export class Layout {
   get catalog(): string {
     return join(this.own, 'catalog.sqlite');
   }
+  /** Ties the catalog to the disk. */
+  get epoch(): string {
+    return join(this.own, 'epoch');
+  }
   /** One folder for each running instance, for what is not whole yet or not gone yet. */
   get staging(): string {
     return join(this.own, 'staging');
@@ -44,6 +48,11 @@ export class Layout {
   /** One locked file for each running instance. */
   get instances(): string {
     return join(this.own, 'instances');
+  }
+
+  /** Room that is given back on a full disk. */
+  get reserve(): string {
+    return join(this.own, 'reserve');
   }
 
   /** Journals of replacements that are under way. */

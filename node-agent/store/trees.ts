@@ -5,7 +5,7 @@ import { isMissing } from '../disk/list-folder.ts';
 import { findText } from '../disk/read-manifest.ts';
 import { SharedRuns } from '../threads/shared-runs.ts';
 import { sha256Hex } from './hash.ts';
-import { findLaidOut, readTreeFile } from './lay-out.ts';
+import { dropTree, findLaidOut, readTreeFile } from './lay-out.ts';
 import { inGeneration } from './layout.ts';
 import type { ViewParts } from './work.ts';
 
@@ -122,7 +122,8 @@ export class Trees {
       rmSync(inGeneration.manifest(folder), { force: true });
       renameSync(inGeneration.artifacts(folder), artifacts);
     } catch (error) {
-      if (!isMissing(error)) throw error;
+      if ((error as NodeJS.ErrnoException).code === 'EXDEV') dropTree(folder);
+      else if (!isMissing(error)) throw error;
     }
     for (const path of [mark, source, artifacts]) await rm(path, { recursive: true, force: true });
     return true;

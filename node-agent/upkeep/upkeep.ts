@@ -1,5 +1,7 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { contentName, type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import { StorageError } from '../contract.ts';
+import type { Reserve } from '../disk/reserve.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { noteArchive } from './archive-of.ts';
@@ -7,6 +9,7 @@ import type { Locks } from './locks.ts';
 import type { Scan } from './scan.ts';
 
 type Parts = Readonly<{
+  reserve: Reserve;
   store: Store;
   scan: Scan;
   locks: Locks;
@@ -95,9 +98,15 @@ export class Upkeep {
       await noteArchive(this.#parts, refOf(row));
     } catch (error) {
       if (this.#stopped) return;
+      // Once there is room it takes less than it did.
+      if (isFull(error) && this.#parts.reserve.release()) return;
       this.#failed.add(contentName(row));
       // Another process deleted it just now, or takes it out of the store.
       if (this.#parts.store.has(refOf(row))) this.#parts.onProblem(error);
     }
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'disk_full';
 }

@@ -31,6 +31,9 @@ test('a sound installation passes, and nothing is left of trying it', async () =
   expect(statuses(diagnosis)).toEqual({
     configuration: 'pass',
     store: 'pass',
+    locks: 'pass',
+    catalog: 'pass',
+    projects: 'pass',
     'file system': 'pass',
     cache: 'pass',
     project: 'pass',

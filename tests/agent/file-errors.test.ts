@@ -13,7 +13,7 @@ const failure = (code: string, path = '/srv/store/p') =>
 test.each([
   ['ENOSPC', 'disk_full', 'the disk is full'],
   ['EDQUOT', 'disk_full', 'the quota of its user is used up'],
-  ['EROFS', 'forbidden', '"/srv/store/p" is on a file system that is read-only (EROFS)'],
+  ['EROFS', 'read_only', '"/srv/store/p" is on a file system that is read-only (EROFS)'],
   ['EACCES', 'forbidden', '"/srv/store/p" is not permitted (EACCES)'],
   ['EPERM', 'forbidden', '"/srv/store/p" is not permitted (EPERM)'],
   ['EIO', 'unavailable', 'the disk fails'],
@@ -45,7 +45,7 @@ test.each([
   [26, 'corrupt'],
 ])('SQLite %i is %s', (errcode, code) => {
   const error = Object.assign(new Error('x'), { code: 'ERR_SQLITE_ERROR', errcode });
-  expect(fromSqlite(error)).toMatchObject({ code });
+  expect(fromSqlite(error, '/srv/store/catalog.sqlite')).toMatchObject({ code });
 });
 
 test.skipIf(process.getuid?.() !== 0)('whose a path is that is not permitted is told', async () => {

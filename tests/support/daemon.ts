@@ -10,6 +10,7 @@ type Running = { child: ChildProcess; url: string; output: ReturnType<typeof col
 /** Starts a daemon on a store of its own, on a free port. It goes with the test. */
 export async function startDaemon(
   env: Record<string, string> = {},
+  options: { uid?: number } = {},
 ): Promise<{ storePath: string; daemon: Running }> {
   const storePath = env.FILE_STORAGE_PATH ?? (await tempFolder());
   const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'start'], {
@@ -21,6 +22,7 @@ export async function startDaemon(
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid, cwd: '/' }),
   });
   onTestFinished(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;

@@ -10,12 +10,18 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export async function run(
   command: string,
   args: readonly string[],
-  options: { cwd?: string; env?: Record<string, string | undefined>; input?: Buffer } = {},
+  options: {
+    cwd?: string;
+    env?: Record<string, string | undefined>;
+    input?: Buffer;
+    uid?: number;
+  } = {},
 ): Promise<Ran> {
   const child = spawn(command, args, {
     cwd: options.cwd ?? ROOT,
     env: { ...process.env, ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
   });
   child.stdin.end(options.input);
   const output = collect(child);

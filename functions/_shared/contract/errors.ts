@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   rate_limited: { status: 429, title: 'Too many requests', retryable: true, exit: 5 },
   unavailable: { status: 503, title: 'Unavailable', retryable: true, exit: 5 },
   disk_full: { status: 507, title: 'Disk full', retryable: false, exit: 1 },
+  read_only: { status: 507, title: 'Read-only', retryable: false, exit: 1 },
   internal: { status: 500, title: 'Internal error', retryable: false, exit: 1 },
 } as const satisfies Record<string, Meaning>;
 

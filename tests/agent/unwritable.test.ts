@@ -1,0 +1,224 @@
+/** Stores that cannot be written: full disks, file systems that are read-only, those of other users. */
+import { chmodSync, chownSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chown, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { startDaemon } from '../support/daemon.ts';
+import { canMount, fill, makeReadOnly, mountFileSystem, mountWithin } from '../support/mount.ts';
+import { ROOT, run, runCli } from '../support/run.ts';
+import { openTestStorage, testCache } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+
+const SHOP = { projectId: 'shop', generationId: 'gen' };
+const FILES = { 'app.py': 'print(1)\n', 'lib/a.py': 'a' };
+const CANNOT_WRITE = 'Nothing is written to the store; what is there is read';
+
+/** A store with two versions on a file system of its own; of the second there is a tree. */
+async function makeStore() {
+  const at = mountFileSystem('20m');
+  const storePath = join(at, 'store');
+  const cachePath = join(at, 'cache');
+  const long = Date.now() - 3_600_000;
+  const storage = await openTestStorage({
+    storePath,
+    cache: await testCache({ path: cachePath }),
+    now: () => long,
+  });
+  for (const n of [1, 2]) {
+    await storage.save({ ...SHOP, generationId: `gen-${n}`, version: n, files: FILES });
+  }
+  await storage.get({ projectId: 'shop', version: 2 });
+  await storage.close();
+  const env = { FILE_STORAGE_PATH: storePath, CACHE_PATH: cachePath, USE_CLOUD_STORAGE: 'false' };
+  return { at, storePath, env, cli: (...args: string[]) => runCli(args, env) };
+}
+
+const reserveIn = (storePath: string) => join(storePath, '.codebegen-storage', 'reserve');
+
+describe.skipIf(!canMount)('on a file system of its own', () => {
+  test('a full disk: the room that was kept lets everything be done that makes room', async () => {
+    const { at, storePath, cli } = await makeStore();
+    expect(statSync(reserveIn(storePath)).size).toBe(1024 ** 2);
+    await fill(at);
+    for (const command of [['status'], ['list', 'shop'], ['uploads'], ['verify'], ['cleanup']]) {
+      expect(await cli(...command), command.join(' ')).toMatchObject({ code: 0, stderr: '' });
+    }
+    expect((await cli('cleanup', '--trees')).stdout).toContain('1 trees evicted');
+    expect(await cli('delete', 'shop', '1')).toMatchObject({ code: 0 });
+    expect((await cli('list', 'shop', '--json')).stdout).not.toContain('"version":1');
+  });
+
+  test('a full disk without any room that was kept: what is there is read, trees go, the rest says disk_full', async () => {
+    const { at, storePath, cli } = await makeStore();
+    rmSync(reserveIn(storePath));
+    await fill(at);
+    const told = { code: 0, stderr: expect.stringContaining(CANNOT_WRITE) };
+    for (const command of [['list', 'shop'], ['show', 'shop', '1'], ['verify']]) {
+      expect(await cli(...command), command.join(' ')).toMatchObject(told);
+    }
+    // What the catalog alone knows is known.
+    expect((await cli('uploads')).stdout).toContain('reserve');
+    for (const args of [
+      ['save', `${ROOT}/docs/examples`, '--project', 'shop'],
+      ['delete', 'shop', '1'],
+      ['activate', 'shop', '1'],
+    ]) {
+      const { code, stdout } = await cli(...args, '--json');
+      expect([code, JSON.parse(stdout)], args[0]).toEqual([
+        1,
+        expect.objectContaining({ code: 'disk_full', status: 507 }),
+      ]);
+    }
+    const refused = await cli('activate', 'shop', '1');
+    expect(refused.stderr).toContain('Make room: codebegen-storage cleanup --trees');
+    expect((await cli('cleanup', '--trees')).stdout).toContain('1 trees evicted');
+    expect(await readdir(join(storePath, 'shop', 'generations', 'v2__gen-2'))).toEqual([
+      'archive.json',
+      'archive.tar.gz',
+    ]);
+  });
+
+  test('a daemon starts on a full disk, serves what is there, and saves as soon as there is room', async () => {
+    const { at, storePath, env } = await makeStore();
+    rmSync(reserveIn(storePath));
+    const makeRoom = await fill(at);
+    const { daemon } = await startDaemon({ ...env, AGENT_PORT: '18787' });
+    const save = () =>
+      fetch(`${daemon.url}/v1/generations`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ project_id: 'shop', files: FILES }),
+      });
+    const file = await fetch(`${daemon.url}/v1/projects/shop/1/files/app.py`);
+    expect(await file.text()).toBe(FILES['app.py']);
+    const refused = await save();
+    expect([refused.status, await refused.json()]).toEqual([
+      507,
+      expect.objectContaining({ code: 'disk_full' }),
+    ]);
+    const ready = await fetch(`${daemon.url}/readyz`);
+    expect([ready.status, await ready.json()]).toEqual([
+      503,
+      expect.objectContaining({ detail: 'Cannot save now: the disk is full' }),
+    ]);
+    const deleted = await fetch(`${daemon.url}/v1/projects/shop/1`, { method: 'DELETE' });
+    expect(deleted.status).toBe(507);
+    makeRoom();
+    await expect
+      .poll(async () => (await save().catch(() => null))?.status, { timeout: 30_000 })
+      .toBe(201);
+    expect((await fetch(`${daemon.url}/readyz`)).status).toBe(200);
+  });
+
+  test('what ran when the disk became full notes what makes room, and saves nothing into that', async () => {
+    const { at, env } = await makeStore();
+    const { daemon } = await startDaemon(env);
+    await fill(at);
+    const remove = await fetch(`${daemon.url}/v1/projects/shop/1`, { method: 'DELETE' });
+    expect([remove.status, (await remove.json()).deleted]).toEqual([200, true]);
+    const save = await fetch(`${daemon.url}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ project_id: 'new', files: { a: 'x'.repeat(3_000_000) } }),
+    });
+    expect(save.status).toBe(507);
+  });
+
+  test('a read-only mount: what is there is read, and what is not says read_only', async () => {
+    const { at, cli } = await makeStore();
+    makeReadOnly(at);
+    for (const command of [['list', 'shop'], ['get', 'shop', '2'], ['verify'], ['status']]) {
+      expect(await cli(...command), command.join(' ')).toMatchObject({ code: 0 });
+    }
+    const { code, stdout } = await cli('delete', 'shop', '1', '--json');
+    expect([code, JSON.parse(stdout)]).toEqual([
+      1,
+      expect.objectContaining({ code: 'read_only', detail: expect.stringContaining('EROFS') }),
+    ]);
+  });
+
+  test('doctor finds a mount between a project and what is staged', async () => {
+    const { storePath, cli } = await makeStore();
+    rmSync(join(storePath, '.codebegen-storage'), { recursive: true });
+    mountWithin(join(storePath, '.codebegen-storage'));
+    const { code, stdout } = await cli('doctor', '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout).checks).toContainEqual(
+      expect.objectContaining({
+        name: 'file system',
+        status: 'fail',
+        why: expect.stringContaining('EXDEV'),
+      }),
+    );
+  });
+});
+
+/** A user without rights. */
+const NOBODY = 65_534;
+
+describe.skipIf(process.getuid?.() !== 0)('of another user', () => {
+  async function makeOwned() {
+    const storePath = await tempFolder();
+    const storage = await openTestStorage({ storePath });
+    await storage.save({ ...SHOP, version: 1, files: FILES });
+    await storage.close();
+    const cachePath = await tempFolder();
+    const all = readdirSync(storePath, { recursive: true, encoding: 'utf8' });
+    for (const path of ['', ...all]) await chown(join(storePath, path), NOBODY, NOBODY);
+    chownSync(cachePath, NOBODY, NOBODY);
+    const env = { FILE_STORAGE_PATH: storePath, CACHE_PATH: cachePath, USE_CLOUD_STORAGE: 'false' };
+    /** As that user. */
+    const cli = (...args: string[]) =>
+      run(process.execPath, [`${ROOT}/node-agent/bin.ts`, ...args], { env, uid: NOBODY, cwd: '/' });
+    return { storePath, env, cli };
+  }
+
+  test.each([
+    ['the catalog', '.codebegen-storage/catalog.sqlite'],
+    ['a project', 'shop/generations'],
+    ['staging', '.codebegen-storage/staging'],
+  ])('where %s is of root, what saves and doctor name path and owner', async (_, path) => {
+    const { storePath, cli } = await makeOwned();
+    chownSync(join(storePath, path), 0, 0);
+    const { code, stdout } = await cli(
+      'save',
+      `${ROOT}/docs/examples`,
+      '--project',
+      'shop',
+      '--json',
+    );
+    expect([code, JSON.parse(stdout)]).toEqual([
+      6,
+      expect.objectContaining({
+        code: 'forbidden',
+        detail: expect.stringMatching(new RegExp(`${path}.* is of user 0, this runs as ${NOBODY}`)),
+      }),
+    ]);
+    const { checks } = JSON.parse((await cli('doctor', '--json')).stdout);
+    const failed = checks.filter(({ status }: { status: string }) => status === 'fail');
+    expect(JSON.stringify(failed)).toContain(`is of user 0, this runs as ${NOBODY}`);
+    expect(JSON.stringify(failed)).toContain(`chown -R ${NOBODY}`);
+  });
+
+  test('a daemon whose catalog becomes another user’s is not ready, and says why', async () => {
+    const { storePath, env } = await makeOwned();
+    const { daemon } = await startDaemon(env, { uid: NOBODY });
+    const own = join(storePath, '.codebegen-storage');
+    chownSync(join(own, 'staging'), 0, 0);
+    for (const name of readdirSync(join(own, 'staging'))) {
+      chownSync(join(own, 'staging', name), 0, 0);
+      chmodSync(join(own, 'staging', name), 0o700);
+    }
+    const ready = await fetch(`${daemon.url}/readyz`);
+    expect([ready.status, (await ready.json()).detail]).toEqual([
+      503,
+      expect.stringContaining('is of user 0'),
+    ]);
+  });
+
+  test('root is told whose the store is', async () => {
+    const { env } = await makeOwned();
+    const { stderr } = await runCli(['save', `${ROOT}/docs/examples`, '--project', 'shop'], env);
+    expect(stderr).toContain(`is of user ${NOBODY}`);
+  });
+});
