@@ -167,11 +167,11 @@ export class Database {
   }
 
   #durably<T>(work: () => T): T {
-    this.#db.exec('pragma synchronous = full');
+    this.#translated(() => this.#db.exec('pragma synchronous = full'));
     try {
       return this.transaction(work);
     } finally {
-      this.#db.exec('pragma synchronous = normal');
+      this.#translated(() => this.#db.exec('pragma synchronous = normal'));
     }
   }
 

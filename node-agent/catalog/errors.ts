@@ -1,5 +1,5 @@
 /** What SQLite says, in the words of the contract. */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, closeSync, constants, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
@@ -60,6 +60,12 @@ export function fromSqlite(error: unknown, path: string): unknown {
 
 /** SQLite does not say which of its files it cannot have, nor why: the file system does. */
 function unwritable(path: string, cause: unknown): unknown {
+  try {
+    // Not the file itself: to close it would take its locks away.
+    closeSync(openSync(dirname(path), 'r'));
+  } catch (error) {
+    return fromFileSystem(error, 'open the catalog');
+  }
   for (const at of [path, `${path}-wal`, `${path}-shm`, dirname(path)]) {
     try {
       accessSync(at, constants.W_OK);

@@ -11,6 +11,7 @@ import {
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
+import { fromSqlite } from './errors.ts';
 import { openPrivate } from './open-private.ts';
 
 /** How long a lock is waited for that somebody looks at, in milliseconds. */
@@ -32,9 +33,14 @@ export class Instance {
     this.#folder = folder;
     mkdirSync(folder, { recursive: true, mode: PRIVATE_FOLDER });
     this.#lock = openPrivate(this.#file(this.id));
-    this.#lock.exec(
-      `pragma busy_timeout = ${BUSY_MS}; pragma locking_mode = exclusive; begin exclusive`,
-    );
+    try {
+      this.#lock.exec(
+        `pragma busy_timeout = ${BUSY_MS}; pragma locking_mode = exclusive; begin exclusive`,
+      );
+    } catch (error) {
+      this.#lock.close();
+      throw fromSqlite(error, this.#file(this.id));
+    }
   }
 
   /** Tells whether an instance no longer runs. */
@@ -95,8 +101,12 @@ export class Instance {
   /** @param clean whether all is in order; else the next start looks at everything */
   close(clean = true): void {
     this.#lock.close();
-    if (clean) this.forget(this.id);
-    else rmSync(this.#urlFile(this.id), { force: true });
+    try {
+      if (clean) this.forget(this.id);
+      else rmSync(this.#urlFile(this.id), { force: true });
+    } catch {
+      // Whoever comes next sees that it is gone.
+    }
   }
 
   #file(id: string): string {

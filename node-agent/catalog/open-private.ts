@@ -15,6 +15,6 @@ export function openPrivate(path: string): DatabaseSync {
     if (!existsSync(path)) closeSync(openSync(path, 'a', PRIVATE_FILE));
     return new DatabaseSync(path);
   } catch (error) {
-    throw fromSqlite(fromFileSystem(error, `open "${path}"`), path);
+    throw fromSqlite(fromFileSystem(error, 'open the store'), path);
   }
 }

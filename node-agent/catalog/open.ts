@@ -57,11 +57,10 @@ export async function openCatalog(paths: {
 
 /** @throws StorageError `unavailable` where another process is at it for too long */
 async function takeLock(lock: DatabaseSync, path: string): Promise<void> {
-  lock.exec('pragma busy_timeout = 0');
   const deadline = performance.now() + WAIT_MS;
   for (;;) {
     try {
-      lock.exec('begin exclusive');
+      lock.exec('pragma busy_timeout = 0; begin exclusive');
       return;
     } catch (cause) {
       const known = fromSqlite(cause, path);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
+import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { StorageError } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -42,6 +43,7 @@ Example:
         // Another user's: nobody waits until it is this one's.
         if (unwritable?.code === 'forbidden') throw unwritable;
         const daemon = await serve({ storage, config: config.daemon, log, metrics });
+        if (unwritable === null) await warnOfLocks(log, config.storePath);
         logStart(log, { version: readVersion(), url: daemon.url }, config);
         context.show({ url: daemon.url }, () => [`Listening on ${daemon.url}`]);
         if (unwritable === null) await once(signal, 'abort').catch(() => {});
@@ -68,4 +70,11 @@ Example:
       }
       ended.resolve(code);
     });
+}
+
+/** Who runs on such a file system is told each time: two processes could write one file. */
+async function warnOfLocks(log: Logger, storePath: string): Promise<void> {
+  const { checkLocks } = await import('../doctor/store.ts');
+  const { status, why, whatToDo } = await checkLocks(storePath);
+  if (status === 'fail') log.error({ what_to_do: whatToDo }, why);
 }

@@ -57,7 +57,7 @@ export class Transfers {
     const request = this.#send;
     const running: Promise<Transferred<T>> =
       request === null
-        ? this.#pool.run(input, { name })
+        ? (this.#pool.run(input, { name }) as Promise<Transferred<T>>)
         : here(input, (url, init) => request(url, { ...init, signal: this.#ended(init?.signal) }));
     const done = await running.catch((error: unknown) => {
       this.#signal.throwIfAborted();

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { type FileHandle, lstat, open, readlink, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { fromFileSystem } from './file-errors.ts';
 
 /** Why a path is not read. */
 export type Unreadable = 'missing' | 'a symbolic link' | 'no regular file';
@@ -46,7 +47,7 @@ type Looked = { isFile(): boolean; isSymbolicLink(): boolean; dev: number; ino: 
  * @param root the folder: absolute, and its own real path
  * @param path relative to it
  * @returns the descriptor, which the caller closes
- * @throws NotAFile; what the file system says of a file that is one
+ * @throws NotAFile; StorageError, what the file system says of a file that is one
  */
 export function openInside(root: string, path: string): number {
   const file = join(root, path);
@@ -111,7 +112,9 @@ const PROBLEMS: Readonly<Record<string, Unreadable>> = {
 
 function asNotAFile(file: string, error: unknown): unknown {
   const problem = PROBLEMS[(error as NodeJS.ErrnoException).code ?? ''];
-  return problem === undefined ? error : new NotAFile(file, problem);
+  return problem === undefined
+    ? fromFileSystem(error, `read "${file}"`)
+    : new NotAFile(file, problem);
 }
 
 /** Whether what was opened lies at its path, and not where a link in the middle of that led. */

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, readSync, type Stats } from 'node:fs';
 import { StorageError } from '../contract.ts';
+import { fromFileSystem } from './file-errors.ts';
 import { openInside } from './open-inside.ts';
 
 /** Where a file lies: below a folder that is its own real path. */
@@ -20,7 +21,7 @@ export class ChangedWhileRead extends Error {
  * Reads a file in pieces, each good until the next one: they share a buffer, for large files are many.
  *
  * @param look told what it is, before the first piece
- * @throws NotAFile, ChangedWhileRead; what the file system says
+ * @throws NotAFile, ChangedWhileRead; StorageError, what the file system says
  */
 export function* readPieces(
   { root, path }: Place,
@@ -44,6 +45,8 @@ export function* readPieces(
     const after = fstatSync(fd);
     // Not its ctime: that changes too when another file takes its name, and it is read whole then.
     if (size !== before.size || after.mtimeMs !== before.mtimeMs) throw new ChangedWhileRead(path);
+  } catch (error) {
+    throw fromFileSystem(error, `read "${path}"`);
   } finally {
     // Given back at once: the garbage collector lets 64 MB of such memory pile up.
     (buffer?.buffer as ArrayBuffer | undefined)?.transfer(0);

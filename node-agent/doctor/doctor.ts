@@ -2,7 +2,7 @@ import { type Config, readConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
 import { type Check, check, fail, type Outcome, pass } from './check.ts';
 import { checkCloud } from './cloud.ts';
-import { checkFolder } from './folders.ts';
+import { checkFileLimit, checkFolder } from './folders.ts';
 import { checkPermissions } from './permissions.ts';
 import { checkCatalog, checkLocks, checkProjects, checkRename } from './store.ts';
 
@@ -41,6 +41,7 @@ async function checkAll(config: Config, fix: boolean): Promise<Check[]> {
     await check('locks', () => checkLocks(storePath)),
     await check('catalog', () => checkCatalog(storePath)),
     await check('projects', () => checkProjects(storePath)),
+    await check('open files', async () => checkFileLimit()),
     await check('cache', () => checkKept(cache.path, 'CACHE_PATH', fix)),
     ...(cloud === null
       ? [await check('cloud', async () => pass('it is off: generations stay on this host'))]

@@ -4,6 +4,7 @@ import { open, rename, rm, rmdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { makeFolders } from '../disk/make-folders.ts';
+import { openFileLimit } from '../disk/open-files.ts';
 import { fail, messageOf, type Outcome, pass, warn } from './check.ts';
 
 /** Less than this is soon full. */
@@ -52,4 +53,16 @@ async function checkRoom(path: string, variable: string): Promise<Outcome> {
     return warn(`"${path}" has only ${room}`, 'Make room: a save on a full disk fails');
   }
   return pass(`"${path}" can be written, ${room}`);
+}
+
+/** Saves, uploads and readers at once each have some open. */
+const PLENTY_OF_FILES = 1024;
+
+/** Whether this process, and whatever is started like it, may open enough files. */
+export function checkFileLimit(): Outcome {
+  const limit = openFileLimit();
+  if (limit === null) return pass('their limit cannot be asked here');
+  const why = `${limit} at once`;
+  if (limit >= PLENTY_OF_FILES) return pass(why);
+  return warn(why, `Raise it: ulimit -n ${PLENTY_OF_FILES}, or LimitNOFILE of the unit`);
 }

@@ -6,6 +6,7 @@ import { openCatalog } from '../catalog/open.ts';
 import { DEFAULT_LIMITS, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { isMissing } from '../disk/list-folder.ts';
+import { checkOpenFiles } from '../disk/open-files.ts';
 import { Reserve } from '../disk/reserve.ts';
 import { createOnProblem, createTell } from '../events/tell.ts';
 import { makeFolder } from '../store/durable.ts';
@@ -88,6 +89,7 @@ export async function openStorageOn(
   const options = { ...given, storePath: resolve(given.storePath) };
   const layout = new Layout(options.storePath, apart?.own);
   checkLength(layout);
+  checkOpenFiles();
   const reserve = new Reserve(layout.reserve);
   const open = async () => {
     const opened: (() => unknown)[] = [];

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { type ManifestEntry, StorageError } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
+import { isMissing } from '../disk/list-folder.ts';
 
 export function sha256Hex(content: string | Uint8Array): string {
   return createHash('sha256').update(content).digest('hex');
@@ -16,7 +18,9 @@ export async function hashFile(path: string): Promise<ArchiveFacts> {
   const sha256 = createHash('sha256');
   const md5 = createHash('md5');
   const buffer = Buffer.allocUnsafeSlow(PIECE_BYTES);
-  const handle = await open(path);
+  const handle = await open(path).catch((error: unknown) => {
+    throw isMissing(error) ? error : fromFileSystem(error, `read "${path}"`);
+  });
   let bytes = 0;
   try {
     for (;;) {
@@ -27,6 +31,8 @@ export async function hashFile(path: string): Promise<ArchiveFacts> {
       sha256.update(piece);
       md5.update(piece);
     }
+  } catch (error) {
+    throw fromFileSystem(error, `read "${path}"`);
   } finally {
     await handle.close();
   }

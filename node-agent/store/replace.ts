@@ -48,7 +48,14 @@ export class Replacements {
       await this.#layOutLike(ref, staged);
       await makeFolder(this.#parts.layout.replacing, this.#parts.layout.own);
       await this.#writeJournal({ ref, staged, trash });
-      return { ...result, change: await this.#swap({ ref, staged, trash }) };
+      try {
+        return { ...result, change: await this.#swap({ ref, staged, trash }) };
+      } catch (error) {
+        // Both were renamed, and cannot be made to last.
+        const place = this.#parts.layout.generation(ref);
+        if (existsSync(trash) && existsSync(place)) await this.#swapBack(ref, trash);
+        throw error;
+      }
     });
     try {
       await swapped(result);
@@ -56,8 +63,10 @@ export class Replacements {
       await this.#swapBack(ref, trash);
       throw fromFileSystem(error, `save ${formatRef(ref)}`);
     }
-    rmSync(this.#parts.layout.journal(ref), { force: true });
-    await rm(trash, { recursive: true, force: true });
+    // It is replaced: what cannot be removed now the next start removes.
+    for (const left of [this.#parts.layout.journal(ref), trash]) {
+      await rm(left, { recursive: true, force: true }).catch(() => {});
+    }
     return result;
   }
 

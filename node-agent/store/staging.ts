@@ -37,7 +37,11 @@ export class Staging {
   /** Also again: whoever takes this process for gone sweeps its folder. Where the store is gone nothing is made. */
   #make(): void {
     if (existsSync(this.#folder) || !existsSync(this.#layout.staging)) return;
-    mkdirSync(this.#folder, { recursive: true, mode: PRIVATE_FOLDER });
+    try {
+      mkdirSync(this.#folder, { recursive: true, mode: PRIVATE_FOLDER });
+    } catch (error) {
+      throw fromFileSystem(error, `make "${this.#folder}"`);
+    }
   }
 
   async drop(folder: string): Promise<void> {
@@ -68,7 +72,8 @@ export class Staging {
     }
   }
 
+  /** What cannot be removed now the next start sweeps. */
   async close(): Promise<void> {
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.#folder, { recursive: true, force: true }).catch(() => {});
   }
 }

@@ -1,5 +1,6 @@
 import { extname } from 'node:path';
 import { type Options, Tinypool } from 'tinypool';
+import { StorageError } from '../contract.ts';
 
 /** How long an idle thread is kept, in milliseconds. */
 const IDLE_MS = 30_000;
@@ -8,6 +9,31 @@ const IDLE_MS = 30_000;
  * that: a larger nursery, by default of 48 MB, would let it pile up before it is looked through.
  */
 const NURSERY_MB = 8;
+
+/** A pool that says so where no thread can be started: what waits for one would wait for ever. */
+export class Threads extends Tinypool {
+  #cause: unknown = null;
+
+  constructor(options: Options) {
+    super(options);
+    this.on('error', (cause) => {
+      this.#cause = cause;
+      this.cancelPendingTasks();
+    });
+  }
+
+  /** @throws StorageError `unavailable` where no thread can be started; what the task throws */
+  override async run(...args: Parameters<Tinypool['run']>): Promise<unknown> {
+    try {
+      return await super.run(...args);
+    } catch (error) {
+      if ((error as Error).name !== 'CancelError') throw error;
+      const message =
+        'Cannot start a thread: this process may have too few files or too little memory';
+      throw new StorageError('unavailable', message, { cause: this.#cause });
+    }
+  }
+}
 
 /**
  * Makes a pool of worker threads, of which none is kept for long.
@@ -20,8 +46,8 @@ export function makeThreads(
   name: string,
   beside: string,
   options: Pick<Options, 'maxThreads' | 'concurrentTasksPerWorker' | 'resourceLimits'>,
-): Tinypool {
-  return new Tinypool({
+): Threads {
+  return new Threads({
     filename: new URL(`./${name}${extname(beside)}`, beside).href,
     runtime: 'worker_threads',
     minThreads: 0,

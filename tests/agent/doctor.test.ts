@@ -7,7 +7,7 @@ import { type Diagnosis, diagnose } from '../../node-agent/doctor/doctor.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { type Fault, startFaultProxy } from '../support/fault-proxy.ts';
 import { hostEnvironment } from '../support/host.ts';
-import { ROOT, runCli } from '../support/run.ts';
+import { ROOT, run, runCli } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 import { listTree } from '../support/tree.ts';
 
@@ -32,6 +32,7 @@ test('a sound installation passes, and nothing is left of trying it', async () =
     configuration: 'pass',
     store: 'pass',
     locks: 'pass',
+    'open files': 'pass',
     catalog: 'pass',
     projects: 'pass',
     'file system': 'pass',
@@ -201,3 +202,33 @@ async function behind(
     ...(withBucket ? { SUPABASE_BUCKET: await makeBucket(false) } : {}),
   };
 }
+
+test.skipIf(process.platform !== 'linux')('locks that do nothing are found', async () => {
+  const storePath = await tempFolder();
+  const env = { FILE_STORAGE_PATH: storePath, CACHE_PATH: await tempFolder() };
+  const { stdout } = await run(
+    'python3',
+    [
+      ...[`${ROOT}/tests/support/seccomp.py`, 'no-locks', process.execPath],
+      ...[`${ROOT}/node-agent/bin.ts`, 'doctor', '--json'],
+    ],
+    { env: { ...env, USE_CLOUD_STORAGE: 'false' } },
+  );
+  const { checks } = JSON.parse(stdout) as Diagnosis;
+  expect(checks.find(({ name }) => name === 'locks')).toMatchObject({
+    status: 'fail',
+    why: expect.stringContaining('do nothing'),
+    what_to_do: expect.stringContaining('FILE_STORAGE_PATH'),
+  });
+});
+
+test.skipIf(process.platform !== 'linux')(
+  'a limit of open files that is too low is named before anything is done',
+  async () => {
+    const env = { FILE_STORAGE_PATH: await tempFolder(), CACHE_PATH: await tempFolder() };
+    const command = `ulimit -n 40; "${process.execPath}" "${ROOT}/node-agent/bin.ts" save "${ROOT}/docs" --project p`;
+    const { code, stderr } = await run('sh', ['-c', command], { env });
+    expect([code, stderr]).toEqual([5, expect.stringContaining('40 files')]);
+    expect(stderr).toContain('ulimit -n');
+  },
+);

@@ -15,7 +15,9 @@ export type Crash = Readonly<{
   /** Where it lived to tell: how many steps there are. */
   steps: number | null;
   unsynced: Unsynced;
-  /** What came of it where the disk was full. */
+  /** What went wrong in the background. */
+  problems: { code: string; message: string }[];
+  /** What came of it where the disk was full, or failed. */
   full: { code: string; message: string; left: string[] } | null;
 }>;
 
@@ -70,6 +72,7 @@ export async function crash(options: {
   return {
     storePath,
     receipt: lines.find((line) => 'projectId' in line || 'ref' in line) ?? null,
+    problems: lines.filter((line) => 'problem' in line).map((line) => line.problem),
     full: lines.find((line) => 'full' in line)?.full ?? null,
     steps: lines.find((line) => 'steps' in line)?.steps ?? null,
     unsynced: readUnsynced(folder, log),

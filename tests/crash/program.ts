@@ -1,5 +1,5 @@
 /**
- * What is killed, or finds the disk full: does one thing with a storage, as its arguments say, and
+ * What is killed, or finds the disk full or failing: does one thing with a storage, as its arguments say, and
  * prints the receipt the moment it has it, then how many steps of I/O all took.
  */
 import { existsSync, readdirSync, writeSync } from 'node:fs';
@@ -19,13 +19,17 @@ const print = (value: unknown) => writeSync(1, `${JSON.stringify(value)}\n`);
 
 /** What comes after a save is left to those that settle by themselves. */
 const isQuiet = scenario.includes('settle') || scenario.includes('tree');
+const onProblem = (error: unknown) => {
+  const { code, message } = error as StorageError;
+  print({ problem: { code, message } });
+};
 const open = () =>
-  openStorage({ ...readConfig(process.env), random: () => 0, background: !isQuiet });
+  openStorage({ ...readConfig(process.env), random: () => 0, background: !isQuiet, onProblem });
 
 const storage = await withRoom(open);
 const receipt = await withRoom(() => act(storage));
 if (receipt !== null) print(receipt);
-await storage.close();
+await withRoom(() => storage.close());
 print({ steps: steps.count() });
 
 async function act(to: Storage): Promise<unknown> {
@@ -98,14 +102,21 @@ async function readWhileFull(storage: Storage): Promise<Record<string, string>> 
   return texts;
 }
 
-/** Where the disk is full says what it came to, then makes room and does it again. */
+/** Where the disk is full, or fails, says what it came to, then makes room and does it again. */
 async function withRoom<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (process.env.CRASH_HOW !== 'full') throw error;
+    if (process.env.CRASH_HOW === undefined) throw error;
     const { code, message } = error as StorageError;
-    print({ full: { code, message, left: filesOf(process.env.FILE_STORAGE_PATH!) } });
+    print({
+      full: {
+        code,
+        message,
+
+        left: filesOf(process.env.FILE_STORAGE_PATH!),
+      },
+    });
     steps.makeRoom();
     return work();
   }

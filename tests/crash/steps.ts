@@ -1,7 +1,8 @@
 /**
  * Loaded into a process with `--import`, and by it into its worker threads: counts the steps of
  * I/O in all of them, and at the one that `CRASH_AT` names ends the process with SIGKILL or, with
- * `CRASH_HOW=full`, lets the disk be full from there on, until `crashSteps.makeRoom()`, and again from `fill()`. It writes
+ * `CRASH_HOW=full`, lets the disk be full from there on, until `crashSteps.makeRoom()`, and again from `fill()`; with
+ * `CRASH_HOW=EIO`, or another code, that one step fails, and to open a file to read is a step too. It writes
  * down in `CRASH_LOG` what a power loss could undo. A write is two steps, so that it may be torn.
  */
 import fs, { type PathLike } from 'node:fs';
@@ -18,7 +19,13 @@ const root = process.env.CRASH_ROOT ?? '/nowhere';
 const logFile = process.env.CRASH_LOG;
 const backups = process.env.CRASH_BACKUPS;
 
-const fills = process.env.CRASH_HOW === 'full';
+const how = process.env.CRASH_HOW;
+const fills = how === 'full';
+/** What the one step fails with; `null`: none does. */
+const failure = how === undefined || fills ? null : how;
+/** What SQLite makes of it. */
+const SQLITE_ERRORS: Record<string, number> = { EIO: 10, EDQUOT: 13, ENOSPC: 13, EROFS: 8 };
+const SQLITE_CANTOPEN = 14;
 
 /** How many steps there were, and whether room was made. */
 const counter = new Int32Array(
@@ -42,8 +49,12 @@ const realAsync = { ...fs.promises };
 const logFd = logFile === undefined ? null : real.openSync(logFile, 'a');
 
 /** @param needsRoom what a full disk answers where the step needs room; `null` where it needs none */
-function step(needsRoom: (() => Error) | null = null): void {
+function step(needsRoom: (() => Error) | null = null, fail = fileError): void {
   const count = Atomics.add(counter, 0, 1) + 1;
+  if (failure !== null) {
+    if (count === killAt) throw fail(failure);
+    return;
+  }
   if (fills) {
     const isFull = count >= killAt && Atomics.load(counter, 1) === 0;
     if (killAt > 0 && isFull && needsRoom !== null) throw needsRoom();
@@ -54,6 +65,14 @@ function step(needsRoom: (() => Error) | null = null): void {
   // Nothing more is done, by this thread at least, until the signal arrives.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }
+
+const fileError = (code: string): Error =>
+  Object.assign(new Error(`${code}: made to fail`), { code, syscall: 'made to fail' });
+const sqliteError = (code: string) =>
+  Object.assign(new Error('made to fail'), {
+    code: 'ERR_SQLITE_ERROR',
+    errcode: SQLITE_ERRORS[code] ?? SQLITE_CANTOPEN,
+  });
 
 const noSpace = () =>
   Object.assign(new Error('ENOSPC: no space left on device, write'), {
@@ -100,7 +119,10 @@ function backUp(path: PathLike): string | null {
 
 const patched = {
   openSync(path: PathLike, flags: fs.OpenMode = 'r', mode?: fs.Mode): number {
-    if (isToRead(flags) || !isOurs(path)) return real.openSync(path, flags, mode);
+    if (isToRead(flags) || !isOurs(path)) {
+      if (failure !== null && isOurs(path)) step();
+      return real.openSync(path, flags, mode);
+    }
     step(noSpace);
     const isNew = inode(path) === 0;
     const fd = real.openSync(path, flags, mode);
@@ -199,7 +221,10 @@ Object.assign(fs.write, {
 
 const patchedAsync = {
   async open(path: PathLike, flags: string | number = 'r', mode?: fs.Mode) {
-    if (isToRead(flags) || !isOurs(path)) return realAsync.open(path, flags, mode);
+    if (isToRead(flags) || !isOurs(path)) {
+      if (failure !== null && isOurs(path)) step();
+      return realAsync.open(path, flags, mode);
+    }
     step(noSpace);
     const isNew = inode(path) === 0;
     const handle = await realAsync.open(path, flags, mode);
@@ -250,7 +275,7 @@ const { exec } = DatabaseSync.prototype;
 const durable = new WeakSet<DatabaseSync>();
 DatabaseSync.prototype.exec = function (sql: string) {
   const needsRoom = sql === 'commit' || sql.includes('create table');
-  step(needsRoom && isOurs(this.location() ?? '') ? databaseFull : null);
+  step(needsRoom && isOurs(this.location() ?? '') ? databaseFull : null, sqliteError);
   exec.call(this, sql);
   if (/^pragma synchronous = /.test(sql)) durable[sql.endsWith('full') ? 'add' : 'delete'](this);
   if (sql === 'commit' && durable.has(this)) {
@@ -271,7 +296,7 @@ DatabaseSync.prototype.prepare = function (
 } as typeof prepare;
 const { run } = StatementSync.prototype;
 StatementSync.prototype.run = function (this: StatementSync, ...values: Parameters<typeof run>) {
-  step(elsewhere.has(this) ? null : databaseFull);
+  step(elsewhere.has(this) ? null : databaseFull, sqliteError);
   return run.apply(this, values);
 } as typeof run;
 

@@ -1,8 +1,9 @@
 """Runs a program under a filter of system calls, as systemd's SystemCallFilter sets one up.
 
-usage: seccomp.py errno|kill PROGRAM ARGUMENT...
+usage: seccomp.py errno|kill|no-locks PROGRAM ARGUMENT...
 
-Denied is what the shipped unit denies with ~@resources: answered with EPERM, or with the end of the process.
+Denied is what the shipped unit denies with ~@resources: answered with EPERM, or with the end of the process. With no-locks every lock on a file is said
+to be taken, and is not: as on some file systems.
 """
 import ctypes
 import os
@@ -21,11 +22,20 @@ LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, ERRNO_EPERM, KILL_PROCESS = 0x7FFF0000, 0x00050001, 0x80000000
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, MODE_FILTER = 38, 22, 2
 
-answer = {"errno": ERRNO_EPERM, "kill": KILL_PROCESS}[sys.argv[1]]
 arch, denied = DENIED[platform.machine()]
-program = [(LOAD, 0, 0, 4), (JUMP_EQUAL, 1, 0, arch), (RETURN, 0, 0, ALLOW), (LOAD, 0, 0, 0)]
-program += [(JUMP_EQUAL, len(denied) - i, 0, number) for i, number in enumerate(denied)]
-program += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, answer)]
+if sys.argv[1] == "no-locks":
+    # fcntl with F_SETLK, F_SETLKW, F_OFD_SETLK or F_OFD_SETLKW: its second argument, the lower half. Answered with 0.
+    fcntl = {"x86_64": 72, "aarch64": 25}[platform.machine()]
+    commands = [6, 7, 37, 38]
+    program = [(LOAD, 0, 0, 4), (JUMP_EQUAL, 1, 0, arch), (RETURN, 0, 0, ALLOW), (LOAD, 0, 0, 0)]
+    program += [(JUMP_EQUAL, 1, 0, fcntl), (RETURN, 0, 0, ALLOW), (LOAD, 0, 0, 24)]
+    program += [(JUMP_EQUAL, len(commands) - i, 0, command) for i, command in enumerate(commands)]
+    program += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ERRNO_EPERM & 0xFFFF0000)]
+else:
+    answer = {"errno": ERRNO_EPERM, "kill": KILL_PROCESS}[sys.argv[1]]
+    program = [(LOAD, 0, 0, 4), (JUMP_EQUAL, 1, 0, arch), (RETURN, 0, 0, ALLOW), (LOAD, 0, 0, 0)]
+    program += [(JUMP_EQUAL, len(denied) - i, 0, number) for i, number in enumerate(denied)]
+    program += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, answer)]
 
 code = b"".join(struct.pack("HBBI", *step) for step in program)
 buffer = ctypes.create_string_buffer(code, len(code))
