@@ -98,6 +98,16 @@ export class Jobs {
     );
   }
 
+  /** Those that are set aside, oldest first. */
+  parked(limit: number): OwedJob[] {
+    return this.#db.all<OwedJob>(
+      `select j.*, g.generation_id from jobs j
+       join generations g on g.project_id = j.project_id and g.version = j.version
+       where j.parked = 1 order by j.id limit ?`,
+      limit,
+    );
+  }
+
   /** Goes on with a step, now. */
   advance(job: Job, step: Step, now: number): void {
     this.#db.run(

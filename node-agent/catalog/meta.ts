@@ -12,6 +12,9 @@ export type ScanState = Readonly<{
   unread: Readonly<Record<string, string>>;
 }>;
 
+/** From when on the cloud was away or refused, in ISO 8601, and what it said last. */
+export type CloudAway = Readonly<{ since: string; cause: 'away' | 'refused'; reason: string }>;
+
 /** What is known of the store as a whole: the table of meta. */
 export class Meta {
   readonly #db: Database;
@@ -82,6 +85,23 @@ export class Meta {
     // Of several processes that ask at once, one is heard.
     this.#db.run('insert or ignore into meta (key, value) values (?, ?)', 'host_id', randomUUID());
     return this.#find('host_id')!;
+  }
+
+  /** That the cloud was away, or refused, when it was asked last; `null` where it answered. */
+  get cloudAway(): CloudAway | null {
+    const text = this.#find('cloud_away');
+    return text === null ? null : (JSON.parse(text) as CloudAway);
+  }
+
+  /** @param away as long as it is away it counts from when that began */
+  setCloudAway(away: CloudAway | null): void {
+    if (away === null) this.#drop('cloud_away');
+    else {
+      this.#set(
+        'cloud_away',
+        JSON.stringify({ ...away, since: this.cloudAway?.since ?? away.since }),
+      );
+    }
   }
 
   /** Notes that something could be written. */

@@ -67,11 +67,12 @@ async function listGenerations(
   }
   context.show(page, () =>
     formatTable(
-      ['VERSION', 'GENERATION', 'STATUS', 'FILES', 'BYTES', 'CREATED'],
+      ['VERSION', 'GENERATION', 'STATUS', 'HERE', 'FILES', 'BYTES', 'CREATED'],
       page.items.map((item) => [
         `v${item.version}`,
         item.generationId,
         item.status,
+        item.localPath === null ? 'no' : 'yes',
         String(item.fileCount ?? '-'),
         formatBytes(item.bytes),
         item.createdAt,

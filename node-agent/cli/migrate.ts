@@ -7,6 +7,7 @@ import { parseOwner } from '../save/request.ts';
 import { parseIdArgument } from './arguments.ts';
 import { type CommandContext, formatTable } from './context.ts';
 import { ProgressLine } from './progress.ts';
+import { onStop } from './signals.ts';
 
 type MigrateOptions = {
   dryRun?: boolean;
@@ -71,11 +72,18 @@ async function run(context: CommandContext, options: MigrateOptions): Promise<Re
     options.owners === undefined ? new Map<string, string>() : readOwners(options.owners);
   const line = new ProgressLine(process.stderr, options.progress && !context.json);
   let isAway = false;
-  return context.withStorage(
+  const stopped = new AbortController();
+  const ended = Promise.withResolvers<number>();
+  onStop(() => {
+    stopped.abort();
+    return ended.promise;
+  });
+  const report = await context.withStorage(
     async (storage, { storePath }) => {
       const common = {
         only: options.projectId ?? null,
         owners,
+        signal: stopped.signal,
         onProgress: ({ stage, done, total }: Progress) => line.show(stage, done, total),
       };
       const report =
@@ -100,6 +108,12 @@ async function run(context: CommandContext, options: MigrateOptions): Promise<Re
       },
     },
   );
+  if (stopped.signal.aborted) {
+    context.say('Stopped. The same command goes on: what is done is passed over');
+    // Once what it came to is printed.
+    setImmediate(() => ended.resolve(130));
+  }
+  return report;
 }
 
 function readOwners(file: string): Map<string, string> {
@@ -117,10 +131,15 @@ function readOwners(file: string): Map<string, string> {
     );
   }
   return new Map(
-    Object.entries(json).map(([project, owner]) => [
-      parseId(project, 'project id'),
-      parseOwner(owner),
-    ]),
+    Object.entries(json).map(([project, owner]) => {
+      try {
+        return [parseId(project, 'project id'), parseOwner(owner)];
+      } catch (cause) {
+        const reason = (cause as StorageError).message.replace(/^Cannot use /, '');
+        const message = `Cannot use "${file}": of project ${JSON.stringify(project)}: ${reason}`;
+        throw new StorageError('invalid_input', message, { cause });
+      }
+    }),
   );
 }
 

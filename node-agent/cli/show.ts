@@ -23,6 +23,10 @@ Example:
             `object key  ${summary.objectKey}`,
             `created     ${summary.createdAt}`,
             `uploaded    ${summary.uploadedAt ?? '-'}`,
+            `here        ${summary.localPath ?? 'no: the cloud has it'}`,
+            ...(Object.keys(summary.metadata ?? {}).length === 0
+              ? []
+              : [`metadata    ${JSON.stringify(summary.metadata)}`]),
           ]);
         },
         { anyway: true },

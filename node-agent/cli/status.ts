@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { CloudAway } from '../catalog/meta.ts';
 import type { DiskSpace } from '../storage/status.ts';
 import { type CommandContext, formatBytes } from './context.ts';
 
@@ -19,15 +20,28 @@ Example:
       await context.withStorage(
         async (storage) => {
           await storage.scanned(SCAN_WAIT_MS);
-          const status = await storage.status();
+          const status = await storage.countedStatus();
+          const { cloud, outbox, cache } = status;
           const counts = Object.entries(status.generations);
           context.show(status, () => [
             `store        ${status.storePath}`,
             `disk         ${formatDisk(status.disk)}`,
-            `cloud        ${status.cloud.enabled ? `${status.cloud.url}, bucket "${status.cloud.bucket}"` : 'off'}`,
+            `cache        ${cache.path}: ${cache.copies} copies, ${formatBytes(cache.bytes)} of ${formatBytes(cache.maxBytes)}`,
+            `cloud        ${cloud.enabled ? `${cloud.url}, bucket "${cloud.bucket}"` : 'off'}`,
+            ...(cloud.away === null ? [] : formatAway(cloud.away)),
             `generations  ${counts.map(([name, count]) => `${count} ${name}`).join(', ') || 'none'}`,
-            `outbox       ${status.outbox.owed} owed, ${status.outbox.parked} parked`,
-            ...(status.outbox.reason === null ? [] : [`paused       ${status.outbox.reason}`]),
+            ...(status.onlyInCloud === 0
+              ? []
+              : [
+                  `              ${status.onlyInCloud} of them in the cloud alone: list PROJECT says which`,
+                ]),
+            `outbox       ${outbox.owed} owed${outbox.since === null ? '' : `, the oldest since ${outbox.since}`}, ${outbox.parked} parked`,
+            ...status.parked.map(
+              (job) => `  parked     ${job.projectId} v${job.version}: ${job.failure ?? '-'}`,
+            ),
+            ...(outbox.parked > status.parked.length
+              ? ['  parked     more: codebegen-storage uploads']
+              : []),
             ...(status.scan === null
               ? []
               : [
@@ -38,6 +52,11 @@ Example:
         { anyway: true },
       );
     });
+}
+
+function formatAway({ cause, since, reason }: CloudAway): string[] {
+  const state = cause === 'away' ? 'away' : 'it refuses';
+  return [`  ${state.padEnd(11)}since ${since}: ${reason}`];
 }
 
 function formatDisk(disk: DiskSpace | null): string {

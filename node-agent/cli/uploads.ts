@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
-import { PAGE } from '../contract.ts';
+import { PAGE, type Ref } from '../contract.ts';
 import type { RefInput } from '../read/find.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { OwedUpload } from '../upload/owed.ts';
 import { parseCountArgument, parseIdArgument, parseVersionArgument } from './arguments.ts';
 import { type CommandContext, formatTable } from './context.ts';
 
@@ -88,13 +90,51 @@ async function list(context: CommandContext, { limit, cursor }: UploadsOptions):
   );
 }
 
+/** How long what is tried again is waited for, in milliseconds. */
+const RETRY_MS = 30_000;
+const EXIT_PARTLY = 3;
+
 async function retry(context: CommandContext): Promise<void> {
   await context.withStorage(
     async (storage) => {
+      const before = await owedNow(storage);
       const retried = await storage.retryParked();
-      context.show({ retried }, () => [`${retried} that were parked are tried again`]);
+      await storage.drain(RETRY_MS);
+      const after = new Map((await owedNow(storage)).map((job) => [nameOf(job), job]));
+      const items = before.map((job) => {
+        const left = after.get(nameOf(job));
+        const { projectId, version, generationId } = job;
+        const outcome = left === undefined ? 'done' : left.parked ? 'parked' : 'waiting';
+        return { projectId, version, generationId, outcome, failure: left?.failure ?? null };
+      });
+      context.show({ retried, items }, () => describeRetry(items));
+      if (items.some(({ outcome }) => outcome === 'parked')) context.exitCode = EXIT_PARTLY;
     },
     { changes: true },
+  );
+}
+
+const nameOf = ({ projectId, version, generationId }: Ref) =>
+  `${projectId}/${version}/${generationId}`;
+
+/** All that is owed, but for the last where that is very much. */
+async function owedNow(storage: Storage): Promise<OwedUpload[]> {
+  const { items } = await storage.uploads({ limit: MAX_OWED });
+  return items;
+}
+
+const MAX_OWED = 10_000;
+
+function describeRetry(items: (Ref & { outcome: string; failure: string | null })[]): string[] {
+  if (items.length === 0) return ['Nothing is owed to the cloud'];
+  return formatTable(
+    ['PROJECT', 'VERSION', 'OUTCOME', 'FAILURE'],
+    items.map(({ projectId, version, outcome, failure }) => [
+      projectId,
+      `v${version}`,
+      outcome,
+      failure ?? '-',
+    ]),
   );
 }
 

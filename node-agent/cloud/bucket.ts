@@ -42,6 +42,25 @@ export class Bucket {
     throw this.tooLarge(key, bytes, null, limit);
   }
 
+  /**
+   * Whoever may not see a bucket is told that nothing is in it.
+   *
+   * @throws StorageError `not_found` where it is not to be seen
+   */
+  async checkVisible(): Promise<void> {
+    const doing = `look into the bucket "${this.name}"`;
+    const { data, error } = await this.#connection.client.storage.getBucket(this.name);
+    if (error === null) {
+      checkAnswer(typeof data.public === 'boolean', doing);
+      return;
+    }
+    const known = fromPlatform(error, doing, 'storage');
+    if (known.code !== 'not_found') throw known;
+    const state =
+      'it is not there, or the key may not see it. Look at SUPABASE_BUCKET and SUPABASE_SERVICE_KEY: codebegen-storage doctor';
+    throw new StorageError('not_found', `Cannot ${doing}: ${state}`, { cause: known });
+  }
+
   /** For an archive that is over the limit of the bucket, or of the project. */
   tooLarge(key: string, bytes: number, cause: unknown, known?: number): StorageError {
     const limit = known ?? this.#checked?.limit ?? null;

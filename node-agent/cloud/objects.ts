@@ -202,6 +202,7 @@ export class CloudObjects {
    * @throws StorageError `unavailable`, `not_found` where there is no bucket
    */
   async *listArchives(only: string | null): AsyncGenerator<string> {
+    await this.#bucket.checkVisible();
     const projects = only === null ? this.#listFolder('') : [{ id: null, name: only }];
     for await (const { id, name } of projects) {
       // A folder has no id.

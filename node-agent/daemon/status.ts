@@ -8,7 +8,7 @@ import type { Metrics } from './metrics.ts';
 
 /** `GET /v1/status` */
 export function showStatus(storage: Storage): Handler {
-  return async (c) => c.json(toWire(await storage.status()) as object);
+  return async (c) => c.json(toWire(await storage.countedStatus()) as object);
 }
 
 /** `GET /v1/uploads`: what is owed to the cloud, oldest first. */

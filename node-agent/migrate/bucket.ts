@@ -9,11 +9,12 @@ import type { MigrateOptions, Report } from './migrate.ts';
  */
 export async function migrateBucket(
   storage: Storage,
-  { only, owners, onProgress = () => {} }: Omit<MigrateOptions, 'storePath' | 'verify'>,
+  { only, owners, signal, onProgress = () => {} }: Omit<MigrateOptions, 'storePath' | 'verify'>,
 ): Promise<Report> {
   const counts = new Counts();
   let [migrated, known, done] = [0, 0, 0];
   for await (const key of storage.archivesInBucket(only)) {
+    if (signal?.aborted === true) break;
     counts.found();
     const ref = parseObjectKey(key);
     if (ref === null)

@@ -15,6 +15,8 @@ export type MigrateOptions = Readonly<{
   /** Whether to read back every archive from the cloud, and compare it. */
   verify: boolean;
   onProgress?: (progress: Progress) => void;
+  /** Ends it in order: what is under way is finished, and the report is of what was done. */
+  signal?: AbortSignal;
   /** How long the cloud may be away, in milliseconds. Default a minute. */
   patienceMs?: number;
 }>;
@@ -68,7 +70,7 @@ export function plan(storePath: string, only: string | null): Report {
  * with what is found.
  */
 export async function migrate(storage: Storage, options: MigrateOptions): Promise<Report> {
-  const { storePath, only, owners, verify, onProgress = () => {} } = options;
+  const { storePath, only, owners, verify, signal, onProgress = () => {} } = options;
   const counts = new Counts();
   let total = 0;
   for (const _ of findAll(storePath, only)) total++;
@@ -80,6 +82,7 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
   const walk = findAll(storePath, only);
   const lane = async () => {
     for (const item of walk) {
+      if (signal?.aborted === true) return;
       counts.found();
       if (item.kind === 'unfit') counts.fail(item.path, item.reason);
       else {
@@ -102,7 +105,8 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
   await Promise.all(Array.from({ length: AT_ONCE }, lane));
 
   const { cloud } = await storage.status();
-  if (!cloud.enabled) return { ...counts.report(), migrated, known, verified: null };
+  if (!cloud.enabled || signal?.aborted === true)
+    return { ...counts.report(), migrated, known, verified: null };
   await waitForUploads(storage, options);
   const verified = await checkAll(storage, options, counts, total, verify);
   return { ...counts.report(), migrated, known, verified };
@@ -132,7 +136,7 @@ async function oweLost(storage: Storage, ref: Ref): Promise<void> {
  */
 async function waitForUploads(
   storage: Storage,
-  { only, patienceMs = PATIENCE_MS, onProgress = () => {} }: MigrateOptions,
+  { only, signal, patienceMs = PATIENCE_MS, onProgress = () => {} }: MigrateOptions,
 ): Promise<void> {
   let total = 0;
   let awaySince: number | null = null;
@@ -142,7 +146,8 @@ async function waitForUploads(
     total = Math.max(total, owed);
     onProgress({ stage: 'upload', done: total - owed, total });
     awaySince = outbox.paused ? (awaySince ?? performance.now()) : null;
-    if (owed === 0 || (awaySince !== null && performance.now() - awaySince >= patienceMs)) return;
+    if (owed === 0 || signal?.aborted === true) return;
+    if (awaySince !== null && performance.now() - awaySince >= patienceMs) return;
     await storage.drain(POLL_MS);
     await sleep(POLL_MS);
   }
@@ -168,13 +173,14 @@ async function checkThere(storage: Storage, ref: Ref): Promise<void> {
 /** Counts what is verified, and says of the rest why it is not. */
 async function checkAll(
   storage: Storage,
-  { storePath, only, onProgress = () => {} }: MigrateOptions,
+  { storePath, only, signal, onProgress = () => {} }: MigrateOptions,
   counts: Counts,
   total: number,
   readBack: boolean,
 ): Promise<number> {
   let [verified, done] = [0, 0];
   for (const item of findAll(storePath, only)) {
+    if (signal?.aborted === true) break;
     if (item.kind !== 'unfit' && !counts.hasFailed(item.path)) {
       await counts.attempt(item.path, async () => {
         const { status, failure } = await storage.show(item.ref);

@@ -1,5 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { MAX_VERSION, PAGE, parseId } from '../contract.ts';
+import type { Store } from '../store/store.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import { type Summary, summaryOf } from './summary.ts';
 
@@ -13,20 +14,21 @@ export type ProjectSummary = Readonly<{
 
 export type ListPage<T, C> = Readonly<{ items: T[]; nextCursor: C | null }>;
 
-type Parts = Readonly<{ catalog: Catalog; scan: Scan; isCloudOn: boolean }>;
+type Parts = Readonly<{ catalog: Catalog; scan: Scan; store: Store; isCloudOn: boolean }>;
 
 /** The generations of a project, newest version first. A project that is not there has none. */
 export async function listGenerations(
-  { catalog, scan, isCloudOn }: Parts,
+  parts: Parts,
   projectId: string,
   options: { limit?: number; cursor?: number },
 ): Promise<ListPage<Summary, number>> {
   const limit = options.limit ?? PAGE.default;
   const before = options.cursor ?? MAX_VERSION + 1;
   const project = parseId(projectId, 'project id');
+  const { catalog, scan } = parts;
   await scan.project(project);
   const rows = catalog.generations.list(project, before, limit + 1);
-  const items = rows.slice(0, limit).map((row) => summaryOf(row, isCloudOn));
+  const items = rows.slice(0, limit).map((row) => summaryOf(row, parts));
   return { items, nextCursor: rows.length > limit ? (items.at(-1)?.version ?? null) : null };
 }
 

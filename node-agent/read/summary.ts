@@ -1,5 +1,7 @@
 import { type GenerationRow, keyOf, refOf, statusOf } from '../catalog/generation-row.ts';
-import type { Ref, Status } from '../contract.ts';
+import { type Ref, type Status, StorageError } from '../contract.ts';
+import type { Store } from '../store/store.ts';
+import type { Opener } from './open.ts';
 
 /** What is known of a generation without reading its files. */
 export type Summary = Readonly<
@@ -15,11 +17,16 @@ export type Summary = Readonly<
     objectKey: string;
     createdAt: string;
     uploadedAt: string | null;
+    /** Its folder in the store; `null` where the cloud alone has it. */
+    localPath: string | null;
   }
 >;
 
-/** @param isCloudOn whether what is saved is on its way to the cloud */
-export function summaryOf(row: GenerationRow, isCloudOn: boolean): Summary {
+/** @param parts.isCloudOn whether what is saved is on its way to the cloud */
+export function summaryOf(
+  row: GenerationRow,
+  { store, isCloudOn }: Readonly<{ store: Store; isCloudOn: boolean }>,
+): Summary {
   return {
     ...refOf(row),
     status: statusOf(row, isCloudOn),
@@ -32,5 +39,22 @@ export function summaryOf(row: GenerationRow, isCloudOn: boolean): Summary {
     objectKey: keyOf(row),
     createdAt: row.created_at,
     uploadedAt: row.uploaded_at,
+    localPath: store.folderOf(refOf(row)),
   };
+}
+
+/** What was saved with a generation, from wherever it is; `null` where that cannot be read now. */
+export async function readMetadata(
+  { store, opener }: Readonly<{ store: Store; opener: Opener }>,
+  { localPath, ...ref }: Summary,
+): Promise<Record<string, unknown> | null> {
+  try {
+    if (localPath !== null) return (await store.readManifest(ref)).metadata;
+    const generation = await opener.open(ref, {});
+    await generation.close();
+    return generation.manifest.metadata;
+  } catch (error) {
+    if (error instanceof StorageError) return null;
+    throw error;
+  }
 }

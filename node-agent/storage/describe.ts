@@ -10,7 +10,8 @@ export type Description = Readonly<{
   /** Seconds. */
   expiresIn: number | null;
   cloudStorageEnabled: boolean;
-  storage: { localPath: string; cloudEnabled: boolean; uploaded: boolean };
+  /** `localPath` is `null` where the cloud alone has it. */
+  storage: { localPath: string | null; cloudEnabled: boolean; uploaded: boolean };
 }>;
 
 /** How long the cloud may take to sign, in milliseconds. */
@@ -29,7 +30,7 @@ export async function describe(
     expiresIn: url === null ? null : URL_EXPIRY.default,
     cloudStorageEnabled: cloud.enabled,
     storage: {
-      localPath: storage.pathOf(generation),
+      localPath: 'path' in generation ? generation.path : generation.localPath,
       cloudEnabled: cloud.enabled,
       uploaded: isInCloud(generation.status),
     },

@@ -14,7 +14,7 @@ export type Enrichment = Readonly<{
   /** Seconds. */
   expires_in: number | null;
   cloud_storage_enabled: boolean;
-  storage: Readonly<{ local_path: string; cloud_enabled: boolean; uploaded: boolean }>;
+  storage: Readonly<{ local_path: string | null; cloud_enabled: boolean; uploaded: boolean }>;
 }>;
 
 /**

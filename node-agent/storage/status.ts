@@ -1,15 +1,28 @@
 import { statfs } from 'node:fs/promises';
+import { setImmediate as breathe } from 'node:timers/promises';
+import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import { refOf } from '../catalog/generation-row.ts';
+import type { CloudAway } from '../catalog/meta.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
 import type { Status } from '../contract.ts';
+import type { Store } from '../store/store.ts';
+import type { KeepLimits } from '../upkeep/evict.ts';
 import type { Scan, ScanProgress } from '../upkeep/scan.ts';
 import type { Outbox } from '../upload/outbox.ts';
+import { type OwedUpload, toOwed } from '../upload/owed.ts';
 
 export type StorageStatus = Readonly<{
   storePath: string;
   /** The file system that it lies on; `null` where that cannot be asked. */
   disk: DiskSpace | null;
-  cloud: { enabled: boolean; url: string | null; bucket: string | null };
+  cloud: {
+    enabled: boolean;
+    url: string | null;
+    bucket: string | null;
+    /** Where it was away, or refused whoever asked, when it was asked last. */
+    away: CloudAway | null;
+  };
   /** How far the disk is read into the catalog where a start began that; `null` once it is. */
   scan: ScanProgress | null;
   /** Generations by status, of what is read. */
@@ -28,6 +41,16 @@ export type StorageStatus = Readonly<{
     reason: string | null;
   };
 }>;
+
+/** What has to be counted on disk, too. */
+export type CountedStatus = StorageStatus &
+  Readonly<{
+    /** Generations that lie in the bucket and not in the store. */
+    onlyInCloud: number;
+    cache: Readonly<{ path: string; copies: number; bytes: number; maxBytes: number }>;
+    /** What was set aside, and why: the oldest ten. */
+    parked: readonly OwedUpload[];
+  }>;
 
 /** What a file system has left. `freeInodes` is `null` where it makes them as they are needed. */
 export type DiskSpace = Readonly<{ freeBytes: number; bytes: number; freeInodes: number | null }>;
@@ -54,6 +77,7 @@ export async function getStatus(parts: Parts): Promise<StorageStatus> {
       enabled: isOn,
       url: cloudSettings?.url ?? null,
       bucket: cloudSettings?.bucket ?? null,
+      away: isOn ? catalog.meta.cloudAway : null,
     },
     scan: scan.progress,
     generations: isOn ? { ...others, local, pending } : { ...others, local: local + pending },
@@ -64,6 +88,43 @@ export async function getStatus(parts: Parts): Promise<StorageStatus> {
       paused: outbox?.paused != null,
       reason: outbox?.paused?.reason ?? null,
     },
+  };
+}
+
+/** So many of what is parked are named. */
+const MAX_PARKED = 10;
+/** So many are looked at before others get their turn. */
+const AT_ONCE = 500;
+const EVERY_TIME = '9999-12-31T00:00:00Z';
+
+/** How the storage is now, and what it has to be looked at for. */
+export async function countStatus(
+  parts: Parts & Readonly<{ store: Store; cache: Cache; keepLimits: KeepLimits }>,
+): Promise<CountedStatus> {
+  const { store, cache, catalog, keepLimits } = parts;
+  let looked = 0;
+  const breatheNow = async () => {
+    looked++;
+    if (looked % AT_ONCE === 0) await breathe();
+  };
+  let onlyInCloud = 0;
+  for (const row of catalog.generations.evictable(EVERY_TIME)) {
+    if (!store.has(refOf(row))) onlyInCloud++;
+    await breatheNow();
+  }
+  let [copies, bytes] = [0, 0];
+  for (const { entry } of cache.entries.list()) {
+    await breatheNow();
+    if (entry === null) continue;
+    copies++;
+    bytes += cache.bytesOf(entry);
+  }
+  const { root: path } = cache.entries.layout;
+  return {
+    ...(await getStatus(parts)),
+    onlyInCloud,
+    cache: { path, copies, bytes, maxBytes: keepLimits.maxBytes },
+    parked: catalog.jobs.parked(MAX_PARKED).map(toOwed),
   };
 }
 

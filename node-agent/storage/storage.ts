@@ -11,6 +11,7 @@ import {
   StorageError,
 } from '../contract.ts';
 import { deleteGeneration } from '../delete/delete.ts';
+import { deleteProject } from '../delete/delete-project.ts';
 import { checkWritable } from '../disk/check-writable.ts';
 import { type ArchiveOnDisk, getArchive } from '../read/archive.ts';
 import { type DownloadUrl, parseExpiry } from '../read/download-url.ts';
@@ -19,7 +20,7 @@ import type { LocalGeneration } from '../read/get.ts';
 import { type ListPage, listGenerations, listProjects, type ProjectSummary } from '../read/list.ts';
 import type { OpenFile, OpenGeneration } from '../read/open.ts';
 import type { PathSigner } from '../read/signed-path.ts';
-import { type Summary, summaryOf } from '../read/summary.ts';
+import { readMetadata, type Summary, summaryOf } from '../read/summary.ts';
 import type { Receipt } from '../save/receipt.ts';
 import type {
   SaveDetails,
@@ -44,7 +45,7 @@ import { type Verified, type VerifyOptions, verifyAll } from '../upkeep/verify.t
 import type { OwedUpload } from '../upload/owed.ts';
 import { recordArchive } from '../upload/record-archive.ts';
 import type { Parts } from './parts.ts';
-import { getStatus, type StorageStatus } from './status.ts';
+import { type CountedStatus, countStatus, getStatus, type StorageStatus } from './status.ts';
 
 /** How long {@link Storage.close} lets uploads that are due run, in milliseconds. */
 const DRAIN_MS = 10_000;
@@ -201,9 +202,18 @@ export class Storage {
     return diffFiles([...before!], [...after!]);
   }
 
-  /** @throws StorageError `not_found` */
-  async show(input: RefInput): Promise<Summary> {
-    return summaryOf(await this.#parts.finder.getStored(input), this.#parts.isCloudOn);
+  /**
+   * What is known of a generation.
+   *
+   * @returns `metadata` is what was saved with it; `null` where neither this host nor the cloud can be read now
+   * @throws StorageError `not_found`
+   */
+  async show(
+    input: RefInput,
+  ): Promise<Summary & Readonly<{ metadata: Record<string, unknown> | null }>> {
+    const row = await this.#parts.finder.getStored(input);
+    const summary = summaryOf(row, this.#parts);
+    return { ...summary, metadata: await readMetadata(this.#parts, summary) };
   }
 
   /** The generations of a project, newest version first. A project that is not there has none. */
@@ -253,11 +263,6 @@ export class Storage {
     return this.#parts.urls.signer;
   }
 
-  /** The folder of a generation in the store, whether or not it is there. */
-  pathOf(ref: Ref): string {
-    return this.#parts.store.layout.generation(ref);
-  }
-
   /**
    * The archive of a generation in the store, as a file to read at once.
    *
@@ -276,6 +281,20 @@ export class Storage {
   async delete(input: RefInput): Promise<{ ref: Ref; deleted: boolean }> {
     checkWritable(this.#parts.unwritable, 'delete a generation');
     const deletion = await deleteGeneration(this.#parts, await this.#parts.finder.getKnown(input));
+    this.#parts.wake();
+    return deletion;
+  }
+
+  /**
+   * Deletes all generations of a project that this host knows of, as {@link delete} does. What another
+   * host saved to it stays.
+   *
+   * @returns how many there were to delete
+   * @throws StorageError `not_found` where nothing of it ever was here
+   */
+  async deleteProject(projectId: string): Promise<{ projectId: string; deleted: number }> {
+    checkWritable(this.#parts.unwritable, 'delete a project');
+    const deletion = await deleteProject(this.#parts, projectId);
     this.#parts.wake();
     return deletion;
   }
@@ -479,6 +498,11 @@ export class Storage {
   /** How it is: what is kept, what is owed, and whether the cloud is there. */
   async status(): Promise<StorageStatus> {
     return getStatus(this.#parts);
+  }
+
+  /** As {@link status}, with what has to be counted on disk: it takes longer the more there is. */
+  async countedStatus(): Promise<CountedStatus> {
+    return countStatus(this.#parts);
   }
 
   /**

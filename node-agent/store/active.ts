@@ -1,6 +1,6 @@
-import { readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { lstatSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
-import { folderName, formatRef, parseFolderName, type Ref } from '../contract.ts';
+import { folderName, formatRef, parseFolderName, type Ref, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { syncPath } from './durable.ts';
 import type { Layout } from './layout.ts';
@@ -18,10 +18,18 @@ export class Active {
 
   /** Makes a generation the active one of its project. Readers of the link see the old or the new. */
   async set(ref: Ref): Promise<void> {
+    const link = this.#layout.active(ref.projectId);
+    const inTheWay = lstatSync(link, { throwIfNoEntry: false });
+    if (inTheWay !== undefined && !inTheWay.isSymbolicLink()) {
+      throw new StorageError(
+        'conflict',
+        `Cannot activate ${formatRef(ref)}: "${link}" is no link, move it away; it may hold files that are nowhere else`,
+      );
+    }
     const temporary = this.#staging.path();
     try {
       symlinkSync(folderName(ref), temporary);
-      renameSync(temporary, this.#layout.active(ref.projectId));
+      renameSync(temporary, link);
       await syncPath(this.#layout.generations(ref.projectId));
     } catch (error) {
       throw fromFileSystem(error, `activate ${formatRef(ref)}`);

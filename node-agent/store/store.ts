@@ -18,7 +18,7 @@ import { Active } from './active.ts';
 import { Archives } from './archives.ts';
 import type { Committed } from './commit.ts';
 import { inGeneration, type Layout } from './layout.ts';
-import { flatRef, isFlat } from './legacy/flat.ts';
+import { flatRef, isFlat, mayBeFlat } from './legacy/flat.ts';
 import { Legacy } from './legacy/legacy.ts';
 import { ProjectFiles } from './project-files.ts';
 import { stampOf } from './project-stamp.ts';
@@ -95,6 +95,13 @@ export class Store {
   /** Tells whether a generation is in place. */
   has(ref: Ref): boolean {
     return existsSync(this.layout.generation(ref));
+  }
+
+  /** The folder of a generation, also that of a flat project; `null` where nothing of it is there. */
+  folderOf(ref: Ref): string | null {
+    if (this.has(ref)) return this.layout.generation(ref);
+    const { projectId } = ref;
+    return mayBeFlat(ref) && isFlat(this.layout, projectId) ? this.layout.project(projectId) : null;
   }
 
   /**

@@ -65,6 +65,8 @@ export class Outbox {
   #ahead: number;
   #turn: Promise<void> | null = null;
   #again = false;
+  /** Why everything waits, as the catalog has it; left out: nobody has looked. */
+  #noted: string | null | undefined;
   #idle: (() => void)[] = [];
 
   constructor(options: OutboxOptions) {
@@ -233,8 +235,21 @@ export class Outbox {
         settle(catalog, job, end, { now: now(), random: random(), waits });
       }
       catalog.jobs.forgive(forgiven, now());
+      if (!isStopping) this.#noteCloud();
     });
     if (!isStopping) this.#tell(claimed, settled);
+  }
+
+  /** For commands that ask nothing of the cloud, and say how it is. */
+  #noteCloud(): void {
+    const { catalog, now } = this.#options;
+    const cause = this.#outages.cause;
+    const reason = cause?.reason ?? null;
+    if (reason === this.#noted) return;
+    const since = new Date(now()).toISOString();
+    const away = cause && { since, cause: cause.kind, reason: cause.reason };
+    catalog.meta.setCloudAway(away);
+    this.#noted = reason;
   }
 
   /** Tells of what failed, once it is written down. */

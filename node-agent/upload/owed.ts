@@ -26,7 +26,12 @@ export function listOwed(
 ): ListPage<OwedUpload, number> {
   const limit = options.limit ?? PAGE.default;
   const owed = jobs.list(options.cursor ?? 0, limit + 1);
-  const items = owed.slice(0, limit).map((job) => ({
+  const items = owed.slice(0, limit).map(toOwed);
+  return { items, nextCursor: owed.length > limit ? (owed[limit - 1]?.id ?? null) : null };
+}
+
+export function toOwed(job: OwedJob): OwedUpload {
+  return {
     ...refOf(job),
     step: stepOf(job),
     since: new Date(job.since).toISOString(),
@@ -34,8 +39,7 @@ export function listOwed(
     dueAt: job.parked ? null : new Date(job.due_at).toISOString(),
     parked: job.parked === 1,
     failure: job.failure,
-  }));
-  return { items, nextCursor: owed.length > limit ? (owed[limit - 1]?.id ?? null) : null };
+  };
 }
 
 /** Of what was given up, the step at which it was. */

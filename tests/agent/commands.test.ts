@@ -41,7 +41,7 @@ const TABLE: Record<string, Row> = {
   },
   doctor: {
     args: () => ['doctor'],
-    human: /^✓ configuration .*\n(✓ .*\n){9}✓ round trip /,
+    human: /^✓ configuration .*\n(✓ .*\n){13}✓ round trip /,
     json: { ok: true, checks: expect.any(Array) },
     cloud: true,
   },
@@ -63,12 +63,13 @@ const TABLE: Record<string, Row> = {
   },
   list: {
     args: ({ project }) => ['list', project],
-    human: /^VERSION +GENERATION +STATUS +FILES +BYTES +CREATED\nv2 .*\nv1 .* local +1 +1 B .*\n$/,
+    human:
+      /^VERSION +GENERATION +STATUS +HERE +FILES +BYTES +CREATED\nv2 .*\nv1 .* local +yes +1 +1 B .*\n$/,
     json: { items: [{ version: 2, status: 'local' }, { version: 1 }], next_cursor: null },
   },
   show: {
     args: ({ project }) => ['show', project, '2'],
-    human: /^generation {2}p-\S+ v2 \S+\nstatus {6}local\n(.*\n){5}$/,
+    human: /^generation {2}p-\S+ v2 \S+\nstatus {6}local\n(.*\n){6}$/,
     json: { version: 2, failure: null, object_key: expect.any(String), uploaded_at: null },
   },
   diff: {
@@ -99,7 +100,7 @@ const TABLE: Record<string, Row> = {
   status: {
     args: () => ['status'],
     human:
-      /^store +\/.*\ndisk +[0-9.]+ .* free.*\ncloud +off\ngenerations +2 local\noutbox +2 owed, 0 parked\n$/,
+      /^store +\/.*\ndisk +[0-9.]+ .* free.*\ncache +.*: 0 copies.*\ncloud +off\ngenerations +2 local\noutbox +2 owed, the oldest since .*Z, 0 parked\n$/,
     json: { generations: { local: 2 }, outbox: { owed: 2, parked: 0, paused: false } },
   },
   uploads: {
@@ -174,6 +175,7 @@ describe('a command that fails says so in a sentence on stderr, or as a problem 
     ['diff', ({ project }) => ['diff', project, '1', '9'], 4, 'not_found'],
     ['activate', ({ project }) => ['activate', project, '9'], 4, 'not_found'],
     ['delete', ({ project }) => ['delete', project, '9'], 4, 'not_found'],
+    ['delete', ({ project }) => ['delete', project], 2, 'invalid_input'],
     ['owner', ['owner', 'nobody', OWNER], 4, 'not_found'],
     ['owner', ['owner', 'nobody', OWNER], 5, 'unavailable', AWAY],
     ['owner', ['owner', 'nobody', OWNER], 6, 'unauthenticated', REFUSED],

@@ -4,7 +4,13 @@
  */
 import { lstatSync, opendirSync } from 'node:fs';
 import { join } from 'node:path';
-import { comparePaths, type Limits, type Manifest, type Ref } from '../../contract.ts';
+import {
+  comparePaths,
+  type Limits,
+  type Manifest,
+  parseFolderName,
+  type Ref,
+} from '../../contract.ts';
 import { findInFolder } from '../folder.ts';
 import { inGeneration, Layout } from '../layout.ts';
 import type { LeftOut } from '../left-out.ts';
@@ -36,8 +42,20 @@ export function* listFlat(layout: Layout, projectId: string): Generator<string> 
 }
 
 function ownNames(layout: Layout, projectId: string): ReadonlySet<string> {
-  return isThere(layout.generations(projectId)) ? OWN_NAMES : NONE;
+  const isOurs = isThere(layout.generations(projectId)) || holdsArchives(layout, projectId);
+  return isOurs ? OWN_NAMES : NONE;
 }
+
+/** Whether the Python system archived generations of a project, all of them maybe. */
+function holdsArchives(layout: Layout, projectId: string): boolean {
+  for (const name of namesIn(join(layout.project(projectId), 'archive'))) {
+    if (name.endsWith(ARCHIVE) && parseFolderName(name.slice(0, -ARCHIVE.length)) !== null)
+      return true;
+  }
+  return false;
+}
+
+const ARCHIVE = '.tar.gz';
 
 /** What may lie beside `source/` without being a file of the project. */
 const BESIDE_SOURCE: ReadonlySet<string> = new Set(['source', 'artifacts', 'manifest.json']);

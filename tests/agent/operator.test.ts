@@ -1,0 +1,187 @@
+/** What an operator asks for at night: how it is, what was done, and how to go on. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { openStorage, readConfig } from '../../node-agent/index.ts';
+import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
+import { hostEnvironment } from '../support/host.ts';
+import { PythonStore } from '../support/python-store.ts';
+import { collect, ROOT, runCli } from '../support/run.ts';
+import { waitForStatus } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+
+const FILES = { 'main.py': 'print(1)\n' };
+
+/** A host with a version in the cloud. */
+async function makeHost() {
+  const env = await hostEnvironment();
+  const project = uniqueId();
+  const storage = await openStorage(readConfig(env));
+  await storage.save({
+    projectId: project,
+    version: 1,
+    files: FILES,
+    metadata: { promptId: 'P 7' },
+  });
+  await waitForStatus(storage, { projectId: project, version: 1 }, 'verified');
+  await storage.close();
+  const json = async (...args: string[]) => {
+    const ran = await runCli([...args, '--json'], env);
+    return { code: ran.code, ...JSON.parse(ran.stdout) };
+  };
+  return { env, project, json, cli: (...args: string[]) => runCli(args, env) };
+}
+
+test('status says what only the cloud has and what is cached; list says which, show has the metadata', async () => {
+  const { env, project, json, cli } = await makeHost();
+  expect(await json('status')).toMatchObject({
+    only_in_cloud: 0,
+    cache: { path: env.CACHE_PATH, copies: 0, bytes: 0 },
+    cloud: { away: null },
+    parked: [],
+  });
+  expect((await cli('cleanup', '--store', '--older-than', '0h')).stdout).toContain('1 originals');
+  expect(await json('status')).toMatchObject({ only_in_cloud: 1 });
+  expect((await cli('status')).stdout).toContain('1 of them in the cloud alone');
+  expect((await cli('list', project)).stdout).toMatch(/verified +no +1 /);
+  // Its own keys are not ours to rename.
+  expect(await json('show', project, '1')).toMatchObject({
+    local_path: null,
+    metadata: { promptId: 'P 7' },
+  });
+  await cli('get', project, '1');
+  expect(await json('status')).toMatchObject({ cache: { copies: 1, bytes: expect.any(Number) } });
+});
+
+test('status says since when the cloud is away, also where nobody asks it now, and that it is back', async () => {
+  const { env, project, json, cli } = await makeHost();
+  const away = { ...env, SUPABASE_URL: 'http://127.0.0.1:9' };
+  const storage = await openStorage(readConfig(away));
+  for (let n = 2; n < 6; n++)
+    await storage.save({ projectId: project, version: n, files: { n: `${n}` } });
+  while ((await storage.status()).outbox.reason === null) await sleep(20);
+  await storage.close({ drainMs: 0 });
+  const { cloud, outbox } = await json('status');
+  expect([cloud.away.cause, outbox.owed]).toEqual(['away', 4]);
+  expect(Date.parse(cloud.away.since)).toBeLessThanOrEqual(Date.now());
+  expect((await cli('status')).stdout).toMatch(/ {2}away +since \d{4}-.*: Cannot /);
+  expect(await json('uploads', 'retry')).toMatchObject({
+    code: 0,
+    items: Array.from({ length: 4 }, () => ({ outcome: 'done', failure: null })),
+  });
+  expect((await json('status')).cloud.away).toBeNull();
+});
+
+test('what is parked is in status with its reason; uploads retry says what came of each', async () => {
+  const { env, project, json, cli } = await makeHost();
+  const { error } = await serviceClient()
+    .from('storage_projects')
+    .update({ deleted_at: new Date().toISOString() })
+    .eq('id', project);
+  expect(error).toBeNull();
+  const storage = await openStorage(readConfig(env));
+  await storage.save({ projectId: project, version: 2, files: FILES });
+  await storage.drain(10_000);
+  await storage.close();
+  const { parked } = await json('status');
+  expect(parked).toMatchObject([
+    { project_id: project, version: 2, failure: expect.stringContaining('deleted') },
+  ]);
+  expect((await cli('status')).stdout).toContain(`parked     ${project} v2: `);
+  const again = await json('uploads', 'retry');
+  expect(again).toMatchObject({
+    code: 3,
+    retried: 1,
+    items: [{ project_id: project, version: 2, outcome: 'parked', failure: expect.any(String) }],
+  });
+});
+
+test('delete --all deletes a project; a version is not left out by mistake', async () => {
+  const { project, json, cli } = await makeHost();
+  await cli('save', `${ROOT}/docs/examples`, '--project', project);
+  expect(await cli('delete', project)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--all'),
+  });
+  expect(await cli('delete', project, '1', '--all')).toMatchObject({ code: 2 });
+  expect((await cli('delete', project, '--all')).stdout).toBe(
+    `${project}: 2 generations deleted\n`,
+  );
+  expect(await json('delete', project, '--all')).toMatchObject({ code: 0, deleted: 0 });
+  expect(await cli('list', project)).toMatchObject({ code: 4 });
+  expect(await cli('delete', 'nobody', '--all')).toMatchObject({ code: 4 });
+  const { data } = await serviceClient()
+    .from('storage_generations')
+    .select('deleted_at')
+    .eq('project_id', project);
+  expect(data).toHaveLength(2);
+  expect(data?.every(({ deleted_at }) => deleted_at !== null)).toBe(true);
+});
+
+test('activate names the folder that is in its way, and leaves it', async () => {
+  const { env, project, cli } = await makeHost();
+  const active = join(env.FILE_STORAGE_PATH, project, 'generations/active');
+  mkdirSync(active);
+  const { code, stderr } = await cli('activate', project, '1');
+  expect([code, stderr]).toEqual([1, expect.stringContaining(`"${active}" is no link`)]);
+  expect(readdirSync(active)).toEqual([]);
+});
+
+test('migrate that is stopped says how to go on, and goes on', async () => {
+  const env = await hostEnvironment({ USE_CLOUD_STORAGE: 'false' });
+  const old = new PythonStore(env.FILE_STORAGE_PATH);
+  for (let n = 1; n <= 60; n++)
+    old.versioned({ projectId: 'shop', version: n, generationId: `g-${n}` }, FILES);
+  const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'migrate', '--json'], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = collect(child);
+  const generations = join(env.FILE_STORAGE_PATH, 'shop/generations');
+  const isBegun = () =>
+    readdirSync(generations, { recursive: true }).some((name) => String(name).endsWith('.tar.gz'));
+  while (!isBegun()) await sleep(5);
+  child.kill('SIGINT');
+  expect(await once(child, 'exit')).toEqual([130, null]);
+  const { stdout, stderr } = output();
+  expect(stderr).toContain('The same command goes on');
+  const { migrated } = JSON.parse(stdout);
+  expect(migrated).toBeGreaterThan(0);
+  expect(migrated).toBeLessThan(60);
+  const rest = JSON.parse((await runCli(['migrate', '--json'], env)).stdout);
+  expect(rest).toMatchObject({ found: 60, known: migrated, failed: 0 });
+});
+
+test('migrate --from-bucket with a key that may not look there, or of another bucket, is no success', async () => {
+  const env = await hostEnvironment();
+  const nowhere = await runCli(['migrate', '--from-bucket'], env);
+  expect(nowhere).toMatchObject({ code: 4, stderr: expect.stringContaining(env.SUPABASE_BUCKET) });
+  const { token } = await makeUser();
+  const ran = await runCli(['migrate', '--from-bucket'], {
+    ...env,
+    SUPABASE_SERVICE_KEY: `${token.slice(0, -4)}AAAA`,
+  });
+  expect([ran.code === 0, ran.stdout]).toEqual([false, '']);
+});
+
+test('a project of which only archives are left is no flat one', async () => {
+  const env = await hostEnvironment({ USE_CLOUD_STORAGE: 'false' });
+  const old = new PythonStore(env.FILE_STORAGE_PATH);
+  old.archived({ projectId: 'shop', version: 1, generationId: 'g-1' }, FILES);
+  const plan = JSON.parse((await runCli(['migrate', '--dry-run', '--json'], env)).stdout);
+  expect(plan).toMatchObject({ found: 1, migrated: 1, failed: 0, problems: [] });
+  expect((await runCli(['migrate'], env)).code).toBe(0);
+  const got = await runCli(['get', 'shop', '1'], env);
+  expect(readdirSync(got.stdout.trim())).toEqual(['main.py']);
+});
+
+test('owners.json: what cannot be used is named with its project', async () => {
+  const env = await hostEnvironment({ USE_CLOUD_STORAGE: 'false' });
+  const file = join(await tempFolder(), 'owners.json');
+  writeFileSync(file, '{"shop": "3f0e1c52-93b5-4d0f-8f6a-0d3c3f5a1b11", "other": "ada"}');
+  const { code, stderr } = await runCli(['migrate', '--owners', file], env);
+  expect([code, stderr]).toEqual([1, expect.stringContaining('of project "other": "ada"')]);
+});
