@@ -109,7 +109,7 @@ OpenAPI 3.1 document is served at \`/openapi.json\`.
   \`request_id\` (also the header \`X-Request-Id\`) is what the log knows it by.
 
 Codes: ${Object.entries(ERROR_CODES)
-  .filter(([code]) => code !== 'disk_full')
+  .filter(([, { status }]) => status !== ERROR_CODES.disk_full.status)
   .map(([code, { status }]) => `\`${code}\` ${status}`)
   .join(', ')}. \`rate_limited\` and \`unavailable\` are worth another try.
 

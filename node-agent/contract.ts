@@ -1,6 +1,13 @@
 /** The contract, for the agent: the one place from which it reaches into `functions/`. */
 
-export type { FileEntry } from '../functions/_shared/contract/api.ts';
+export {
+  type FileEntry,
+  FileEntrySchema,
+  FileParamSchema,
+  ProblemSchema,
+  ProjectParamSchema,
+  VersionParamSchema,
+} from '../functions/_shared/contract/api.ts';
 export {
   type ArchiveName,
   ArchiveNames,
@@ -43,6 +50,12 @@ export {
   objectKey,
   parseObjectKey,
 } from '../functions/_shared/contract/object-key.ts';
+export {
+  describeApi,
+  type InputSchemas,
+  type Operation,
+  pageOf,
+} from '../functions/_shared/contract/openapi.ts';
 export {
   checkPaths,
   comparePaths,

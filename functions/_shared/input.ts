@@ -1,14 +1,8 @@
 import type { MiddlewareHandler } from 'hono';
 import type * as v from 'valibot';
 import { readBody } from './body.ts';
+import type { InputSchemas } from './contract/openapi.ts';
 import { validate } from './contract/validate.ts';
-
-/** What a route takes: the parts of its path, its query, and its JSON body. */
-export type InputSchemas = Readonly<{
-  param?: v.GenericSchema;
-  query?: v.GenericSchema;
-  json?: v.GenericSchema;
-}>;
 
 /** What goes in, as a client writes it, and what comes out, checked, by `c.req.valid`. */
 export type InputOf<S extends InputSchemas> = {

@@ -1,8 +1,9 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
 import type { Context } from 'hono';
 import type { ArchiveLinks } from '../_shared/archive-links.ts';
+import type { InputSchemas } from '../_shared/contract/openapi.ts';
 import type { Environment } from '../_shared/environment.ts';
-import type { InputOf, InputSchemas } from '../_shared/input.ts';
+import type { InputOf } from '../_shared/input.ts';
 import type { ReadObject } from '../_shared/read-object.ts';
 import type { GenerationRow } from './generation-row.ts';
 

@@ -8,16 +8,27 @@ import type { Storage } from '../storage/storage.ts';
 import { serveArchive } from './archive.ts';
 import { listFiles, showFile } from './files.ts';
 import {
+  activateGeneration,
   deleteGeneration,
   downloadGeneration,
   listGenerations,
+  openGeneration,
   showGeneration,
 } from './generations.ts';
 import { createGuard } from './guard.ts';
 import { logRequests } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import { serveOpenApi } from './openapi.ts';
+import { deleteProject, diffGenerations, listProjects } from './projects.ts';
 import { saveGeneration } from './save.ts';
-import { checkReady, listUploads, retryUploads, showMetrics, showStatus } from './status.ts';
+import {
+  checkReady,
+  cleanUp,
+  listUploads,
+  retryUploads,
+  showMetrics,
+  showStatus,
+} from './status.ts';
 import { serveZip } from './zip.ts';
 
 type Parts = { storage: Storage; config: DaemonConfig; log: Logger; metrics: Metrics };
@@ -42,9 +53,14 @@ export function createApp({ storage, config, log, metrics }: Parts): Hono {
   app.use(requestId(), logRequests(log), createGuard(config));
 
   app.post('/v1/generations', saveGeneration(storage));
+  app.get('/v1/projects', listProjects(storage));
   app.get('/v1/projects/:project', listGenerations(storage));
+  app.delete('/v1/projects/:project', deleteProject(storage));
+  app.get('/v1/projects/:project/diff', diffGenerations(storage));
   app.get(GENERATION, showGeneration(storage));
   app.delete(GENERATION, deleteGeneration(storage));
+  app.post(`${GENERATION}/activate`, activateGeneration(storage));
+  app.post(`${GENERATION}/open`, openGeneration(storage));
   app.get(`${GENERATION}/download`, downloadGeneration(storage));
   app.get(`${GENERATION}/files`, listFiles(storage));
   app.get(`${GENERATION}/files/:path{.+}`, showFile(storage));
@@ -53,6 +69,11 @@ export function createApp({ storage, config, log, metrics }: Parts): Hono {
   app.get('/v1/status', showStatus(storage));
   app.get('/v1/uploads', listUploads(storage));
   app.post('/v1/uploads/retry', retryUploads(storage));
+  app.post('/v1/cleanup', cleanUp(storage));
+  app.get(
+    '/openapi.json',
+    serveOpenApi(() => app.routes),
+  );
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   app.get('/readyz', checkReady(storage));
   app.get('/metrics', showMetrics(storage, metrics));

@@ -33,6 +33,25 @@ export function deleteGeneration(storage: Storage): Handler {
   };
 }
 
+/** `POST /v1/projects/:project/:version/activate`: makes it the active one of its project. */
+export function activateGeneration(storage: Storage): Handler {
+  return async (c) => {
+    const { projectId, version } = await storage.activate(readRef(c));
+    return c.json({ project_id: projectId, active_version: version });
+  };
+}
+
+/**
+ * `POST /v1/projects/:project/:version/open`: has its files lie in a folder of this host, got from the
+ * cloud if need be, and says where. They are not to be changed, and stay for ten minutes at least.
+ */
+export function openGeneration(storage: Storage): Handler {
+  return async (c) => {
+    const { manifest, ...got } = await storage.get(readRef(c));
+    return c.json(toWire({ ...got, fileCount: manifest.file_count }) as object);
+  };
+}
+
 /** `GET /v1/projects/:project/:version/download?expires_in`: a URL that needs nothing else. */
 export function downloadGeneration(storage: Storage): Handler {
   return async (c) => {

@@ -12,11 +12,17 @@ export function readRef(c: Context): RefInput {
   };
 }
 
+/** `?limit` of a list. */
+export function readLimit(c: Context): number {
+  const limit = c.req.query('limit');
+  return limit === undefined ? PAGE.default : readWhole('limit', limit, PAGE.max);
+}
+
 /** `?limit&cursor` of a list whose cursor is a number. */
 export function readPage(c: Context): { limit: number; cursor?: number } {
-  const { limit, cursor } = c.req.query();
+  const { cursor } = c.req.query();
   return {
-    limit: limit === undefined ? PAGE.default : readWhole('limit', limit, PAGE.max),
+    limit: readLimit(c),
     ...(cursor === undefined
       ? {}
       : { cursor: readWhole('cursor', cursor, Number.MAX_SAFE_INTEGER) }),

@@ -15,6 +15,8 @@ export type Daemon = {
   close(): Promise<void>;
 };
 
+/** The metadata of a tar are in its query. */
+const MAX_HEADER_BYTES = 128 * 1024;
 /** How long requests that run may take to finish at the end, in milliseconds. */
 const FINISH_MS = 5000;
 
@@ -30,7 +32,10 @@ export async function serve(parts: {
   metrics: Metrics;
 }): Promise<Daemon> {
   const { storage, config } = parts;
-  const server = createAdaptorServer({ fetch: createApp(parts).fetch });
+  const server = createAdaptorServer({
+    fetch: createApp(parts).fetch,
+    serverOptions: { maxHeaderSize: MAX_HEADER_BYTES },
+  });
   server.listen(config.port, config.host);
   try {
     await once(server, 'listening');

@@ -21,6 +21,14 @@ export function retryUploads(storage: Storage): Handler {
   return async (c) => c.json({ retried: await storage.retryParked() });
 }
 
+/** `POST /v1/cleanup`: evicts cached copies and trees that are too old or too much, by the settings. */
+export function cleanUp(storage: Storage): Handler {
+  return async (c) => {
+    const cache = await storage.cleanupCache();
+    return c.json({ cache, trees: await storage.cleanupTrees() });
+  };
+}
+
 /** `GET /readyz`: whether generations can be saved, by trying. The cloud does not matter for that. */
 export function checkReady(storage: Storage): Handler {
   return async (c) => {

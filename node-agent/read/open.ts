@@ -51,6 +51,8 @@ export type OpenGeneration = Readonly<
 /** A file that was compared with what was saved, unless it is large: then at its end. */
 export type OpenFile = Readonly<{
   size: number;
+  /** `null` where it is of the Python system, which kept no hashes. */
+  sha256: string | null;
   pieces(): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }>;
@@ -283,7 +285,8 @@ async function fileOf(generation: OpenGeneration, path: string): Promise<OpenFil
       size = 0;
       for await (const piece of generation.read(path)) size += piece.length;
     }
-    return { size, pieces: () => generation.read(path), close: () => generation.close() };
+    const sha256 = entry?.sha256 ?? null;
+    return { size, sha256, pieces: () => generation.read(path), close: () => generation.close() };
   } catch (error) {
     await generation.close();
     throw error;

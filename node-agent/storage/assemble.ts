@@ -96,7 +96,6 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
       await evictCached(shared, limits).catch(opened.onProblem);
       await evictTrees(shared, limits);
     },
-    keepReserve: () => opened.reserve.restore(store.staging.path()),
     cleanupEveryMs: options.cleanupEveryMs,
     isOn: options.background !== false,
   });

@@ -22,8 +22,6 @@ type Parts = Readonly<{
   uploads: Uploads;
   /** Evicts cached copies and trees; those that are too old or too much only where it is asked for. */
   evict: (isTooMuch: boolean) => Promise<unknown>;
-  /** Takes room for a full disk. */
-  keepReserve: () => Promise<void>;
   cleanupEveryMs: number | null;
   /** Whether more than the scan goes on. */
   isOn: boolean;
@@ -79,7 +77,7 @@ export class Background {
   }
 
   #others(): Repeated[] {
-    const { outbox, uploads, evict, keepReserve, cleanupEveryMs, onProblem } = this.#parts;
+    const { outbox, uploads, evict, cleanupEveryMs, onProblem } = this.#parts;
     const others: Repeated[] = [];
     if (outbox !== null) {
       // The cloud that is away is the outbox's to tell of, once.
@@ -91,12 +89,7 @@ export class Background {
         new Repeated(() => uploads.removeUnneeded(), UNNEEDED_MS, tell),
       );
     }
-    const relieve = async () => {
-      await evict(false);
-      // Without it all goes on: there is less room for the next full disk.
-      await keepReserve().catch(() => {});
-    };
-    others.push(new Repeated(relieve, PRESSURE_MS, onProblem));
+    others.push(new Repeated(() => evict(false), PRESSURE_MS, onProblem));
     if (cleanupEveryMs !== null) {
       others.push(new Repeated(() => evict(true), cleanupEveryMs, onProblem));
     }

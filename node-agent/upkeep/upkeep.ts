@@ -89,8 +89,15 @@ export class Upkeep {
           await scan.project(row.project_id);
           await this.#settle(row);
         }
+        await this.#keepReserve();
       }
     }
+  }
+
+  /** Without it all goes on: there is less room for the next full disk. */
+  async #keepReserve(): Promise<void> {
+    const { reserve, store } = this.#parts;
+    await reserve.restore(store.staging.path()).catch(() => {});
   }
 
   async #settle(row: GenerationRow): Promise<void> {

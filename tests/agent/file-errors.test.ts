@@ -1,5 +1,6 @@
 /** What the file system and SQLite may say, and what is made of it: no operator reads `internal` for a disk. */
 import { chownSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { fromSqlite } from '../../node-agent/catalog/errors.ts';
@@ -45,7 +46,7 @@ test.each([
   [26, 'corrupt'],
 ])('SQLite %i is %s', (errcode, code) => {
   const error = Object.assign(new Error('x'), { code: 'ERR_SQLITE_ERROR', errcode });
-  expect(fromSqlite(error, '/srv/store/catalog.sqlite')).toMatchObject({ code });
+  expect(fromSqlite(error, join(tmpdir(), 'catalog.sqlite'))).toMatchObject({ code });
 });
 
 test.skipIf(process.getuid?.() !== 0)('whose a path is that is not permitted is told', async () => {

@@ -249,7 +249,10 @@ async function expectRefused(archive: Buffer, codes: string[]) {
 
 async function expectNotSaved(tar: Buffer, code: string) {
   const around = await tempFolder();
-  const storage = await openTestStorage({ storePath: join(around, 'a/b/store') });
+  const storage = await openTestStorage({
+    storePath: join(around, 'a/b/store'),
+    background: false,
+  });
   // But for the empty folder in which it would have been staged.
   const list = () => listTree(around).filter((name) => !/staging\/[^/]+$/.test(name));
   const before = list();

@@ -1,5 +1,4 @@
 /** The four calls of the old system, from TypeScript and from Python. */
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import {
@@ -10,9 +9,8 @@ import {
 } from '../../node-agent/index.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
-import { ROOT, run } from '../support/run.ts';
+import { runPython } from '../support/python.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
-import { tempFolder } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
 
 test('from TypeScript: saved, enriched, downloaded, and in the place of what was there', async () => {
@@ -85,20 +83,11 @@ test('from Python, with its standard library alone, through the daemon', async (
     SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
     AGENT_TOKEN: token,
   });
-  const program = join(await tempFolder(), 'program.py');
-  writeFileSync(program, PROGRAM);
-  const ran = await run(
-    'python3',
-    [
-      '-I',
-      '-c',
-      `import sys; sys.path.insert(0, ${JSON.stringify(join(ROOT, 'docs/examples'))}); sys.dont_write_bytecode = True; exec(compile(open(${JSON.stringify(program)}).read(), 'program.py', 'exec'))`,
-      uniqueId(),
-    ],
-    {
-      env: { AGENT_URL: daemon.url, AGENT_TOKEN: token, http_proxy: 'http://127.0.0.1:1' },
-    },
-  );
+  const ran = await runPython(PROGRAM, [uniqueId()], {
+    AGENT_URL: daemon.url,
+    AGENT_TOKEN: token,
+    http_proxy: 'http://127.0.0.1:1',
+  });
   expect(ran.stderr).toBe('');
   const result = JSON.parse(ran.stdout);
   expect(result.saved).toMatchObject({

@@ -18,6 +18,7 @@ test('every job is done once, every version given once, and no lock is heard of'
   // Whoever finds it missing sends twice.
   await serviceClient().storage.createBucket(bucket, { public: false });
   const env = {
+    LOG_LEVEL: 'warn',
     FILE_STORAGE_PATH: storePath,
     CACHE_PATH: await tempFolder(),
     NODE_COMPILE_CACHE: await tempFolder(),

@@ -19,6 +19,7 @@ test('codes have the HTTP status and the exit code that callers rely on', () => 
     ['rate_limited', 429, 5, true],
     ['unavailable', 503, 5, true],
     ['disk_full', 507, 1, false],
+    ['read_only', 507, 1, false],
     ['internal', 500, 1, false],
   ]);
 });

@@ -48,7 +48,7 @@ test.each<[Scenario, number]>([
       return crash({ scenario, projectId: PROJECT, at, folder, template, env });
     };
     const { steps } = await start(0);
-    expect(steps).toBeGreaterThanOrEqual(20);
+    expect(steps).toBeGreaterThanOrEqual(15);
     await eachStep(steps!, every, async (at) => {
       const crashed = await start(at);
       const turn = at % LOSSES.length;

@@ -1,0 +1,203 @@
+/** The shapes of the daemon's JSON. Names are snake_case, sizes bytes, times ISO 8601 UTC. */
+import * as v from 'valibot';
+import { FileEntrySchema, PAGE, ProblemSchema, pageOf, URL_EXPIRY } from '../contract.ts';
+
+// What goes in --------------------------------------------------------------------------------
+
+const whole = (max: number, text: string) =>
+  v.pipe(
+    v.string(),
+    v.metadata({ type: 'integer', minimum: 1, maximum: max }),
+    v.description(text),
+  );
+
+const generation = v.optional(
+  v.pipe(v.string(), v.description('The generation id: where given, it must match, else 404.')),
+);
+export const GenerationQuerySchema = v.object({ generation });
+const limit = v.optional(whole(PAGE.max, 'Rows.'), String(PAGE.default));
+export const ProjectsQuerySchema = v.object({
+  limit,
+  cursor: v.optional(v.pipe(v.string(), v.description('The `next_cursor` of the page before.'))),
+});
+export const PageQuerySchema = v.object({
+  limit,
+  cursor: v.optional(whole(Number.MAX_SAFE_INTEGER, 'The `next_cursor` of the page before.')),
+});
+export const DiffQuerySchema = v.object({
+  from: whole(2_147_483_647, 'The version before.'),
+  to: whole(2_147_483_647, 'The version after.'),
+});
+export const DownloadQuerySchema = v.object({
+  generation,
+  expires_in: v.optional(whole(URL_EXPIRY.max, 'Seconds.'), String(URL_EXPIRY.default)),
+});
+
+// What comes out ------------------------------------------------------------------------------
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const bytes = v.pipe(count, v.description('Bytes.'));
+const time = v.pipe(v.string(), v.isoTimestamp());
+const nullable = v.nullable;
+const text = v.string();
+
+const ref = { project_id: text, version: count, generation_id: text };
+const STATUSES = ['local', 'pending', 'uploaded', 'verified', 'failed'] as const;
+const status = v.picklist(STATUSES);
+
+/** Where a generation is, and a URL that works now. */
+const description = {
+  download_url: nullable(v.pipe(text, v.description('`null` where nothing serves it yet.'))),
+  expires_in: nullable(v.pipe(count, v.description('Seconds.'))),
+  cloud_storage_enabled: v.boolean(),
+  storage: v.object({
+    local_path: nullable(v.pipe(text, v.description('`null` where the cloud alone has it.'))),
+    cloud_enabled: v.boolean(),
+    uploaded: v.boolean(),
+  }),
+};
+
+export const ReceiptSchema = v.object({
+  ...ref,
+  status,
+  version_provisional: v.pipe(
+    v.boolean(),
+    v.description('Chosen without the cloud: where it has that version, this one gets another.'),
+  ),
+  created: v.pipe(v.boolean(), v.description('`false`: the same content was there already.')),
+  path: text,
+  file_count: count,
+  bytes,
+  digest: text,
+  left_out: v.object({
+    count,
+    items: v.array(v.object({ path: text, reason: text })),
+  }),
+  ...description,
+});
+
+const summary = {
+  ...ref,
+  status,
+  failure: nullable(text),
+  file_count: nullable(count),
+  bytes: nullable(bytes),
+  archive_bytes: nullable(bytes),
+  digest: nullable(text),
+  sha256: nullable(text),
+  object_key: text,
+  created_at: text,
+  uploaded_at: nullable(text),
+  local_path: nullable(text),
+};
+export const GenerationSchema = v.object({ ...summary, active: v.boolean() });
+export const GenerationDetailsSchema = v.object({
+  ...summary,
+  metadata: nullable(v.pipe(v.looseObject({}), v.description('As it was saved.'))),
+  ...description,
+});
+
+export const ProjectSchema = v.object({
+  project_id: text,
+  owner_id: nullable(text),
+  versions: count,
+  latest_version: count,
+  bytes,
+});
+export const DeletedGenerationSchema = v.object({
+  ...ref,
+  status: v.literal('deleted'),
+  deleted: v.pipe(v.boolean(), v.description('`false`: it was deleted already.')),
+});
+export const DeletedProjectSchema = v.object({
+  project_id: text,
+  status: v.literal('deleted'),
+  deleted: v.pipe(count, v.description('Generations that were there.')),
+});
+export const ActivationSchema = v.object({ project_id: text, active_version: count });
+export const OpenedSchema = v.object({
+  ...ref,
+  path: v.pipe(text, v.description('The folder with `manifest.json` and `source/`.')),
+  source_path: text,
+  from: v.picklist(['store', 'cache', 'cloud']),
+  stale: v.pipe(v.boolean(), v.description('Past its time, and the cloud could not be asked.')),
+  file_count: count,
+});
+export const DownloadSchema = v.object({
+  url: text,
+  expires_at: time,
+  sha256: nullable(text),
+  size: nullable(bytes),
+});
+export const DiffSchema = v.object({
+  from: count,
+  to: count,
+  added: v.array(FileEntrySchema),
+  removed: v.array(FileEntrySchema),
+  modified: v.array(v.object({ path: text, from: FileEntrySchema, to: FileEntrySchema })),
+  unchanged: v.array(FileEntrySchema),
+});
+
+export const UploadSchema = v.object({
+  ...ref,
+  step: v.picklist(['reserve', 'upload', 'record', 'verify', 'delete']),
+  since: time,
+  attempts: count,
+  due_at: nullable(time),
+  parked: v.boolean(),
+  failure: nullable(text),
+});
+export const RetriedSchema = v.object({ retried: count });
+
+const evicted = v.object({ evicted: count, bytes });
+export const CleanedSchema = v.object({ cache: evicted, trees: evicted });
+
+export const StatusSchema = v.object({
+  store_path: text,
+  disk: nullable(v.object({ free_bytes: bytes, bytes, free_inodes: nullable(count) })),
+  cloud: v.object({
+    enabled: v.boolean(),
+    url: nullable(text),
+    bucket: nullable(text),
+    away: nullable(v.object({ since: time, cause: v.picklist(['away', 'refused']), reason: text })),
+  }),
+  scan: nullable(v.looseObject({})),
+  generations: v.partial(v.object(Object.fromEntries(STATUSES.map((name) => [name, count])))),
+  outbox: v.object({
+    owed: count,
+    parked: count,
+    since: nullable(time),
+    next_due_at: nullable(time),
+    paused: v.boolean(),
+    reason: nullable(text),
+  }),
+  only_in_cloud: count,
+  cache: v.object({ path: text, copies: count, bytes, max_bytes: bytes }),
+  parked: v.array(UploadSchema),
+});
+
+export const HealthSchema = v.object({ status: v.literal('ok') });
+export const ReadySchema = v.object({ status: v.literal('ready') });
+
+/** Those that the document refers to by name. */
+export const SCHEMAS = {
+  Activation: ActivationSchema,
+  Cleaned: CleanedSchema,
+  DeletedGeneration: DeletedGenerationSchema,
+  DeletedProject: DeletedProjectSchema,
+  Diff: DiffSchema,
+  Download: DownloadSchema,
+  FileEntry: FileEntrySchema,
+  Generation: GenerationSchema,
+  GenerationDetails: GenerationDetailsSchema,
+  Opened: OpenedSchema,
+  Problem: ProblemSchema,
+  Project: ProjectSchema,
+  Receipt: ReceiptSchema,
+  Status: StatusSchema,
+  Upload: UploadSchema,
+} as const;
+
+/** As {@link pageOf}, of lists whose cursor is a number. */
+export const numberedPageOf = <T extends v.GenericSchema>(item: T) =>
+  v.object({ ...pageOf(item).entries, next_cursor: nullable(count) });

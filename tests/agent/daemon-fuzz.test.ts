@@ -1,0 +1,105 @@
+/** Calls of the daemon made from its OpenAPI document, sound and hostile: never a 500, never undescribed. */
+import { expect, test } from 'vitest';
+import { startDaemon } from '../support/daemon.ts';
+import { callOf, isOther, urlOf } from '../support/fuzz.ts';
+import { type Document, type Operation, operationsOf } from '../support/openapi.ts';
+import { fc } from '../support/properties.ts';
+
+const RUNS = Number(process.env.FUZZ_RUNS ?? 60);
+const CALLS_A_RUN = 12;
+
+const FILES = { 'a.py': 'a\n', 'b/c.py': 'c\n' };
+
+async function start() {
+  const { daemon } = await startDaemon();
+  const document = (await (await fetch(`${daemon.url}/openapi.json`)).json()) as Document;
+  return { url: daemon.url, operations: operationsOf(document) };
+}
+
+async function save(url: string, projectId: string, version: number) {
+  const answer = await fetch(`${url}/v1/generations`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ project_id: projectId, version, files: { ...FILES, n: `${version}` } }),
+  });
+  expect(answer.status).toBe(201);
+}
+
+test(`${RUNS * CALLS_A_RUN} calls of a daemon`, async () => {
+  const { url, operations } = await start();
+  let count = 0;
+  const seen = new Set<number>();
+  const anyCall = fc.constantFrom(...operations).chain(callOf);
+  const calls = fc.array(anyCall, { minLength: CALLS_A_RUN, maxLength: CALLS_A_RUN });
+  await fc.assert(
+    fc.asyncProperty(calls, async (some) => {
+      const projectId = `fuzz-${count++}`;
+      for (const version of [1, 2]) await save(url, projectId, version);
+      await Promise.all(
+        some.map(async (fuzzed) => {
+          const { operation, body, headers } = fuzzed;
+          const path = urlOf(fuzzed, projectId);
+          // What a body is of is known by its type.
+          const { 'content-type': type, ...others } = headers;
+          const sent = operation.method === 'POST' && body !== null;
+          const answer = await fetch(`${url}${path}`, {
+            method: operation.method,
+            redirect: 'manual',
+            headers: sent ? { ...others, 'content-type': type ?? 'application/json' } : others,
+            ...(sent ? { body: body.toWellFormed() } : {}),
+          });
+          seen.add(answer.status);
+          const text = await answer.text();
+          const what = `${operation.method} ${path} ${body} → ${answer.status} ${text.slice(0, 300)}`;
+          expect(answer.status, what).not.toBe(500);
+          if (answer.status >= 400 && answer.status !== 416) {
+            const problem = JSON.parse(text);
+            expect(problem.request_id, what).toBe(answer.headers.get('x-request-id'));
+            expect(text, what).not.toMatch(/ at .*\.ts|sqlite|select /i);
+          }
+          if (isOther(fuzzed, path, projectId)) return;
+          check(operation, answer, text, what);
+        }),
+      );
+    }),
+    { numRuns: RUNS, endOnFailure: true },
+  );
+  for (const status of [200, 400, 403, 404]) expect([...seen]).toContain(status);
+});
+
+test('every call that is sound is answered as described', async () => {
+  const { url, operations } = await start();
+  for (const version of [1, 2]) await save(url, 'shop', version);
+  const names: Record<string, string> = {
+    project: 'shop',
+    version: '2',
+    path: 'b/c.py',
+    from: '1',
+    to: '2',
+  };
+  // Deleting comes last, what it deletes is asked for before.
+  const inOrder = operations.toSorted(
+    (a, b) => Number(a.method === 'DELETE') - Number(b.method === 'DELETE'),
+  );
+  for (const operation of inOrder) {
+    const path = operation.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => names[name]!);
+    const query = operation.parameters
+      .filter((parameter) => parameter.in === 'query' && parameter.required)
+      .map(({ name }) => `${name}=${names[name]}`);
+    const isSave = operation.id === 'saveGeneration';
+    const body = JSON.stringify({ project_id: 'shop', metadata: { promptId: 1 }, files: FILES });
+    const answer = await fetch(`${url}${path}?${query.join('&')}`, {
+      method: operation.method,
+      ...(isSave ? { headers: { 'content-type': 'application/json' }, body } : {}),
+    });
+    const text = await answer.text();
+    expect(answer.status, `${operation.id}: ${text.slice(0, 300)}`).toBe(isSave ? 201 : 200);
+    check(operation, answer, text, operation.id);
+  }
+});
+
+function check(operation: Operation, answer: Response, text: string, what: string): void {
+  const type = answer.headers.get('content-type') ?? '';
+  const json = /json/.test(type) && text !== '' ? JSON.parse(text) : null;
+  expect(operation.check(answer.status, type, json), what).toBeNull();
+}
