@@ -29,7 +29,7 @@ Example:
             const ref = toRef(projectId, version, options);
             const download = await storage.downloadUrl(ref, { expiresIn: options.expiresIn });
             if (download === null) {
-              const { status } = await storage.show(ref);
+              const { status } = await storage.summary(ref);
               throw new StorageError(
                 'conflict',
                 `Cannot sign "${projectId} v${version}": it is ${status}, not in the cloud, and no daemon serves it (codebegen-storage start)`,

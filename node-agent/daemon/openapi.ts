@@ -47,7 +47,7 @@ const PART = { 206: 'The part that was asked for.', 304: 'It is known already.' 
 const UNSATISFIABLE = { 416: 'The range begins behind the end.' };
 
 /** What the JSON of a save holds: the sizes of it are in `docs/operations.md`. */
-const SAVE_BODY = {
+const SAVE_BODY: NonNullable<Operation['body']>['json'] = {
   type: 'object',
   required: ['project_id', 'files'],
   additionalProperties: false,
@@ -79,7 +79,7 @@ const SAVE_BODY = {
       },
     },
   },
-} as const;
+};
 
 /** By method and path. The routes are in `app.ts`; neither may know one that the other does not. */
 const OPERATIONS: Record<string, Operation & { inputs?: InputSchemas }> = {
@@ -91,7 +91,7 @@ const OPERATIONS: Record<string, Operation & { inputs?: InputSchemas }> = {
     status: 201,
     also: [200],
     body: {
-      json: SAVE_BODY as never,
+      json: SAVE_BODY,
       types: ['multipart/form-data', 'application/gzip', 'application/x-tar', 'application/zip'],
     },
     errors: ['conflict', 'too_large', 'corrupt', ...WRITES],

@@ -120,7 +120,7 @@ async function adopt(storage: Storage, { kind, ref, path }: Found): Promise<Left
 
 /** What was uploaded once, and the cloud has no more, is owed to it again. */
 async function oweLost(storage: Storage, ref: Ref): Promise<void> {
-  const { status } = await storage.show(ref);
+  const { status } = await storage.summary(ref);
   if (!isInCloud(status) || !(await storage.status()).cloud.enabled) return;
   try {
     await storage.confirmInCloud(ref);
@@ -183,7 +183,7 @@ async function checkAll(
     if (signal?.aborted === true) break;
     if (item.kind !== 'unfit' && !counts.hasFailed(item.path)) {
       await counts.attempt(item.path, async () => {
-        const { status, failure } = await storage.show(item.ref);
+        const { status, failure } = await storage.summary(item.ref);
         if (status !== 'verified') {
           throw new StorageError('unavailable', failure ?? `It is ${status}, not verified`);
         }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type GenerationRow, keyOf, refOf, statusOf } from '../catalog/generation-row.ts';
 import { type Ref, type Status, StorageError } from '../contract.ts';
 import type { Store } from '../store/store.ts';
@@ -43,18 +44,28 @@ export function summaryOf(
   };
 }
 
-/** What was saved with a generation, from wherever it is; `null` where that cannot be read now. */
+/** How long the cloud may take, in milliseconds, ... */
+const CLOUD_MS = 2000;
+/** ... and how large an archive may be that is got to be shown. */
+const SMALL_BYTES = 8 * 1024 * 1024;
+
+/** What was saved with a generation, from wherever it is; `null` where that cannot be read at once. */
 export async function readMetadata(
   { store, opener }: Readonly<{ store: Store; opener: Opener }>,
-  { localPath, ...ref }: Summary,
+  { localPath, archiveBytes, ...ref }: Summary,
 ): Promise<Record<string, unknown> | null> {
   try {
     if (localPath !== null) return (await store.readManifest(ref)).metadata;
-    const generation = await opener.open(ref, {});
-    await generation.close();
-    return generation.manifest.metadata;
+    if ((archiveBytes ?? 0) > SMALL_BYTES) return null;
+    return await Promise.race([metadataOf(opener, ref), sleep(CLOUD_MS, null, { ref: false })]);
   } catch (error) {
     if (error instanceof StorageError) return null;
     throw error;
   }
+}
+
+async function metadataOf(opener: Opener, ref: Ref): Promise<Record<string, unknown>> {
+  const generation = await opener.open(ref);
+  await generation.close();
+  return generation.manifest.metadata;
 }

@@ -56,7 +56,7 @@ export async function enrichGenerationResponse<T extends object>(
   response: T,
   ref: RefInput,
 ): Promise<T & Enrichment> {
-  const description = await describe(storage, await storage.show(ref));
+  const description = await describe(storage, await storage.summary(ref));
   return { ...response, ...(toWire(description) as Enrichment) };
 }
 

@@ -202,8 +202,13 @@ export class Storage {
     return diffFiles([...before!], [...after!]);
   }
 
+  /** What is known of a generation, none of whose files is read. @throws StorageError `not_found` */
+  async summary(input: RefInput): Promise<Summary> {
+    return summaryOf(await this.#parts.finder.getStored(input), this.#parts);
+  }
+
   /**
-   * What is known of a generation.
+   * As {@link summary}, and what was saved with it.
    *
    * @returns `metadata` is what was saved with it; `null` where neither this host nor the cloud can be read now
    * @throws StorageError `not_found`
@@ -211,8 +216,7 @@ export class Storage {
   async show(
     input: RefInput,
   ): Promise<Summary & Readonly<{ metadata: Record<string, unknown> | null }>> {
-    const row = await this.#parts.finder.getStored(input);
-    const summary = summaryOf(row, this.#parts);
+    const summary = await this.summary(input);
     return { ...summary, metadata: await readMetadata(this.#parts, summary) };
   }
 

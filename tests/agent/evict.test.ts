@@ -54,7 +54,7 @@ test('an old one that the cloud has goes, is got from there, and is put back by 
 
   expect(await storage.show(old)).toMatchObject({ status: 'verified', sha256: old.sha256 });
   const got = await storage.get(old);
-  expect([got.from, readTexts(got.sourcePath)]).toEqual(['cloud', { 'a.txt': 'old' }]);
+  expect([got.from, readTexts(got.sourcePath)]).toEqual(['cache', { 'a.txt': 'old' }]);
   expect((await fetch((await storage.downloadUrl(old))!.url)).status).toBe(200);
 
   const ownerId = randomUUID();
