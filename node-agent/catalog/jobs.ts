@@ -98,16 +98,6 @@ export class Jobs {
     );
   }
 
-  /** Those that are set aside, oldest first. */
-  parked(limit: number): OwedJob[] {
-    return this.#db.all<OwedJob>(
-      `select j.*, g.generation_id from jobs j
-       join generations g on g.project_id = j.project_id and g.version = j.version
-       where j.parked = 1 order by j.id limit ?`,
-      limit,
-    );
-  }
-
   /** Goes on with a step, now. */
   advance(job: Job, step: Step, now: number): void {
     this.#db.run(
@@ -283,12 +273,13 @@ export class Jobs {
   }
 
   /** What is owed, oldest first, after the given one. */
-  list(afterId: number, limit: number): OwedJob[] {
+  list(afterId: number, limit: number, { isParked = false } = {}): OwedJob[] {
     return this.#db.all<OwedJob>(
       `select j.*, g.generation_id from jobs j
        join generations g on g.project_id = j.project_id and g.version = j.version
-       where j.id > ? order by j.id limit ?`,
+       where j.id > ? and j.parked >= ? order by j.id limit ?`,
       afterId,
+      isParked ? 1 : 0,
       limit,
     );
   }

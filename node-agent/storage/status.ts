@@ -124,7 +124,7 @@ export async function countStatus(
     ...(await getStatus(parts)),
     onlyInCloud,
     cache: { path, copies, bytes, maxBytes: keepLimits.maxBytes },
-    parked: catalog.jobs.parked(MAX_PARKED).map(toOwed),
+    parked: catalog.jobs.list(0, MAX_PARKED, { isParked: true }).map(toOwed),
   };
 }
 
