@@ -23,6 +23,7 @@ import {
 import { parseId, parseVersion } from '../_shared/contract/ids.ts';
 import { pathProblem } from '../_shared/contract/paths.ts';
 import type { Api } from '../generations/app.ts';
+import { waitUntil } from './wait.ts';
 
 export type {
   Activation,
@@ -125,7 +126,24 @@ export type Client = Readonly<{
     call?: CallOptions,
   ): Promise<DeletedGeneration>;
   showUsage(call?: CallOptions): Promise<Usage>;
+  /**
+   * Waits until a generation has a status: also one that is still on its way from its host, of which
+   * nothing is known here. `uploaded` is what downloads need.
+   *
+   * @throws StorageError `conflict` where its upload was given up, with the reason; `unavailable` where
+   *   it takes longer than `timeoutMs`; as `showGeneration`
+   */
+  waitFor(
+    project: string,
+    version: number,
+    status: 'uploaded' | 'verified',
+    options?: WaitOptions,
+    call?: CallOptions,
+  ): Promise<GenerationDetails>;
 }>;
+
+/** @property timeoutMs how long, in milliseconds; five minutes by default */
+export type WaitOptions = GenerationOptions & Readonly<{ timeoutMs?: number }>;
 
 type SendOptions = { headers: Record<string, string>; init: RequestInit };
 
@@ -177,7 +195,7 @@ export function createClient(url: string, getToken: GetToken, options: ClientOpt
   const { projects, usage } = api;
   const one = projects[':project'];
   const version = one[':version'];
-  return {
+  const methods: Omit<Client, 'waitFor'> = {
     listProjects: (options = {}, call) =>
       jsonOf(call, (init) => projects.$get({ query: pageQuery(options) }, init)),
     createProject: ({ name }, call) =>
@@ -230,6 +248,23 @@ export function createClient(url: string, getToken: GetToken, options: ClientOpt
       ),
     showUsage: (call) => jsonOf(call, (init) => usage.$get({}, init)),
   };
+  const waitFor: Client['waitFor'] = (project, number, status, options, call) => {
+    const { timeoutMs: waitMs, ...generation } = options ?? {};
+    const show = () => methods.showGeneration(project, number, generation, call);
+    return waitUntil(show, status, waitMs, call?.signal);
+  };
+  return rejecting({ ...methods, waitFor });
+}
+
+/** What is wrong with what a method was given is no error of its caller's line, but of the call. */
+function rejecting<T extends Readonly<Record<string, (...args: never[]) => Promise<unknown>>>>(
+  methods: T,
+): T {
+  const wrapped = Object.entries(methods).map(([name, method]) => [
+    name,
+    async (...args: never[]) => method(...args),
+  ]);
+  return Object.fromEntries(wrapped) as T;
 }
 
 /**

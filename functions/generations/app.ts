@@ -1,4 +1,5 @@
 /** The URL table of the function `generations`, and what holds for every route. */
+import { corsHeaders } from '@supabase/supabase-js/cors';
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
@@ -39,13 +40,18 @@ import { showGeneration } from './show-generation.ts';
 import { showUsage } from './show-usage.ts';
 
 /** What a browser may read of an answer beside its body. */
-const EXPOSED_HEADERS = ['content-disposition', 'content-length', 'etag', 'x-request-id'];
+const EXPOSED_HEADERS = [
+  'content-disposition',
+  'content-length',
+  'content-range',
+  'etag',
+  'x-request-id',
+];
+/** What supabase-js sends, of its version, and what is for us. */
 const ALLOWED_HEADERS = [
-  'authorization',
-  'apikey',
-  'content-type',
+  ...(corsHeaders['Access-Control-Allow-Headers'] ?? '').split(', '),
   'if-none-match',
-  'x-client-info',
+  'range',
   'x-request-id',
 ];
 

@@ -78,6 +78,15 @@ export class Meta {
     else this.#set('changes_seen', changedAt);
   }
 
+  /** Up to where it is known what is active in the cloud; `null` at first. */
+  get activeSeen(): string | null {
+    return this.#find('active_seen');
+  }
+
+  setActiveSeen(notedAt: string): void {
+    this.#set('active_seen', notedAt);
+  }
+
   /** Under which id this store is known to the cloud. */
   get hostId(): string {
     const known = this.#find('host_id');

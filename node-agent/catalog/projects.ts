@@ -94,6 +94,29 @@ export class Projects {
     });
   }
 
+  /** Of when the link is that the cloud was told of, or told, in milliseconds; `null`: of none. */
+  activeToldOf(projectId: string): number | null {
+    const sql = 'select active_told from projects where id = ?';
+    return this.#db.get<{ active_told: number | null }>(sql, projectId)?.active_told ?? null;
+  }
+
+  /** Owes it to the cloud to be told which generation is active. */
+  oweActive(projectId: string): void {
+    this.#db.run('update projects set active_owed = 1 where id = ?', projectId);
+  }
+
+  /** @param at of when the link is that it knows; `null`: there is none */
+  setActiveTold(projectId: string, at: number | null): void {
+    const sql = 'update projects set active_owed = 0, active_told = ? where id = ?';
+    this.#db.run(sql, at, projectId);
+  }
+
+  /** Projects of which the cloud is to be told what is active, by id, after the given one. */
+  listActiveOwed(after: string, limit: number): string[] {
+    const sql = 'select id from projects where active_owed = 1 and id > ? order by id limit ?';
+    return this.#db.all<{ id: string }>(sql, after, limit).map(({ id }) => id);
+  }
+
   /** Projects that hold something, by id, after the given one. */
   list(after: string, limit: number): ProjectRow[] {
     return this.#db.all<ProjectRow>(

@@ -11,8 +11,14 @@ const SCHEMA = `
     -- whether the cloud was asked for it
     looked_up integer not null default 0,
     -- what its folders looked like when all that lies in them was in here
-    listed text
+    listed text,
+    -- of when the link to the active generation was that the cloud was told of, or told; in milliseconds
+    active_told integer,
+    -- whether the cloud is to be told of it
+    active_owed integer not null default 0
   ) strict, without rowid;
+
+  create index projects_active_owed on projects (id) where active_owed = 1;
 
   create table generations (
     project_id text not null references projects (id),
@@ -89,7 +95,7 @@ const SCHEMA = `
   create index jobs_leased on jobs (leased_by) where leased_by is not null;
 `;
 
-const SCHEMA_VERSION = 10;
+const SCHEMA_VERSION = 11;
 
 /**
  * Makes the tables where there are none. In a transaction of the caller's.

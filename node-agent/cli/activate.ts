@@ -4,7 +4,7 @@ import type { CommandContext } from './context.ts';
 
 export function addActivate(program: Command, context: CommandContext): void {
   addRefArguments(program.command('activate'))
-    .description('make a version the active one of its project on this host')
+    .description('make a version the active one of its project, here and in the cloud')
     .addHelpText(
       'after',
       `

@@ -1,9 +1,14 @@
 import { StorageError } from '../contract.ts';
+import type { CloudActivations } from './activations.ts';
 import type { CloudObjects } from './objects.ts';
 import type { CloudRecords } from './records.ts';
 
 /** The cloud: what lies in the bucket, and what the database says of it. */
-export type Cloud = Readonly<{ objects: CloudObjects; records: CloudRecords }>;
+export type Cloud = Readonly<{
+  objects: CloudObjects;
+  records: CloudRecords;
+  activations: CloudActivations;
+}>;
 
 /** @throws StorageError `unavailable` while the cloud is off */
 export function checkCloudOn(cloud: Cloud | null): Cloud {

@@ -3,7 +3,7 @@ import type { UnneededObject } from './outcomes.ts';
 
 /** Removes what the database says that nothing needs, and says so there. */
 export async function removeUnneeded(
-  { objects, records }: Cloud,
+  { objects, records }: Pick<Cloud, 'objects' | 'records'>,
   unneeded: readonly UnneededObject[],
 ): Promise<void> {
   if (unneeded.length === 0) return;

@@ -41,12 +41,14 @@ export async function renumber(parts: Parts, ref: Ref): Promise<Ref> {
   try {
     const row = catalog.generations.find(ref.projectId, ref.version)!;
     const to = findCopy(parts, row) ?? (await saveAnew(parts, row));
-    if (store.active.find(ref.projectId) === ref.version) await store.active.set(to);
+    const isActive = store.active.find(ref.projectId) === ref.version;
+    if (isActive) await store.active.set(to, now());
     await store.removals.move(ref, to.version, new Date(now()).toISOString());
     await catalog.write(() => {
       // Its old version is the cloud's.
       catalog.projects.setCloudVersion(ref.projectId, ref.version, false);
       forget(catalog, ref);
+      if (isActive) catalog.projects.oweActive(ref.projectId);
     });
     onEvent({ kind: 'renumbered', from: ref.version, ...to });
     return to;

@@ -1,6 +1,7 @@
 import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Instance } from '../catalog/instance.ts';
+import { CloudActivations } from '../cloud/activations.ts';
 import { connect } from '../cloud/connection.ts';
 import { CloudObjects } from '../cloud/objects.ts';
 import { CloudRecords } from '../cloud/records.ts';
@@ -55,7 +56,11 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
   const cloud =
     connection === null
       ? null
-      : { objects: new CloudObjects(connection), records: new CloudRecords(connection) };
+      : {
+          objects: new CloudObjects(connection),
+          records: new CloudRecords(connection),
+          activations: new CloudActivations(connection),
+        };
   const isCloudOn = cloud !== null;
   // Both are woken by what they are made of.
   const wake = (): void => background.wake();

@@ -86,6 +86,7 @@ export class Background {
       };
       others.push(
         new Repeated(() => uploads.learnChanges(), CHANGES_MS, tell),
+        new Repeated(() => uploads.exchangeActive(), CHANGES_MS, tell),
         new Repeated(() => uploads.removeUnneeded(), UNNEEDED_MS, tell),
       );
     }

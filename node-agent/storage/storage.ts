@@ -47,6 +47,8 @@ import { recordArchive } from '../upload/record-archive.ts';
 import type { Parts } from './parts.ts';
 import { type CountedStatus, countStatus, getStatus, type StorageStatus } from './status.ts';
 
+/** How long the cloud may take to be told what is active, in milliseconds. */
+const TELL_MS = 1000;
 /** How long {@link Storage.close} lets uploads that are due run, in milliseconds. */
 const DRAIN_MS = 10_000;
 
@@ -121,14 +123,21 @@ export class Storage {
   }
 
   /**
-   * Makes a generation the active one of its project on this host: `generations/active` links to
-   * it. Saving never changes what is active.
+   * Makes a generation the active one of its project: `generations/active` links to it, and the cloud
+   * is told, now or once it has it. What the web app makes the active one becomes it here, too: the
+   * last word counts. Saving never changes what is active.
    *
    * @throws StorageError `not_found` where it is not in the store
    */
   async activate(input: RefInput): Promise<Ref> {
     checkWritable(this.#parts.unwritable, 'activate a generation');
-    return activate(this.#parts, await this.#parts.finder.getStored(input));
+    const ref = await activate(this.#parts, await this.#parts.finder.getStored(input));
+    // What cannot be told now is told within a minute of when it can.
+    await Promise.race([
+      this.#parts.uploads.exchangeActive().catch(() => 0),
+      sleep(TELL_MS, null, { ref: false }),
+    ]);
+    return ref;
   }
 
   /**
@@ -362,6 +371,17 @@ export class Storage {
    */
   async learnChanges(): Promise<number> {
     return this.#parts.uploads.learnChanges();
+  }
+
+  /**
+   * Tells the cloud which generations are active here, where somebody said so, and follows what was said
+   * elsewhere. Happens by itself every minute.
+   *
+   * @returns how many links it set; none while the cloud is off
+   * @throws StorageError `unavailable`
+   */
+  async exchangeActive(): Promise<number> {
+    return this.#parts.uploads.exchangeActive();
   }
 
   /**

@@ -1,4 +1,4 @@
-import { lstatSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { lstatSync, lutimesSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { folderName, formatRef, parseFolderName, type Ref, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
@@ -16,8 +16,12 @@ export class Active {
     this.#staging = staging;
   }
 
-  /** Makes a generation the active one of its project. Readers of the link see the old or the new. */
-  async set(ref: Ref): Promise<void> {
+  /**
+   * Makes a generation the active one of its project. Readers of the link see the old or the new.
+   *
+   * @param at when that was said, in milliseconds
+   */
+  async set(ref: Ref, at: number): Promise<void> {
     const link = this.#layout.active(ref.projectId);
     const inTheWay = lstatSync(link, { throwIfNoEntry: false });
     if (inTheWay !== undefined && !inTheWay.isSymbolicLink()) {
@@ -29,6 +33,7 @@ export class Active {
     const temporary = this.#staging.path();
     try {
       symlinkSync(folderName(ref), temporary);
+      lutimesSync(temporary, at / 1000, at / 1000);
       renameSync(temporary, link);
       await syncPath(this.#layout.generations(ref.projectId));
     } catch (error) {
@@ -36,11 +41,23 @@ export class Active {
     }
   }
 
+  /** When it was said which generation is active, in milliseconds; `null` where none is. */
+  saidAt(projectId: string): number | null {
+    const link = lstatSync(this.#layout.active(projectId), { throwIfNoEntry: false });
+    return link?.isSymbolicLink() === true ? Math.floor(link.mtimeMs) : null;
+  }
+
   /** The active version of a project; `null` where none is. */
   find(projectId: string): number | null {
+    return this.findRef(projectId)?.version ?? null;
+  }
+
+  /** As {@link find}, with the generation id. */
+  findRef(projectId: string): Ref | null {
     try {
       const target = readlinkSync(this.#layout.active(projectId));
-      return parseFolderName(basename(target))?.version ?? null;
+      const parsed = parseFolderName(basename(target));
+      return parsed === null ? null : { projectId, ...parsed };
     } catch {
       return null;
     }

@@ -201,6 +201,7 @@ export class Scan {
         await this.#giveWay();
         await attempt(parts, () => this.#note(found, isDistrusted));
       }
+      await attempt(parts, () => this.#noteActive(id));
     }
     return isRead;
   }
@@ -212,6 +213,14 @@ export class Scan {
       this.#turnBegan = performance.now();
     }
     this.#stopped.signal.throwIfAborted();
+  }
+
+  /** The Python system, or a catalog that was lost, may have said what is active. */
+  async #noteActive(projectId: string): Promise<void> {
+    const { store, catalog } = this.#parts;
+    const at = store.active.saidAt(projectId);
+    if (at === null || catalog.projects.activeToldOf(projectId) === at) return;
+    await catalog.write(() => catalog.projects.oweActive(projectId));
   }
 
   async #note(found: OnDisk, isDistrusted: boolean): Promise<void> {

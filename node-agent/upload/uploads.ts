@@ -14,6 +14,7 @@ import type { Versions } from '../save/versions.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
+import { exchangeActive } from './activations.ts';
 import { learnChanges } from './learn-changes.ts';
 import { listOwed, type OwedUpload } from './owed.ts';
 import { setOwner } from './owner.ts';
@@ -121,6 +122,12 @@ export class Uploads {
     const changed = await learnChanges({ ...parts, failed: this.#failedChanges });
     if (changed > 0) wake();
     return changed;
+  }
+
+  /** Tells which generations are active, and follows what was said elsewhere. Returns how many it followed. */
+  async exchangeActive(): Promise<number> {
+    const { cloud } = this.#parts;
+    return cloud === null ? 0 : exchangeActive({ ...this.#parts, ...cloud });
   }
 
   /** Removes objects that nothing needs and whose host did not. Returns how many that were. */

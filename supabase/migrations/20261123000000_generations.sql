@@ -8,12 +8,18 @@ create table public.storage_projects (
   owner_id uuid,
   name text check (char_length(name) between 1 and 200),
   active_version integer,
+  -- When that was said, by its user or on a host: the last word counts.
+  activated_at timestamptz,
+  -- When it was noted here, which hosts follow.
+  active_noted_at timestamptz,
   created_at timestamptz not null default now(),
   deleted_at timestamptz
 );
 comment on table public.storage_projects is 'A project: owned by one user, holds generations.';
 
 create unique index storage_projects_folded_id on public.storage_projects (lower(id));
+create index storage_projects_active_noted
+  on public.storage_projects (active_noted_at, id) where active_noted_at is not null;
 create index storage_projects_by_owner
   on public.storage_projects (owner_id, created_at desc, id desc) where deleted_at is null;
 
@@ -252,6 +258,19 @@ $$;
 comment on function public.storage_get_generation is
   'One generation and where its archive is; null where the caller sees none.';
 
+create function public.storage_show_generation(p_project_id text, p_version integer)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select public.storage_get_generation(p_project_id, p_version) || jsonb_build_object('metadata', (
+    select m.manifest -> 'metadata' from public.storage_manifests m
+    where m.project_id = p_project_id and m.version = p_version
+  ))
+$$;
+comment on function public.storage_show_generation is
+  'The same, with what was saved with it; that is null where it is not known.';
+
 create function public.storage_get_generation_of(
   p_owner_id uuid,
   p_project_id text,
@@ -432,9 +451,11 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
-  perform 1 from public.storage_projects where id = p_project_id for update;
+  -- Whose it is comes first: nobody has another's wait.
+  perform 1 from public.storage_projects
+  where id = p_project_id and owner_id = auth.uid() for update;
   update public.storage_projects p
-  set active_version = p_version
+  set active_version = p_version, activated_at = now(), active_noted_at = now()
   where p.id = p_project_id and p.owner_id = auth.uid() and p.deleted_at is null
     and exists (
       select 1 from public.storage_generations g
@@ -459,7 +480,8 @@ as $$
 declare
   target public.storage_generations;
 begin
-  perform 1 from public.storage_projects where id = p_project_id for update;
+  perform 1 from public.storage_projects
+  where id = p_project_id and owner_id = auth.uid() for update;
   select g.* into target
   from public.storage_generations g
   join public.storage_projects p on p.id = g.project_id
@@ -566,7 +588,7 @@ declare
   ];
   for_users constant text[] := array[
     'storage_generation_json', 'storage_list_projects', 'storage_list_generations',
-    'storage_get_generation', 'storage_manifest_files', 'storage_has_files', 'storage_list_files',
+    'storage_get_generation', 'storage_show_generation', 'storage_manifest_files', 'storage_has_files', 'storage_list_files',
     'storage_find_files', 'storage_usage', 'storage_create_project', 'storage_activate_generation',
     'storage_delete_generation', 'storage_delete_project'
   ];

@@ -507,6 +507,63 @@ $$;
 comment on function public.storage_set_owner is
   'Says whose a project is that is nobody''s, or, as a transfer, another''s: set, known, conflict where it is another''s, missing.';
 
+create function public.storage_set_active(
+  p_project_id text,
+  p_version integer,
+  p_generation_id text,
+  p_at timestamptz
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  project public.storage_projects;
+begin
+  select * into project from public.storage_projects
+  where id = p_project_id and deleted_at is null for update;
+  if not found or not exists (
+    select 1 from public.storage_generations
+    where project_id = p_project_id and version = p_version and generation_id = p_generation_id
+      and deleted_at is null
+  ) then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+  if project.activated_at >= p_at then
+    return jsonb_build_object('outcome', 'later');
+  end if;
+  update public.storage_projects
+  -- No host's clock speaks for the future.
+  set active_version = p_version, activated_at = least(p_at, now()), active_noted_at = now()
+  where id = p_project_id;
+  return jsonb_build_object('outcome', 'set');
+end
+$$;
+comment on function public.storage_set_active is
+  'Makes a version the active one, as a host said at a time: set, later where that was said since, missing where there is no such generation.';
+
+create function public.storage_list_active(
+  p_limit integer,
+  p_after_at timestamptz default '-infinity',
+  p_after_id text default ''
+)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(page) order by page.noted_at, page.project_id), '[]')
+  from (
+    select p.id as project_id, g.version, g.generation_id, p.activated_at, p.active_noted_at as noted_at
+    from public.storage_projects p
+    join public.storage_generations g on g.project_id = p.id and g.version = p.active_version
+    where p.active_noted_at is not null and (p.active_noted_at, p.id) > (p_after_at, p_after_id)
+    order by p.active_noted_at, p.id
+    limit p_limit
+  ) page
+$$;
+comment on function public.storage_list_active is
+  'A page of which versions are active, by when that was noted, after the given position: hosts follow it.';
+
 create function public.storage_record_deletion(
   p_bucket text,
   p_project_id text,
@@ -705,7 +762,7 @@ begin
         'storage_record_generation', 'storage_reserve_generations', 'storage_record_generations',
         'storage_record_damage', 'storage_record_failure', 'storage_set_owner', 'storage_record_deletion',
         'storage_record_removals', 'storage_list_unneeded', 'storage_list_changes',
-        'storage_check_in'
+        'storage_check_in', 'storage_set_active', 'storage_list_active'
       ])
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);

@@ -2,12 +2,13 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(157);
+select plan(167);
 
--- Two users, three projects, one of them nobody's.
+-- Three users, four projects, one of them nobody's.
 insert into public.storage_projects (id, owner_id, name) values
   ('ada-1', 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa', 'Shop'),
   ('grace-1', 'bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb', null),
+  ('eve-1', 'eeeeeeee-eeee-4eee-8eee-eeeeeeeeeeee', null),
   ('orphan', null, null);
 insert into public.storage_generations
   (project_id, version, generation_id, bucket, object_key, status, sha256, archive_bytes) values
@@ -136,6 +137,11 @@ select is((select count(*) from storage.objects where bucket_id = 'b'), 0::bigin
 select isnt(storage_delete_generation('ada-1', 1), null, 'a repeat finishes it while the object is there');
 
 select is(storage_delete_project('grace-1', 10), null, 'another''s project cannot be deleted');
+select storage_activate_generation('eve-1', 1), storage_delete_generation('eve-1', 1), storage_delete_project('eve-1', 1);
+reset role;
+-- A row that was locked bears the transaction that did it.
+select is((select xmax::text from storage_projects where id = 'eve-1'), '0', 'and nobody makes its owner wait');
+set local role authenticated;
 select is(jsonb_array_length(storage_delete_project('ada-1', 2)), 2,
   'deleting a project tells which objects to remove, so many at a time');
 select is(storage_list_generations('ada-1', 10), null, 'and nothing of it is listed any more');
@@ -355,6 +361,20 @@ select is(storage_list_unneeded(10), '[{"bucket": "b", "object_key": "p/generati
   'until it is time to look again');
 select lives_ok($$ select storage_record_removals(storage_list_unneeded(10)) $$, 'which is done once');
 select is(storage_list_unneeded(10), '[]'::jsonb, 'and over');
+
+-- The last word on what is active counts, by when it was said.
+insert into storage_projects (id, owner_id) values ('act', 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa');
+insert into storage_generations (project_id, version, generation_id, bucket, object_key) values
+  ('act', 1, 'g1', 'b', 'act/1'), ('act', 2, 'g2', 'b', 'act/2');
+select is(storage_set_active('act', 1, 'other', now()) ->> 'outcome', 'missing', 'of another generation nothing is said');
+select is(storage_set_active('nope', 1, 'g1', now()) ->> 'outcome', 'missing', 'nor of another project');
+select is(storage_set_active('act', 1, 'g1', now() - interval '1 hour') ->> 'outcome', 'set', 'a host says which is active');
+select is(storage_set_active('act', 2, 'g2', now() - interval '2 hours') ->> 'outcome', 'later', 'an earlier word comes too late');
+select is((select active_version from storage_projects where id = 'act'), 1, 'and changes nothing');
+select is(storage_set_active('act', 2, 'g2', now() + interval '1 year') ->> 'outcome', 'set', 'a later one counts');
+select is((select activated_at <= now() from storage_projects where id = 'act'), true, 'and speaks for no future');
+select is(storage_list_active(10) #>> '{0,generation_id}', 'g2', 'hosts learn it');
+select is(storage_list_active(10, now(), 'act'), '[]'::jsonb, 'once');
 
 -- A database that was put back knows fewer visits of a host than the host.
 select is(storage_check_in('cccccccc-cccc-4ccc-8ccc-cccccccccccc', 0), '{"outcome": "known", "count": 1}'::jsonb, 'a host checks in');

@@ -3,8 +3,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { allItems, type Client, createClient, StorageError } from '../../functions/client/index.ts';
-import { makeUser, type TestUser, uniqueId } from '../support/cloud.ts';
-import { saveToCloud } from '../support/generation.ts';
+import { makeUser, serviceClient, type TestUser, uniqueId } from '../support/cloud.ts';
+import { putGeneration, saveToCloud } from '../support/generation.ts';
 
 describe('each method', () => {
   let owner: TestUser;
@@ -37,7 +37,7 @@ describe('each method', () => {
 
   test('one version, its files whatever their names, a diff, a download', async () => {
     const shown = await storage.showGeneration(project, 2);
-    expect(shown).toMatchObject({ version: 2, storage: { uploaded: true } });
+    expect(shown).toMatchObject({ version: 2, storage: { uploaded: true }, metadata: {} });
     expect(await storage.activateGeneration(project, 1)).toMatchObject({ active_version: 1 });
     const { items } = await storage.listFiles(project, 2);
     expect(items.map(({ path }) => path).sort()).toEqual(Object.keys(FILES).sort());
@@ -62,8 +62,35 @@ describe('each method', () => {
       () => storage.diffGenerations(project, { from: 1.5, to: 2 }),
     ];
     for (const call of calls) {
-      await expect((async () => call())()).rejects.toMatchObject({ code: 'invalid_input' });
+      // None throws at once.
+      await expect(call()).rejects.toMatchObject({ code: 'invalid_input' });
     }
+  });
+
+  test('waitFor waits for what is not known yet, is on its way, or was given up', async () => {
+    const other = uniqueId();
+    const waiting = storage.waitFor(other, 1, 'verified', { timeoutMs: 60_000 });
+    const ref = { projectId: other, version: 1, ownerId: owner.id };
+    await putGeneration({ ...ref, status: 'pending' });
+    const service = serviceClient().from('storage_generations');
+    const set = (status: string, failure: string | null = null) =>
+      service.update({ status, failure }).eq('project_id', other).eq('version', 1);
+    expect((await set('uploaded')).error).toBeNull();
+    expect(await storage.waitFor(other, 1, 'uploaded')).toMatchObject({ status: 'uploaded' });
+    expect((await set('verified')).error).toBeNull();
+    expect(await waiting).toMatchObject({ version: 1, status: 'verified' });
+    expect((await set('failed', 'the version is held by another')).error).toBeNull();
+    await expect(storage.waitFor(other, 1, 'uploaded')).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('the version is held by another'),
+    });
+    await expect(storage.waitFor('nobody', 1, 'uploaded', { timeoutMs: 50 })).rejects.toMatchObject(
+      { code: 'unavailable', message: expect.stringContaining('50 ms') },
+    );
+    const stop = new AbortController();
+    const stopped = storage.waitFor('nobody', 1, 'uploaded', {}, { signal: stop.signal });
+    stop.abort(new Error('left the page'));
+    await expect(stopped).rejects.toThrow('left the page');
   });
 });
 

@@ -144,10 +144,22 @@ export const GenerationSchema = v.object({
 });
 export type Generation = v.InferOutput<typeof GenerationSchema>;
 
+/** Where a generation is. */
+export const PlaceSchema = v.object({
+  cloud_enabled: v.boolean(),
+  uploaded: v.pipe(v.boolean(), v.description('Whether it is whole in the bucket.')),
+});
+
 /** One generation with what it takes to get it; the URL is null until it is uploaded. */
 export const GenerationDetailsSchema = v.object({
   ...GenerationSchema.entries,
-  storage: v.object({ cloud_enabled: v.boolean(), uploaded: v.boolean() }),
+  metadata: v.nullable(
+    v.pipe(
+      v.record(v.string(), v.unknown()),
+      v.description('What the generator saved with it; null until it is uploaded.'),
+    ),
+  ),
+  storage: PlaceSchema,
   download_url: v.nullable(v.string()),
   expires_in: v.nullable(v.pipe(count, v.description('Seconds.'))),
 });
@@ -180,12 +192,19 @@ export const FileEntrySchema = v.object({
 /** A file of a generation. */
 export type FileEntry = v.InferOutput<typeof FileEntrySchema>;
 
+/** In both versions, with other content or another mode. */
+export const ModifiedFileSchema = v.object({
+  path: v.string(),
+  from: FileEntrySchema,
+  to: FileEntrySchema,
+});
+
 export const DiffSchema = v.object({
   from: count,
   to: count,
   added: v.array(FileEntrySchema),
   removed: v.array(FileEntrySchema),
-  modified: v.array(v.object({ path: v.string(), from: FileEntrySchema, to: FileEntrySchema })),
+  modified: v.array(ModifiedFileSchema),
   unchanged: v.array(FileEntrySchema),
   unified: v.nullable(
     v.pipe(

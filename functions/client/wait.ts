@@ -1,0 +1,64 @@
+import type { GenerationDetails } from '../_shared/contract/api.ts';
+import { StorageError } from '../_shared/contract/errors.ts';
+
+/** What is good enough for whoever waits. */
+const ENOUGH: Readonly<Record<'uploaded' | 'verified', ReadonlySet<string>>> = {
+  uploaded: new Set(['uploaded', 'verified']),
+  verified: new Set(['verified']),
+};
+/** Not known yet, or out of reach for a while. */
+const PASSING: ReadonlySet<string> = new Set(['not_found', 'unavailable', 'rate_limited']);
+const WAIT_MS = 300_000;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 5000;
+
+/**
+ * Asks again and again, ever more seldom, until a generation has a status.
+ *
+ * @param show what asks
+ * @param waitMs how long, in milliseconds
+ * @throws StorageError `conflict` where its upload was given up; the last failure where it takes too long
+ */
+export async function waitUntil(
+  show: () => Promise<GenerationDetails>,
+  status: 'uploaded' | 'verified',
+  waitMs = WAIT_MS,
+  signal?: AbortSignal,
+): Promise<GenerationDetails> {
+  const deadline = performance.now() + waitMs;
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    const seen = await show().catch((error: unknown) => {
+      if (error instanceof StorageError && PASSING.has(error.code)) return error;
+      throw error;
+    });
+    if (!(seen instanceof StorageError)) {
+      if (ENOUGH[status].has(seen.status)) return seen;
+      if (seen.status === 'failed') {
+        const message = `Cannot wait for "${seen.project_id} v${seen.version}": its upload failed: ${seen.failure}`;
+        throw new StorageError('conflict', message);
+      }
+    }
+    const left = deadline - performance.now();
+    if (left <= 0) throw tooLate(status, waitMs, seen);
+    // Many that wait for the same do not ask at once.
+    await sleep(Math.min(left, pause * (0.5 + Math.random())), signal);
+  }
+}
+
+function tooLate(status: string, waitMs: number, seen: GenerationDetails | StorageError) {
+  const state = seen instanceof StorageError ? seen.message : `it is ${seen.status}`;
+  return new StorageError('unavailable', `Not ${status} within ${waitMs} ms: ${state}`, {
+    cause: seen instanceof StorageError ? seen : undefined,
+  });
+}
+
+/** @throws whatever the signal was aborted with */
+async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  signal?.addEventListener('abort', () => resolve(), { once: true });
+  await promise;
+  clearTimeout(timer);
+  signal?.throwIfAborted();
+}

@@ -1,0 +1,100 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Activation, ActivationPosition, CloudActivations } from '../cloud/activations.ts';
+import type { Store } from '../store/store.ts';
+import { followActive } from '../upkeep/activate.ts';
+import type { Locks } from '../upkeep/locks.ts';
+import type { Scan } from '../upkeep/scan.ts';
+
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  locks: Locks;
+  scan: Scan;
+  activations: CloudActivations;
+  now: () => number;
+  /** Told of each that cannot be followed. Never throws. */
+  onProblem: (error: unknown) => void;
+}>;
+
+const PAGE = 500;
+/** What is noted bears the time at which its transaction began: so far back each poll looks again. */
+const OVERLAP_MS = 10 * 60_000;
+
+/**
+ * Tells the cloud which generations are active here, where somebody said so, and follows what was said
+ * elsewhere. The last word counts, by the time at which it was said.
+ *
+ * @returns how many links it set
+ * @throws StorageError `unavailable`
+ */
+export async function exchangeActive(parts: Parts): Promise<number> {
+  await tellActive(parts);
+  return learnActive(parts);
+}
+
+/** Tells the cloud what is owed to it. @throws StorageError `unavailable` */
+export async function tellActive({ store, catalog, activations }: Parts): Promise<void> {
+  let after = '';
+  for (;;) {
+    const owed = catalog.projects.listActiveOwed(after, PAGE);
+    for (const projectId of owed) {
+      after = projectId;
+      const ref = store.active.findRef(projectId);
+      const at = store.active.saidAt(projectId);
+      if (ref === null || at === null) {
+        await catalog.write(() => catalog.projects.setActiveTold(projectId, null));
+        continue;
+      }
+      const { outcome } = await activations.set(ref, at);
+      // It is told once the cloud has the generation.
+      if (outcome === 'missing' || outcome === 'no_database') continue;
+      await catalog.write(() => {
+        // Somebody may have said something else meanwhile.
+        if (store.active.saidAt(projectId) === at) catalog.projects.setActiveTold(projectId, at);
+      });
+    }
+    if (owed.length < PAGE) return;
+  }
+}
+
+async function learnActive(parts: Parts): Promise<number> {
+  const { catalog, activations, onProblem } = parts;
+  let followed = 0;
+  let position = startFrom(catalog.meta.activeSeen);
+  for (;;) {
+    const page = await activations.list(position, PAGE);
+    for (const activation of page) {
+      try {
+        if (await follow(parts, activation)) followed++;
+      } catch (error) {
+        onProblem(error);
+      }
+    }
+    const last = page.at(-1);
+    if (last !== undefined) {
+      position = last;
+      await catalog.write(() => catalog.meta.setActiveSeen(last.noted_at));
+    }
+    if (page.length < PAGE) return followed;
+  }
+}
+
+function startFrom(seen: string | null): ActivationPosition | null {
+  if (seen === null) return null;
+  return { noted_at: new Date(Date.parse(seen) - OVERLAP_MS).toISOString(), project_id: '' };
+}
+
+/** What is not here, or was taken out of the store, is followed by nothing: a link needs files. */
+async function follow(parts: Parts, activation: Activation): Promise<boolean> {
+  const { store, catalog, scan } = parts;
+  const { project_id: projectId, version, generation_id: generationId } = activation;
+  const at = Date.parse(activation.activated_at);
+  if (!catalog.projects.has(projectId)) return false;
+  await scan.project(projectId);
+  const row = catalog.generations.find(projectId, version);
+  if (row?.generation_id !== generationId || row.state !== 'stored') return false;
+  if (!store.has({ projectId, version, generationId })) return false;
+  if ((store.active.saidAt(projectId) ?? Number.NEGATIVE_INFINITY) >= at) return false;
+  await followActive(parts, row, at);
+  return true;
+}
