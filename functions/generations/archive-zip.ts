@@ -27,7 +27,8 @@ export async function archiveZip(c: UserContext<Input>): Promise<Response> {
     'content-disposition': `attachment; filename="${project}-v${version}.zip"`,
   };
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
-  const files = readArchive(await openArchive(c, row), ZIP_LIMITS);
+  // What is no archive is refused: an error cannot come once the zip has begun.
+  const files = await begun(readArchive(await openArchive(c, row), ZIP_LIMITS));
   return c.body(zipFiles(named(files), zipTime(row)), 200, headers);
 }
 
@@ -77,4 +78,14 @@ async function* named(files: AsyncIterable<ArchivedFile>): AsyncGenerator<ZipFil
     const { size, mode, body } = file;
     yield { name: entryNameOf(file), size, mode, body };
   }
+}
+
+/** The same, once the first has come. */
+async function begun<T>(items: AsyncGenerator<T>): Promise<AsyncGenerator<T>> {
+  const first = await items.next();
+  return (async function* () {
+    if (first.done === true) return;
+    yield first.value;
+    yield* items;
+  })();
 }

@@ -1,18 +1,62 @@
 /** The files of a generation: which there are, and what is in them. */
 import { inflateSync } from 'fflate';
-import type { FileEntry } from '../_shared/contract/api.ts';
+import * as v from 'valibot';
+import { type FileEntry, FileEntrySchema } from '../_shared/contract/api.ts';
 import type { Folder } from '../_shared/contract/archive-names.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
 import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
-import { comparePaths } from '../_shared/contract/paths.ts';
+import { comparePaths, pathProblem } from '../_shared/contract/paths.ts';
 import { type ArchivedFile, readArchive } from '../_shared/read-archive.ts';
 import type { ByteRange } from '../_shared/read-object.ts';
 import { readBytes } from '../_shared/stream.ts';
 import type { UserContext } from './context.ts';
 import type { GenerationRow } from './generation-row.ts';
 import { openArchive } from './open-archive.ts';
-import { type Asked, checkFound, checkInCloud, formatRow, queryGeneration } from './rows.ts';
+import {
+  type Asked,
+  checkFound,
+  checkInCloud,
+  damagedManifest,
+  formatRow,
+  queryGeneration,
+} from './rows.ts';
 import { tooLarge } from './sign.ts';
+
+const entry = v.object({
+  ...FileEntrySchema.entries,
+  path: v.pipe(
+    v.string(),
+    v.check((path) => pathProblem(path) === null),
+  ),
+});
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+/** A file begins in one block and ends in another: what is inflated is little more than it. */
+const MAX_INFLATED_BYTES = EDGE_LIMITS.fileBytes + 1024 ** 2;
+const ListedSchema = v.array(entry);
+const FoundSchema = v.array(
+  v.object({
+    ...entry.entries,
+    span: v.nullable(
+      v.object({
+        begin: count,
+        end: count,
+        skip: count,
+        inflated_bytes: count,
+      }),
+    ),
+  }),
+);
+
+/** @throws StorageError `corrupt` where the manifest lists what no file can be */
+function checkListed<T extends v.GenericSchema>(
+  schema: T,
+  files: unknown,
+  row: GenerationRow,
+): v.InferOutput<T> {
+  const { success, output, issues } = v.safeParse(schema, files);
+  if (!success) throw damagedManifest(formatRow(row), issues);
+  return output;
+}
 
 type Listed = GenerationRow & { files: FileEntry[] | null };
 
@@ -50,7 +94,7 @@ export async function getFiles(
   const listed = await queryGeneration<Listed>(database, 'storage_list_files', asked, args);
   const { files, ...row } = checkFound(listed, asked);
   checkInCloud(row, 'list the files of');
-  if (files !== null) return { row, files };
+  if (files !== null) return { row, files: checkListed(ListedSchema, files, row) };
   const archived: FileEntry[] = [];
   for await (const file of readWhole(c, row)) {
     if (file.folder !== folder) continue;
@@ -85,7 +129,8 @@ export async function findFiles(
   const args = { p_folder: folder, p_paths: paths };
   const { database } = c.var;
   const found = await queryGeneration<Found>(database, 'storage_find_files', asked, args);
-  const { files, ...row } = checkFound(found, asked);
+  const { files: listed, ...row } = checkFound(found, asked);
+  const files = listed === null ? null : checkListed(FoundSchema, listed, row);
   checkInCloud(row, 'read');
 
   async function read(): Promise<FileContent[]> {
@@ -129,8 +174,9 @@ async function readSpan(
   { span, ...file }: FileEntry & { span: Span | null },
 ): Promise<FileContent> {
   if (file.size === 0 || span === null) return { ...file, bytes: new Uint8Array(0) };
-  const stream = await openArchive(c, row, span);
   const length = span.end - span.begin;
+  if (length <= 0 || span.inflated_bytes > MAX_INFLATED_BYTES) throw damaged(row, file.path);
+  const stream = await openArchive(c, row, span);
   const deflated = new Uint8Array(length + FINAL_BLOCK.length);
   deflated.set(FINAL_BLOCK, length);
   // What would inflate to more than it should takes no more memory.

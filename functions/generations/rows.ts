@@ -46,19 +46,36 @@ export async function getGenerationRow(
   return checkFound(await c.var.findGeneration(asked.project, asked.version), asked);
 }
 
-/** Calls an SQL function that answers with a generation, and with more of it; `null` for none. */
-export function queryGeneration<T extends GenerationRow = GenerationRow>(
+/** How PostgreSQL says that a text of the caller's is none: it holds a NUL, or half a character. */
+const NO_TEXT: ReadonlySet<string> = new Set(['22021', '22P05']);
+
+/**
+ * Calls an SQL function that answers with a generation, and with more of it; `null` for none.
+ *
+ * @throws StorageError `corrupt` where the manifest in the database is damaged
+ */
+export async function queryGeneration<T extends GenerationRow = GenerationRow>(
   database: SupabaseClient,
   name: string,
   { project, version }: Asked,
   args: Record<string, unknown> = {},
 ): Promise<T | null> {
-  return callDatabase<T | null>(
-    database,
-    name,
-    { p_project_id: project, p_version: version, ...args },
-    `find ${formatRef({ projectId: project, version })}`,
-  );
+  const found = formatRef({ projectId: project, version });
+  const given = { p_project_id: project, p_version: version, ...args };
+  try {
+    return await callDatabase<T | null>(database, name, given, `find ${found}`);
+  } catch (error) {
+    const isOfAValue = error instanceof StorageError && error.code === 'invalid_input';
+    const { code = '' } = ((error as Error).cause ?? {}) as { code?: string };
+    if (!isOfAValue || NO_TEXT.has(code)) throw error;
+    // What was asked for is checked before: it is a value in the manifest.
+    throw damagedManifest(found, error);
+  }
+}
+
+/** For a manifest in the database that does not say what it should. */
+export function damagedManifest(name: string, cause?: unknown): StorageError {
+  return new StorageError('corrupt', `Cannot read ${name}: its manifest is damaged`, { cause });
 }
 
 /** @throws StorageError `not_found` where there is none, or not the one that was asked for */

@@ -338,7 +338,8 @@ as $$
       from (
         select f.path, f.size, f.sha256, f.mode
         from public.storage_manifest_files(p_project_id, p_version, p_folder) f
-        where f.path collate "C" > coalesce(p_after, '')
+        -- One without a path is not passed over in silence.
+        where f.path is null or f.path collate "C" > coalesce(p_after, '')
         order by f.path collate "C"
         limit p_limit
       ) page

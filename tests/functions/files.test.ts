@@ -247,6 +247,8 @@ describe.each(WAYS)('%s', (_, makeCall) => {
       expect(artifacts.items).toMatchObject([{ path: 'log', size: 1 }]);
     });
 
+    /** Of what is one, and hostile further on, a zip breaks off there. */
+    const NO_ARCHIVE = new Set(['is no gzip', 'ends too early', 'is no tar']);
     test.each<[string, number, () => Buffer]>([
       ['is no gzip', 422, () => Buffer.from('not gzip')],
       [
@@ -294,9 +296,10 @@ describe.each(WAYS)('%s', (_, makeCall) => {
             wrapped([{ name: 'source/a', content: randomBytes(EDGE_LIMITS.archiveBytes + 1) }]),
           ),
       ],
-    ])('is refused where it %s: %i', async (_case, status, make) => {
+    ])('is refused where it %s: %i', async (kind, status, make) => {
       const base = await put(make());
-      for (const path of ['files', 'files/a']) {
+      const paths = ['files', 'files/a', ...(NO_ARCHIVE.has(kind) ? ['archive.zip'] : [])];
+      for (const path of paths) {
         const answer = await get(`${base}/${path}`);
         const problem = await answer.json();
         expect([answer.status, problem.status], problem.detail).toEqual([status, status]);
@@ -411,4 +414,41 @@ test('storage that is away, slow or cut is unavailable, and an archive that is g
   proxy.rule = () => null;
   await serviceClient().storage.from(bucket).remove([key]);
   expect((await get('GET', path)).status).toBe(404);
+});
+
+test.each<[string, object]>([
+  ['lists no files but a text', { entries: 'x' }],
+  ['lists what is no file', { entries: [1] }],
+  ['lists a file without a name', { entries: [{ size: 1, sha256: 'x', mode: 420 }] }],
+  ['has a size that is none', { entries: [{ path: 'a', size: 'x', sha256: 'x', mode: 420 }] }],
+  ['has a negative size', { entries: [{ path: 'a', size: -1, sha256: sha256('a'), mode: 420 }] }],
+  ['has a hash that is none', { entries: [{ path: 'a', size: 1, sha256: 'x', mode: 420 }] }],
+  ['names a file above', { entries: [{ path: '../a', size: 1, sha256: sha256('a'), mode: 420 }] }],
+])('a manifest in the database that %s is corrupt', async (_, manifest) => {
+  const user = await makeUser();
+  const projectId = uniqueId();
+  await saveToCloud({ projectId, version: 1, ownerId: user.id, files: { a: 'a' } });
+  const rows = serviceClient().from('storage_manifests').update({ manifest });
+  expect((await rows.eq('project_id', projectId)).error).toBeNull();
+  const as = asUser(callInProcess(), user);
+  const answer = await as('GET', `/projects/${projectId}/1/files`);
+  expect([answer.status, (await answer.json()).code]).toEqual([422, 'corrupt']);
+});
+
+test.each<[string, object]>([
+  ['blocks that are none', { blocks: 'x' }],
+  ['no size of a block', { block_bytes: 0 }],
+  ['blocks that end before they begin', { blocks: [200, 10] }],
+  ['a size of a block that no memory holds', { block_bytes: 2 ** 40 }],
+])('an index of blocks with %s is corrupt', async (_, damage) => {
+  const user = await makeUser();
+  const projectId = uniqueId();
+  const files = { a: 'a', big: randomBytes(1_500_000).toString('hex') };
+  await saveToCloud({ projectId, version: 1, ownerId: user.id, files });
+  const manifests = serviceClient().from('storage_manifests');
+  const { data } = await manifests.select('block_index').eq('project_id', projectId).single();
+  const rows = manifests.update({ block_index: { ...data!.block_index, ...damage } });
+  expect((await rows.eq('project_id', projectId)).error).toBeNull();
+  const answer = await asUser(callInProcess(), user)('GET', `/projects/${projectId}/1/files/a`);
+  expect([answer.status, (await answer.json()).code]).toEqual([422, 'corrupt']);
 });

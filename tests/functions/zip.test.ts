@@ -266,7 +266,10 @@ test('an archive of the Python system is looked through before there is a link',
 test('an archive of more than its row says breaks off', async () => {
   const projectId = uniqueId();
   const content = Buffer.alloc(EDGE_LIMITS.zipBytes + 1);
-  const archive = makeTarGz([{ name: 'v1__gen-1/source/a', content }]);
+  const archive = makeTarGz([
+    { name: 'v1__gen-1/source/a', content: 'a' },
+    { name: 'v1__gen-1/source/b', content },
+  ]);
   await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
   const answer = await asUser(callInProcess(), owner)(
     'GET',
