@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { CacheOptions } from './cache/cache.ts';
 import type { CloudSettings } from './cloud/connection.ts';
 import { DEFAULT_BUCKET, StorageError } from './contract.ts';
+import { type ProxySettings, readProxy } from './settings/proxy.ts';
 import { readSettings } from './settings/read-settings.ts';
 import { findProblems } from './settings/variables.ts';
 
@@ -22,6 +23,8 @@ export type Config = Readonly<{
   secretFiles?: readonly string[];
   /** For `codebegen-storage start` alone. */
   daemon: DaemonConfig;
+  /** The way to the cloud, for processes of ours: a host program decides for itself. */
+  proxy: ProxySettings | null;
 }>;
 
 /** Where the daemon listens. */
@@ -84,6 +87,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     (text) => (BUCKET.test(text) ? text : null),
     'must be letters, digits, ".", "_" or "-"',
   );
+  const proxy = readProxy(env, problems);
   const storePath = resolve(env.FILE_STORAGE_PATH?.trim() || './storage/projects');
   const uploadConcurrency = check(
     'UPLOAD_CONCURRENCY',
@@ -168,6 +172,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     cleanupEveryMs: autoCleanup ? cleanupMs : null,
     ...(secretFiles.length === 0 ? {} : { secretFiles }),
     daemon,
+    proxy,
   };
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { styleText } from 'node:util';
+import { useProxy } from '../cloud/proxy.ts';
 import { type Config, readConfig } from '../config.ts';
 import { type ErrorCode, StorageError, toProblem } from '../contract.ts';
 import { toWire } from '../events/wire.ts';
@@ -72,6 +73,7 @@ export class CommandContext {
   /** What the environment says, and a file `.env` in the folder where the command runs. */
   readConfig(): Config {
     const config = readConfig(this.readEnvironment());
+    if (config.proxy !== null) useProxy(config.proxy);
     const { secretFiles = [] } = config;
     const own = ENV_FILES.map((file) => resolve(file));
     const read = this.#envFile == null ? [] : [this.#envFile.path];

@@ -5,6 +5,9 @@
 import { createHash } from 'node:crypto';
 import { openAsBlob } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { useProxyOfProcess } from './proxy.ts';
+
+useProxyOfProcess();
 
 export type ReceiveInput = Readonly<{
   url: string;

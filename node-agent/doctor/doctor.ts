@@ -1,3 +1,4 @@
+import { useProxy } from '../cloud/proxy.ts';
 import { type Config, readConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
 import { type Check, check, fail, type Outcome, pass } from './check.ts';
@@ -22,6 +23,7 @@ export async function diagnose(
   { fix = false } = {},
 ): Promise<Diagnosis> {
   const { config, problem } = read(env);
+  if (config?.proxy != null) useProxy(config.proxy);
   const checks = [
     await check('configuration', async () =>
       problem === null
@@ -45,8 +47,19 @@ async function checkAll(config: Config, fix: boolean): Promise<Check[]> {
     await check('cache', () => checkKept(cache.path, 'CACHE_PATH', fix)),
     ...(cloud === null
       ? [await check('cloud', async () => pass('it is off: generations stay on this host'))]
-      : await checkCloud(cloud)),
+      : [await check('proxy', async () => checkProxy(config)), ...(await checkCloud(cloud))]),
   ];
+}
+
+/** Whether the way to the cloud is by a proxy, and by which. */
+function checkProxy({ proxy }: Config): Outcome {
+  if (proxy === null) return pass('none: neither HTTPS_PROXY nor HTTP_PROXY is set');
+  const named = (['HTTPS_PROXY', 'HTTP_PROXY'] as const).flatMap((name) => {
+    const url = proxy[name];
+    // Without the password that it may have.
+    return url === undefined ? [] : [`${name} leads by ${new URL(url).host}`];
+  });
+  return pass(`${named.join(', ')}; not for ${proxy.NO_PROXY}`);
 }
 
 /** Whether a folder can be used, and is for its owner alone. */

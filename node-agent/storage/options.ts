@@ -3,7 +3,7 @@ import type { Config } from '../config.ts';
 import type { Limits } from '../contract.ts';
 import type { OnEvent } from '../events/events.ts';
 
-export type StorageOptions = Omit<Config, 'daemon'> & {
+export type StorageOptions = Omit<Config, 'daemon' | 'proxy'> & {
   limits?: Limits;
   /** The longest waits for the cloud. */
   timeouts?: Timeouts;

@@ -7,6 +7,7 @@ import { tempFolder } from '../support/temp.ts';
 
 test('an empty environment keeps everything on this host', () => {
   expect(readConfig({})).toEqual({
+    proxy: null,
     storePath: join(process.cwd(), 'storage/projects'),
     cloud: null,
     cleanupEveryMs: null,

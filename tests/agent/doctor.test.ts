@@ -38,6 +38,7 @@ test('a sound installation passes, and nothing is left of trying it', async () =
     'file system': 'pass',
     cache: 'pass',
     project: 'pass',
+    proxy: 'pass',
     clock: 'pass',
     key: 'pass',
     migrations: 'pass',
