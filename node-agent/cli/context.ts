@@ -5,7 +5,13 @@ import { useProxy } from '../cloud/proxy.ts';
 import { type Config, readConfig } from '../config.ts';
 import { type ErrorCode, StorageError, toProblem } from '../contract.ts';
 import { toWire } from '../events/wire.ts';
-import { CONFIG_VARIABLE, ENV_FILES, type EnvFile, findEnvFile } from '../settings/env-file.ts';
+import {
+  CONFIG_VARIABLE,
+  checkPlaces,
+  ENV_FILES,
+  type EnvFile,
+  findEnvFile,
+} from '../settings/env-file.ts';
 import { type Instead, openAnyway, openStorage } from '../storage/open.ts';
 import type { StorageOptions } from '../storage/options.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -84,6 +90,7 @@ export class CommandContext {
   readEnvironment(): Record<string, string | undefined> {
     if (this.#envFile === undefined) {
       this.#envFile = findEnvFile(this.configFile ?? process.env[CONFIG_VARIABLE]);
+      if (this.#envFile !== null) checkPlaces(this.#envFile, process.env);
       if (this.isVerbose) this.say(`Settings: ${this.#envFile?.path ?? 'the environment alone'}`);
     }
     return { ...this.#envFile?.settings, ...process.env };

@@ -15,6 +15,8 @@ export type Daemon = {
   close(): Promise<void>;
 };
 
+/** Every address of this host, none of which others know. */
+const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '::', '*']);
 /** The metadata of a tar are in its query. */
 const MAX_HEADER_BYTES = 128 * 1024;
 /** How long requests that run may take to finish at the end, in milliseconds. */
@@ -31,7 +33,7 @@ export async function serve(parts: {
   log: Logger;
   metrics: Metrics;
 }): Promise<Daemon> {
-  const { storage, config } = parts;
+  const { storage, config, log } = parts;
   const server = createAdaptorServer({
     fetch: createApp(parts).fetch,
     serverOptions: { maxHeaderSize: MAX_HEADER_BYTES },
@@ -45,7 +47,10 @@ export async function serve(parts: {
   const { port } = server.address() as AddressInfo;
   const host = config.host.includes(':') ? `[${config.host}]` : config.host;
   const url = `http://${host}:${port}`;
-  storage.announce(config.publicUrl ?? url);
+  const reached = config.publicUrl ?? (WILDCARDS.has(config.host) ? null : url);
+  if (reached !== null) storage.announce(reached);
+  else
+    log.warn('no download URLs lead here: AGENT_PUBLIC_URL is to say how others reach this host');
   return {
     url,
     async close() {

@@ -9,8 +9,8 @@ const TIMEOUT_MS = 10_000;
 /** A clock that is off by more makes signed URLs end too soon or too late; by much more, tokens. */
 const SKEW_WARN_MS = 30_000;
 const SKEW_FAIL_MS = 300_000;
-/** What one request carries at most; buckets must take that. */
-const CHUNK_BYTES = 6 * 1024 * 1024;
+/** What a bucket takes on the free plan. */
+const LITTLE_BYTES = 50 * 1024 * 1024;
 const KEY_PAGE = 'the API settings of the dashboard';
 
 /** Everything about the cloud, in the order in which one thing needs the other. */
@@ -94,6 +94,13 @@ async function checkMigrations(client: SupabaseClient): Promise<Outcome> {
 
 async function checkBucket({ bucket }: CloudSettings, client: SupabaseClient): Promise<Outcome> {
   const { data, error } = await client.storage.getBucket(bucket);
+  const other = await findOther(bucket, client);
+  if (other !== null && (error !== null || (await isEmpty(bucket, client)))) {
+    return warn(
+      `"${bucket}" holds nothing, and "${other}" holds generations`,
+      `Set SUPABASE_BUCKET=${other}, where that is the one`,
+    );
+  }
   if (error !== null) {
     return warn(
       `there is no bucket "${bucket}" yet`,
@@ -114,13 +121,46 @@ async function checkBucket({ bucket }: CloudSettings, client: SupabaseClient): P
     return fail(`"${bucket}" refuses ${ARCHIVE_TYPE}`, 'Allow that type in its settings');
   }
   const limit = data.file_size_limit ?? null;
-  if (limit !== null && limit < CHUNK_BYTES) {
+  if (limit !== null && limit < LITTLE_BYTES) {
     return warn(
-      `"${bucket}" takes ${limit} bytes at most`,
+      `"${bucket}" takes ${limit} bytes an archive at most`,
       'Raise its limit, or larger generations are parked',
     );
   }
-  return pass(`"${bucket}" is there, and private`);
+  const most = limit === null ? '' : `, and takes ${limit} bytes an archive at most`;
+  return pass(`"${bucket}" is there, and private${most}`);
+}
+
+/** Buckets and projects that are looked into: one with data is enough. */
+const LOOKED_INTO = 20;
+
+/** Another bucket that holds generations, of ours or of the Python system; `null` where none is found. */
+async function findOther(bucket: string, client: SupabaseClient): Promise<string | null> {
+  const { data: rows } = await client
+    .from('storage_generations')
+    .select('bucket')
+    .neq('bucket', bucket)
+    .is('deleted_at', null)
+    .limit(1);
+  const [row] = (rows ?? []) as { bucket: string }[];
+  if (row !== undefined) return row.bucket;
+  const { data: buckets } = await client.storage.listBuckets();
+  const others = (buckets ?? []).filter(({ name }) => name !== bucket).slice(0, LOOKED_INTO);
+  for (const { name } of others) if (!(await isEmpty(name, client))) return name;
+  return null;
+}
+
+/** Whether no project in a bucket has a generation, of the first that there are. */
+async function isEmpty(bucket: string, client: SupabaseClient): Promise<boolean> {
+  const storage = client.storage.from(bucket);
+  const { data: projects } = await storage.list('', { limit: LOOKED_INTO });
+  for (const { id, name } of projects ?? []) {
+    // A folder has no id.
+    if (id !== null) continue;
+    const { data } = await storage.list(`${name}/generations`, { limit: 1 });
+    if (data?.some((object) => object.name.endsWith('.tar.gz'))) return false;
+  }
+  return true;
 }
 
 async function checkFunction({ url }: CloudSettings): Promise<Outcome> {

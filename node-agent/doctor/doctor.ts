@@ -5,6 +5,7 @@ import { type Check, check, fail, type Outcome, pass } from './check.ts';
 import { checkCloud } from './cloud.ts';
 import { checkFileLimit, checkFolder } from './folders.ts';
 import { checkPermissions } from './permissions.ts';
+import { checkService, UNIT } from './service.ts';
 import { checkCatalog, checkLocks, checkProjects, checkRename } from './store.ts';
 
 export type Diagnosis = Readonly<{
@@ -17,10 +18,11 @@ export type Diagnosis = Readonly<{
  * Looks at everything that saving and uploading need, and tries it. Nothing is left of that.
  *
  * @param options.fix whether to close for other users what they can read
+ * @param options.unit the file of the unit that runs the daemon
  */
 export async function diagnose(
   env: Record<string, string | undefined>,
-  { fix = false } = {},
+  { fix = false, unit = UNIT } = {},
 ): Promise<Diagnosis> {
   const { config, problem } = read(env);
   if (config?.proxy != null) useProxy(config.proxy);
@@ -31,11 +33,15 @@ export async function diagnose(
         : fail(problem, 'Set what it names; .env.example has every variable'),
     ),
   ];
-  if (config !== null) checks.push(...(await checkAll(config, fix)));
+  if (config !== null) checks.push(...(await checkAll(config, { fix, unit })));
   return { ok: checks.every(({ status }) => status !== 'fail'), checks };
 }
 
-async function checkAll(config: Config, fix: boolean): Promise<Check[]> {
+async function checkAll(
+  config: Config,
+  { fix, unit }: { fix: boolean; unit: string },
+): Promise<Check[]> {
+  const service = checkService(unit, config);
   const { storePath, cache, cloud } = config;
   return [
     await check('store', () => checkKept(storePath, 'FILE_STORAGE_PATH', fix)),
@@ -43,6 +49,7 @@ async function checkAll(config: Config, fix: boolean): Promise<Check[]> {
     await check('locks', () => checkLocks(storePath)),
     await check('catalog', () => checkCatalog(storePath)),
     await check('projects', () => checkProjects(storePath)),
+    ...(service === null ? [] : [await check('service', async () => service)]),
     await check('open files', async () => checkFileLimit()),
     await check('cache', () => checkKept(cache.path, 'CACHE_PATH', fix)),
     ...(cloud === null

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { dirname, isAbsolute, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { StorageError } from '../contract.ts';
 import { NotAFile } from '../disk/open-inside.ts';
@@ -43,6 +43,42 @@ function readEnvFile(name: string): EnvFile {
   }
   if (text === null) throw refuse('it is not in UTF-8; save it as that');
   return { path, settings: parseEnv(text) };
+}
+
+/** Where they lie is asked for by every command, wherever it runs. */
+const PLACES = ['FILE_STORAGE_PATH', 'CACHE_PATH'] as const;
+const SECRETS = [
+  'SUPABASE_SERVICE_KEY_FILE',
+  'SUPABASE_SECRET_KEY_FILE',
+  'AGENT_TOKEN_FILE',
+] as const;
+
+/**
+ * Refuses settings that mean another place in each folder where a command runs: in a file that is not in
+ * that folder paths are absolute, and those of store and cache are there.
+ *
+ * @param env what goes before the file
+ * @throws StorageError `invalid_input` that names file and variables
+ */
+export function checkPlaces(
+  { path, settings }: EnvFile,
+  env: Readonly<Record<string, string | undefined>>,
+): void {
+  if (dirname(path) === process.cwd()) return;
+  const named = (name: string) => (env[name]?.trim() ? undefined : settings[name]?.trim());
+  const problems = [
+    ...PLACES.filter((name) => !env[name]?.trim() && !named(name)).map(
+      (name) => `${name} is missing`,
+    ),
+    ...[...PLACES, ...SECRETS]
+      .filter((name) => named(name) && !isAbsolute(named(name)!))
+      .map((name) => `${name} is relative`),
+  ];
+  if (problems.length === 0) return;
+  throw new StorageError(
+    'invalid_input',
+    `Cannot use the settings in "${path}": ${problems.join(', ')}: that would be another place in each folder where a command runs. Write the whole path`,
+  );
 }
 
 function stateOf(cause: unknown): string {

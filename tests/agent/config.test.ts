@@ -154,3 +154,30 @@ test('the file of settings is the one that was named, else the one in the folder
     `Cannot use the settings in "${join(folder, 'nope.env')}": it is not there\n`,
   ]);
 });
+
+test('a file of settings elsewhere names places whole: else each folder would have a store of its own', async () => {
+  const folder = await tempFolder();
+  const file = join(folder, 'settings.env');
+  const unset = { FILE_STORAGE_PATH: undefined, CACHE_PATH: undefined };
+  const listed = async (
+    text: string,
+    cwd: string,
+    env: Record<string, string | undefined> = unset,
+  ) => {
+    await writeFile(file, text);
+    return runCli(['list', '--config', file], env, cwd);
+  };
+  const elsewhere = await tempFolder();
+  const refused = await listed(
+    'FILE_STORAGE_PATH=./store\nSUPABASE_SERVICE_KEY_FILE=key',
+    elsewhere,
+  );
+  expect(refused).toMatchObject({ code: 1, stdout: '' });
+  expect(refused.stderr).toMatch(
+    /CACHE_PATH is missing, FILE_STORAGE_PATH is relative, SUPABASE_SERVICE_KEY_FILE is relative/,
+  );
+  // In that very folder it is one place, and so it is where the environment says which.
+  expect((await listed('FILE_STORAGE_PATH=./store', folder)).code).toBe(4);
+  const set = { FILE_STORAGE_PATH: './store', CACHE_PATH: './cache' };
+  expect((await listed('AGENT_PORT=1', elsewhere, set)).code).toBe(4);
+});

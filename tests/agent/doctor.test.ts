@@ -233,3 +233,53 @@ test.skipIf(process.platform !== 'linux')(
     expect(stderr).toContain('ulimit -n');
   },
 );
+
+test('a bucket that holds nothing is told of where another holds generations', async () => {
+  const env = await hostEnvironment();
+  const bucket = await makeBucket(false);
+  const archives = serviceClient().storage.from(bucket);
+  const { error } = await archives.upload(`${uniqueId()}/generations/v1__g.tar.gz`, 'x');
+  expect(error).toBeNull();
+  const find = ({ checks }: Diagnosis) => checks.find(({ name }) => name === 'bucket')!;
+  const wrong = find(await diagnose(env));
+  expect(wrong.status).toBe('warn');
+  expect(wrong.whatToDo).toMatch(/^Set SUPABASE_BUCKET=/);
+  expect(find(await diagnose({ ...env, SUPABASE_BUCKET: bucket })).status).toBe('pass');
+});
+
+test('a bucket that takes little is told of, with its limit', async () => {
+  const bucket = uniqueId('bucket');
+  const limits = { public: false, fileSizeLimit: 1000 };
+  expect((await serviceClient().storage.createBucket(bucket, limits)).error).toBeNull();
+  await serviceClient().storage.from(bucket).upload('p/generations/v1__g.tar.gz', 'x');
+  const { checks } = await diagnose(await hostEnvironment({ SUPABASE_BUCKET: bucket }));
+  const found = checks.find(({ name }) => name === 'bucket');
+  expect(found).toMatchObject({ status: 'warn', why: expect.stringContaining('1000 bytes') });
+});
+
+test('a unit that keeps things elsewhere than this command is found', async () => {
+  const folder = await tempFolder();
+  const unit = join(folder, 'codebegen-storage.service');
+  const env = { FILE_STORAGE_PATH: join(folder, 'store'), CACHE_PATH: join(folder, 'cache') };
+  const check = async (...lines: string[]) => {
+    writeFileSync(unit, ['[Service]', `WorkingDirectory=${folder}`, ...lines].join('\n'));
+    const { checks } = await diagnose(env, { unit });
+    return checks.find(({ name }) => name === 'service');
+  };
+  expect(await check()).toMatchObject({
+    status: 'warn',
+    why: expect.stringContaining(`"${join(folder, 'storage/projects')}" as FILE_STORAGE_PATH`),
+  });
+  const same = `Environment="FILE_STORAGE_PATH=${folder}/store" CACHE_PATH=${folder}/cache`;
+  expect(await check(same)).toMatchObject({ status: 'pass' });
+  const file = join(folder, 'settings.env');
+  writeFileSync(file, `CACHE_PATH=${folder}/other\n`);
+  // What the file says goes before what the unit says.
+  expect(await check(same, `EnvironmentFile=-${file}`)).toMatchObject({
+    status: 'warn',
+    why: expect.stringContaining('CACHE_PATH'),
+  });
+  expect((await diagnose(env, { unit: `${unit}.not` })).checks).not.toContainEqual(
+    expect.objectContaining({ name: 'service' }),
+  );
+});

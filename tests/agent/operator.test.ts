@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { openStorage, readConfig } from '../../node-agent/index.ts';
 import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
+import { startDaemon } from '../support/daemon.ts';
 import { hostEnvironment } from '../support/host.ts';
 import { PythonStore } from '../support/python-store.ts';
 import { collect, ROOT, runCli } from '../support/run.ts';
@@ -184,4 +185,23 @@ test('owners.json: what cannot be used is named with its project', async () => {
   writeFileSync(file, '{"shop": "3f0e1c52-93b5-4d0f-8f6a-0d3c3f5a1b11", "other": "ada"}');
   const { code, stderr } = await runCli(['migrate', '--owners', file], env);
   expect([code, stderr]).toEqual([1, expect.stringContaining('of project "other": "ada"')]);
+});
+
+test('a daemon on every address gives out no URL that leads nowhere, but the one it is told', async () => {
+  const token = 'a-token-of-this-test';
+  const save = async (env: Record<string, string>) => {
+    const { daemon } = await startDaemon({ AGENT_HOST: '0.0.0.0', AGENT_TOKEN: token, ...env });
+    const answer = await fetch(`http://127.0.0.1:${new URL(daemon.url).port}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+      body: JSON.stringify({ project_id: 'shop', files: FILES }),
+    });
+    return { url: (await answer.json()).download_url, log: daemon.output().stderr };
+  };
+  const unknown = await save({});
+  expect([unknown.url, unknown.log]).toEqual([null, expect.stringContaining('AGENT_PUBLIC_URL')]);
+  const known = await save({ AGENT_PUBLIC_URL: 'http://files.example:8787' });
+  expect(known.url).toMatch(
+    /^http:\/\/files\.example:8787\/v1\/projects\/shop\/1\/archive\.tar\.gz\?/,
+  );
 });
