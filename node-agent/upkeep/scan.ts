@@ -194,14 +194,16 @@ export class Scan {
     for (const id of ids) {
       await this.#giveWay();
       let all: ReturnType<typeof store.listProject> = [];
+      let activeSince: number | null = null;
       await attempt(parts, async () => {
         all = store.listProject(id);
+        activeSince = store.active.saidAt(id);
       });
       for (const found of all) {
         await this.#giveWay();
         await attempt(parts, () => this.#note(found, isDistrusted));
       }
-      await attempt(parts, () => this.#noteActive(id));
+      await attempt(parts, () => this.#noteActive(id, activeSince));
     }
     return isRead;
   }
@@ -216,10 +218,9 @@ export class Scan {
   }
 
   /** The Python system, or a catalog that was lost, may have said what is active. */
-  async #noteActive(projectId: string): Promise<void> {
-    const { store, catalog } = this.#parts;
-    const at = store.active.saidAt(projectId);
-    if (at === null || catalog.projects.activeToldOf(projectId) === at) return;
+  async #noteActive(projectId: string, since: number | null): Promise<void> {
+    const { catalog } = this.#parts;
+    if (since === null || catalog.projects.activeToldOf(projectId) === since) return;
     await catalog.write(() => catalog.projects.oweActive(projectId));
   }
 

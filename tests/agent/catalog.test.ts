@@ -59,6 +59,8 @@ test.each<[string, (catalog: string) => void]>([
   const deleted = await first.save({ projectId: 'p', files: { a: 'deleted' } });
   await first.delete(deleted);
   for (const receipt of [kept, replaced]) await first.archive(receipt);
+  const isNoted = async () => (await first.list('p')).items.every(({ sha256 }) => sha256 !== null);
+  await expect.poll(isNoted).toBe(true);
   const before = await contentOf(first);
   await first.close();
   damage(join(storePath, '.codebegen-storage/catalog.sqlite'));
