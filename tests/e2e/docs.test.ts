@@ -139,6 +139,59 @@ test('docs/operations.md', async () => {
   await runBlocks('operations.md', { env, daemonUrl: daemon.url });
 });
 
+test('docs/maintenance.md', async () => {
+  const { env, deployed } = await newProject();
+  const folder = await clone();
+  const agent = await hostEnvironment();
+  const storage = await openTestStorage(readConfig(agent));
+  const shop = uniqueId();
+  const files = { 'a.txt': 'a' };
+  await waitForStatus(storage, await storage.save({ projectId: shop, files }), 'verified');
+  await storage.close();
+  await runBlocks('maintenance.md', { folder, shop, env: { ...agent, ...env } });
+  expect(deployed).toHaveLength(1);
+});
+
+test('docs/troubleshooting.md', async () => {
+  await runBlocks('troubleshooting.md', {});
+});
+
+test('what docs/troubleshooting.md quotes is said somewhere', () => {
+  const text = readFileSync(join(ROOT, 'docs/troubleshooting.md'), 'utf8');
+  const sources = ['node-agent', 'functions', 'supabase/migrations'].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.(ts|sql)$/.test(name))
+      .map((name) => readFileSync(join(ROOT, folder, name), 'utf8')),
+  );
+  const quoted = [...text.matchAll(/^\| ([^|]*)\|/gm)].flatMap(([, seen]) =>
+    [...seen!.matchAll(/"([^"]+)"/g)].map(([, words]) => words!),
+  );
+  expect(quoted.length).toBeGreaterThan(15);
+  for (const words of quoted) {
+    for (const part of words
+      .split(/…|\d+/)
+      .map((piece) => piece.trim())
+      .filter((piece) => piece.length > 3)) {
+      expect(
+        sources.some((source) => source.includes(part)),
+        `${words}: ${part}`,
+      ).toBe(true);
+    }
+  }
+});
+
+test('every page with commands has them tried', () => {
+  const own = readFileSync(join(ROOT, 'tests/e2e/docs.test.ts'), 'utf8');
+  const withCommands = readdirSync(join(ROOT, 'docs')).filter(
+    (name) => name.endsWith('.md') && blocksOf(name, 'sh').length > 0,
+  );
+  // Its calls are made in tests/functions/openapi.test.ts, its bench by hand.
+  const elsewhere = ['api.md', 'performance.md'];
+  for (const name of withCommands.filter((some) => !elsewhere.includes(some))) {
+    expect(own, name).toContain(`runBlocks('${name}'`);
+  }
+});
+
 test('docs/security.md', () => runBlocks('security.md', {}));
 
 test('docs/testing.md', async () => {
