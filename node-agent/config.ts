@@ -2,8 +2,9 @@
 import { resolve } from 'node:path';
 import type { CacheOptions } from './cache/cache.ts';
 import type { CloudSettings } from './cloud/connection.ts';
+import type { ProxySettings } from './cloud/proxy.ts';
 import { DEFAULT_BUCKET, StorageError } from './contract.ts';
-import { type ProxySettings, readProxy } from './settings/proxy.ts';
+import { readProxy } from './settings/proxy.ts';
 import { readSettings } from './settings/read-settings.ts';
 import { findProblems } from './settings/variables.ts';
 

@@ -1,7 +1,13 @@
 import http from 'node:http';
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 import { StorageError } from '../contract.ts';
-import type { ProxySettings } from '../settings/proxy.ts';
+
+/** Which proxy is used for what, under the names that Node takes. */
+export type ProxySettings = Readonly<{
+  HTTP_PROXY?: string;
+  HTTPS_PROXY?: string;
+  NO_PROXY: string;
+}>;
 
 /** Under which the threads of this process find it. */
 const NAME = 'codebegen-storage-proxy';

@@ -1,11 +1,5 @@
 /** The way out of a network that has one: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, as curl takes them. */
-
-/** Which proxy is used for what, under the names that Node takes. */
-export type ProxySettings = Readonly<{
-  HTTP_PROXY?: string;
-  HTTPS_PROXY?: string;
-  NO_PROXY: string;
-}>;
+import type { ProxySettings } from '../cloud/proxy.ts';
 
 /** What is on this host is never asked for by a proxy. */
 const HERE = ['localhost', '127.0.0.1', '::1', '[::1]'];
