@@ -26,7 +26,20 @@ import ssl
 import stat
 import tarfile
 import urllib.parse
-from typing import Any, BinaryIO, Dict, Iterable, Iterator, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    IO,
+    Any,
+    BinaryIO,
+    Dict,
+    Iterable,
+    Iterator,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+    cast,
+)
 
 #: The content of a file: text, bytes, or a mapping with `content` and, where it is not 0o644, `mode`.
 Content = Union[str, bytes, Mapping[str, Any]]
@@ -538,7 +551,8 @@ class _Pieces(io.RawIOBase):
 def _tar(members: Iterable[_Member]) -> Iterator[bytes]:
     """A tar, in pieces as they are made: no more than one of them is held."""
     pieces = _Pieces()
-    with tarfile.open(fileobj=pieces, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    target = cast(IO[bytes], pieces)
+    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for path, file, size, mode in members:
             info = tarfile.TarInfo(path)
             info.size, info.mode = size, mode
