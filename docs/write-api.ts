@@ -130,8 +130,8 @@ PROJECT=one of her projects
 
 const CLIENT = `## From TypeScript
 
-\`codebegen-storage/client\` has a method for each call, in browsers, Node and Deno. Failures are thrown as
-\`StorageError\`, with the \`code\` from above.
+\`codebegen-storage/client\` has a method for each call, in browsers, Node and Deno. Each gives a promise; it is rejected
+with a \`StorageError\`, with the \`code\` from above, also where an argument cannot be used.
 
 \`\`\`ts
 import { allItems, createClient, StorageError } from 'codebegen-storage/client';
@@ -140,6 +140,9 @@ const storage = createClient(url, getToken);
 
 const { items } = await storage.listGenerations(project, { limit: 2 });
 console.log(items.map(({ version, status }) => \`v\${version} \${status}\`));
+
+// A generation that was saved just now is on its way from its host: this asks until it is there.
+await storage.waitFor(project, 2, 'uploaded', { timeoutMs: 60_000 });
 
 for await (const file of allItems((cursor) => storage.listFiles(project, 2, { cursor }))) {
   console.log(file.path, file.size);

@@ -205,3 +205,45 @@ test('a daemon on every address gives out no URL that leads nowhere, but the one
     /^http:\/\/files\.example:8787\/v1\/projects\/shop\/1\/archive\.tar\.gz\?/,
   );
 });
+
+test('the log says what runs, what each request was about, what failed with which code, and what arrived', async () => {
+  const env = await hostEnvironment();
+  const { daemon } = await startDaemon(env);
+  const project = uniqueId();
+  const post = (body: object) =>
+    fetch(`${daemon.url}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+  expect((await post({ project_id: project, files: FILES })).status).toBe(201);
+  expect((await post({ project_id: project, files: { '../a': '' } })).status).toBe(400);
+  expect((await fetch(`${daemon.url}/v1/projects/${project}/9`)).status).toBe(404);
+  const lines = () =>
+    daemon
+      .output()
+      .stderr.split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+  await expect
+    .poll(() => lines().some(({ event }) => event === 'verified'), { timeout: 20_000 })
+    .toBe(true);
+  const [first] = lines();
+  expect(first).toMatchObject({
+    msg: 'started',
+    version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+    store: env.FILE_STORAGE_PATH,
+    cloud: `${env.SUPABASE_URL}, bucket "${env.SUPABASE_BUCKET}"`,
+  });
+  const requests = lines().filter(({ msg }) => msg === 'request');
+  expect(requests).toMatchObject([
+    { method: 'POST', status: 201, project_id: project, version: 1 },
+    { method: 'POST', status: 400, code: 'invalid_input' },
+    { method: 'GET', status: 404, code: 'not_found', project_id: project, version: 9 },
+  ]);
+  expect(lines().find(({ event }) => event === 'verified')).toMatchObject({
+    project_id: project,
+    version: 1,
+  });
+  expect(daemon.output().stderr).not.toContain(env.SUPABASE_SERVICE_KEY);
+});
