@@ -94,14 +94,9 @@ async function checkMigrations(client: SupabaseClient): Promise<Outcome> {
 
 async function checkBucket({ bucket }: CloudSettings, client: SupabaseClient): Promise<Outcome> {
   const { data, error } = await client.storage.getBucket(bucket);
-  const other = await findOther(bucket, client);
-  if (other !== null && (error !== null || (await isEmpty(bucket, client)))) {
-    return warn(
-      `"${bucket}" holds nothing, and "${other}" holds generations`,
-      `Set SUPABASE_BUCKET=${other}, where that is the one`,
-    );
-  }
   if (error !== null) {
+    const other = await findOther(bucket, client);
+    if (other !== null) return isElsewhere(`there is no bucket "${bucket}" yet`, other);
     return warn(
       `there is no bucket "${bucket}" yet`,
       'Nothing: the first upload makes it, private',
@@ -127,8 +122,17 @@ async function checkBucket({ bucket }: CloudSettings, client: SupabaseClient): P
       'Raise its limit, or larger generations are parked',
     );
   }
+  const other = (await isEmpty(bucket, client)) ? await findOther(bucket, client) : null;
+  if (other !== null) return isElsewhere(`"${bucket}" holds nothing`, other);
   const most = limit === null ? '' : `, and takes ${limit} bytes an archive at most`;
   return pass(`"${bucket}" is there, and private${most}`);
+}
+
+function isElsewhere(state: string, other: string): Outcome {
+  return warn(
+    `${state}, and "${other}" holds generations`,
+    `Set SUPABASE_BUCKET=${other}, where that is the one; else nothing: the first upload goes into the new one`,
+  );
 }
 
 /** Buckets and projects that are looked into: one with data is enough. */

@@ -14,15 +14,15 @@ const CODES = ['EIO', 'EDQUOT', 'EROFS', 'EACCES', 'EMFILE', 'ENFILE'];
 const NAMED = /^(disk_full|read_only|forbidden|unavailable|corrupt)$/;
 
 test.each<[Scenario, number]>([
-  ['first save', 9],
-  ['save', 11],
-  ['write', 11],
-  ['replace', 11],
-  ['delete', 9],
-  ['lay out', 9],
-  ['activate', 9],
+  ['first save', 19],
+  ['save', 23],
+  ['write', 23],
+  ['replace', 23],
+  ['delete', 13],
+  ['lay out', 13],
+  ['activate', 13],
   ['drop the tree', 9],
-  ['settle twice', 11],
+  ['settle twice', 17],
 ])('%s: a call that fails has a name', async (scenario, every) => {
   const template = await makeTemplate(scenario, PROJECT);
   const env = { NODE_COMPILE_CACHE: await tempFolder() };
