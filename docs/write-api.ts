@@ -102,6 +102,8 @@ What a web app calls, at \`https://YOUR_PROJECT.supabase.co/functions/v1/generat
 OpenAPI 3.1 document is served at \`/openapi.json\`.
 
 - **Who asks**: \`Authorization: Bearer …\` with the access token of a signed-in user. An API key is no user.
+  A page has it from supabase-js; for a try, of a user with a password:
+  \`curl "$SUPABASE_URL/auth/v1/token?grant_type=password" -H "apikey: $PUBLISHABLE_KEY" -d '{"email": "…", "password": "…"}'\`.
 - **Lists** are \`{"items": […], "next_cursor": …}\`; the cursor of the next page is null on the last one.
 - **Times** are ISO 8601 UTC, **sizes** bytes.
 - **What is missing, deleted or of another user** looks the same: 404.

@@ -88,7 +88,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     (text) => (BUCKET.test(text) ? text : null),
     'must be letters, digits, ".", "_" or "-"',
   );
-  const proxy = readProxy(env, problems);
+  const proxy = enabled ? readProxy(env, problems) : null;
   const storePath = resolve(env.FILE_STORAGE_PATH?.trim() || './storage/projects');
   const uploadConcurrency = check(
     'UPLOAD_CONCURRENCY',

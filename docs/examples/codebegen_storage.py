@@ -25,7 +25,10 @@ import socket
 import ssl
 import stat
 import tarfile
+import tempfile
+import urllib.error
 import urllib.parse
+import urllib.request
 from typing import (
     IO,
     Any,
@@ -238,15 +241,19 @@ class StorageClient:
             self._copy(path, to)
             return
         name = os.fspath(to)
-        part = "%s.%d.part" % (name, os.getpid())
+        part = None
         try:
-            with open(part, "wb") as file:
-                self._copy(path, file)
+            with tempfile.NamedTemporaryFile(
+                dir=os.path.dirname(name) or ".", prefix=".", suffix=".part", delete=False
+            ) as file:
+                part = file.name
+                self._copy(path, cast(BinaryIO, file))
             os.replace(part, name)
+            part = None
         except OSError as error:
             raise StorageError("unavailable", "Cannot write %r: %s" % (name, error)) from error
         finally:
-            if os.path.exists(part):
+            if part is not None:
                 os.unlink(part)
 
     def diff(self, project_id: str, before: int, after: int) -> Json:
@@ -320,41 +327,38 @@ class StorageClient:
         try:
             # Only the cloud has it: a signed URL, to which our token is not sent.
             location = answer.getheader("Location")
-            if answer.status == 302 and location:
-                connection.close()
-                connection, answer = self._follow(location)
-            expected = answer.getheader("Content-Length")
+            source: Any = self._follow(location) if answer.status == 302 and location else answer
+            expected = source.headers.get("Content-Length")
             count = 0
             while True:
-                piece = self._read(answer)
+                piece = self._read(source)
                 if not piece:
                     break
                 count += len(piece)
-                target.write(piece)
+                try:
+                    target.write(piece)
+                except OSError as error:
+                    raise StorageError("unavailable", "Cannot write: %s" % error) from error
             if expected is not None and count != int(expected):
                 raise self._cut_off("%d of %s bytes arrived" % (count, expected))
         finally:
             connection.close()
 
-    def _read(self, answer: http.client.HTTPResponse) -> bytes:
+    def _read(self, answer: Any) -> bytes:
         try:
-            return answer.read(_PIECE_BYTES)
+            piece: bytes = answer.read(_PIECE_BYTES)
+            return piece
         except (OSError, http.client.HTTPException) as error:
             raise self._cut_off(error) from error
 
-    def _follow(self, url: str) -> Tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        parts = urllib.parse.urlsplit(url)
-        connection = self._connect(parts.scheme == "https", parts.hostname or "", parts.port)
+    def _follow(self, url: str) -> Any:
+        # The cloud's: by the proxy that the environment names, if one is the way there.
         try:
-            connection.request("GET", urllib.parse.urlunsplit(("", "", parts.path, parts.query, "")))
-            answer = connection.getresponse()
+            return urllib.request.urlopen(url, timeout=self.timeout)
+        except urllib.error.HTTPError as error:
+            raise self._not_ours(error.code) from None
         except (OSError, http.client.HTTPException) as error:
-            connection.close()
             raise self._cut_off(error) from error
-        if answer.status != 200:
-            connection.close()
-            raise self._not_ours(answer.status)
-        return connection, answer
 
     def _connect(self, tls: bool, host: str, port: Optional[int]) -> http.client.HTTPConnection:
         # Not by a proxy that the environment names: it is not the way to this host.
@@ -487,6 +491,8 @@ def _text(value: Any) -> str:
 def _content(path: str, content: Content) -> Tuple[bytes, int]:
     mode = 0o644
     if isinstance(content, Mapping):
+        if "content" not in content:
+            raise StorageError("invalid_input", "Cannot use file %r: it has no content" % path)
         mode = content.get("mode", mode)
         content = content["content"]
     if isinstance(content, str):
@@ -559,7 +565,10 @@ def _tar(members: Iterable[_Member]) -> Iterator[bytes]:
             tar.addfile(info)
             left = size
             while left > 0:
-                piece = file.read(min(_PIECE_BYTES, left))
+                try:
+                    piece = file.read(min(_PIECE_BYTES, left))
+                except OSError as error:
+                    raise StorageError("invalid_input", "Cannot read %r: %s" % (path, error)) from error
                 if not piece:
                     raise StorageError("conflict", "Cannot save %r: it changed while it was read" % path)
                 left -= len(piece)

@@ -25,6 +25,12 @@ export async function waitUntil(
   waitMs = WAIT_MS,
   signal?: AbortSignal,
 ): Promise<GenerationDetails> {
+  if (!(waitMs >= 0)) {
+    throw new StorageError(
+      'invalid_input',
+      'Cannot wait: timeoutMs must be a number of milliseconds',
+    );
+  }
   const deadline = performance.now() + waitMs;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
     const seen = await show().catch((error: unknown) => {
@@ -57,8 +63,10 @@ async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted();
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);
-  signal?.addEventListener('abort', () => resolve(), { once: true });
+  const end = () => resolve();
+  signal?.addEventListener('abort', end, { once: true });
   await promise;
   clearTimeout(timer);
+  signal?.removeEventListener('abort', end);
   signal?.throwIfAborted();
 }

@@ -1,5 +1,5 @@
 /** What SQLite says, in the words of the contract. */
-import { accessSync, closeSync, constants, openSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
@@ -65,6 +65,12 @@ function unwritable(path: string, cause: unknown): unknown {
     closeSync(openSync(dirname(path), 'r'));
   } catch (error) {
     return fromFileSystem(error, 'open the catalog');
+  }
+  const { bavail, ffree, files } = statfsSync(dirname(path));
+  // Nor that a file which it needs beside it could not be made.
+  if (bavail === 0 || (files > 0 && ffree === 0)) {
+    const state = bavail === 0 ? 'the disk is full' : 'the file system has no inodes left';
+    return new StorageError('disk_full', `Cannot write the catalog: ${state}`, { cause });
   }
   for (const at of [path, `${path}-wal`, `${path}-shm`, dirname(path)]) {
     try {

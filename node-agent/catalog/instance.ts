@@ -19,6 +19,29 @@ const BUSY_MS = 10_000;
 const SUFFIX = '.lock';
 const URL_SUFFIX = '.url';
 
+/** Whether a process has the store open whose instances are in a folder. */
+export function isAnyRunning(folder: string): boolean {
+  if (!existsSync(folder)) return false;
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(SUFFIX))
+    .some((name) => isLocked(join(folder, name)));
+}
+
+function isLocked(file: string): boolean {
+  if (!existsSync(file)) return false;
+  let lock: DatabaseSync | null = null;
+  try {
+    lock = new DatabaseSync(file);
+    // Reading: two that look at the same time must not take each other for the instance.
+    lock.exec('pragma busy_timeout = 0; select count(*) from sqlite_master');
+    return false;
+  } catch {
+    return true;
+  } finally {
+    lock?.close();
+  }
+}
+
 /**
  * This process among others on one store. It holds a lock of the kernel on a file of its own
  * (SQLite's lock: Node has no other), so that others see at once when it is gone, however it
@@ -46,19 +69,7 @@ export class Instance {
   /** Tells whether an instance no longer runs. */
   isGone(id: string): boolean {
     if (id === this.id) return false;
-    const file = this.#file(id);
-    if (!existsSync(file)) return true;
-    let lock: DatabaseSync | null = null;
-    try {
-      lock = new DatabaseSync(file);
-      // Reading: two that look at the same time must not take each other for the instance.
-      lock.exec('pragma busy_timeout = 0; select count(*) from sqlite_master');
-      return true;
-    } catch {
-      return false;
-    } finally {
-      lock?.close();
-    }
+    return !isLocked(this.#file(id));
   }
 
   /** The other instances: those that run, and those that ended without closing. */

@@ -83,8 +83,9 @@ export class Meta {
     return this.#find('active_seen');
   }
 
-  setActiveSeen(notedAt: string): void {
-    this.#set('active_seen', notedAt);
+  setActiveSeen(notedAt: string | null): void {
+    if (notedAt === null) this.#drop('active_seen');
+    else this.#set('active_seen', notedAt);
   }
 
   /** Under which id this store is known to the cloud. */

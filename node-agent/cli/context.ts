@@ -1,5 +1,7 @@
-import { existsSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { statSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { useProxy } from '../cloud/proxy.ts';
 import { type Config, readConfig } from '../config.ts';
@@ -21,7 +23,7 @@ const READ_ANYWAY = 'Nothing is written to the store; what is there is read';
 /** What helps, whatever failed. */
 const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
   disk_full:
-    'Make room: codebegen-storage cleanup --trees; or, with a cloud, cleanup --store --older-than 1d',
+    'Make room: codebegen-storage cleanup --trees; with a cloud, cleanup --store --older-than 1d (0h takes all); or delete what nobody needs',
 };
 
 /** What the commands share: the streams, and the storage that the environment describes. */
@@ -110,21 +112,28 @@ export class CommandContext {
    *
    * @param options.changes whether something may be owed to the cloud then: it gets a while to go
    * @param options.makes whether a store is made where there is none
+   * @param options.fromCloud whether it may be had from the cloud alone, without a store
    * @param options.anyway whether it works where nothing can be written, too: it reads, or makes room
    */
   async withStorage<T>(
     work: (storage: Storage, config: Config, unwritable: StorageError | null) => Promise<T>,
-    options: { changes?: boolean; anyway?: boolean; makes?: boolean } & Pick<
+    options: { changes?: boolean; anyway?: boolean; makes?: boolean; fromCloud?: boolean } & Pick<
       StorageOptions,
       'onProblem' | 'onEvent'
     > = {},
   ): Promise<T> {
     const config = this.readConfig();
-    const { changes, anyway, makes, ...listeners } = options;
-    if (makes !== true) checkStore(config);
+    const { changes, anyway, makes, fromCloud, ...listeners } = options;
+    // What the cloud has is got without a store: then one is made for as long as that takes.
+    const isWithout = fromCloud === true && config.cloud !== null && !isThere(config.storePath);
+    if (makes !== true && !isWithout) checkStore(config.storePath);
+    const storePath = isWithout
+      ? await mkdtemp(join(tmpdir(), 'codebegen-storage-'))
+      : config.storePath;
     if (changes === true) this.#warnOfRoot(config);
     const { storage, instead } = await openWith(anyway === true, {
       ...config,
+      storePath,
       background: changes === true,
       onProblem: this.onProblem,
       ...listeners,
@@ -135,6 +144,7 @@ export class CommandContext {
     } finally {
       await storage.close(changes === true ? {} : { drainMs: 0 });
       await instead?.remove();
+      if (isWithout) await rm(storePath, { recursive: true, force: true });
     }
   }
 }
@@ -147,15 +157,24 @@ async function openWith(
 }
 
 /**
- * Who has nothing to put there makes no store, least of all where the command runs in the wrong folder. What the cloud
- * has is got without one.
+ * Who has nothing to put there makes no store, least of all where the command runs in the wrong folder.
+ *
+ * @throws StorageError `not_found` where there is none; what cannot be looked into is told by whoever opens it
  */
-function checkStore({ storePath, cloud }: Config): void {
-  if (cloud !== null || existsSync(storePath)) return;
+export function checkStore(storePath: string): void {
+  if (isThere(storePath)) return;
   throw new StorageError(
     'not_found',
     `There is no store at "${storePath}". Set FILE_STORAGE_PATH, or run this in the folder where the .env is`,
   );
+}
+
+function isThere(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true;
+  }
 }
 
 /** `12.3 MB`: for people, in powers of a thousand. */

@@ -30,7 +30,7 @@ Example:
               .map(({ line }) => line),
           );
         },
-        { anyway: true },
+        { anyway: true, fromCloud: true },
       );
     });
 }

@@ -34,7 +34,7 @@ Examples:
                 : { ...(await getCopied(storage, ref, to)), path: to, sourcePath: to };
             context.show(found, () => [found.sourcePath]);
           },
-          { anyway: true },
+          { anyway: true, fromCloud: true },
         );
       },
     );

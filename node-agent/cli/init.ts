@@ -59,6 +59,9 @@ Examples:
 
 function settingsOf({ url, keyFile, bucket }: InitOptions): Record<string, string> {
   return {
+    // Whole: whoever names the file from elsewhere means the same.
+    FILE_STORAGE_PATH: resolve('storage/projects'),
+    CACHE_PATH: resolve('storage/cache'),
     ...(url === undefined ? {} : { USE_CLOUD_STORAGE: 'true', SUPABASE_URL: url }),
     ...(keyFile === undefined ? {} : { SUPABASE_SERVICE_KEY_FILE: resolve(keyFile) }),
     ...(bucket === undefined ? {} : { SUPABASE_BUCKET: bucket }),

@@ -65,14 +65,17 @@ async function listGenerations(
   if (page.items.length === 0 && cursor === undefined) {
     throw new StorageError('not_found', `Cannot find project "${project}": nothing of it is here`);
   }
-  context.show(page, () =>
+  const active = await storage.activeVersion(project);
+  const items = page.items.map((item) => ({ ...item, active: item.version === active }));
+  context.show({ ...page, items }, () =>
     formatTable(
-      ['VERSION', 'GENERATION', 'STATUS', 'HERE', 'FILES', 'BYTES', 'CREATED'],
-      page.items.map((item) => [
+      ['VERSION', 'GENERATION', 'STATUS', 'HERE', 'ACTIVE', 'FILES', 'BYTES', 'CREATED'],
+      items.map((item) => [
         `v${item.version}`,
         item.generationId,
         item.status,
         item.localPath === null ? 'no' : 'yes',
+        item.active ? 'yes' : '-',
         String(item.fileCount ?? '-'),
         formatBytes(item.bytes),
         item.createdAt,

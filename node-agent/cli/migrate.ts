@@ -5,7 +5,7 @@ import { parseId, StorageError } from '../contract.ts';
 import type { Progress, Report } from '../migrate/migrate.ts';
 import { parseOwner } from '../save/request.ts';
 import { parseIdArgument } from './arguments.ts';
-import { type CommandContext, formatTable } from './context.ts';
+import { type CommandContext, checkStore, formatTable } from './context.ts';
 import { ProgressLine } from './progress.ts';
 import { onStop } from './signals.ts';
 
@@ -62,6 +62,7 @@ async function dryRun(
   const { plan } = await import('../migrate/migrate.ts');
   // Where things lie is all that it needs.
   const { storePath } = readConfig({ ...context.readEnvironment(), USE_CLOUD_STORAGE: 'false' });
+  checkStore(storePath);
   return plan(storePath, projectId ?? null);
 }
 
@@ -149,7 +150,11 @@ function describe(report: Report, isPlan: boolean): string[] {
     `found     ${found}`,
     `${isPlan ? 'to do    ' : 'migrated '} ${migrated}`,
     `known     ${known}`,
-    ...(isPlan ? [] : [`verified  ${verified ?? 'the cloud is off: nothing is uploaded'}`]),
+    ...(isPlan
+      ? []
+      : [
+          `verified  ${verified ?? (report.stopped ? 'not asked: it was stopped' : 'the cloud is off: nothing is uploaded')}`,
+        ]),
     `failed    ${failed}`,
     ...(problems.length === 0
       ? []

@@ -69,6 +69,11 @@ Examples:
         async (storage) => {
           const receipt = await save(storage, path, options);
           tellLeftOut(context, receipt.leftOut);
+          if (receipt.versionProvisional && !context.json) {
+            context.say(
+              'The cloud could not be asked which versions are taken: this one may get another',
+            );
+          }
           context.show(receipt, () => [
             `${receipt.projectId} v${receipt.version} ${receipt.generationId}: ${
               receipt.created ? 'saved' : 'unchanged'

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { isInCloud } from '../contract.ts';
 import { addRefArguments, toRef } from './arguments.ts';
 import { type CommandContext, formatBytes } from './context.ts';
 
@@ -23,7 +24,7 @@ Example:
             `object key  ${summary.objectKey}`,
             `created     ${summary.createdAt}`,
             `uploaded    ${summary.uploadedAt ?? '-'}`,
-            `here        ${summary.localPath ?? 'no: the cloud has it'}`,
+            `here        ${summary.localPath ?? (isInCloud(summary.status) ? 'no: the cloud has it' : 'nothing that can be read')}`,
             ...(Object.keys(summary.metadata ?? {}).length === 0
               ? []
               : [`metadata    ${JSON.stringify(summary.metadata)}`]),

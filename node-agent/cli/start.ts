@@ -42,39 +42,52 @@ Example:
       const run = async (storage: Storage, config: Config, unwritable: StorageError | null) => {
         // Another user's: nobody waits until it is this one's.
         if (unwritable?.code === 'forbidden') throw unwritable;
-        const daemon = await serve({ storage, config: config.daemon, log, metrics });
         if (unwritable === null) await warnOfLocks(log, config.storePath);
-        logStart(log, { version: readVersion(), url: daemon.url }, config);
-        context.show({ url: daemon.url }, () => [`Listening on ${daemon.url}`]);
-        if (unwritable === null) await once(signal, 'abort').catch(() => {});
-        else await untilWritable(config.storePath, signal);
-        log.info(
-          signal.aborted
-            ? 'stopping: what is under way gets a while to finish'
-            : 'the store can be written again: opening it',
-        );
-        await daemon.close();
+        if (signal.aborted) return;
+        const daemon = await serve({ storage, config: config.daemon, log, metrics });
+        try {
+          logStart(log, { version: readVersion(), url: daemon.url }, config);
+          context.show({ url: daemon.url }, () => [`Listening on ${daemon.url}`]);
+          if (unwritable !== null) await untilWritable(config.storePath, signal);
+          else if (!signal.aborted) await once(signal, 'abort');
+          log.info(
+            signal.aborted
+              ? 'stopping: what is under way gets a while to finish'
+              : 'the store can be written again: opening it',
+          );
+        } finally {
+          await daemon.close();
+        }
       };
-      while (!signal.aborted) {
-        await context.withStorage(run, {
-          changes: true,
-          makes: true,
-          anyway: true,
-          // It is an event too.
-          onProblem: () => {},
-          onEvent: (event) => {
-            metrics.onEvent(event);
-            logLine(event);
-          },
-        });
+      try {
+        while (!signal.aborted) {
+          await context.withStorage(run, {
+            changes: true,
+            makes: true,
+            anyway: true,
+            // It is an event too.
+            onProblem: () => {},
+            onEvent: (event) => {
+              metrics.onEvent(event);
+              logLine(event);
+            },
+          });
+        }
+      } finally {
+        ended.resolve(code);
       }
-      ended.resolve(code);
     });
 }
 
 /** Who runs on such a file system is told each time: two processes could write one file. */
 async function warnOfLocks(log: Logger, storePath: string): Promise<void> {
   const { checkLocks } = await import('../doctor/store.ts');
-  const { status, why, whatToDo } = await checkLocks(storePath);
-  if (status === 'fail') log.error({ what_to_do: whatToDo }, why);
+  try {
+    const { status, why, whatToDo } = await checkLocks(storePath);
+    if (status === 'fail') log.error({ what_to_do: whatToDo }, why);
+  } catch (error) {
+    // That it cannot be tried is no reason not to serve.
+    const reason = error instanceof Error ? error.message : String(error);
+    log.warn(`it could not be tried whether locks keep others out: ${reason}`);
+  }
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { PAGE, type Ref } from '../contract.ts';
+import { ERROR_CODES, PAGE, type Ref } from '../contract.ts';
 import type { RefInput } from '../read/find.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { OwedUpload } from '../upload/owed.ts';
@@ -108,7 +108,12 @@ async function retry(context: CommandContext): Promise<void> {
         return { projectId, version, generationId, outcome, failure: left?.failure ?? null };
       });
       context.show({ retried, items }, () => describeRetry(items));
+      const { away } = (await storage.status()).cloud;
       if (items.some(({ outcome }) => outcome === 'parked')) context.exitCode = EXIT_PARTLY;
+      else if (items.some(({ outcome, failure }) => outcome === 'waiting' && failure !== null)) {
+        const code = away?.cause === 'refused' ? 'unauthenticated' : 'unavailable';
+        context.exitCode = ERROR_CODES[code].exit;
+      }
     },
     { changes: true },
   );
@@ -143,7 +148,9 @@ async function resend(context: CommandContext, projectId: string | null): Promis
     async (storage) => {
       const owed = await storage.resend(projectId);
       context.show({ owed }, () => [`${owed} are asked for again`]);
-      context.say('They are sent as the cloud has them no more: codebegen-storage uploads');
+      context.say(
+        'What the cloud has is found there; what it has not is sent: codebegen-storage uploads',
+      );
     },
     { changes: true },
   );

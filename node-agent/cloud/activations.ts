@@ -3,7 +3,10 @@ import { formatRef, type Ref } from '../contract.ts';
 import type { Connection } from './connection.ts';
 import { Rpc } from './rpc.ts';
 
-const OutcomeSchema = v.object({ outcome: v.picklist(['set', 'later', 'missing']) });
+const OutcomeSchema = v.variant('outcome', [
+  v.object({ outcome: v.literal('set'), activated_at: v.string() }),
+  v.object({ outcome: v.picklist(['later', 'missing']) }),
+]);
 const PageSchema = v.array(
   v.object({
     project_id: v.string(),
@@ -31,7 +34,8 @@ export class CloudActivations {
    * Says which version is active.
    *
    * @param at when that was said, in milliseconds
-   * @returns `later` where somebody said something since, `missing` where the cloud has it not
+   * @returns `set`, with the time that counts; `later` where somebody said something since; `missing` where
+   *   the cloud has no such generation
    */
   set(ref: Ref, at: number) {
     const args = {

@@ -2,6 +2,7 @@ import { Hono } from 'hono';
 import { requestId } from 'hono/request-id';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
+import { CloudError } from '../cloud/outage.ts';
 import type { DaemonConfig } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -35,13 +36,19 @@ type Parts = { storage: Storage; config: DaemonConfig; log: Logger; metrics: Met
 
 const GENERATION = '/v1/projects/:project/:version';
 
+/** That the cloud refuses our key is no matter of who asks: their token is good. */
+function asOurs(error: Error): Error {
+  if (!(error instanceof CloudError) || error.outage === null) return error;
+  return new StorageError('unavailable', error.message, { cause: error });
+}
+
 /** The daemon's HTTP API: its URL table. */
 export function createApp({ storage, config, log, metrics }: Parts): Hono {
   const app = new Hono();
   app.onError((error, c) => {
     const known = error instanceof StorageError ? error : null;
     if (known === null) log.error({ request_id: c.var.requestId }, error.stack ?? error.message);
-    const problem = toProblem(error, c.var.requestId);
+    const problem = toProblem(asOurs(error), c.var.requestId);
     if (problem.status === 401) c.header('www-authenticate', 'Bearer');
     return c.json(problem, problem.status as ContentfulStatusCode, {
       'content-type': 'application/problem+json',

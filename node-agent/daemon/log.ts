@@ -84,7 +84,7 @@ export function logEvents(log: Logger): OnEvent {
   return ({ at: _, ...event }) => {
     if (event.kind === 'problem') {
       const { code, reason } = event;
-      log[code === 'internal' ? 'error' : EVENT_LEVELS.problem]({ code }, reason);
+      log[code === 'internal' ? 'error' : EVENT_LEVELS.problem]({ event: 'problem', code }, reason);
       return;
     }
     const { kind, ...about } = toWire(event) as { kind: EventKind };

@@ -25,7 +25,8 @@ export async function sendPart(c: Context, given: Sendable): Promise<Response> {
   if (etag !== null && isKnown) return c.body(null, 304, headers);
   // Of other bytes the rest is of no use.
   const condition = c.req.header('if-range');
-  const isWanted = etag !== null && (condition === undefined || condition === etag);
+  const isWanted =
+    etag !== null && c.req.method === 'GET' && (condition === undefined || condition === etag);
   const range = isWanted ? parseRange(c.req.header('range'), size) : null;
   if (range === 'unsatisfiable') {
     return c.body(null, 416, { ...headers, 'content-range': `bytes */${size}` });

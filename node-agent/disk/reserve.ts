@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, rmSync, statSync } from 'node:fs';
-import { rename, rm, statfs, writeFile } from 'node:fs/promises';
+import { existsSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PRIVATE_FILE } from './private.ts';
 
@@ -19,7 +19,6 @@ const BLOCK_BYTES = 64 * 1024;
  */
 export class Reserve {
   readonly #path: string;
-  #isReleased = false;
 
   /** @param path of the file that takes the room */
   constructor(path: string) {
@@ -30,7 +29,6 @@ export class Reserve {
   release(): boolean {
     const isThere = statSync(this.#path, { throwIfNoEntry: false }) !== undefined;
     rmSync(this.#path, { force: true });
-    this.#isReleased ||= isThere;
     return isThere;
   }
 
@@ -41,29 +39,30 @@ export class Reserve {
    */
   async restore(temporary: string): Promise<void> {
     if (existsSync(this.#path)) return;
-    const { bytes, free } = await this.#measure();
+    const { bytes, free } = this.#measure();
     if (free < bytes * PLENTY) return;
     try {
       const content = Buffer.alloc(bytes, randomBytes(BLOCK_BYTES));
       await writeFile(temporary, content, { flag: 'wx', mode: PRIVATE_FILE });
       await rename(temporary, this.#path);
-      this.#isReleased = false;
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;
     }
   }
 
-  /** Whether what is left is the room that was given back: it is not for more of what filled the disk. */
-  async isNeeded(): Promise<boolean> {
-    if (!this.#isReleased) return false;
-    const { bytes, free } = await this.#measure();
-    this.#isReleased = free < bytes;
-    return this.#isReleased;
+  /**
+   * Whether what is left is the room that is kept, or was: it is not for more of what filled the disk. One
+   * process gives it back for all.
+   */
+  isNeeded(): boolean {
+    if (existsSync(this.#path)) return false;
+    const { bytes, free } = this.#measure();
+    return free < bytes;
   }
 
-  async #measure(): Promise<{ bytes: number; free: number }> {
-    const { bavail, blocks, bsize } = await statfs(dirname(this.#path));
+  #measure(): { bytes: number; free: number } {
+    const { bavail, blocks, bsize } = statfsSync(dirname(this.#path));
     const bytes = Math.floor(Math.min(MAX_BYTES, blocks * bsize * MAX_SHARE));
     return { bytes, free: bavail * bsize };
   }

@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs';
 import { useProxy } from '../cloud/proxy.ts';
 import { type Config, readConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
-import { type Check, check, fail, type Outcome, pass } from './check.ts';
+import { VARIABLES } from '../settings/variables.ts';
+import { type Check, check, fail, type Outcome, pass, warn } from './check.ts';
 import { checkCloud } from './cloud.ts';
 import { checkFileLimit, checkFolder } from './folders.ts';
 import { checkPermissions } from './permissions.ts';
@@ -29,7 +31,12 @@ export async function diagnose(
   const checks = [
     await check('configuration', async () =>
       problem === null
-        ? pass('every variable can be used')
+        ? isAnythingSet(env)
+          ? pass('every variable can be used')
+          : warn(
+              'nothing is set: no file of settings is here, and no variable of ours',
+              'Run it in the folder where the .env is, or name that: --config',
+            )
         : fail(problem, 'Set what it names; .env.example has every variable'),
     ),
   ];
@@ -41,7 +48,6 @@ async function checkAll(
   config: Config,
   { fix, unit }: { fix: boolean; unit: string },
 ): Promise<Check[]> {
-  const service = checkService(unit, config);
   const { storePath, cache, cloud } = config;
   return [
     await check('store', () => checkKept(storePath, 'FILE_STORAGE_PATH', fix)),
@@ -49,7 +55,7 @@ async function checkAll(
     await check('locks', () => checkLocks(storePath)),
     await check('catalog', () => checkCatalog(storePath)),
     await check('projects', () => checkProjects(storePath)),
-    ...(service === null ? [] : [await check('service', async () => service)]),
+    ...(existsSync(unit) ? [await check('service', async () => checkService(unit, config))] : []),
     await check('open files', async () => checkFileLimit()),
     await check('cache', () => checkKept(cache.path, 'CACHE_PATH', fix)),
     ...(cloud === null
@@ -67,6 +73,10 @@ function checkProxy({ proxy }: Config): Outcome {
     return url === undefined ? [] : [`${name} leads by ${new URL(url).host}`];
   });
   return pass(`${named.join(', ')}; not for ${proxy.NO_PROXY}`);
+}
+
+function isAnythingSet(env: Record<string, string | undefined>): boolean {
+  return VARIABLES.some((name) => env[name]?.trim());
 }
 
 /** Whether a folder can be used, and is for its owner alone. */

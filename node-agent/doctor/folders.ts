@@ -1,7 +1,7 @@
 /** Whether the folders of this host are fit to keep generations. */
 import { randomUUID } from 'node:crypto';
-import { open, rename, rm, rmdir, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { makeFolders } from '../disk/make-folders.ts';
 import { openFileLimit } from '../disk/open-files.ts';
@@ -19,10 +19,7 @@ export async function checkFolder(path: string, variable: string): Promise<Outco
   let made: string | undefined;
   try {
     made = makeFolders(path);
-    const file = await open(scratch, 'wx');
-    await file.writeFile('doctor');
-    await file.sync();
-    await file.close();
+    await writeFile(scratch, 'doctor', { flag: 'wx', flush: true });
     await rename(scratch, `${scratch}-2`);
   } catch (error) {
     return fail(
@@ -35,7 +32,10 @@ export async function checkFolder(path: string, variable: string): Promise<Outco
   }
   const room = await checkRoom(path, variable);
   // A name that was mistyped is no folder afterwards.
-  if (made !== undefined) await rmdir(path).catch(() => {});
+  for (let at = path; made !== undefined; at = dirname(at)) {
+    await rmdir(at).catch(() => {});
+    if (at === made || at === dirname(at)) break;
+  }
   return room;
 }
 

@@ -1,10 +1,11 @@
 /** Whether the service of this host has the store that the commands have. */
 import { existsSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { Config } from '../config.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { ENV_FILES } from '../settings/env-file.ts';
-import { type Outcome, pass, warn } from './check.ts';
+import { messageOf, type Outcome, pass, warn } from './check.ts';
 
 /** Where `docs/setup.md` puts the unit. */
 export const UNIT = '/etc/systemd/system/codebegen-storage.service';
@@ -16,23 +17,29 @@ const DEFAULT_FILE = ENV_FILES[1];
  * Compares where the unit keeps things with where this command does.
  *
  * @param unit its file
- * @returns `null` where there is none
  */
 export function checkService(
   unit: string,
   { storePath, cache }: Pick<Config, 'storePath' | 'cache'>,
-): Outcome | null {
-  if (!existsSync(unit)) return null;
-  const lines = readFileSync(unit, 'utf8').split('\n');
+): Outcome {
+  let lines: string[];
+  try {
+    lines = readFileSync(unit, 'utf8').split('\n');
+  } catch (error) {
+    const why = messageOf(fromFileSystem(error, `read "${unit}"`));
+    return warn(why, 'Run doctor as root to have it compared');
+  }
   const all = (name: string) =>
     lines.flatMap((line) =>
       line.startsWith(`${name}=`) ? [line.slice(name.length + 1).trim()] : [],
     );
   const folder = all('WorkingDirectory').at(-1) ?? '/';
   const inUnit = Object.assign({}, ...all('Environment').map(parseAssignments));
-  // What a file says goes before what the unit says.
-  const inFiles = Object.assign({}, ...[DEFAULT_FILE, ...all('EnvironmentFile')].map(readIfThere));
-  const env = { ...inUnit, ...inFiles } as Record<string, string | undefined>;
+  const inFiles = Object.assign({}, ...all('EnvironmentFile').map(readIfThere));
+  const own = join(folder, ENV_FILES[0]);
+  // What systemd sets goes before the file that the program reads: its files before its own lines.
+  const read = readIfThere(existsSync(own) ? own : DEFAULT_FILE);
+  const env = { ...read, ...inUnit, ...inFiles } as Record<string, string | undefined>;
   const places = [
     ['FILE_STORAGE_PATH', './storage/projects', storePath],
     ['CACHE_PATH', './storage/cache', cache.path],

@@ -64,7 +64,13 @@ export async function checkCatalog(storePath: string): Promise<Outcome> {
 export async function checkProjects(storePath: string): Promise<Outcome> {
   const layout = new Layout(storePath);
   let count = 0;
-  for (const name of listFolder(storePath).filter(isId)) {
+  let names: string[];
+  try {
+    names = listFolder(storePath).filter(isId);
+  } catch (error) {
+    return fail(messageOf(fromFileSystem(error, 'look into the store')), ownIt(storePath));
+  }
+  for (const name of names) {
     for (const path of [layout.project(name), layout.generations(name)]) {
       try {
         if (statSync(path).isDirectory()) accessSync(path, constants.W_OK | constants.X_OK);
@@ -88,7 +94,7 @@ export async function checkLocks(storePath: string): Promise<Outcome> {
     lock.exec('begin exclusive');
     const { stdout } = await promisify(execFile)(process.execPath, ['-e', TAKE_LOCK, path], {
       timeout: LOCK_TIMEOUT_MS,
-      env: { NODE_NO_WARNINGS: '1' },
+      env: { ...process.env, NODE_OPTIONS: '', NODE_NO_WARNINGS: '1' },
     });
     if (stdout === 'locked') return pass('who has one keeps others out');
     return fail(

@@ -29,5 +29,6 @@ export async function migrateBucket(
     onProgress({ stage: 'read', done, total: done });
   }
   const report = counts.report();
-  return { ...report, migrated, known, verified: report.found - report.failed };
+  const verified = report.found - report.failed;
+  return { ...report, migrated, known, verified, stopped: signal?.aborted === true };
 }

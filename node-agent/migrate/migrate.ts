@@ -38,6 +38,8 @@ export type Report = Readonly<{
   known: number;
   /** In the cloud, their bytes proven; `null` while the cloud is off. */
   verified: number | null;
+  /** Whether it was ended before all was done: then it goes on the next time. */
+  stopped: boolean;
   /** That could not be migrated or uploaded. */
   failed: number;
   /** What is the matter with them, and what was left out of those that were migrated; the first of it. */
@@ -61,7 +63,7 @@ export function plan(storePath: string, only: string | null): Report {
     else if (item.kind === 'ours') known++;
     else migrated++;
   }
-  return { ...counts.report(), migrated, known, verified: null };
+  return { ...counts.report(), migrated, known, verified: null, stopped: false };
 }
 
 /**
@@ -105,11 +107,13 @@ export async function migrate(storage: Storage, options: MigrateOptions): Promis
   await Promise.all(Array.from({ length: AT_ONCE }, lane));
 
   const { cloud } = await storage.status();
-  if (!cloud.enabled || signal?.aborted === true)
-    return { ...counts.report(), migrated, known, verified: null };
+  const isStopped = () => signal?.aborted === true;
+  if (!cloud.enabled || isStopped()) {
+    return { ...counts.report(), migrated, known, verified: null, stopped: isStopped() };
+  }
   await waitForUploads(storage, options);
   const verified = await checkAll(storage, options, counts, total, verify);
-  return { ...counts.report(), migrated, known, verified };
+  return { ...counts.report(), migrated, known, verified, stopped: isStopped() };
 }
 
 /** @returns what was left out; `null` where there was nothing to do */

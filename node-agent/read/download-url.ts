@@ -3,6 +3,7 @@ import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { oweAgain } from '../catalog/owing.ts';
 import type { Cloud } from '../cloud/cloud.ts';
+import { CloudError } from '../cloud/outage.ts';
 import { isInCloud, notFound, StorageError, URL_EXPIRY } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
@@ -54,9 +55,10 @@ export class DownloadUrls {
         // Gone from the bucket behind our back: it is sent again.
         const isGone = error.code === 'not_found';
         if (isGone) await this.#oweAgain(row);
-        // Gone or away: what lies here still is served from here.
+        // Gone, away, or refusing our key: what lies here still is served from here.
         const own = fromCloud ? null : await this.#ownUrl(row, expiresIn);
-        if (own === null || !(isGone || error.retryable)) throw error;
+        const isAway = error.retryable || (error instanceof CloudError && error.outage !== null);
+        if (own === null || !(isGone || isAway)) throw error;
         return own;
       }
     }

@@ -135,6 +135,9 @@ export class Saves {
   /** What is saved into a store that somebody removed would be lost. */
   #checkInPlace(): void {
     checkWritable(this.#parts.unwritable, 'save');
+    if (this.#parts.reserve.isNeeded()) {
+      throw new StorageError('disk_full', 'Cannot save: the disk is full');
+    }
     if (this.#parts.catalog.isInPlace) return;
     throw new StorageError(
       'unavailable',
@@ -170,9 +173,6 @@ export class Saves {
     const { store, scan, saver, isCloudOn, onEvent } = this.#parts;
     const began = performance.now();
     const request = await parse();
-    if (await this.#parts.reserve.isNeeded()) {
-      throw new StorageError('disk_full', 'Cannot save: the disk is full');
-    }
     await scan.project(request.projectId);
     const saved = await saver.save(request);
     if (request.layOut) await this.#layOut(refOf(saved.row), saved.row.digest!);

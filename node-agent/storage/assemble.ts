@@ -79,7 +79,7 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
   const retriever = new Retriever({ cache, cloud });
   const getter = new Getter({ ...shared, finder, retriever });
   const opener = new Opener({ ...shared, finder, getter });
-  const uploads = new Uploads({ ...shared, saver, versions });
+  const uploads = new Uploads({ ...shared, saver, versions, isAway });
   const outbox: Outbox | null =
     connection === null || cloud === null
       ? null
@@ -101,6 +101,7 @@ export function assemble(options: StorageOptions, opened: Opened): Parts {
       await evictCached(shared, limits).catch(opened.onProblem);
       await evictTrees(shared, limits);
     },
+    keepReserve: () => opened.reserve.restore(store.staging.path()),
     cleanupEveryMs: options.cleanupEveryMs,
     isOn: options.background !== false,
   });

@@ -22,6 +22,8 @@ type Parts = Readonly<{
   uploads: Uploads;
   /** Evicts cached copies and trees; those that are too old or too much only where it is asked for. */
   evict: (isTooMuch: boolean) => Promise<unknown>;
+  /** Takes room for a full disk, where there is plenty. */
+  keepReserve: () => Promise<void>;
   cleanupEveryMs: number | null;
   /** Whether more than the scan goes on. */
   isOn: boolean;
@@ -77,7 +79,7 @@ export class Background {
   }
 
   #others(): Repeated[] {
-    const { outbox, uploads, evict, cleanupEveryMs, onProblem } = this.#parts;
+    const { outbox, uploads, evict, keepReserve, cleanupEveryMs, onProblem } = this.#parts;
     const others: Repeated[] = [];
     if (outbox !== null) {
       // The cloud that is away is the outbox's to tell of, once.
@@ -90,7 +92,14 @@ export class Background {
         new Repeated(() => uploads.removeUnneeded(), UNNEEDED_MS, tell),
       );
     }
-    others.push(new Repeated(() => evict(false), PRESSURE_MS, onProblem));
+    let isFirst = true;
+    const relieve = async () => {
+      await evict(false);
+      // At a start the first save that is settled does it.
+      if (!isFirst) await keepReserve().catch(() => {});
+      isFirst = false;
+    };
+    others.push(new Repeated(relieve, PRESSURE_MS, onProblem));
     if (cleanupEveryMs !== null) {
       others.push(new Repeated(() => evict(true), cleanupEveryMs, onProblem));
     }

@@ -60,10 +60,10 @@ export async function openAnyway(
   }
 }
 
-/** What the catalog knows and the disk does not say. What changed meanwhile is noticed, as after a power loss. */
+/** What the catalog knows and the disk does not say. The log first: what is newer in the file is in no older log. */
 async function copyOwn(storePath: string, own: string): Promise<void> {
   const { catalog, urlKey, epoch } = new Layout(storePath);
-  for (const path of [catalog, `${catalog}-wal`, epoch, urlKey]) {
+  for (const path of [epoch, `${catalog}-wal`, catalog, urlKey]) {
     await copyFile(path, join(own, basename(path))).catch((error: unknown) => {
       if (!isMissing(error)) throw error;
     });

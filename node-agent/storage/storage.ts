@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import { isAnyRunning } from '../catalog/instance.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
 import {
   diffFiles,
@@ -13,6 +14,7 @@ import {
 import { deleteGeneration } from '../delete/delete.ts';
 import { deleteProject } from '../delete/delete-project.ts';
 import { checkWritable } from '../disk/check-writable.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import { type ArchiveOnDisk, getArchive } from '../read/archive.ts';
 import { type DownloadUrl, parseExpiry } from '../read/download-url.ts';
 import type { RefInput } from '../read/find.ts';
@@ -134,7 +136,7 @@ export class Storage {
     const ref = await activate(this.#parts, await this.#parts.finder.getStored(input));
     // What cannot be told now is told within a minute of when it can.
     await Promise.race([
-      this.#parts.uploads.exchangeActive().catch(() => 0),
+      this.#parts.uploads.tellActive(ref.projectId).catch(() => {}),
       sleep(TELL_MS, null, { ref: false }),
     ]);
     return ref;
@@ -464,11 +466,22 @@ export class Storage {
   async cleanupStore(options: { olderThanMs: number }): Promise<Evicted> {
     const { scan, now, cloud, unwritable, storePath } = this.#parts;
     const parts = { ...this.#parts, ...checkCloudOn(cloud) };
+    const own = new Layout(storePath);
+    if (unwritable !== null) {
+      if (isAnyRunning(own.instances)) {
+        checkWritable(
+          unwritable,
+          'take originals out of the store while another process has it open',
+        );
+      }
+      // Before anything goes: the catalog that cannot be told of it compares itself with the disk then.
+      await rm(own.epoch, { force: true }).catch((error: unknown) => {
+        throw fromFileSystem(error, 'take originals out of the store');
+      });
+    }
     await scan.whole();
     const before = new Date(now() - options.olderThanMs).toISOString();
     const evicted = await evictStored(parts, before);
-    // The catalog that could not be told of it compares itself with the disk then.
-    if (unwritable !== null) await rm(new Layout(storePath).epoch, { force: true });
     this.#parts.wake();
     return evicted;
   }

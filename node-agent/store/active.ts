@@ -41,6 +41,12 @@ export class Active {
     }
   }
 
+  /** Says another time for what was said at one, where nothing else was said since. */
+  restamp(projectId: string, from: number, to: number): void {
+    if (this.saidAt(projectId) !== from) return;
+    lutimesSync(this.#layout.active(projectId), to / 1000, to / 1000);
+  }
+
   /** When it was said which generation is active, in milliseconds; `null` where none is. */
   saidAt(projectId: string): number | null {
     const link = lstatSync(this.#layout.active(projectId), { throwIfNoEntry: false });
@@ -65,7 +71,8 @@ export class Active {
 
   /** Has a project have no active generation, where it is this one. */
   dropIf(ref: Ref): void {
-    if (this.find(ref.projectId) === ref.version) {
+    const active = this.findRef(ref.projectId);
+    if (active?.version === ref.version && active.generationId === ref.generationId) {
       rmSync(this.#layout.active(ref.projectId), { force: true });
     }
   }

@@ -58,18 +58,21 @@ export class Removals {
     const stamp = () => stampOf(this.#layout.generations(ref.projectId));
     const before = stamp();
     let after: string | null = null;
+    const wasDeleted = this.#tombstones.deletedAt(ref) !== null;
     try {
       await this.#tombstones.put(ref, mark);
-      this.#active.dropIf(ref);
       if (existsSync(folder)) {
         await this.#removeFolder(folder, () => {
           after = stamp();
         });
       }
+      this.#active.dropIf(ref);
       // What the Python system left of it, also where it was migrated.
       if (mayBeFlat(ref)) await this.#removeFlat(ref.projectId);
       rmSync(this.#layout.oldArchive(ref), { force: true });
     } catch (error) {
+      // Nothing is half done: what could not be taken away is there, and not deleted.
+      if (!wasDeleted && existsSync(folder)) await this.#tombstones.drop(ref).catch(() => {});
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
     }
     return { before, after: after ?? stamp() };

@@ -51,9 +51,10 @@ export class Replacements {
       try {
         return { ...result, change: await this.#swap({ ref, staged, trash }) };
       } catch (error) {
-        // Both were renamed, and cannot be made to last.
-        const place = this.#parts.layout.generation(ref);
-        if (existsSync(trash) && existsSync(place)) await this.#swapBack(ref, trash);
+        // It was renamed, and cannot be made to last.
+        const isSwapped = !existsSync(staged) && existsSync(this.#parts.layout.generation(ref));
+        // What cannot be put back now a restart decides.
+        if (isSwapped) await this.#swapBack(ref, trash).catch(() => {});
         throw error;
       }
     });
@@ -116,7 +117,8 @@ export class Replacements {
     const place = this.#parts.layout.generation(ref);
     const dropped = this.#parts.staging.path();
     renameSync(place, dropped);
-    renameSync(old, place);
+    // Of what was taken out of the store nothing was there.
+    if (existsSync(old)) renameSync(old, place);
     await syncPath(dirname(place));
     rmSync(this.#parts.layout.journal(ref), { force: true });
     await rm(dropped, { recursive: true, force: true });

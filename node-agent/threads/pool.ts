@@ -18,7 +18,8 @@ export class Threads extends Tinypool {
     super(options);
     this.on('error', (cause) => {
       this.#cause = cause;
-      this.cancelPendingTasks();
+      // Where others run they do it.
+      if (this.threads.length === 0) this.cancelPendingTasks();
     });
   }
 
@@ -28,8 +29,8 @@ export class Threads extends Tinypool {
       return await super.run(...args);
     } catch (error) {
       if ((error as Error).name !== 'CancelError') throw error;
-      const message =
-        'Cannot start a thread: this process may have too few files or too little memory';
+      const reason = this.#cause instanceof Error ? this.#cause.message : 'nobody says why';
+      const message = `Cannot start a thread: ${reason}`;
       throw new StorageError('unavailable', message, { cause: this.#cause });
     }
   }

@@ -8,17 +8,20 @@ import { treeOf } from './tree-of.ts';
 type Parts = Readonly<{ store: Store; catalog: Catalog; locks: Locks; now: () => number }>;
 
 /**
- * Makes a generation the active one of its project, here at once and in the cloud soon after. The link is
- * read without us: its tree is laid out before, and lasts.
+ * Makes a generation the active one of its project, here at once and in the cloud soon after.
  *
  * @throws StorageError `not_found` where it is not in the store, `conflict` where something that is no link
  *   has its place, `corrupt`, `disk_full`
  */
 export async function activate(parts: Parts, row: GenerationRow): Promise<Ref> {
-  const { catalog, now } = parts;
+  const { store, catalog, now } = parts;
   const ref = refOf(row);
-  await link(parts, row, now());
-  await catalog.write(() => catalog.projects.oweActive(ref.projectId));
+  const owe = () => catalog.write(() => catalog.projects.oweActive(ref.projectId));
+  // Before, for a crash in between, and after, for what was told meanwhile.
+  await owe();
+  await layOut(parts, row);
+  await store.active.set(ref, now());
+  await owe();
   return ref;
 }
 
@@ -26,21 +29,30 @@ export async function activate(parts: Parts, row: GenerationRow): Promise<Ref> {
  * Follows what was said elsewhere, of which the cloud knows.
  *
  * @param at when it was said, in milliseconds
+ * @returns whether it was: not where something was said here since
  * @throws StorageError as {@link activate}
  */
-export async function followActive(parts: Parts, row: GenerationRow, at: number): Promise<void> {
-  const { catalog } = parts;
-  await link(parts, row, at);
-  await catalog.write(() => catalog.projects.setActiveTold(row.project_id, at));
+export async function followActive(parts: Parts, row: GenerationRow, at: number): Promise<boolean> {
+  const { store, catalog } = parts;
+  const { project_id: projectId } = row;
+  const isOlder = () => (store.active.saidAt(projectId) ?? Number.NEGATIVE_INFINITY) >= at;
+  if (isOlder()) return false;
+  await layOut(parts, row);
+  // To lay it out takes a while.
+  if (isOlder()) return false;
+  await store.active.set(refOf(row), at);
+  await catalog.write(() => {
+    if (store.active.saidAt(projectId) === at) catalog.projects.setActiveTold(projectId, at);
+  });
+  return true;
 }
 
-async function link(parts: Parts, row: GenerationRow, at: number): Promise<void> {
+/** The link is read without us: what it leads to is there, and lasts. */
+async function layOut(parts: Parts, row: GenerationRow): Promise<void> {
   const { store } = parts;
   const ref = refOf(row);
   if (!store.has(ref)) throw notFound(ref);
-  if (row.digest !== null) {
-    if (!(await treeOf(parts, ref, row.digest))) throw notFound(ref);
-    await store.trees.sync(ref);
-  }
-  await store.active.set(ref, at);
+  if (row.digest === null) return;
+  if (!(await treeOf(parts, ref, row.digest))) throw notFound(ref);
+  await store.trees.sync(ref);
 }

@@ -60,6 +60,9 @@ export async function noteFacts(
 export async function readFacts(store: Store, ref: Ref): Promise<FoundFacts> {
   const manifest = await store.readManifest(ref);
   const archive = store.archives.isSettled(ref) ? store.archives.readFacts(ref) : null;
+  const { ownerDecidedAt } = store.projects.read(ref.projectId);
+  const isDecided =
+    ownerDecidedAt !== null && Date.parse(manifest.created_at) <= Date.parse(ownerDecidedAt);
   const facts = {
     digest: manifest.digest ?? null,
     sha256: archive?.sha256 ?? null,
@@ -67,7 +70,7 @@ export async function readFacts(store: Store, ref: Ref): Promise<FoundFacts> {
     archiveBytes: archive?.bytes ?? null,
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
-    ownerId: manifest.owner_id ?? null,
+    ownerId: isDecided ? null : (manifest.owner_id ?? null),
     isReplacement: manifest.replacement === true,
   };
   return { facts, createdAt: manifest.created_at };

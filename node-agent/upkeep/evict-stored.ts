@@ -13,6 +13,8 @@ type Parts = Readonly<{
   store: Store;
   catalog: Catalog;
   locks: Locks;
+  /** Why nothing can be written to the store; `null` where it can. */
+  unwritable: StorageError | null;
   objects: CloudObjects;
   records: CloudRecords;
   now: () => number;
@@ -62,6 +64,10 @@ async function evict({ store, catalog, locks }: Parts, seen: GenerationRow): Pro
   try {
     const row = catalog.generations.find(ref.projectId, ref.version);
     if (row === null || !isEvictable(row) || row.digest !== seen.digest) return false;
+    // It may have become the active one while the cloud was asked.
+    if (store.active.find(ref.projectId) === ref.version) return false;
+    // What lies there is what was proven, whatever a catalog says.
+    if ((await store.readManifest(ref)).digest !== seen.digest) return false;
     await store.removals.discard(ref);
     return true;
   } finally {

@@ -126,11 +126,20 @@ function otherThan(row: GenerationRow, record: CloudRow): string | null {
 
 /** Has a generation sent again that the cloud lost, or has in other bytes. */
 export async function mendInCloud(
-  parts: Parts & Readonly<{ catalog: Catalog; locks: Locks; now: () => number; onEvent: Tell }>,
+  parts: Parts &
+    Readonly<{
+      catalog: Catalog;
+      locks: Locks;
+      /** Why nothing can be written to the store: then nobody would know of it. */
+      unwritable: StorageError | null;
+      now: () => number;
+      onEvent: Tell;
+    }>,
   row: GenerationRow,
   { hollow }: CloudProblem,
 ): Promise<void> {
-  const { catalog, now } = parts;
+  const { catalog, now, unwritable } = parts;
+  if (unwritable !== null) return;
   const ref = refOf(row);
   if (hollow !== null && (await isWhole(parts, ref))) await dropDamaged(parts, ref, hollow);
   await catalog.write(() => oweAgain(catalog, ref, now()));

@@ -27,6 +27,10 @@ export class Upkeep {
   readonly #parts: Parts;
   /** What failed is left to the next start: it must not keep the rest waiting. */
   readonly #failed = new Set<string>();
+  /** For what the room was given back that is kept for a full disk. */
+  readonly #relieved = new Set<string>();
+  /** Whether there was no room just now: it is not to be taken again. */
+  #isFull = false;
   readonly #waiting: (() => void)[] = [];
   #running: Promise<void> | null = null;
   #again = false;
@@ -89,7 +93,8 @@ export class Upkeep {
           await scan.project(row.project_id);
           await this.#settle(row);
         }
-        await this.#keepReserve();
+        if (!this.#isFull) await this.#keepReserve();
+        this.#isFull = false;
       }
     }
   }
@@ -105,8 +110,13 @@ export class Upkeep {
       await noteArchive(this.#parts, refOf(row));
     } catch (error) {
       if (this.#stopped) return;
-      // Once there is room it takes less than it did.
-      if (isFull(error) && this.#parts.reserve.release()) return;
+      this.#isFull ||= isFull(error);
+      // Once there is room it takes less than it did: it is tried once more.
+      const name = contentName(row);
+      if (isFull(error) && !this.#relieved.has(name) && this.#parts.reserve.release()) {
+        this.#relieved.add(name);
+        return;
+      }
       this.#failed.add(contentName(row));
       // Another process deleted it just now, or takes it out of the store.
       if (this.#parts.store.has(refOf(row))) this.#parts.onProblem(error);

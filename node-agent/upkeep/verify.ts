@@ -48,6 +48,8 @@ type Cloud = Readonly<{ objects: CloudObjects; records: CloudRecords }>;
 export async function* verifyAll(
   parts: Readonly<{
     store: Store;
+    /** Why nothing can be written to the store; `null` where it can. */
+    unwritable: StorageError | null;
     catalog: Catalog;
     cloud: Cloud | null;
     locks: Locks;
@@ -72,6 +74,10 @@ export async function* verifyAll(
       const left = repair && reasons.length > 0 ? await parts.repair(row) : reasons;
       repaired = left.length < reasons.length && left.length === 0;
       problems.push(...reasons.map((reason) => ({ where: 'store' as const, reason })));
+    }
+    if (store && !isInCloud(row.status) && parts.store.folderOf(ref) === null) {
+      const reason = 'nothing of it can be read here, and it is not in the cloud';
+      problems.push({ where: 'store', reason });
     }
     if (cloud && parts.cloud !== null && isInCloud(row.status)) {
       const both = { ...parts, ...parts.cloud };

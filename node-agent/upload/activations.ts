@@ -33,33 +33,53 @@ export async function exchangeActive(parts: Parts): Promise<number> {
 }
 
 /** Tells the cloud what is owed to it. @throws StorageError `unavailable` */
-export async function tellActive({ store, catalog, activations }: Parts): Promise<void> {
+async function tellActive(parts: Parts): Promise<void> {
+  const { catalog } = parts;
   let after = '';
   for (;;) {
     const owed = catalog.projects.listActiveOwed(after, PAGE);
     for (const projectId of owed) {
       after = projectId;
-      const ref = store.active.findRef(projectId);
-      const at = store.active.saidAt(projectId);
-      if (ref === null || at === null) {
-        await catalog.write(() => catalog.projects.setActiveTold(projectId, null));
-        continue;
-      }
-      const { outcome } = await activations.set(ref, at);
-      // It is told once the cloud has the generation.
-      if (outcome === 'missing' || outcome === 'no_database') continue;
-      await catalog.write(() => {
-        // Somebody may have said something else meanwhile.
-        if (store.active.saidAt(projectId) === at) catalog.projects.setActiveTold(projectId, at);
-      });
+      if (!(await tellActiveOf(parts, projectId))) return;
     }
     if (owed.length < PAGE) return;
   }
 }
 
+/**
+ * Tells the cloud what is active in a project.
+ *
+ * @returns whether there is a database to tell
+ * @throws StorageError `unavailable`
+ */
+export async function tellActiveOf(
+  { store, catalog, activations }: Parts,
+  projectId: string,
+): Promise<boolean> {
+  const ref = store.active.findRef(projectId);
+  const at = store.active.saidAt(projectId);
+  if (ref === null || at === null) {
+    await catalog.write(() => catalog.projects.setActiveTold(projectId, null));
+    return true;
+  }
+  const answer = await activations.set(ref, at);
+  if (answer.outcome === 'no_database') return false;
+  // It is told once the cloud has the generation.
+  if (answer.outcome === 'missing') return true;
+  const counts = answer.outcome === 'set' ? Date.parse(answer.activated_at) : at;
+  await catalog.write(() => {
+    // Somebody may have said something else meanwhile.
+    if (store.active.saidAt(projectId) !== at) return;
+    store.active.restamp(projectId, at, counts);
+    catalog.projects.setActiveTold(projectId, counts);
+  });
+  return true;
+}
+
 async function learnActive(parts: Parts): Promise<number> {
   const { catalog, activations, onProblem } = parts;
   let followed = 0;
+  let hasFailed = false;
   let position = startFrom(catalog.meta.activeSeen);
   for (;;) {
     const page = await activations.list(position, PAGE);
@@ -67,13 +87,15 @@ async function learnActive(parts: Parts): Promise<number> {
       try {
         if (await follow(parts, activation)) followed++;
       } catch (error) {
+        hasFailed = true;
         onProblem(error);
       }
     }
     const last = page.at(-1);
     if (last !== undefined) {
       position = last;
-      await catalog.write(() => catalog.meta.setActiveSeen(last.noted_at));
+      // No further than what could not be followed: the next poll tries it again.
+      if (!hasFailed) await catalog.write(() => catalog.meta.setActiveSeen(last.noted_at));
     }
     if (page.length < PAGE) return followed;
   }
@@ -88,13 +110,9 @@ function startFrom(seen: string | null): ActivationPosition | null {
 async function follow(parts: Parts, activation: Activation): Promise<boolean> {
   const { store, catalog, scan } = parts;
   const { project_id: projectId, version, generation_id: generationId } = activation;
-  const at = Date.parse(activation.activated_at);
-  if (!catalog.projects.has(projectId)) return false;
   await scan.project(projectId);
   const row = catalog.generations.find(projectId, version);
   if (row?.generation_id !== generationId || row.state !== 'stored') return false;
   if (!store.has({ projectId, version, generationId })) return false;
-  if ((store.active.saidAt(projectId) ?? Number.NEGATIVE_INFINITY) >= at) return false;
-  await followActive(parts, row, at);
-  return true;
+  return followActive(parts, row, Date.parse(activation.activated_at));
 }

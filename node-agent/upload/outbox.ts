@@ -65,8 +65,8 @@ export class Outbox {
   #ahead: number;
   #turn: Promise<void> | null = null;
   #again = false;
-  /** Why everything waits, as the catalog has it; left out: nobody has looked. */
-  #noted: string | null | undefined;
+  /** Why everything waits, as this process wrote it down last. */
+  #noted: string | null = null;
   #idle: (() => void)[] = [];
 
   constructor(options: OutboxOptions) {
@@ -245,10 +245,10 @@ export class Outbox {
     const { catalog, now } = this.#options;
     const cause = this.#outages.cause;
     const reason = cause?.reason ?? null;
-    if (reason === this.#noted) return;
+    // Another process may have noted what this one never saw.
+    if (cause === null ? catalog.meta.cloudAway === null : reason === this.#noted) return;
     const since = new Date(now()).toISOString();
-    const away = cause && { since, cause: cause.kind, reason: cause.reason };
-    catalog.meta.setCloudAway(away);
+    catalog.meta.setCloudAway(cause && { since, cause: cause.kind, reason: cause.reason });
     this.#noted = reason;
   }
 

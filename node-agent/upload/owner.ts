@@ -56,6 +56,11 @@ export async function setOwner(
     // A reservation may have made the project meanwhile, of nobody.
     if (outcome === 'missing') outcome = await ask();
   }
+  // For a catalog that is made again: what earlier saves named counts no more.
+  if (isHere) {
+    const decided = { ownerDecidedAt: new Date(now()).toISOString() };
+    await parts.store.projects.write(project, decided);
+  }
   await catalog.write(() => {
     catalog.generations.dropNamedOwners(project);
     retryGivenUp(catalog, now(), project);

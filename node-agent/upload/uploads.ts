@@ -14,7 +14,7 @@ import type { Versions } from '../save/versions.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
-import { exchangeActive } from './activations.ts';
+import { exchangeActive, tellActiveOf } from './activations.ts';
 import { learnChanges } from './learn-changes.ts';
 import { listOwed, type OwedUpload } from './owed.ts';
 import { setOwner } from './owner.ts';
@@ -34,6 +34,8 @@ type Parts = Readonly<{
   /** `null` while the cloud is off. */
   cloud: Cloud | null;
   now: () => number;
+  /** Whether the outbox waits for the cloud. */
+  isAway: () => boolean;
   onProblem: (error: unknown) => void;
   onEvent: Tell;
   /** Told that there is work in the background. */
@@ -70,6 +72,7 @@ export class Uploads {
     else await scan.project(only);
     const oweFrom = (after: Position | null) =>
       catalog.write(() => oweAllAgain(catalog, only, after, now()));
+    await this.#oweActive(only);
     let { count: total, next } = await oweFrom(null);
     while (next !== null) {
       const owed = await oweFrom(next);
@@ -78,6 +81,15 @@ export class Uploads {
     }
     wake();
     return total;
+  }
+
+  /** What is active is told again, of one project or of all. */
+  async #oweActive(only: string | null): Promise<void> {
+    const { store, catalog } = this.#parts;
+    for (const projectId of only === null ? await store.listProjects() : [only]) {
+      if (store.active.saidAt(projectId) === null) continue;
+      await catalog.write(() => catalog.projects.oweActive(projectId));
+    }
   }
 
   /** Saves anew, under a version that is free, what was given up. Returns its new ref. */
@@ -105,7 +117,7 @@ export class Uploads {
 
   /** Follows what the web app or another host did. Returns how many generations or copies it changed. */
   async learnChanges(): Promise<number> {
-    const { cloud, onEvent, onProblem, wake } = this.#parts;
+    const { cloud, catalog, isAway, onEvent, onProblem, wake } = this.#parts;
     if (cloud === null) return 0;
     const parts = { ...this.#parts, records: cloud.records };
     if (await isOlder(parts)) {
@@ -121,6 +133,10 @@ export class Uploads {
     }
     const changed = await learnChanges({ ...parts, failed: this.#failedChanges });
     if (changed > 0) wake();
+    // It answered, whatever another process met.
+    if (catalog.meta.cloudAway !== null && !isAway()) {
+      await catalog.write(() => catalog.meta.setCloudAway(null));
+    }
     return changed;
   }
 
@@ -128,6 +144,12 @@ export class Uploads {
   async exchangeActive(): Promise<number> {
     const { cloud } = this.#parts;
     return cloud === null ? 0 : exchangeActive({ ...this.#parts, ...cloud });
+  }
+
+  /** Tells which generation of a project is active. */
+  async tellActive(projectId: string): Promise<void> {
+    const { cloud } = this.#parts;
+    if (cloud !== null) await tellActiveOf({ ...this.#parts, ...cloud }, projectId);
   }
 
   /** Removes objects that nothing needs and whose host did not. Returns how many that were. */

@@ -17,6 +17,7 @@ export async function beginAnew(parts: Parts): Promise<void> {
   await catalog.write(() => {
     catalog.meta.dropWitnesses();
     catalog.meta.setChangesSeen(null);
+    catalog.meta.setActiveSeen(null);
     catalog.meta.setCheckIns(0);
   });
   await checkIn(parts);

@@ -532,11 +532,13 @@ begin
   if project.activated_at >= p_at then
     return jsonb_build_object('outcome', 'later');
   end if;
+  -- No host's clock speaks for the future: the host learns which time counts.
   update public.storage_projects
-  -- No host's clock speaks for the future.
-  set active_version = p_version, activated_at = least(p_at, now()), active_noted_at = now()
-  where id = p_project_id;
-  return jsonb_build_object('outcome', 'set');
+  set active_version = p_version, activated_at = date_trunc('milliseconds', least(p_at, now())),
+    active_noted_at = now()
+  where id = p_project_id
+  returning * into project;
+  return jsonb_build_object('outcome', 'set', 'activated_at', project.activated_at);
 end
 $$;
 comment on function public.storage_set_active is
