@@ -8,7 +8,6 @@ const STAYS = {
   trees: 'What is active, and what was asked for in the last ten minutes, stays',
   originals:
     'What is active stays, and what is younger or not verified in the cloud: --older-than 0h takes every age',
-  'cached copies': 'What is within MAX_CACHE_AGE_HOURS and CACHE_MAX_BYTES stays',
 } as const;
 
 export function addCleanup(program: Command, context: CommandContext): void {
@@ -47,7 +46,9 @@ Examples:
             : olderThan !== undefined
               ? (['originals', await storage.cleanupStore({ olderThanMs: olderThan })] as const)
               : (['cached copies', await storage.cleanupCache()] as const);
-          if (cleaned.evicted === 0 && !context.json) context.say(STAYS[what]);
+          if (cleaned.evicted === 0 && what !== 'cached copies' && !context.json) {
+            context.say(STAYS[what]);
+          }
           context.show(cleaned, () => [
             `${cleaned.evicted} ${what} evicted, ${formatBytes(cleaned.bytes)}`,
           ]);

@@ -94,7 +94,6 @@ export async function checkLocks(storePath: string): Promise<Outcome> {
     lock.exec('begin exclusive');
     const { stdout } = await promisify(execFile)(process.execPath, ['-e', TAKE_LOCK, path], {
       timeout: LOCK_TIMEOUT_MS,
-      env: { ...process.env, NODE_OPTIONS: '', NODE_NO_WARNINGS: '1' },
     });
     if (stdout === 'locked') return pass('who has one keeps others out');
     return fail(

@@ -14,13 +14,13 @@ type Parts = Readonly<{ store: Store; catalog: Catalog; locks: Locks; now: () =>
  *   has its place, `corrupt`, `disk_full`
  */
 export async function activate(parts: Parts, row: GenerationRow): Promise<Ref> {
-  const { store, catalog, now } = parts;
+  const { catalog, now } = parts;
   const ref = refOf(row);
   const owe = () => catalog.write(() => catalog.projects.oweActive(ref.projectId));
   // Before, for a crash in between, and after, for what was told meanwhile.
   await owe();
   await layOut(parts, row);
-  await store.active.set(ref, now());
+  await link(parts, ref, now());
   await owe();
   return ref;
 }
@@ -40,11 +40,22 @@ export async function followActive(parts: Parts, row: GenerationRow, at: number)
   await layOut(parts, row);
   // To lay it out takes a while.
   if (isOlder()) return false;
-  await store.active.set(refOf(row), at);
+  await link(parts, refOf(row), at);
   await catalog.write(() => {
     if (store.active.saidAt(projectId) === at) catalog.projects.setActiveTold(projectId, at);
   });
   return true;
+}
+
+/** Whoever takes it out of the store meanwhile waits, and sees that it is active. */
+async function link({ store, locks }: Parts, ref: Ref, at: number): Promise<void> {
+  const unlock = await locks.lock(ref);
+  try {
+    if (unlock === null || !store.has(ref)) throw notFound(ref);
+    await store.active.set(ref, at);
+  } finally {
+    await unlock?.();
+  }
 }
 
 /** The link is read without us: what it leads to is there, and lasts. */
@@ -54,5 +65,8 @@ async function layOut(parts: Parts, row: GenerationRow): Promise<void> {
   if (!store.has(ref)) throw notFound(ref);
   if (row.digest === null) return;
   if (!(await treeOf(parts, ref, row.digest))) throw notFound(ref);
-  await store.trees.sync(ref);
+  await store.trees.sync(ref).catch((error: unknown) => {
+    // Somebody took it away just now.
+    throw store.has(ref) ? error : notFound(ref);
+  });
 }

@@ -1,8 +1,8 @@
 /** One notion of what is active: said on a host or by the web app's user, followed by all. */
-import { readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openStorage, readConfig } from '../../node-agent/index.ts';
+import { openStorage, readConfig, type StorageError } from '../../node-agent/index.ts';
 import { makeUser, serviceClient, type TestUser, uniqueId, userClient } from '../support/cloud.ts';
 import { hostEnvironment } from '../support/host.ts';
 import { PythonStore } from '../support/python-store.ts';
@@ -120,4 +120,45 @@ test('a link whose generation the user deletes goes, in the cloud and here', asy
     null,
     null,
   ]);
+});
+
+test('a host whose clock is ahead follows what the user says later', async () => {
+  const { owner, projectId, storage, cloud } = await makeProject();
+  const { storePath } = await storage.status();
+  await storage.close();
+  const now = () => Date.now() + 3_600_000;
+  const ahead = await openTestStorage({ storePath, cloud, background: false, now });
+  await ahead.activate({ projectId, version: 1 });
+  await ahead.close();
+  await activateAs(owner, projectId, 3);
+  const good = await openTestStorage({ storePath, cloud, background: false });
+  await good.exchangeActive();
+  expect([await activeInCloud(projectId), await good.activeVersion(projectId)]).toEqual([3, 3]);
+});
+
+test('a database that lost what is active is told again', async () => {
+  const { projectId, storage } = await makeProject();
+  await storage.activate({ projectId, version: 2 });
+  const lost = { active_version: null, activated_at: null, active_noted_at: null };
+  const rows = serviceClient().from('storage_projects').update(lost);
+  expect((await rows.eq('id', projectId)).error).toBeNull();
+  await storage.resend();
+  await storage.exchangeActive();
+  expect(await activeInCloud(projectId)).toBe(2);
+});
+
+test('what becomes active while it is taken out of the store stays, or cannot be made active', async () => {
+  const { projectId, storage } = await makeProject();
+  const { storePath } = await storage.status();
+  const evicting = storage.cleanupStore({ olderThanMs: -1000 });
+  const code = await storage.activate({ projectId, version: 1 }).then(
+    () => null,
+    (error: StorageError) => error.code,
+  );
+  await evicting;
+  const active = join(storePath, projectId, 'generations', 'active');
+  // Whichever was first: no link leads to nothing.
+  expect([null, 'not_found']).toContain(code);
+  expect(existsSync(join(active, 'manifest.json'))).toBe(code === null);
+  expect(await storage.activeVersion(projectId)).toBe(code === null ? 1 : null);
 });

@@ -64,7 +64,7 @@ const TABLE: Record<string, Row> = {
   list: {
     args: ({ project }) => ['list', project],
     human:
-      /^VERSION +GENERATION +STATUS +HERE +FILES +BYTES +CREATED\nv2 .*\nv1 .* local +yes +1 +1 B .*\n$/,
+      /^VERSION +GENERATION +STATUS +HERE +ACTIVE +FILES +BYTES +CREATED\nv2 .*\nv1 .* local +yes +- +1 +1 B .*\n$/,
     json: { items: [{ version: 2, status: 'local' }, { version: 1 }], next_cursor: null },
   },
   show: {

@@ -1,8 +1,9 @@
 /** What an operator asks for at night: how it is, what was done, and how to go on. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { openStorage, readConfig } from '../../node-agent/index.ts';
@@ -10,7 +11,7 @@ import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { hostEnvironment } from '../support/host.ts';
 import { PythonStore } from '../support/python-store.ts';
-import { collect, ROOT, runCli } from '../support/run.ts';
+import { collect, ROOT, run, runCli } from '../support/run.ts';
 import { waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
@@ -47,7 +48,7 @@ test('status says what only the cloud has and what is cached; list says which, s
   expect((await cli('cleanup', '--store', '--older-than', '0h')).stdout).toContain('1 originals');
   expect(await json('status')).toMatchObject({ only_in_cloud: 1 });
   expect((await cli('status')).stdout).toContain('1 of them in the cloud alone');
-  expect((await cli('list', project)).stdout).toMatch(/verified +no +1 /);
+  expect((await cli('list', project)).stdout).toMatch(/verified +no +- +1 /);
   // Its own keys are not ours to rename.
   expect(await json('show', project, '1')).toMatchObject({
     local_path: null,
@@ -246,4 +247,99 @@ test('the log says what runs, what each request was about, what failed with whic
     version: 1,
   });
   expect(daemon.output().stderr).not.toContain(env.SUPABASE_SERVICE_KEY);
+});
+
+test('a deletion that is not permitted changes nothing', async () => {
+  if (process.getuid?.() !== 0) return;
+  const NOBODY = 65_534;
+  const env = await hostEnvironment({ USE_CLOUD_STORAGE: 'false' });
+  await runCli(['save', `${ROOT}/docs/examples`, '--project', 'shop'], env);
+  const store = env.FILE_STORAGE_PATH;
+  for (const name of ['', ...readdirSync(store, { recursive: true, encoding: 'utf8' })]) {
+    chownSync(join(store, name), NOBODY, NOBODY);
+  }
+  const generations = join(store, 'shop/generations');
+  const folder = join(
+    generations,
+    readdirSync(generations).find((name) => name.startsWith('v1__'))!,
+  );
+  chownSync(folder, 0, 0);
+  const as = { env: { ...env, CACHE_PATH: store }, uid: NOBODY, cwd: '/' };
+  const bin = `${ROOT}/node-agent/bin.ts`;
+  const refused = await run(process.execPath, [bin, 'delete', 'shop', '1'], as);
+  expect([refused.code, refused.stderr]).toEqual([6, expect.stringContaining('is of user 0')]);
+  chownSync(folder, NOBODY, NOBODY);
+  // Also for a catalog that is made again.
+  rmSync(join(store, '.codebegen-storage/catalog.sqlite'));
+  const listed = await run(process.execPath, [bin, 'list', 'shop'], as);
+  expect([listed.code, listed.stdout]).toEqual([0, expect.stringContaining('v1 ')]);
+});
+
+test('an owner that was decided counts for a catalog that is made again', async () => {
+  const { env, project, json, cli } = await makeHost();
+  const [first, second] = [await makeUser(), await makeUser()];
+  await cli('save', `${ROOT}/docs/examples`, '--project', project, '--owner', first.id);
+  expect((await cli('owner', project, second.id, '--transfer')).code).toBe(0);
+  rmSync(join(env.FILE_STORAGE_PATH, '.codebegen-storage'), { recursive: true });
+  await json('status');
+  const storage = await openStorage(readConfig(env));
+  await waitForStatus(storage, { projectId: project, version: 2 }, 'verified');
+  await storage.close();
+  expect(await json('status')).toMatchObject({ outbox: { parked: 0 } });
+});
+
+test('what one process noted of an outage another one that gets through takes back', async () => {
+  const { env, project, json } = await makeHost();
+  const storage = await openStorage(readConfig(env));
+  const refused = { ...env, SUPABASE_SERVICE_KEY: 'sb_secret_of-another-project' };
+  await runCli(['save', `${ROOT}/docs/examples`, '--project', project], refused);
+  expect((await json('status')).cloud.away).toMatchObject({ cause: 'refused' });
+  await storage.learnChanges();
+  expect((await json('status')).cloud.away).toBeNull();
+  await storage.close();
+});
+
+test('a daemon whose key is refused serves what lies here, and blames no token of the caller', async () => {
+  const { env, project } = await makeHost();
+  const { daemon } = await startDaemon({
+    ...env,
+    SUPABASE_SERVICE_KEY: 'sb_secret_of-another-project',
+  });
+  const own = await fetch(`${daemon.url}/v1/projects/${project}/1/download`);
+  expect(own.status).toBe(200);
+  expect((await fetch((await own.json()).url)).status).toBe(200);
+  const unknown = await fetch(`${daemon.url}/v1/projects/${project}/7/open`, { method: 'POST' });
+  expect([unknown.status, (await unknown.json()).code]).toEqual([503, 'unavailable']);
+});
+
+test('a dry run of migrate where no store is says so', async () => {
+  const folder = await tempFolder();
+  const unset = { FILE_STORAGE_PATH: undefined, CACHE_PATH: undefined };
+  const ran = await runCli(['migrate', '--dry-run'], unset, folder);
+  expect([ran.code, ran.stderr]).toEqual([4, expect.stringContaining('There is no store')]);
+  const listed = await runCli(['list', 'shop'], { ...(await hostEnvironment()), ...unset }, folder);
+  expect(listed.code).toBe(4);
+  expect((await runCli(['doctor'], unset, folder)).stdout).toContain('! configuration');
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test('a daemon that is stopped while it starts stops', async () => {
+  const env = await hostEnvironment({ USE_CLOUD_STORAGE: 'false' });
+  const own = join(env.FILE_STORAGE_PATH, '.codebegen-storage');
+  mkdirSync(own, { recursive: true });
+  const lock = new DatabaseSync(join(own, 'open.lock'));
+  lock.exec('begin exclusive');
+  const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'start'], {
+    env: { ...process.env, ...env, AGENT_PORT: '0' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = collect(child);
+  // It waits for whoever has the lock: until then its handler is set.
+  while (!readFileSync(`/proc/${child.pid}/wchan`, 'utf8').includes('poll')) await sleep(50);
+  await sleep(1500);
+  child.kill('SIGTERM');
+  await sleep(200);
+  lock.close();
+  expect(await once(child, 'exit')).toEqual([0, null]);
+  expect(output().stdout).toBe('');
 });

@@ -156,6 +156,8 @@ print(json.dumps({
     "bad id": failure(lambda: storage.show("../x", 1)),
     "bad path": failure(lambda: storage.save("shop", {"../a": ""})),
     "bad content": failure(lambda: storage.save("shop", {"a": 1})),
+    "no content": failure(lambda: storage.save("shop", {"a": {"mode": 0o755}})),
+    "no such target": failure(lambda: storage.download("shop", 9, "/nowhere/x")),
     "lone surrogate": failure(lambda: storage.save("shop", {"a": "\\ud800"})),
     "no such folder": failure(lambda: storage.save_folder("shop", "/nowhere")),
     "token": info(token="another-token-than-that"),
@@ -173,6 +175,8 @@ print(json.dumps({
     'bad id': ['invalid_input', false],
     'bad path': ['invalid_input', false],
     'bad content': ['invalid_input', false],
+    'no content': ['invalid_input', false],
+    'no such target': ['unavailable', false],
     'lone surrogate': ['invalid_input', false],
     'no such folder': ['invalid_input', false],
     token: ['unauthenticated', false],
@@ -196,9 +200,16 @@ with ThreadPoolExecutor(8) as pool:
     threads = list(pool.map(lambda n: storage.save("p%d" % n, {"n": str(n)})["version"], range(40)))
 async def main():
     return await asyncio.gather(*(asyncio.to_thread(storage.read_file, "p%d" % n, 1, "n") for n in range(40)))
+def fetch(n):
+    storage.download("p0", 1, sys.argv[1] + "/same.tar.gz")
+    with open(sys.argv[1] + "/same.tar.gz", "rb") as file:
+        return len(file.read())
+with ThreadPoolExecutor(8) as pool:
+    sizes = set(pool.map(fetch, range(40)))
+assert len(sizes) == 1 and os.listdir(sys.argv[1]) == ["same.tar.gz"], sizes
 print(json.dumps([threads, [one.decode() for one in asyncio.run(main())]]))
 `,
-    [],
+    [await tempFolder()],
     { AGENT_URL: daemon.url },
   );
   expect(result).toEqual([

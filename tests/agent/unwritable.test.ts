@@ -1,12 +1,26 @@
 /** Stores that cannot be written: full disks, file systems that are read-only, those of other users. */
-import { chmodSync, chownSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { chown, readdir } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { chown, copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { StorageError } from '../../node-agent/contract.ts';
+import { openStorageOn } from '../../node-agent/storage/open.ts';
+import { Workers } from '../../node-agent/store/workers.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { canMount, fill, makeReadOnly, mountFileSystem, mountWithin } from '../support/mount.ts';
 import { ROOT, run, runCli } from '../support/run.ts';
-import { openTestStorage, testCache } from '../support/storage.ts';
+import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
 const SHOP = { projectId: 'shop', generationId: 'gen' };
@@ -220,5 +234,112 @@ describe.skipIf(process.getuid?.() !== 0)('of another user', () => {
     const { env } = await makeOwned();
     const { stderr } = await runCli(['save', `${ROOT}/docs/examples`, '--project', 'shop'], env);
     expect(stderr).toContain(`is of user ${NOBODY}`);
+  });
+});
+
+describe('with a copy of the catalog, where nothing can be written', () => {
+  async function makeApart() {
+    const cloud = testCloud(uniqueId('bucket'));
+    const storePath = await tempFolder();
+    const projectId = uniqueId();
+    const daemon = await openTestStorage({ storePath, cloud });
+    await daemon.save({ ...SHOP, projectId, version: 1, files: FILES });
+    await waitForStatus(daemon, { projectId, version: 1 }, 'verified');
+    const own = await tempFolder();
+    for (const name of ['catalog.sqlite', 'catalog.sqlite-wal', 'epoch', 'url-key']) {
+      await copyFile(join(storePath, '.codebegen-storage', name), join(own, name)).catch(() => {});
+    }
+    const reason = new StorageError('disk_full', 'Cannot write the catalog: the disk is full');
+    const options = { storePath, cloud, cache: await testCache(), background: false };
+    const given = { ...options, uploadConcurrency: 1, cleanupEveryMs: null };
+    const open = () => openStorageOn(given, () => new Workers(), { own, reason });
+    const at = join(storePath, projectId, 'generations/v1__gen');
+    return { cloud, storePath, projectId, daemon, open, at };
+  }
+
+  test('no original goes while another process has the store open, nor what took its place since', async () => {
+    const { projectId, daemon, open, at } = await makeApart();
+    const apart = await open();
+    await expect(apart.cleanupStore({ olderThanMs: -1000 })).rejects.toMatchObject({
+      code: 'disk_full',
+    });
+    const ref = { ...SHOP, projectId, version: 1 };
+    await daemon.save({ ...ref, replace: true, files: { a: 'NEW' } });
+    await daemon.close({ drainMs: 0 });
+    expect(await apart.cleanupStore({ olderThanMs: -1000 })).toEqual({ evicted: 0, bytes: 0 });
+    expect(existsSync(at)).toBe(true);
+    await apart.close();
+  });
+
+  test('what goes is noticed by the catalog of the store', async () => {
+    const { cloud, storePath, projectId, daemon, open, at } = await makeApart();
+    await daemon.close();
+    const apart = await open();
+    expect(await apart.cleanupStore({ olderThanMs: -1000 })).toMatchObject({ evicted: 1 });
+    await apart.close();
+    expect(existsSync(at)).toBe(false);
+    const storage = await openTestStorage({ storePath, cloud });
+    expect(await storage.scanned(10_000)).toBe(true);
+    expect((await storage.get({ projectId, version: 1 })).from).toBe('cloud');
+  });
+
+  test('what the cloud lost is told of, and nothing is taken from it that nobody would send again', async () => {
+    const { cloud, projectId, daemon, open } = await makeApart();
+    const { objectKey } = await daemon.summary({ projectId, version: 1 });
+    await daemon.close();
+    const { error } = await serviceClient().storage.from(cloud.bucket).remove([objectKey]);
+    expect(error).toBeNull();
+    const apart = await open();
+    const found = [];
+    for await (const verified of apart.verify()) found.push(verified);
+    expect(found).toMatchObject([{ problems: [{ where: 'cloud' }] }]);
+    expect((await apart.uploads()).items).toEqual([]);
+    await apart.close();
+  });
+});
+
+describe.skipIf(!canMount)('nearly full', () => {
+  test('what cannot be settled is tried twice, not for ever', async () => {
+    const at = mountFileSystem('60m');
+    const storePath = join(at, 'store');
+    const quiet = await openTestStorage({ storePath, background: false });
+    const big = randomBytes(12_000_000);
+    await quiet.save({ ...SHOP, version: 1, files: { big } });
+    await quiet.close();
+    // The room is kept, and less than the archive needs is left beside it.
+    writeFileSync(reserveIn(storePath), Buffer.alloc(3_000_000));
+    await fill(at);
+    truncateSync(join(at, 'filler'), statSync(join(at, 'filler')).size - 9_000_000);
+    const problems: unknown[] = [];
+    const storage = await openTestStorage({
+      storePath,
+      onProblem: (error) => problems.push(error),
+    });
+    await expect.poll(() => problems.length).toBe(1);
+    expect(problems).toMatchObject([{ code: 'disk_full' }]);
+    await storage.close();
+    expect(problems).toHaveLength(1);
+  });
+
+  test('without inodes it is as full as without bytes', async () => {
+    const at = mountFileSystem('20m,nr_inodes=80');
+    const storePath = join(at, 'store');
+    const storage = await openTestStorage({ storePath });
+    await storage.save({ ...SHOP, version: 1, files: FILES });
+    await storage.close();
+    for (let n = 0; ; n++) {
+      try {
+        writeFileSync(join(at, `${n}`), '');
+      } catch {
+        break;
+      }
+    }
+    rmSync(reserveIn(storePath), { force: true });
+    writeFileSync(join(at, 'last'), '');
+    const env = { FILE_STORAGE_PATH: storePath, USE_CLOUD_STORAGE: 'false' };
+    const listed = await runCli(['list', 'shop'], env);
+    expect([listed.code, listed.stdout]).toEqual([0, expect.stringContaining('v1 ')]);
+    const saved = await runCli(['save', `${ROOT}/docs/examples`, '--project', 'p', '--json'], env);
+    expect(JSON.parse(saved.stdout)).toMatchObject({ code: 'disk_full' });
   });
 });
