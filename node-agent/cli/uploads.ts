@@ -93,6 +93,8 @@ async function list(context: CommandContext, { limit, cursor }: UploadsOptions):
 /** How long what is tried again is waited for, in milliseconds. */
 const RETRY_MS = 30_000;
 const EXIT_PARTLY = 3;
+/** Jobs whose outcome is told. */
+const MAX_OWED = 10_000;
 
 async function retry(context: CommandContext): Promise<void> {
   await context.withStorage(
@@ -127,8 +129,6 @@ async function owedNow(storage: Storage): Promise<OwedUpload[]> {
   const { items } = await storage.uploads({ limit: MAX_OWED });
   return items;
 }
-
-const MAX_OWED = 10_000;
 
 function describeRetry(items: (Ref & { outcome: string; failure: string | null })[]): string[] {
   if (items.length === 0) return ['Nothing is owed to the cloud'];

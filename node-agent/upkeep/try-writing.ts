@@ -8,6 +8,8 @@ import { PRIVATE_FILE } from '../disk/private.ts';
 import type { Store } from '../store/store.ts';
 
 const DOING = 'save now';
+/** No project has such a name. */
+const TRIED = '.codebegen-storage-try-';
 
 /**
  * Tries what every save does: something is written to staging and renamed into the store, and noted in the
@@ -32,6 +34,3 @@ export async function tryWriting({
   }
   await catalog.write(() => catalog.meta.setTried());
 }
-
-/** No project has such a name. */
-const TRIED = '.codebegen-storage-try-';

@@ -30,6 +30,7 @@ export function listOwed(
   return { items, nextCursor: owed.length > limit ? (owed[limit - 1]?.id ?? null) : null };
 }
 
+/** A job as it is shown. */
 export function toOwed(job: OwedJob): OwedUpload {
   return {
     ...refOf(job),
