@@ -1,7 +1,9 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { StorageError } from '../contract.ts';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
 import type { CommandContext } from './context.ts';
+
+/** Some of it failed. */
+const EXIT_PARTLY = 3;
 
 export function addOpen(program: Command, context: CommandContext): void {
   program
@@ -38,7 +40,8 @@ Examples:
             else problems.push(problem);
           }
           context.show({ opened, problems }, () => [`${opened} laid out`]);
-          if (problems.length > 0) throw new StorageError('corrupt', problems.join('\n'));
+          for (const problem of context.json ? [] : problems) context.say(problem);
+          if (problems.length > 0) context.exitCode = EXIT_PARTLY;
         });
       },
     );

@@ -58,50 +58,60 @@ Examples:
         stopped.abort();
         return ended.promise;
       });
-      await context.withStorage(
-        async (storage) => {
-          if (
-            project !== undefined &&
-            (await storage.list(project, { limit: 1 })).items.length === 0
-          ) {
-            throw new StorageError('not_found', `Cannot find "${project}"`);
-          }
-          const total = Object.values((await storage.status()).generations).reduce(
-            (a, b) => a + b,
-            0,
-          );
-          const summary = { checked: 0, damaged: 0, repaired: 0, after: null as string | null };
-          const checks = storage.verify({
-            ...(project === undefined ? {} : { projectId: project }),
-            ...(options.after === undefined ? {} : { after: options.after }),
-            store: options.store,
-            cloud: options.cloud,
-            repair: options.repair === true,
-            sample: (options.sample ?? 100) / 100,
-            signal: stopped.signal,
-          });
-          for await (const verified of checks) {
-            if (verified.problems.length > 0) {
-              line.clear();
-              summary.damaged++;
-              if (isRepaired(verified)) summary.repaired++;
-              context.show(verified, () => describe(verified));
+      await context
+        .withStorage(
+          async (storage) => {
+            if (
+              project !== undefined &&
+              (await storage.list(project, { limit: 1 })).items.length === 0
+            ) {
+              throw new StorageError('not_found', `Cannot find "${project}"`);
             }
-            summary.checked++;
-            summary.after = `${verified.projectId}/${verified.version}`;
-            if (project === undefined) line.show('verify', summary.checked, total);
-            if (stopped.signal.aborted) break;
+            const total = Object.values((await storage.status()).generations).reduce(
+              (a, b) => a + b,
+              0,
+            );
+            const summary = { checked: 0, damaged: 0, repaired: 0, after: null as string | null };
+            const checks = storage.verify({
+              ...(project === undefined ? {} : { projectId: project }),
+              ...(options.after === undefined ? {} : { after: options.after }),
+              store: options.store,
+              cloud: options.cloud,
+              repair: options.repair === true,
+              sample: (options.sample ?? 100) / 100,
+              signal: stopped.signal,
+            });
+            for await (const verified of checks) {
+              if (verified.problems.length > 0) {
+                line.clear();
+                summary.damaged++;
+                if (isRepaired(verified)) summary.repaired++;
+                context.show(verified, () => describe(verified));
+              }
+              summary.checked++;
+              summary.after = `${verified.projectId}/${verified.version}`;
+              if (project === undefined) line.show('verify', summary.checked, total);
+              if (stopped.signal.aborted) break;
+            }
+            line.clear();
+            const { checked, damaged, repaired } = summary;
+            const how = options.repair === true ? `, ${repaired} of them repaired` : '';
+            context.show(summary, () => [`${checked} checked, ${damaged} damaged${how}`]);
+            if (stopped.signal.aborted)
+              context.say(`Go on with: ${goOn(options, project, summary.after)}`);
+            if (damaged > repaired) context.exitCode = EXIT_PARTLY;
+          },
+          { anyway: options.repair !== true },
+        )
+        .catch((error: unknown) => {
+          const isAway = error instanceof StorageError && error.retryable;
+          if (isAway && options.cloud && !context.json) {
+            context.say(
+              'What is on this host is compared without the cloud, too: verify --no-cloud',
+            );
           }
-          line.clear();
-          const { checked, damaged, repaired } = summary;
-          const how = options.repair === true ? `, ${repaired} of them repaired` : '';
-          context.show(summary, () => [`${checked} checked, ${damaged} damaged${how}`]);
-          if (stopped.signal.aborted)
-            context.say(`Go on with: ${goOn(options, project, summary.after)}`);
-          if (damaged > repaired) context.exitCode = EXIT_PARTLY;
-        },
-        { anyway: options.repair !== true },
-      );
+          throw error;
+        });
       ended.resolve(130);
     });
 }

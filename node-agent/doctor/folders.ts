@@ -48,7 +48,8 @@ async function checkRoom(path: string, variable: string): Promise<Outcome> {
     );
   }
   const free = bavail * bsize;
-  const room = `${(free / 1e9).toFixed(1)} GB free`;
+  const room =
+    free < 1e9 ? `${Math.floor(free / 1e6)} MB free` : `${(free / 1e9).toFixed(1)} GB free`;
   if (free < LITTLE_BYTES || bavail / blocks < LITTLE_SHARE) {
     return warn(`"${path}" has only ${room}`, 'Make room: a save on a full disk fails');
   }

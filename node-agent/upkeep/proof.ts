@@ -9,6 +9,7 @@ import type { CloudRow } from '../cloud/outcomes.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { isInCloud, type Ref, StorageError } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { packAgain } from './archive-of.ts';
@@ -52,7 +53,7 @@ export async function proveObject(
   } catch (error) {
     const isGone = error instanceof StorageError && error.code === 'not_found';
     if (isGone) return { holds: 'nothing', isHollow: true };
-    throw error;
+    throw fromFileSystem(error, `read back "${key}"`);
   } finally {
     await rm(archive, { force: true });
   }

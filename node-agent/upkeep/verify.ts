@@ -6,7 +6,7 @@ import { isInCloud, type Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from './locks.ts';
-import { mendInCloud, proveInCloud } from './proof.ts';
+import { type CloudProblem, mendInCloud, proveInCloud } from './proof.ts';
 
 /** After which generation to go on. */
 export type VerifyPosition = Readonly<{ projectId: string; version: number }>;
@@ -81,15 +81,24 @@ export async function* verifyAll(
     }
     if (cloud && parts.cloud !== null && isInCloud(row.status)) {
       const both = { ...parts, ...parts.cloud };
-      const problem = await orEnded(proveInCloud(both, row, { readBack: true }), signal);
+      const proving = proveInCloud(both, row, { readBack: true }).catch(notReadBack);
+      const problem = await orEnded(proving, signal);
       if (signal?.aborted) return;
       if (problem !== null) {
         problems.push({ where: 'cloud', reason: problem.reason });
-        await mendInCloud(both, row, problem);
+        if (problem !== NO_ROOM) await mendInCloud(both, row, problem);
       }
     }
     yield { ...ref, problems, repaired };
   }
+}
+
+/** It is read back by a file: without room for that nobody knows. */
+const NO_ROOM: CloudProblem = { reason: 'it cannot be read back: the disk is full', hollow: null };
+
+function notReadBack(error: unknown): CloudProblem {
+  if (error instanceof StorageError && error.code === 'disk_full') return NO_ROOM;
+  throw error;
 }
 
 /** What is waited for, or nothing once it is ended: the end of the storage ends the request. */

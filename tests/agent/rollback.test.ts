@@ -142,7 +142,7 @@ describe('after migrate, verify, saves, cleanup --trees and open --all', () => {
     await cli('save', out, '--project', 'fresh', '--generation', 'gen-1');
     await cli('delete', 'shop', '2');
     await cli('activate', 'shop', '3');
-    await cli('cleanup', '--trees');
+    expect((await runCli(['cleanup', '--trees'], env)).code).toBe(0);
     await cli('open', '--all');
 
     const [found, active] = readAsPython(root, 'shop') as [
