@@ -85,7 +85,7 @@ export class Saves {
   writer(details: SaveDetails): GenerationWriter {
     const { store, limits } = this.#parts;
     const request = parseDetails(details);
-    this.#checkInPlace();
+    this.#checkPlace();
     return new GenerationWriter({
       draft: new Draft(store.staging.path()),
       limits,
@@ -101,7 +101,7 @@ export class Saves {
 
   /** A zip. What is in it stands at its end: it is kept until it is whole. */
   async zip(input: SaveZipInput): Promise<Receipt> {
-    this.#checkInPlace();
+    this.#checkPlace();
     const spool = this.#parts.store.staging.spool();
     try {
       return await this.#archive(input, () => readSpooledZip(input.zip, spool, this.#parts.limits));
@@ -132,24 +132,25 @@ export class Saves {
     await this.#json.close();
   }
 
-  /** What is saved into a store that somebody removed would be lost. */
-  #checkInPlace(): void {
+  /** What is saved into a store that somebody removed would be lost; what is kept for a full disk is for others. */
+  #checkPlace(): void {
     checkWritable(this.#parts.unwritable, 'save');
+    if (!this.#parts.catalog.isInPlace) {
+      throw new StorageError(
+        'unavailable',
+        `Cannot save: the store "${this.#parts.store.layout.root}" was removed or moved while the agent ran. Put it back, and start the agent again`,
+      );
+    }
     if (this.#parts.reserve.isNeeded()) {
       throw new StorageError('disk_full', 'Cannot save: the disk is full');
     }
-    if (this.#parts.catalog.isInPlace) return;
-    throw new StorageError(
-      'unavailable',
-      `Cannot save: the store "${this.#parts.store.layout.root}" was removed or moved while the agent ran. Put it back, and start the agent again`,
-    );
   }
 
   async #save(parse: () => SaveRequest | Promise<SaveRequest>): Promise<Receipt> {
     if (this.#isClosed) {
       throw new StorageError('unavailable', 'Cannot save: the storage is closed');
     }
-    this.#checkInPlace();
+    this.#checkPlace();
     const save = this.#run(parse);
     this.#underWay.add(save);
     try {

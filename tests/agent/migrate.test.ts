@@ -53,6 +53,7 @@ test('versioned, flat and archived generations are migrated, then listed, got an
     migrated: 5,
     known: 0,
     verified: 5,
+    stopped: false,
     failed: 0,
     problems: [],
   });
