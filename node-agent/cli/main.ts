@@ -93,14 +93,19 @@ function exitCodeOf(error: unknown, context: CommandContext, args: string[]): nu
     // Help and version that were asked for.
     if (error.exitCode === 0) return 0;
     context.json = args.includes('--json');
-    const text = error.message.replace(/^error: /, '');
+    // In one line, and without what it ends with.
+    const text = error.message
+      .replace(/^error: /, '')
+      .replaceAll(/\s*\n\s*/g, ' ')
+      .replace(/\.+$/, '');
     // A command without arguments has printed its help already.
     if (error.code !== 'commander.help') {
       context.fail(new StorageError('invalid_input', `${upperFirst(text)}. Try --help.`));
     }
     return EXIT_USAGE;
   }
-  error = fromFileSystem(error, 'do that');
+  const name = args.find((arg) => !arg.startsWith('-')) ?? 'the command';
+  error = fromFileSystem(error, `finish "${name}"`);
   context.fail(error);
   return error instanceof StorageError ? ERROR_CODES[error.code].exit : ERROR_CODES.internal.exit;
 }

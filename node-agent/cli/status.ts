@@ -26,6 +26,7 @@ Example:
           context.show(status, () => [
             `store        ${status.storePath}`,
             `disk         ${formatDisk(status.disk)}`,
+            `daemon       ${status.daemonUrl ?? 'none serves this store by a URL: codebegen-storage start'}`,
             `cache        ${cache.path}: ${cache.copies} copies, ${formatBytes(cache.bytes)} of ${formatBytes(cache.maxBytes)}`,
             `cloud        ${cloud.enabled ? `${cloud.url}, bucket "${cloud.bucket}"` : 'off'}`,
             ...(cloud.away === null ? [] : formatAway(cloud.away)),

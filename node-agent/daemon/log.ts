@@ -79,11 +79,19 @@ export const EVENT_LEVELS: Readonly<Record<EventKind, 'debug' | 'info' | 'warn'>
   problem: 'warn',
 };
 
+/** How long the same problem is not told of again, in milliseconds. */
+const SAME_MS = 60_000;
+
 /** Logs what happens: each event is a line, with what it is about. */
 export function logEvents(log: Logger): OnEvent {
+  let last = { reason: '', at: Number.NEGATIVE_INFINITY };
   return ({ at: _, ...event }) => {
     if (event.kind === 'problem') {
       const { code, reason } = event;
+      // What is tried again and again is told of once a minute.
+      const now = performance.now();
+      if (reason === last.reason && now - last.at < SAME_MS) return;
+      last = { reason, at: now };
       log[code === 'internal' ? 'error' : EVENT_LEVELS.problem]({ event: 'problem', code }, reason);
       return;
     }

@@ -171,6 +171,7 @@ export const StatusSchema = v.object({
     paused: v.boolean(),
     reason: nullable(text),
   }),
+  daemon_url: nullable(text),
   only_in_cloud: count,
   cache: v.object({ path: text, copies: count, bytes, max_bytes: bytes }),
   parked: v.array(UploadSchema),

@@ -3,6 +3,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
+import type { Instance } from '../catalog/instance.ts';
 import type { CloudAway } from '../catalog/meta.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
 import type { Status } from '../contract.ts';
@@ -45,6 +46,8 @@ export type StorageStatus = Readonly<{
 /** What has to be counted on disk, too. */
 export type CountedStatus = StorageStatus &
   Readonly<{
+    /** Where a daemon serves this store; `null` where none says so. */
+    daemonUrl: string | null;
     /** Generations that lie in the bucket and not in the store. */
     onlyInCloud: number;
     cache: Readonly<{ path: string; copies: number; bytes: number; maxBytes: number }>;
@@ -99,7 +102,8 @@ const EVERY_TIME = '9999-12-31T00:00:00Z';
 
 /** How the storage is now, and what it has to be looked at for. */
 export async function countStatus(
-  parts: Parts & Readonly<{ store: Store; cache: Cache; keepLimits: KeepLimits }>,
+  parts: Parts &
+    Readonly<{ store: Store; cache: Cache; instance: Instance; keepLimits: KeepLimits }>,
 ): Promise<CountedStatus> {
   const { store, cache, catalog, keepLimits } = parts;
   let looked = 0;
@@ -122,6 +126,7 @@ export async function countStatus(
   const { root: path } = cache.entries.layout;
   return {
     ...(await getStatus(parts)),
+    daemonUrl: parts.instance.announced(),
     onlyInCloud,
     cache: { path, copies, bytes, maxBytes: keepLimits.maxBytes },
     parked: catalog.jobs.list(0, MAX_PARKED, { isParked: true }).map(toOwed),

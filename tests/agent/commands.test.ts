@@ -100,7 +100,7 @@ const TABLE: Record<string, Row> = {
   status: {
     args: () => ['status'],
     human:
-      /^store +\/.*\ndisk +[0-9.]+ .* free.*\ncache +.*: 0 copies.*\ncloud +off\ngenerations +2 local\noutbox +2 owed, the oldest since .*Z, 0 parked\n$/,
+      /^store +\/.*\ndisk +[0-9.]+ .* free.*\ndaemon +none .*\ncache +.*: 0 copies.*\ncloud +off\ngenerations +2 local\noutbox +2 owed, the oldest since .*Z, 0 parked\n$/,
     json: { generations: { local: 2 }, outbox: { owed: 2, parked: 0, paused: false } },
   },
   uploads: {
