@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { isId, parseVersion, StorageError } from '../contract.ts';
 import type { RefInput } from '../read/find.ts';
+import { parseOwner } from '../save/request.ts';
 
 /** Adds the arguments that name a generation: `PROJECT VERSION [--generation ID]`. */
 export function addRefArguments(command: Command): Command {
@@ -31,6 +32,10 @@ export function parseIdArgument(text: string): string {
 
 export function parseVersionArgument(text: string): number {
   return asArgument(() => parseVersion(text));
+}
+
+export function parseOwnerArgument(text: string): string {
+  return asArgument(() => parseOwner(text));
 }
 
 /** A whole number of at least one. */

@@ -67,6 +67,8 @@ export class CommandContext {
   /** Tells of what went wrong in the background. */
   readonly onProblem = (error: unknown): void => {
     this.say(error instanceof Error ? error.message : String(error));
+    const remedy = error instanceof StorageError ? REMEDIES[error.code] : undefined;
+    if (remedy !== undefined) this.say(remedy);
   };
 
   fail(error: unknown): void {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { parseIdArgument } from './arguments.ts';
+import { parseIdArgument, parseOwnerArgument } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 
 export function addOwner(program: Command, context: CommandContext): void {
@@ -7,7 +7,7 @@ export function addOwner(program: Command, context: CommandContext): void {
     .command('owner')
     .description('say whose a project is, here and in the cloud')
     .argument('<project>', 'project id', parseIdArgument)
-    .argument('<uuid>', 'the id of the user')
+    .argument('<uuid>', 'the id of the user', parseOwnerArgument)
     .option('--transfer', 'also where it is another’s: its user sees it no more')
     .addHelpText(
       'after',

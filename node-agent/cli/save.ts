@@ -7,7 +7,7 @@ import { DEFAULT_EXCLUDES } from '../store/exclude.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import { LINK_POLICIES, type LinkPolicy } from '../store/source.ts';
 import { kindOf } from './archive-kind.ts';
-import { parseIdArgument, parseVersionArgument } from './arguments.ts';
+import { parseIdArgument, parseOwnerArgument, parseVersionArgument } from './arguments.ts';
 import { type CommandContext, formatBytes } from './context.ts';
 
 /** So many of what was left out are named on a terminal. */
@@ -33,7 +33,7 @@ export function addSave(program: Command, context: CommandContext): void {
     .requiredOption('--project <id>', 'project id', parseIdArgument)
     .option('--version <n>', 'version; the next free one where left out', parseVersionArgument)
     .option('--generation <id>', 'generation id; a new one where left out', parseIdArgument)
-    .option('--owner <uuid>', 'the user whose project it is')
+    .option('--owner <uuid>', 'the user whose project it is', parseOwnerArgument)
     .option('--replace', 'put it in the place of other content under the same name')
     .option(
       '--exclude <pattern>',
@@ -77,7 +77,7 @@ Examples:
           context.show(receipt, () => [
             `${receipt.projectId} v${receipt.version} ${receipt.generationId}: ${
               receipt.created ? 'saved' : 'unchanged'
-            }, ${receipt.fileCount} files, ${formatBytes(receipt.bytes)}, ${receipt.status}`,
+            }, ${receipt.fileCount} ${receipt.fileCount === 1 ? 'file' : 'files'}, ${formatBytes(receipt.bytes)}, ${receipt.status}`,
           ]);
         },
         { changes: true, makes: true },

@@ -165,7 +165,7 @@ export class Saver {
     if (request.replace) return this.#replace(refOf(row), request);
     throw new StorageError(
       'conflict',
-      `Cannot save ${formatRef(refOf(row))}: it holds other content`,
+      `Cannot save ${formatRef(refOf(row))}: it holds other content. Leave the version out, or replace it (--replace)`,
     );
   }
 

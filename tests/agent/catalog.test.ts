@@ -60,7 +60,7 @@ test.each<[string, (catalog: string) => void]>([
   await first.delete(deleted);
   for (const receipt of [kept, replaced]) await first.archive(receipt);
   const isNoted = async () => (await first.list('p')).items.every(({ sha256 }) => sha256 !== null);
-  await expect.poll(isNoted).toBe(true);
+  await expect.poll(isNoted, { timeout: 20_000 }).toBe(true);
   const before = await contentOf(first);
   await first.close();
   damage(join(storePath, '.codebegen-storage/catalog.sqlite'));

@@ -85,7 +85,7 @@ describe('a command', () => {
     const other = await cli('owner', 'shop', owner.replace('3f', '4f'));
     expect([other.code, other.stderr]).toEqual([1, expect.stringContaining('it has an owner')]);
     expect((await cli('owner', 'nothing', owner)).code).toBe(4);
-    expect((await cli('owner', 'shop', 'ada')).code).toBe(1);
+    expect((await cli('owner', 'shop', 'ada')).code).toBe(2);
     expect((await cli('list')).stdout).toContain(owner);
 
     expect((await cli('uploads')).stdout).toMatch(/^PROJECT .*\nshop +v1 +reserve /);

@@ -47,7 +47,7 @@ const TABLE: Record<string, Row> = {
   },
   save: {
     args: ({ project, source }) => ['save', source, '--project', project],
-    human: /^p-\S+ v3 \S+: saved, 1 files, 4 B, local\n$/,
+    human: /^p-\S+ v3 \S+: saved, 1 file, 4 B, local\n$/,
     json: { version: 4, created: true, file_count: 1, bytes: 4, status: 'local' },
   },
   get: {
@@ -165,7 +165,7 @@ describe('a command that fails says so in a sentence on stderr, or as a problem 
     ['init', ['init', '--bucket', '../x'], 1, 'invalid_input'],
     ['start', ['start'], 1, 'invalid_input', { AGENT_HOST: '0.0.0.0' }],
     ['save', ['save', 'nothing', '--project', 'p'], 1, 'invalid_input'],
-    ['save', ['save', '.', '--project', 'p', '--owner', 'me'], 1, 'invalid_input'],
+    ['save', ['save', '.', '--project', 'p', '--owner', 'me'], 2, 'invalid_input'],
     ['save', ['save', '.'], 2, 'invalid_input'],
     ['get', ({ project }) => ['get', project, '9'], 4, 'not_found'],
     ['get', ['get', 'p', '1'], 5, 'unavailable', AWAY],

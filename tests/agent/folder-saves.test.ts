@@ -119,7 +119,7 @@ describe('what is left out', () => {
     const env = { FILE_STORAGE_PATH: await tempFolder() };
     const ran = await runCli(['save', folder, '--project', 'p'], env);
     expect(ran.stderr).toBe('Left out 1: node_modules (excluded)\n');
-    expect(ran.stdout).toContain('1 files');
+    expect(ran.stdout).toContain('1 file,');
     const all = await runCli(
       ['save', folder, '--project', 'p', '--no-default-excludes', '--exclude', '*.py'],
       env,

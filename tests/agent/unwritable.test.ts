@@ -315,7 +315,7 @@ describe.skipIf(!canMount)('nearly full', () => {
       storePath,
       onProblem: (error) => problems.push(error),
     });
-    await expect.poll(() => problems.length).toBe(1);
+    await expect.poll(() => problems.length, { timeout: 30_000 }).toBe(1);
     expect(problems).toMatchObject([{ code: 'disk_full' }]);
     await storage.close();
     expect(problems).toHaveLength(1);
