@@ -13,7 +13,8 @@ export default defineConfig({
     reporters: ['default', './tests/support/summary-reporter.ts'],
     // Two cores: more workers would only take turns. Each stack needs most of one.
     maxWorkers: 2,
-    testTimeout: 120_000,
+    // The long form runs every step of a scenario within one test.
+    testTimeout: process.env.CRASH_LONG === '1' ? 900_000 : 120_000,
     hookTimeout: 120_000,
   },
 });
