@@ -52,9 +52,9 @@ export {
 } from '../functions/_shared/contract/object-key.ts';
 export {
   describeApi,
-  type InputSchemas,
   type Operation,
   pageOf,
+  type Route,
 } from '../functions/_shared/contract/openapi.ts';
 export {
   checkPaths,

@@ -15,12 +15,7 @@ import {
   ProjectSchema,
   UsageSchema,
 } from '../_shared/contract/api.ts';
-import {
-  describeApi,
-  type InputSchemas,
-  type Operation,
-  pageOf,
-} from '../_shared/contract/openapi.ts';
+import { describeApi, type Operation, pageOf, type Route } from '../_shared/contract/openapi.ts';
 import { findInputSchemas } from '../_shared/input.ts';
 
 const SCHEMAS = {
@@ -130,8 +125,6 @@ const OPERATIONS: Record<string, Operation> = {
   },
 };
 
-type Route = Readonly<{ method: string; path: string; handler: object }>;
-
 /**
  * Makes the document.
  *
@@ -140,17 +133,6 @@ type Route = Readonly<{ method: string; path: string; handler: object }>;
  * @throws Error for a route that is not described, or a description without a route
  */
 export function createOpenApi(routes: readonly Route[], server: string): Record<string, unknown> {
-  const inputs = new Map<string, InputSchemas>();
-  for (const { method, path, handler } of routes) {
-    if (method === 'ALL') continue;
-    const key = `${method} ${path.replaceAll(/:(\w+)(\{[^}]+\})?/g, '{$1}')}`;
-    inputs.set(key, { ...inputs.get(key), ...findInputSchemas(handler) });
-  }
-  const unknown = [...inputs.keys()].filter((key) => OPERATIONS[key] === undefined);
-  const missing = Object.keys(OPERATIONS).filter((key) => !inputs.has(key));
-  if (unknown.length + missing.length > 0) {
-    throw new Error(`Cannot describe the API: ${[...unknown, ...missing].join(', ')}`);
-  }
   return describeApi({
     title: 'codebegen-storage',
     description: 'What is missing, deleted or of another user looks the same: 404.',
@@ -162,11 +144,8 @@ export function createOpenApi(routes: readonly Route[], server: string): Record<
     },
     errorsOf: (needs) =>
       needs === 'nothing' ? [] : ['unauthenticated', 'rate_limited', 'unavailable'],
-    operations: Object.fromEntries(
-      Object.entries(OPERATIONS).map(([key, operation]) => [
-        key,
-        { ...operation, inputs: inputs.get(key) ?? {} },
-      ]),
-    ),
+    routes,
+    operations: OPERATIONS,
+    findInputs: findInputSchemas,
   });
 }

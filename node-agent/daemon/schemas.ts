@@ -1,6 +1,14 @@
 /** The shapes of the daemon's JSON. Names are snake_case, sizes bytes, times ISO 8601 UTC. */
 import * as v from 'valibot';
-import { FileEntrySchema, PAGE, ProblemSchema, pageOf, URL_EXPIRY } from '../contract.ts';
+import {
+  FileEntrySchema,
+  MAX_VERSION,
+  PAGE,
+  ProblemSchema,
+  pageOf,
+  type Status,
+  URL_EXPIRY,
+} from '../contract.ts';
 
 // What goes in --------------------------------------------------------------------------------
 
@@ -25,8 +33,8 @@ export const PageQuerySchema = v.object({
   cursor: v.optional(whole(Number.MAX_SAFE_INTEGER, 'The `next_cursor` of the page before.')),
 });
 export const DiffQuerySchema = v.object({
-  from: whole(2_147_483_647, 'The version before.'),
-  to: whole(2_147_483_647, 'The version after.'),
+  from: whole(MAX_VERSION, 'The version before.'),
+  to: whole(MAX_VERSION, 'The version after.'),
 });
 export const DownloadQuerySchema = v.object({
   generation,
@@ -42,7 +50,7 @@ const nullable = v.nullable;
 const text = v.string();
 
 const ref = { project_id: text, version: count, generation_id: text };
-const STATUSES = ['local', 'pending', 'uploaded', 'verified', 'failed'] as const;
+const STATUSES = ['local', 'pending', 'uploaded', 'verified', 'failed'] as const satisfies Status[];
 const status = v.picklist(STATUSES);
 
 /** Where a generation is, and a URL that works now. */

@@ -28,7 +28,12 @@ export type Operation = Readonly<{
   others?: Readonly<Record<number, string>>;
   /** The name of its schema among the document's, and media types that are taken beside JSON. */
   body?: Readonly<{ json: JsonSchema; types: readonly string[] }>;
+  /** What it takes, where its handlers do not say so. */
+  inputs?: InputSchemas;
 }>;
+
+/** As Hono has it, middleware among them. */
+export type Route = Readonly<{ method: string; path: string; handler: object }>;
 
 type Api = Readonly<{
   title: string;
@@ -41,8 +46,12 @@ type Api = Readonly<{
   securitySchemes: Readonly<Record<'token' | 'link', object>>;
   /** What may come of every call. */
   errorsOf: (needs: NonNullable<Operation['needs']>) => readonly ErrorCode[];
+  /** Those of the app. */
+  routes: readonly Route[];
   /** By method and path, `GET /projects/{project}`. */
-  operations: Readonly<Record<string, Operation & Readonly<{ inputs: InputSchemas }>>>;
+  operations: Readonly<Record<string, Operation>>;
+  /** What a handler checks; left out: the operations say it. */
+  findInputs?: (handler: object) => InputSchemas | null;
 }>;
 
 type Conversion = ReturnType<typeof conversionOf>;
@@ -63,15 +72,21 @@ function conversionOf(schemas: Api['schemas']) {
 export const pageOf = <T extends v.GenericSchema>(item: T) =>
   v.object({ items: v.array(item), next_cursor: v.nullable(v.string()) });
 
-/** Makes the document. */
+/**
+ * Makes the document.
+ *
+ * @throws Error for a route that is not described, or a description without a route
+ */
 export function describeApi(api: Api): Record<string, unknown> {
   const { title, description, server, schemas, securitySchemes, errorsOf, operations } = api;
   const conversion = conversionOf(schemas);
+  const inputs = inputsByKey(api);
   const paths: Record<string, Record<string, unknown>> = {};
   for (const [key, operation] of Object.entries(operations)) {
     const [method = '', path = ''] = key.split(' ');
     paths[path] ??= {};
-    paths[path][method.toLowerCase()] = describe(operation, errorsOf, conversion);
+    const inputsOf = { ...operation.inputs, ...inputs.get(key) };
+    paths[path][method.toLowerCase()] = describe(operation, inputsOf, errorsOf, conversion);
   }
   return {
     openapi: '3.1.0',
@@ -88,8 +103,25 @@ export function describeApi(api: Api): Record<string, unknown> {
   };
 }
 
+/** What the handlers of each route take: neither routes nor operations know one that the other does not. */
+function inputsByKey({ routes, operations, findInputs }: Api): ReadonlyMap<string, InputSchemas> {
+  const inputs = new Map<string, InputSchemas>();
+  for (const { method, path, handler } of routes) {
+    if (method === 'ALL') continue;
+    const key = `${method} ${path.replaceAll(/:(\w+)(\{[^}]+\})?/g, '{$1}')}`;
+    inputs.set(key, { ...inputs.get(key), ...findInputs?.(handler) });
+  }
+  const unknown = [...inputs.keys()].filter((key) => operations[key] === undefined);
+  const missing = Object.keys(operations).filter((key) => !inputs.has(key));
+  if (unknown.length + missing.length > 0) {
+    throw new Error(`Cannot describe the API: ${[...unknown, ...missing].join(', ')}`);
+  }
+  return inputs;
+}
+
 function describe(
-  { inputs, ...operation }: Api['operations'][string],
+  operation: Operation,
+  { param, query, json }: InputSchemas,
   errorsOf: Api['errorsOf'],
   conversion: Conversion,
 ) {
@@ -103,7 +135,6 @@ function describe(
     others = {},
     body,
   } = operation;
-  const { param, query, json } = inputs;
   const errors = new Set<ErrorCode>([
     ...(param || query || json || body ? (['invalid_input'] as const) : []),
     ...errorsOf(needs),
