@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageError } from '../contract.ts';
+import { isDiskFull } from '../disk/file-errors.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { fromSqlite, isBusy } from './errors.ts';
 import { openPrivate } from './open-private.ts';
@@ -96,8 +97,7 @@ export class Database {
     try {
       return this.#transaction(work);
     } catch (error) {
-      const isFull = error instanceof StorageError && error.code === 'disk_full';
-      if (!isFull || !this.#makeRoom()) throw error;
+      if (!isDiskFull(error) || !this.#makeRoom()) throw error;
       return this.#transaction(work);
     }
   }

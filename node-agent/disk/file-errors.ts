@@ -43,6 +43,11 @@ export function isUnwritable(error: unknown): boolean {
   return FULL.has(code) || NOT_PERMITTED.has(code);
 }
 
+/** Whether a failure, as it was translated, is that a disk is full. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'disk_full';
+}
+
 /** Translates what the file system says, once, where it enters. */
 export function fromFileSystem(error: unknown, doing: string): unknown {
   if (error instanceof StorageError) return error;

@@ -4,7 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import { Cache } from '../cache/cache.ts';
 import { openCatalog } from '../catalog/open.ts';
 import { DEFAULT_LIMITS, StorageError } from '../contract.ts';
-import { fromFileSystem } from '../disk/file-errors.ts';
+import { fromFileSystem, isDiskFull } from '../disk/file-errors.ts';
 import { isMissing } from '../disk/list-folder.ts';
 import { checkOpenFiles } from '../disk/open-files.ts';
 import { Reserve } from '../disk/reserve.ts';
@@ -104,8 +104,7 @@ export async function openStorageOn(
   try {
     return await open();
   } catch (error) {
-    const isFull = error instanceof StorageError && error.code === 'disk_full';
-    if (!isFull || !reserve.release()) throw error;
+    if (!isDiskFull(error) || !reserve.release()) throw error;
     return open();
   }
 }

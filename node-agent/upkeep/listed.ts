@@ -1,5 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import { StorageError } from '../contract.ts';
+import { isDiskFull } from '../disk/file-errors.ts';
 import type { FolderChange } from '../store/project-stamp.ts';
 import type { Store } from '../store/store.ts';
 
@@ -40,6 +40,6 @@ async function keepIfRoom(write: () => Promise<void>): Promise<void> {
   try {
     await write();
   } catch (error) {
-    if (!(error instanceof StorageError) || error.code !== 'disk_full') throw error;
+    if (!isDiskFull(error)) throw error;
   }
 }

@@ -1,6 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { contentName, type GenerationRow, refOf } from '../catalog/generation-row.ts';
-import { StorageError } from '../contract.ts';
+import { isDiskFull } from '../disk/file-errors.ts';
 import type { Reserve } from '../disk/reserve.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
@@ -110,20 +110,17 @@ export class Upkeep {
       await noteArchive(this.#parts, refOf(row));
     } catch (error) {
       if (this.#stopped) return;
-      this.#isFull ||= isFull(error);
+      const isFull = isDiskFull(error);
+      this.#isFull ||= isFull;
       // Once there is room it takes less than it did: it is tried once more.
       const name = contentName(row);
-      if (isFull(error) && !this.#relieved.has(name) && this.#parts.reserve.release()) {
+      if (isFull && !this.#relieved.has(name) && this.#parts.reserve.release()) {
         this.#relieved.add(name);
         return;
       }
-      this.#failed.add(contentName(row));
+      this.#failed.add(name);
       // Another process deleted it just now, or takes it out of the store.
       if (this.#parts.store.has(refOf(row))) this.#parts.onProblem(error);
     }
   }
-}
-
-function isFull(error: unknown): boolean {
-  return error instanceof StorageError && error.code === 'disk_full';
 }

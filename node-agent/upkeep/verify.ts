@@ -3,6 +3,7 @@ import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { isInCloud, type Ref, StorageError } from '../contract.ts';
+import { isDiskFull } from '../disk/file-errors.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from './locks.ts';
@@ -97,7 +98,7 @@ export async function* verifyAll(
 const NO_ROOM: CloudProblem = { reason: 'it cannot be read back: the disk is full', hollow: null };
 
 function notReadBack(error: unknown): CloudProblem {
-  if (error instanceof StorageError && error.code === 'disk_full') return NO_ROOM;
+  if (isDiskFull(error)) return NO_ROOM;
   throw error;
 }
 
