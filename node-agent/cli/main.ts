@@ -8,6 +8,7 @@ import { CommandContext } from './context.ts';
 import { addDelete } from './delete.ts';
 import { addDiff } from './diff.ts';
 import { addDoctor } from './doctor.ts';
+import { EXIT_USAGE } from './exit-codes.ts';
 import { addGet } from './get.ts';
 import { addInit } from './init.ts';
 import { addList } from './list.ts';
@@ -22,8 +23,6 @@ import { addUploads } from './uploads.ts';
 import { addUrl } from './url.ts';
 import { addVerify } from './verify.ts';
 import { readVersion } from './version.ts';
-
-const EXIT_USAGE = 2;
 
 type GlobalOptions = { json?: boolean; config?: string; verbose?: boolean };
 

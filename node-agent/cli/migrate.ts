@@ -6,8 +6,9 @@ import type { Progress, Report } from '../migrate/migrate.ts';
 import { parseOwner } from '../save/request.ts';
 import { parseIdArgument } from './arguments.ts';
 import { type CommandContext, checkStore, formatTable } from './context.ts';
+import { EXIT_PARTLY } from './exit-codes.ts';
 import { ProgressLine } from './progress.ts';
-import { onStop } from './signals.ts';
+import { listenForStop } from './signals.ts';
 
 type MigrateOptions = {
   dryRun?: boolean;
@@ -17,9 +18,6 @@ type MigrateOptions = {
   verify?: boolean;
   progress: boolean;
 };
-
-/** Some of it failed. */
-const EXIT_PARTLY = 3;
 
 export function addMigrate(program: Command, context: CommandContext): void {
   program
@@ -73,18 +71,13 @@ async function run(context: CommandContext, options: MigrateOptions): Promise<Re
     options.owners === undefined ? new Map<string, string>() : readOwners(options.owners);
   const line = new ProgressLine(process.stderr, options.progress && !context.json);
   let isAway = false;
-  const stopped = new AbortController();
-  const ended = Promise.withResolvers<number>();
-  onStop(() => {
-    stopped.abort();
-    return ended.promise;
-  });
+  const stop = listenForStop();
   const report = await context.withStorage(
     async (storage, { storePath }) => {
       const common = {
         only: options.projectId ?? null,
         owners,
-        signal: stopped.signal,
+        signal: stop.signal,
         onProgress: ({ stage, done, total }: Progress) => line.show(stage, done, total),
       };
       const report =
@@ -109,10 +102,10 @@ async function run(context: CommandContext, options: MigrateOptions): Promise<Re
       },
     },
   );
-  if (stopped.signal.aborted) {
+  if (stop.signal.aborted) {
     context.say('Stopped. The same command goes on: what is done is passed over');
     // Once what it came to is printed.
-    setImmediate(() => ended.resolve(130));
+    setImmediate(() => stop.end(130));
   }
   return report;
 }

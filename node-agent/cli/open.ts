@@ -1,9 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
 import type { CommandContext } from './context.ts';
-
-/** Some of it failed. */
-const EXIT_PARTLY = 3;
+import { EXIT_PARTLY } from './exit-codes.ts';
 
 export function addOpen(program: Command, context: CommandContext): void {
   program

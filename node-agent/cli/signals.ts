@@ -17,3 +17,26 @@ export function onStop(close: (signal: 'SIGINT' | 'SIGTERM') => Promise<number>)
     });
   }
 }
+
+/** For a command that looks at whether it is to end. */
+export type Stop = Readonly<{
+  /** Aborted once the command is to end. */
+  signal: AbortSignal;
+  /** By what; `null` while it is not to end. */
+  by(): 'SIGINT' | 'SIGTERM' | null;
+  /** Says that the command ended, and with what exit code. */
+  end(code: number): void;
+}>;
+
+/** As {@link onStop}: the process ends in order once the command says that it ended. */
+export function listenForStop(): Stop {
+  const stopped = new AbortController();
+  const ended = Promise.withResolvers<number>();
+  let by: ReturnType<Stop['by']> = null;
+  onStop((signal) => {
+    by = signal;
+    stopped.abort();
+    return ended.promise;
+  });
+  return { signal: stopped.signal, by: () => by, end: ended.resolve };
+}

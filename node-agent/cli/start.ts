@@ -6,7 +6,7 @@ import type { StorageError } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
 import { untilWritable } from '../storage/until-writable.ts';
 import type { CommandContext } from './context.ts';
-import { onStop } from './signals.ts';
+import { listenForStop } from './signals.ts';
 import { readVersion } from './version.ts';
 
 export function addStart(program: Command, context: CommandContext): void {
@@ -26,15 +26,8 @@ Example:
       const { createLogger, logEvents, logStart } = await import('../daemon/log.ts');
       const { createMetrics } = await import('../daemon/metrics.ts');
       const { serve } = await import('../daemon/serve.ts');
-      const stopped = new AbortController();
-      const ended = Promise.withResolvers<number>();
-      let code = 0;
-      onStop((signal) => {
-        code = signal === 'SIGINT' ? 130 : 0;
-        stopped.abort();
-        return ended.promise;
-      });
-      const { signal } = stopped;
+      const stop = listenForStop();
+      const { signal } = stop;
       const { logLevel } = context.readConfig().daemon;
       const log = createLogger(logLevel);
       const logLine = logEvents(log);
@@ -74,7 +67,7 @@ Example:
           });
         }
       } finally {
-        ended.resolve(code);
+        stop.end(stop.by() === 'SIGINT' ? 130 : 0);
       }
     });
 }

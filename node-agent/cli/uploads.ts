@@ -5,6 +5,7 @@ import type { Storage } from '../storage/storage.ts';
 import type { OwedUpload } from '../upload/owed.ts';
 import { parseCountArgument, parseIdArgument, parseVersionArgument } from './arguments.ts';
 import { type CommandContext, formatTable } from './context.ts';
+import { EXIT_PARTLY } from './exit-codes.ts';
 
 type UploadsOptions = { limit: number; cursor?: number };
 
@@ -92,7 +93,6 @@ async function list(context: CommandContext, { limit, cursor }: UploadsOptions):
 
 /** How long what is tried again is waited for, in milliseconds. */
 const RETRY_MS = 30_000;
-const EXIT_PARTLY = 3;
 /** Jobs whose outcome is told. */
 const MAX_OWED = 10_000;
 

@@ -3,8 +3,9 @@ import { StorageError } from '../contract.ts';
 import type { Verified, VerifyPosition } from '../upkeep/verify.ts';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
 import type { CommandContext } from './context.ts';
+import { EXIT_PARTLY } from './exit-codes.ts';
 import { ProgressLine } from './progress.ts';
-import { onStop } from './signals.ts';
+import { listenForStop } from './signals.ts';
 
 type VerifyOptions = {
   store: boolean;
@@ -14,9 +15,6 @@ type VerifyOptions = {
   progress: boolean;
   repair?: boolean;
 };
-
-/** Some of it failed. */
-const EXIT_PARTLY = 3;
 
 export function addVerify(program: Command, context: CommandContext): void {
   program
@@ -52,12 +50,7 @@ Examples:
         command.error('error: --repair mends what --no-store leaves out', { exitCode: 2 });
       }
       const line = new ProgressLine(process.stderr, options.progress && !context.json);
-      const stopped = new AbortController();
-      const ended = Promise.withResolvers<number>();
-      onStop(() => {
-        stopped.abort();
-        return ended.promise;
-      });
+      const stop = listenForStop();
       await context
         .withStorage(
           async (storage) => {
@@ -79,7 +72,7 @@ Examples:
               cloud: options.cloud,
               repair: options.repair === true,
               sample: (options.sample ?? 100) / 100,
-              signal: stopped.signal,
+              signal: stop.signal,
             });
             for await (const verified of checks) {
               if (verified.problems.length > 0) {
@@ -91,13 +84,13 @@ Examples:
               summary.checked++;
               summary.after = `${verified.projectId}/${verified.version}`;
               if (project === undefined) line.show('verify', summary.checked, total);
-              if (stopped.signal.aborted) break;
+              if (stop.signal.aborted) break;
             }
             line.clear();
             const { checked, damaged, repaired } = summary;
             const how = options.repair === true ? `, ${repaired} of them repaired` : '';
             context.show(summary, () => [`${checked} checked, ${damaged} damaged${how}`]);
-            if (stopped.signal.aborted)
+            if (stop.signal.aborted)
               context.say(`Go on with: ${goOn(options, project, summary.after)}`);
             if (damaged > repaired) context.exitCode = EXIT_PARTLY;
           },
@@ -112,7 +105,7 @@ Examples:
           }
           throw error;
         });
-      ended.resolve(130);
+      stop.end(130);
     });
 }
 
