@@ -66,7 +66,10 @@ export const FLOORS: readonly (readonly Room[])[] = [
   [{ path: 'node-agent/archive', does: 'tar.gz: packed, read, unpacked' }],
   [
     { path: 'node-agent/disk', does: 'files are opened by descriptor, folders walked' },
-    { path: 'node-agent/threads', does: 'pools of threads, and what is repeated' },
+    {
+      path: 'node-agent/threads',
+      does: 'pools of threads, and what is repeated, shared, or waited for',
+    },
     { path: 'node-agent/events', does: 'what can happen, and what is told of it' },
   ],
   [

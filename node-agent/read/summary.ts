@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type GenerationRow, keyOf, refOf, statusOf } from '../catalog/generation-row.ts';
 import { type Ref, type Status, StorageError } from '../contract.ts';
 import type { Store } from '../store/store.ts';
+import { within } from '../threads/within.ts';
 import type { Opener } from './open.ts';
 
 /** What is known of a generation without reading its files. */
@@ -57,7 +57,7 @@ export async function readMetadata(
   try {
     if (localPath !== null) return (await store.readManifest(ref)).metadata;
     if ((archiveBytes ?? 0) > SMALL_BYTES) return null;
-    return await Promise.race([metadataOf(opener, ref), sleep(CLOUD_MS, null, { ref: false })]);
+    return await within(CLOUD_MS, metadataOf(opener, ref));
   } catch (error) {
     if (error instanceof StorageError) return null;
     throw error;

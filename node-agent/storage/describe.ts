@@ -1,6 +1,7 @@
 import { isInCloud, URL_EXPIRY } from '../contract.ts';
 import type { Summary } from '../read/summary.ts';
 import type { Receipt } from '../save/receipt.ts';
+import { within } from '../threads/within.ts';
 import type { Storage } from './storage.ts';
 
 /** What every answer that shows a generation says of where it is. */
@@ -24,7 +25,10 @@ export async function describe(
 ): Promise<Description> {
   const { cloud } = await storage.status();
   // What is known is told, whether or not the cloud can sign right now: nobody waits for it.
-  const url = await within(CLOUD_MS, storage.downloadUrl(generation));
+  const url = await within(
+    CLOUD_MS,
+    storage.downloadUrl(generation).catch(() => null),
+  );
   return {
     downloadUrl: url?.url ?? null,
     expiresIn: url === null ? null : URL_EXPIRY.default,
@@ -35,15 +39,4 @@ export async function describe(
       uploaded: isInCloud(generation.status),
     },
   };
-}
-
-/** What comes in time; `null` where it does not, or fails. */
-async function within<T>(ms: number, coming: Promise<T>): Promise<T | null> {
-  const late = Promise.withResolvers<null>();
-  const timer = setTimeout(late.resolve, ms, null);
-  try {
-    return await Promise.race([coming.catch(() => null), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

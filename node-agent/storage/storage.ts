@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as breathe } from 'node:timers/promises';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { isAnyRunning } from '../catalog/instance.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
@@ -34,6 +34,7 @@ import type {
 import type { GenerationWriter } from '../save/writer.ts';
 import { Layout } from '../store/layout.ts';
 import type { LeftOut } from '../store/left-out.ts';
+import { within } from '../threads/within.ts';
 import { activate } from '../upkeep/activate.ts';
 import type { Evicted } from '../upkeep/evict.ts';
 import { evictCached } from '../upkeep/evict-cached.ts';
@@ -135,10 +136,10 @@ export class Storage {
     checkWritable(this.#parts.unwritable, 'activate a generation');
     const ref = await activate(this.#parts, await this.#parts.finder.getStored(input));
     // What cannot be told now is told within a minute of when it can.
-    await Promise.race([
+    await within(
+      TELL_MS,
       this.#parts.uploads.tellActive(ref.projectId).catch(() => {}),
-      sleep(TELL_MS, null, { ref: false }),
-    ]);
+    );
     return ref;
   }
 
@@ -562,7 +563,7 @@ export class Storage {
    */
   async scanned(timeoutMs: number): Promise<boolean> {
     const { scan } = this.#parts;
-    await Promise.race([scan.whole(), sleep(timeoutMs, null, { ref: false })]);
+    await within(timeoutMs, scan.whole());
     return scan.progress === null;
   }
 
