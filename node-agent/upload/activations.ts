@@ -4,6 +4,7 @@ import type { Store } from '../store/store.ts';
 import { followActive } from '../upkeep/activate.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
+import { lookBack, PAGE } from './look-back.ts';
 
 type Parts = Readonly<{
   store: Store;
@@ -15,10 +16,6 @@ type Parts = Readonly<{
   /** Told of each that cannot be followed. Never throws. */
   onProblem: (error: unknown) => void;
 }>;
-
-const PAGE = 500;
-/** What is noted bears the time at which its transaction began: so far back each poll looks again. */
-const OVERLAP_MS = 10 * 60_000;
 
 /**
  * Tells the cloud which generations are active here, where somebody said so, and follows what was said
@@ -80,7 +77,9 @@ async function learnActive(parts: Parts): Promise<number> {
   const { catalog, activations, onProblem } = parts;
   let followed = 0;
   let hasFailed = false;
-  let position = startFrom(catalog.meta.activeSeen);
+  const seen = catalog.meta.activeSeen;
+  let position: ActivationPosition | null =
+    seen === null ? null : { noted_at: lookBack(seen), project_id: '' };
   for (;;) {
     const page = await activations.list(position, PAGE);
     for (const activation of page) {
@@ -99,11 +98,6 @@ async function learnActive(parts: Parts): Promise<number> {
     }
     if (page.length < PAGE) return followed;
   }
-}
-
-function startFrom(seen: string | null): ActivationPosition | null {
-  if (seen === null) return null;
-  return { noted_at: new Date(Date.parse(seen) - OVERLAP_MS).toISOString(), project_id: '' };
 }
 
 /** What is not here, or was taken out of the store, is followed by nothing: a link needs files. */

@@ -11,6 +11,7 @@ import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import { superseded } from './failures.ts';
+import { lookBack, PAGE } from './look-back.ts';
 import { takeOver } from './take-over.ts';
 
 type Parts = Readonly<{
@@ -27,14 +28,6 @@ type Parts = Readonly<{
   onProblem: (error: unknown) => void;
   onEvent: Tell;
 }>;
-
-const PAGE = 500;
-
-/**
- * A change bears the time at which its transaction began and is seen when that ends: so far back
- * each poll looks again.
- */
-const OVERLAP_MS = 10 * 60_000;
 
 /**
  * Learns from the database what the web app or another host deleted or replaced, and follows it
@@ -59,7 +52,9 @@ export async function learnChanges(parts: Parts): Promise<number> {
     }
   };
   for (const change of [...failed.values()]) if (await attempt(change)) changed++;
-  let position = startFrom(catalog.meta.changesSeen);
+  const lastSeen = catalog.meta.changesSeen;
+  let position: ChangePosition | null =
+    lastSeen === null ? null : { changed_at: lookBack(lastSeen), project_id: '', version: 0 };
   for (;;) {
     const page = await records.listChanges(position, PAGE);
     for (const change of page) if (await attempt(change)) changed++;
@@ -81,12 +76,6 @@ function earliest(changes: readonly CloudChange[]): string {
 
 function byTime(a: string, b: string): number {
   return Date.parse(a) - Date.parse(b);
-}
-
-function startFrom(seen: string | null): ChangePosition | null {
-  if (seen === null) return null;
-  const changedAt = new Date(Date.parse(seen) - OVERLAP_MS).toISOString();
-  return { changed_at: changedAt, project_id: '', version: 0 };
 }
 
 async function follow(parts: Parts, change: CloudChange): Promise<boolean> {
