@@ -129,23 +129,26 @@ export class CommandContext {
     // What the cloud has is got without a store: then one is made for as long as that takes.
     const isWithout = fromCloud === true && config.cloud !== null && !isThere(config.storePath);
     if (makes !== true && !isWithout) checkStore(config.storePath);
+    if (changes === true) this.#warnOfRoot(config);
     const storePath = isWithout
       ? await mkdtemp(join(tmpdir(), 'codebegen-storage-'))
       : config.storePath;
-    if (changes === true) this.#warnOfRoot(config);
-    const { storage, instead } = await openWith(anyway === true, {
-      ...config,
-      storePath,
-      background: changes === true,
-      onProblem: this.onProblem,
-      ...listeners,
-    });
-    if (instead !== null) this.say(`${instead.reason.message}. ${READ_ANYWAY}`);
     try {
-      return await work(storage, config, instead?.reason ?? null);
+      const { storage, instead } = await openWith(anyway === true, {
+        ...config,
+        storePath,
+        background: changes === true,
+        onProblem: this.onProblem,
+        ...listeners,
+      });
+      if (instead !== null) this.say(`${instead.reason.message}. ${READ_ANYWAY}`);
+      try {
+        return await work(storage, config, instead?.reason ?? null);
+      } finally {
+        await storage.close(changes === true ? {} : { drainMs: 0 });
+        await instead?.remove();
+      }
     } finally {
-      await storage.close(changes === true ? {} : { drainMs: 0 });
-      await instead?.remove();
       if (isWithout) await rm(storePath, { recursive: true, force: true });
     }
   }
