@@ -140,7 +140,7 @@ function readOwners(file: string): Map<string, string> {
 function describe(report: Report, isPlan: boolean): string[] {
   const { found, migrated, known, verified, failed, problems } = report;
   return [
-    `found     ${found}`,
+    `found     ${found}${report.stopped ? ' so far' : ''}`,
     `${isPlan ? 'to do    ' : 'migrated '} ${migrated}`,
     `known     ${known}`,
     ...(isPlan
