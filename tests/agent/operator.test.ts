@@ -291,7 +291,8 @@ test('an owner that was decided counts for a catalog that is made again', async 
 
 test('what one process noted of an outage another one that gets through takes back', async () => {
   const { env, project, json } = await makeHost();
-  const storage = await openStorage(readConfig(env));
+  // In the background it would take it back before it is looked at.
+  const storage = await openStorage({ ...readConfig(env), background: false });
   const refused = { ...env, SUPABASE_SERVICE_KEY: 'sb_secret_of-another-project' };
   await runCli(['save', `${ROOT}/docs/examples`, '--project', project], refused);
   expect((await json('status')).cloud.away).toMatchObject({ cause: 'refused' });
