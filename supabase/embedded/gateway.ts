@@ -1,6 +1,7 @@
 import { Hono, type MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 import type { Keys } from './keys.ts';
+import { asPostgrest } from './rest.ts';
 
 type Upstreams = {
   keys: Keys;
@@ -37,7 +38,8 @@ export function createGateway({ keys, lite, storage, functionsOrigin }: Upstream
   app.use('/storage/v1/*', open);
 
   app.all('/auth/v1/*', (c) => lite.fetch(c.req.raw));
-  app.all('/rest/v1/*', (c) => lite.fetch(c.req.raw));
+  const rest = asPostgrest((request) => lite.fetch(request), keys);
+  app.all('/rest/v1/*', (c) => rest(c.req.raw));
   app.all('/storage/v1/*', (c) => {
     const request = withoutPrefix(c.req.raw, '/storage/v1');
     return storage.fetch(withRoleToken(request, keys));
@@ -63,16 +65,19 @@ function withoutPrefix(request: Request, prefix: string): Request {
   } as RequestInit);
 }
 
-/** New keys are no JWTs: the gateway puts a token of their role in their place. */
+/**
+ * Who has no token is who the key says. New keys are no JWTs: the gateway puts a token of their role
+ * in their place.
+ */
 function withRoleToken(request: Request, keys: Keys): Request {
   const key = request.headers.get('apikey');
   const authorization = request.headers.get('authorization');
-  if (authorization !== null && authorization !== `Bearer ${key}`) return request;
-  if (key === keys.secretKey) {
-    request.headers.set('authorization', `Bearer ${keys.serviceRoleKey}`);
-  } else if (key === keys.publishableKey) {
-    request.headers.set('authorization', `Bearer ${keys.anonKey}`);
-  }
+  if (key === null || (authorization !== null && authorization !== `Bearer ${key}`)) return request;
+  const tokens = new Map([
+    [keys.secretKey, keys.serviceRoleKey],
+    [keys.publishableKey, keys.anonKey],
+  ]);
+  request.headers.set('authorization', `Bearer ${tokens.get(key) ?? key}`);
   return request;
 }
 

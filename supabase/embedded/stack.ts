@@ -76,10 +76,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     const gateway = createGateway({
       keys,
       lite: database.app,
-      storage: createStorageApp(
-        objects,
-        new Resumable(objects, join(folder, 'uploads'), () => url),
-      ),
+      storage: createStorageApp(objects, new Resumable(objects, () => url)),
       functionsOrigin: () => functions?.origin ?? null,
     });
     const server = createServer(getRequestListener(gateway.fetch));

@@ -23,7 +23,7 @@ test('it runs against a URL with a key, shows no key, and leaves nothing behind'
     SUPABASE_SERVICE_KEY,
   });
   expect(code, stdout + stderr).toBe(0);
-  expect(stdout).toMatch(/\n1\d passed, 0 failed\n/);
+  expect(stdout).toMatch(/\n2\d passed, 0 failed\n/);
   expect(stdout + stderr).not.toContain(SUPABASE_SERVICE_KEY);
   const left = await buckets();
   // The suite may run beside this test, as one of `npm test`: that bucket is not ours.

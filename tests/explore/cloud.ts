@@ -60,7 +60,7 @@ export class Cloud {
     await blobs.open();
     const sessions = new Sessions(pg, keys.jwtSecret);
     const objects = { sessions, blobs, fileSizeLimit: 1e8 };
-    const resumable = new Resumable(objects, join(folder, 'uploads'), () => CLOUD_URL);
+    const resumable = new Resumable(objects, () => CLOUD_URL);
     const app = new Hono();
     app.mount('/storage/v1', createStorageApp(objects, resumable).fetch);
     app.route('/rest/v1', createRest(pg));

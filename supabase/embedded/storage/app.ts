@@ -3,13 +3,14 @@ import { type Context, Hono } from 'hono';
 import {
   createBucket,
   deleteBucket,
-  getBucket,
+  findBucket,
   listBuckets,
   showBucket,
   updateBucket,
 } from './buckets.ts';
 import { respondWithObject } from './download.ts';
 import { problems, StorageProblem } from './errors.ts';
+import { newObject, placeOf, readUpload } from './incoming.ts';
 import { listFolder, listObjects } from './list.ts';
 import {
   checkUpload,
@@ -17,14 +18,14 @@ import {
   emptyBucket,
   getObject,
   moveObject,
-  type NewObject,
   type Objects,
   printInfo,
   putObject,
   removeObjects,
 } from './objects.ts';
 import type { Resumable } from './resumable.ts';
-import { printObject } from './rows.ts';
+import { type ObjectRow, printObject } from './rows.ts';
+import { bodies, type PairInput, readBody } from './schemas.ts';
 import type { Caller } from './session.ts';
 
 const SIGNED_UPLOAD_SECONDS = 7200;
@@ -38,50 +39,42 @@ export function createStorageApp(objects: Objects, resumable: Resumable): Hono {
   app.onError((error) => {
     if (error instanceof StorageProblem) return error.toResponse();
     console.error(error);
-    return new StorageProblem(
-      500,
-      'Internal',
-      'Internal Server Error',
-      'InternalError',
-    ).toResponse();
+    return problems.internal().toResponse();
   });
-  app.notFound((c) =>
-    c.json(
-      {
-        message: `Route ${c.req.method}:${c.req.path} not found`,
-        error: 'Not Found',
-        statusCode: 404,
-      },
-      404,
-    ),
-  );
+  app.notFound((c) => {
+    const answer = problems.noSuchRoute(c.req.method, c.req.path).toResponse();
+    // No route has said that it answers in UTF-8.
+    answer.headers.set('content-type', 'application/json');
+    return answer;
+  });
 
   app.use(async (c, next) => {
     await next();
-    if (c.res.headers.get('content-type') === 'application/json') {
+    if (c.res.ok && c.res.headers.get('content-type') === 'application/json') {
       c.res.headers.set('content-type', 'application/json; charset=utf-8');
     }
   });
 
-  app.get('/status', (c) => c.body(null, 200));
+  app.get('/status', (c) => c.body(null, 200, { 'content-length': '0' }));
 
   app.get('/bucket', async (c) => c.json(await listBuckets(sessions, await callerOf(c))));
-  app.post('/bucket', async (c) =>
-    c.json(await createBucket(sessions, await callerOf(c), await c.req.json())),
-  );
+  app.post('/bucket', async (c) => {
+    const input = await readBody(c, bodies.newBucket);
+    return c.json(await createBucket(sessions, await callerOf(c), input));
+  });
   app.get('/bucket/:bucket', async (c) =>
     c.json(await showBucket(sessions, await callerOf(c), c.req.param('bucket'))),
   );
-  app.put('/bucket/:bucket', async (c) =>
-    c.json(
-      await updateBucket(sessions, await callerOf(c), c.req.param('bucket'), await c.req.json()),
-    ),
-  );
+  app.put('/bucket/:bucket', async (c) => {
+    const input = await readBody(c, bodies.bucket);
+    return c.json(await updateBucket(sessions, await callerOf(c), c.req.param('bucket'), input));
+  });
   app.delete('/bucket/:bucket', async (c) =>
     c.json(await deleteBucket(sessions, await callerOf(c), c.req.param('bucket'))),
   );
   app.post('/bucket/:bucket/empty', async (c) => {
     const caller = await callerOf(c);
+    if (caller.role !== 'service_role') throw problems.invalidRole();
     await showBucket(sessions, caller, c.req.param('bucket'));
     await emptyBucket(objects, caller, c.req.param('bucket'));
     return c.json({
@@ -89,43 +82,40 @@ export function createStorageApp(objects: Objects, resumable: Resumable): Hono {
     });
   });
 
-  app.post('/object/list/:bucket', async (c) =>
-    c.json(
-      await listFolder(sessions, await callerOf(c), c.req.param('bucket'), await c.req.json()),
-    ),
-  );
-  app.post('/object/list-v2/:bucket', async (c) =>
-    c.json(
-      await listObjects(sessions, await callerOf(c), c.req.param('bucket'), await c.req.json()),
-    ),
-  );
+  app.post('/object/list/:bucket', async (c) => {
+    const input = await readBody(c, bodies.list);
+    return c.json(await listFolder(sessions, await callerOf(c), c.req.param('bucket'), input));
+  });
+  app.post('/object/list-v2/:bucket', async (c) => {
+    const input = await readBody(c, bodies.listV2);
+    return c.json(await listObjects(sessions, await callerOf(c), c.req.param('bucket'), input));
+  });
 
   app.post('/object/copy', async (c) => {
-    const { from, to } = await readPair(c);
+    const { from, to } = asPair(await readBody(c, bodies.copy));
     const upsert = c.req.header('x-upsert') === 'true';
     return c.json(await copyObject(objects, await callerOf(c), from, to, { upsert }));
   });
   app.post('/object/move', async (c) => {
-    const { from, to } = await readPair(c);
+    const { from, to } = asPair(await readBody(c, bodies.move));
     await moveObject(objects, await callerOf(c), from, to);
     return c.json({ message: 'Successfully moved' });
   });
 
   app.post('/object/sign/:bucket/:key{.+}', async (c) => {
+    const { expiresIn } = await readBody(c, bodies.sign);
     const caller = await callerOf(c);
     const { bucket, key } = placeOf(c);
-    const expiresIn = checkExpiry((await c.req.json()) as { expiresIn?: unknown });
     await getObject(sessions, caller, bucket, key);
     return c.json({ signedURL: await signDownload(bucket, key, expiresIn) });
   });
   app.post('/object/sign/:bucket', async (c) => {
+    const { expiresIn, paths } = await readBody(c, bodies.signMany);
     const caller = await callerOf(c);
     const bucket = c.req.param('bucket');
-    const body = (await c.req.json()) as { expiresIn?: unknown; paths?: string[] };
-    const expiresIn = checkExpiry(body);
     const signed = [];
-    for (const path of body.paths ?? []) {
-      const found = await getObject(sessions, caller, bucket, path).catch(() => null);
+    for (const path of paths) {
+      const found = await getObject(sessions, caller, bucket, path).catch(noneIfMissing);
       signed.push(
         found === null
           ? {
@@ -170,16 +160,14 @@ export function createStorageApp(objects: Objects, resumable: Resumable): Hono {
     return c.json({ Key });
   });
 
-  app.on(['GET', 'HEAD'], '/object/info/authenticated/:bucket/:key{.+}', info);
-  app.on(['GET', 'HEAD'], '/object/info/:bucket/:key{.+}', info);
-  app.get('/object/public/:bucket/:key{.+}', async (c) => {
-    const { bucket, key } = placeOf(c);
-    if (!(await getBucket(sessions, bucket)).public) throw problems.noSuchBucket();
-    const row = await getObject(sessions, null, bucket, key);
-    return respondWithObject(blobs, row, { request: c.req.raw, download: c.req.query('download') });
-  });
-  app.get('/object/authenticated/:bucket/:key{.+}', download);
-  app.get('/object/:bucket/:key{.+}', download);
+  const nobody = async () => null;
+  const anybody = (c: Context) => sessions.recognize(c.req.header('authorization'));
+  app.get('/object/info/public/:bucket/:key{.+}', (c) => info(c, nobody));
+  app.on(['GET', 'HEAD'], '/object/info/authenticated/:bucket/:key{.+}', (c) => info(c, callerOf));
+  app.on(['GET', 'HEAD'], '/object/info/:bucket/:key{.+}', (c) => info(c, anybody));
+  app.get('/object/public/:bucket/:key{.+}', (c) => download(c, nobody));
+  app.get('/object/authenticated/:bucket/:key{.+}', (c) => download(c, callerOf));
+  app.get('/object/:bucket/:key{.+}', (c) => download(c, anybody));
   app.post('/object/:bucket/:key{.+}', (c) => upload(c, c.req.header('x-upsert') === 'true'));
   app.put('/object/:bucket/:key{.+}', (c) => upload(c, true));
   app.delete('/object/:bucket/:key{.+}', async (c) => {
@@ -191,8 +179,8 @@ export function createStorageApp(objects: Objects, resumable: Resumable): Hono {
     return c.json({ message: 'Successfully deleted' });
   });
   app.delete('/object/:bucket', async (c) => {
+    const { prefixes } = await readBody(c, bodies.remove);
     const caller = await callerOf(c);
-    const { prefixes } = (await c.req.json()) as { prefixes: string[] };
     const removed = await removeObjects(objects, caller, c.req.param('bucket'), prefixes);
     return c.json(removed.map(printObject));
   });
@@ -202,18 +190,30 @@ export function createStorageApp(objects: Objects, resumable: Resumable): Hono {
 
   return app;
 
-  async function info(c: Context): Promise<Response> {
+  /** Finds what is asked for: of a public bucket for anybody, else as the caller may. */
+  async function read(c: Context, ask: (c: Context) => Promise<Caller | null>): Promise<ObjectRow> {
     const { bucket, key } = placeOf(c);
-    const row = await getObject(sessions, await callerOf(c), bucket, key);
+    const caller = await ask(c);
+    const found = await findBucket(sessions, bucket);
+    if (found?.public === true) return getObject(sessions, null, bucket, key);
+    // To nobody a bucket that is not public is not there.
+    if (found === null || caller === null) throw problems.noSuchBucket();
+    return getObject(sessions, caller, bucket, key);
+  }
+
+  async function info(c: Context, ask: (c: Context) => Promise<Caller | null>): Promise<Response> {
+    const row = await read(c, ask);
     c.header('etag', row.metadata.eTag);
     c.header('cache-control', row.metadata.cacheControl);
     c.header('last-modified', new Date(row.metadata.lastModified).toUTCString());
     return c.json(printInfo(row));
   }
 
-  async function download(c: Context): Promise<Response> {
-    const { bucket, key } = placeOf(c);
-    const row = await getObject(sessions, await callerOf(c), bucket, key);
+  async function download(
+    c: Context,
+    ask: (c: Context) => Promise<Caller | null>,
+  ): Promise<Response> {
+    const row = await read(c, ask);
     return respondWithObject(blobs, row, { request: c.req.raw, download: c.req.query('download') });
   }
 
@@ -224,8 +224,7 @@ export function createStorageApp(objects: Objects, resumable: Resumable): Hono {
   }
 
   async function tus(c: Context): Promise<Response> {
-    const authenticate = () => sessions.authenticate(c.req.header('authorization') ?? '');
-    return resumable.handle(c.req.raw, authenticate);
+    return resumable.handle(c.req.raw);
   }
 
   async function signDownload(bucket: string, key: string, expiresIn: number): Promise<string> {
@@ -242,83 +241,19 @@ export function createStorageApp(objects: Objects, resumable: Resumable): Hono {
   }
 }
 
-type Upload = {
-  object: NewObject;
-  upsert: boolean;
-  contentLength: number | null;
-  body: ReadableStream<Uint8Array> | null;
-};
-
-/** Reads an upload: the body as it is, or the file of a form, which is how a Blob is sent. */
-async function readUpload(c: Context, owner: string | null): Promise<Upload> {
-  const object = newObject(c, owner);
-  const upsert = c.req.header('x-upsert') === 'true';
-  if (!object.type.startsWith('multipart/form-data')) {
-    const length = c.req.header('content-length');
-    const contentLength = length === undefined ? null : Number(length);
-    return { object, upsert, contentLength, body: c.req.raw.body };
-  }
-  const form = await c.req.raw.formData();
-  const file = [...form.values()].find((value) => value instanceof File);
-  if (file === undefined) throw problems.invalidRequest('body must hold a file');
-  const seconds = form.get('cacheControl');
-  const metadata = form.get('metadata');
-  return {
-    object: {
-      ...object,
-      type: file.type === '' ? 'application/octet-stream' : file.type,
-      cacheControl: typeof seconds === 'string' ? `max-age=${seconds}` : 'no-cache',
-      userMetadata: typeof metadata === 'string' ? parseJson(metadata) : null,
-    },
-    upsert,
-    contentLength: file.size,
-    body: file.stream(),
-  };
-}
-
-function newObject(c: Context, owner: string | null): NewObject {
-  const metadata = c.req.header('x-metadata');
-  return {
-    ...placeOf(c),
-    owner,
-    type: c.req.header('content-type') ?? 'application/octet-stream',
-    cacheControl: c.req.header('cache-control') ?? 'no-cache',
-    userMetadata:
-      metadata === undefined ? null : parseJson(Buffer.from(metadata, 'base64').toString('utf8')),
-  };
-}
-
-function parseJson(text: string): Record<string, unknown> | null {
-  try {
-    return JSON.parse(text) as Record<string, unknown>;
-  } catch {
-    return null;
-  }
-}
-
-function placeOf(c: Context): { bucket: string; key: string } {
-  return { bucket: c.req.param('bucket') ?? '', key: c.req.param('key') ?? '' };
-}
-
-async function readPair(c: Context) {
-  const body = (await c.req.json()) as {
-    bucketId: string;
-    sourceKey: string;
-    destinationBucket?: string;
-    destinationKey: string;
-  };
-  return {
-    from: { bucket: body.bucketId, key: body.sourceKey },
-    to: { bucket: body.destinationBucket ?? body.bucketId, key: body.destinationKey },
-  };
-}
-
-function checkExpiry(body: { expiresIn?: unknown }): number {
-  const { expiresIn } = body;
-  if (typeof expiresIn === 'number' && expiresIn >= 1) return expiresIn;
-  throw problems.invalidRequest('body/expiresIn must be >= 1');
-}
-
 function encodeKey(key: string): string {
   return key.split('/').map(encodeURIComponent).join('/');
+}
+
+function asPair({ bucketId, sourceKey, destinationBucket, destinationKey }: PairInput) {
+  return {
+    from: { bucket: bucketId, key: sourceKey },
+    to: { bucket: destinationBucket ?? bucketId, key: destinationKey },
+  };
+}
+
+/** What is missing is said of each key; what fails otherwise, of all. */
+function noneIfMissing(error: unknown): null {
+  if (error instanceof StorageProblem && error.code === 'NoSuchKey') return null;
+  throw error;
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
-import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -12,14 +12,14 @@ export type Written = Readonly<{ size: number; md5: string }>;
 
 /** The bytes of objects: one file for each version, named by it. */
 export class Blobs {
-  readonly #folder: string;
+  readonly folder: string;
 
   constructor(folder: string) {
-    this.#folder = folder;
+    this.folder = folder;
   }
 
   async open(): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
+    await mkdir(this.folder, { recursive: true });
   }
 
   /** Streams a body to a file of the given name; past the limit nothing is left of it. */
@@ -48,17 +48,14 @@ export class Blobs {
     return { size, md5: md5.digest('hex') };
   }
 
-  /** Takes a finished file over as the bytes of a version. */
-  async adopt(version: string, file: string): Promise<Written> {
+  /** What the finished file of a version holds. */
+  async describe(version: string): Promise<Written> {
     const md5 = createHash('md5');
-    const handle = await open(file);
-    try {
-      for await (const chunk of handle.createReadStream()) md5.update(chunk as Buffer);
-    } finally {
-      await handle.close();
+    let size = 0;
+    for await (const chunk of createReadStream(this.#path(version))) {
+      md5.update(chunk as Buffer);
+      size += (chunk as Buffer).length;
     }
-    const { size } = await stat(file);
-    await rename(file, this.#path(version));
     return { size, md5: md5.digest('hex') };
   }
 
@@ -79,10 +76,14 @@ export class Blobs {
   }
 
   async remove(versions: readonly string[]): Promise<void> {
-    for (const version of versions) await rm(this.#path(version), { force: true });
+    for (const version of versions) {
+      await rm(this.#path(version), { force: true });
+      // What the resumable upload that brought it noted.
+      await rm(`${this.#path(version)}.json`, { force: true });
+    }
   }
 
   #path(version: string): string {
-    return join(this.#folder, version);
+    return join(this.folder, version);
   }
 }

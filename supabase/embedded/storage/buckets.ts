@@ -1,27 +1,26 @@
 import { fromDatabase, problems } from './errors.ts';
 import { asUuid, type BucketRow, printTime } from './rows.ts';
+import type { BucketInput, NewBucket } from './schemas.ts';
 import type { Caller, Sessions } from './session.ts';
-
-type BucketInput = {
-  id?: string;
-  name?: string;
-  public?: boolean;
-  file_size_limit?: number | string | null;
-  allowed_mime_types?: string[] | null;
-};
 
 const COLUMNS = `id, name, owner, public, type, file_size_limit, allowed_mime_types, created_at,
   updated_at`;
 const UNITS: Record<string, number> = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9 };
+const NAME = /^(\w|!|-|\.|\*|'|\(|\)| |&|\$|@|=|;|:|\+|,|\?){1,63}$/;
 
 /** Finds a bucket past row level security: what an upload or a listing asks the server to know. */
 export async function getBucket(sessions: Sessions, id: string): Promise<BucketRow> {
+  const row = await findBucket(sessions, id);
+  if (row === null) throw problems.noSuchBucket();
+  return row;
+}
+
+/** As {@link getBucket}; `null` where there is none. */
+export async function findBucket(sessions: Sessions, id: string): Promise<BucketRow | null> {
   const rows = await sessions.asServer((transaction) =>
     transaction.query<BucketRow>(`select ${COLUMNS} from storage.buckets where id = $1`, [id]),
   );
-  const row = rows.rows[0];
-  if (row === undefined) throw problems.noSuchBucket();
-  return row;
+  return rows.rows[0] ?? null;
 }
 
 export async function showBucket(sessions: Sessions, caller: Caller, id: string) {
@@ -41,11 +40,9 @@ export async function listBuckets(sessions: Sessions, caller: Caller) {
   return rows.rows.map(printBucket);
 }
 
-export async function createBucket(sessions: Sessions, caller: Caller, input: BucketInput) {
-  const id = input.id ?? input.name;
-  if (typeof id !== 'string' || id === '') {
-    throw problems.invalidRequest("body must have required property 'name'");
-  }
+export async function createBucket(sessions: Sessions, caller: Caller, input: NewBucket) {
+  const id = input.id || input.name;
+  if (!NAME.test(input.name) || !NAME.test(id)) throw problems.invalidBucketName();
   await sessions
     .as(caller, (transaction) =>
       transaction.query(
@@ -53,7 +50,7 @@ export async function createBucket(sessions: Sessions, caller: Caller, input: Bu
          values ($1, $2, $3, $4, $5, $6, $7)`,
         [
           id,
-          input.name ?? id,
+          input.name,
           asUuid(caller.sub),
           caller.sub,
           input.public ?? false,
@@ -65,7 +62,7 @@ export async function createBucket(sessions: Sessions, caller: Caller, input: Bu
     .catch((error: unknown) => {
       throw fromDatabase(error, 'BucketAlreadyExists');
     });
-  return { name: id };
+  return { name: input.name };
 }
 
 export async function updateBucket(
@@ -97,16 +94,24 @@ export async function updateBucket(
 }
 
 export async function deleteBucket(sessions: Sessions, caller: Caller, id: string) {
-  await showBucket(sessions, caller, id);
-  await sessions
+  // The role is set before the server looks, as itself, whether the bucket is there and empty.
+  await sessions.as(caller, async () => {});
+  await getBucket(sessions, id);
+  const held = await sessions.asServer((transaction) =>
+    transaction.query('select from storage.objects where bucket_id = $1 limit 1', [id]),
+  );
+  if (held.rows.length > 0) throw problems.notEmpty();
+  const deleted = await sessions
     .as(caller, async (transaction) => {
       await transaction.query(`set local storage.allow_delete_query = 'true'`);
-      await transaction.query('delete from storage.buckets where id = $1', [id]);
+      return transaction.query('delete from storage.buckets where id = $1 returning id', [id]);
     })
     .catch((error: unknown) => {
+      // An object came in the meantime.
       const holdsObjects = (error as { code?: unknown }).code === '23503';
       throw holdsObjects ? problems.notEmpty() : error;
     });
+  if (deleted.rows.length === 0) throw problems.noSuchBucket();
   return { message: 'Successfully deleted' };
 }
 
@@ -127,7 +132,7 @@ function printBucket(row: BucketRow) {
 /** Reads a limit given in bytes or as `50MB`. */
 function parseSize(limit: number | string | null | undefined): number | null {
   if (limit === null || limit === undefined) return null;
-  const match = /^(\d+)\s*([KMG]?B)?$/.exec(String(limit));
+  const match = /^(\d+(?:\.\d+)?)([kmg]?b)?$/i.exec(String(limit));
   if (match === null) throw problems.invalidRequest('body/file_size_limit is not a size');
-  return Number(match[1]) * (UNITS[match[2] ?? ''] ?? 1);
+  return Number(match[1]) * (UNITS[(match[2] ?? '').toUpperCase()] ?? 1);
 }

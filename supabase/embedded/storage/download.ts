@@ -25,12 +25,20 @@ export function respondWithObject(
     'last-modified': new Date(metadata.lastModified).toUTCString(),
     'x-robots-tag': 'none',
   });
-  if (options.expires === undefined) headers.set('cache-control', metadata.cacheControl);
-  else headers.set('expires', options.expires.toUTCString());
+  const known = request.headers.get('if-none-match');
+  if (options.expires !== undefined) headers.set('expires', options.expires.toUTCString());
+  else {
+    // Who holds other bytes may show them while it asks again.
+    const isOther = known !== null && known !== metadata.eTag;
+    const revalidate = isOther ? ', stale-while-revalidate=30' : '';
+    headers.set('cache-control', `${metadata.cacheControl}${revalidate}`);
+  }
   if (options.download !== undefined) {
     headers.set('content-disposition', makeDisposition(options.download));
   }
-  if (request.headers.get('if-none-match') === metadata.eTag) {
+  const isKnown = known === null ? !isModified(request, metadata) : known === metadata.eTag;
+  if (isKnown) {
+    headers.set('content-length', '0');
     return new Response(null, { status: 304, headers });
   }
   const range = parseRange(request.headers.get('range'), metadata.size);
@@ -45,10 +53,18 @@ export function respondWithObject(
   return new Response(body, { status: range === null ? 200 : 206, headers });
 }
 
-/** Reads a `Range` of one part. A header that is none is passed over, as HTTP has it. */
+/** Whether it was written since the whole second that the request names, or names none. */
+function isModified(request: Request, { lastModified }: ObjectRow['metadata']): boolean {
+  const since = Date.parse(request.headers.get('if-modified-since') ?? '');
+  const second = Math.floor(Date.parse(lastModified) / 1000) * 1000;
+  return !(second <= since);
+}
+
+/** Reads a `Range` of one part. HTTP would pass over a header that is none; the server does not. */
 function parseRange(header: string | null, size: number): { start: number; end: number } | null {
-  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
-  if (match === null || (match[1] === '' && match[2] === '')) return null;
+  if (header === null) return null;
+  const match = /^bytes=(\d*)-(\d*)$/i.exec(header);
+  if (match === null || (match[1] === '' && match[2] === '')) throw problems.invalidRange();
   const [start, end] =
     match[1] === ''
       ? [Math.max(0, size - Number(match[2])), size - 1]

@@ -8,9 +8,16 @@ export class StorageProblem extends Error {
   readonly error: string;
   readonly code: string;
 
-  constructor(statusCode: number, error: string, message: string, code: string) {
+  /** @param httpStatus what is said beside the body; 400 but for a few */
+  constructor(
+    statusCode: number,
+    error: string,
+    message: string,
+    code: string,
+    httpStatus = statusCode === 416 || statusCode === 500 ? statusCode : 400,
+  ) {
     super(message);
-    this.httpStatus = statusCode === 416 || statusCode === 500 ? statusCode : 400;
+    this.httpStatus = httpStatus;
     this.statusCode = String(statusCode);
     this.error = error;
     this.code = code;
@@ -42,12 +49,33 @@ export const problems = {
     new StorageProblem(409, 'Duplicate', 'The resource already exists', code),
   accessDenied: (message = 'new row violates row-level security policy') =>
     new StorageProblem(403, 'Unauthorized', message, 'AccessDenied'),
+  /** Of a route that only a role of the server's own may use: said before anything is looked at. */
+  invalidRole: () =>
+    new StorageProblem(403, 'Unauthorized', 'Access denied: Invalid role', 'AccessDenied', 403),
   invalidRequest: (message: string) => new StorageProblem(400, 'Error', message, 'InvalidRequest'),
+  /** What the server's framework refuses before a route is asked. */
+  unreadable: (status: number, message: string) =>
+    new StorageProblem(status, 'FastifyError', message, 'InvalidRequest', status),
+  noSuchRoute: (method: string, path: string) =>
+    new StorageProblem(
+      404,
+      'Not Found',
+      `Route ${method}:${path} not found`,
+      'InvalidRequest',
+      404,
+    ),
+  invalidBucketName: () =>
+    new StorageProblem(400, 'Invalid Input', 'Bucket name invalid', 'InvalidBucketName'),
+  invalidUploadId: () =>
+    new StorageProblem(400, 'InvalidUploadId', 'Invalid upload id', 'InvalidUploadId'),
+  database: (code: string) =>
+    new StorageProblem(500, 'DatabaseError', `database error, code: ${code}`, 'DatabaseError'),
+  internal: () => new StorageProblem(500, 'Internal', 'Internal Server Error', 'InternalError'),
   invalidKey: (key: string) =>
     new StorageProblem(400, 'InvalidKey', `Invalid key: ${key}`, 'InvalidKey'),
   invalidJwt: (message: string) => new StorageProblem(400, 'InvalidJWT', message, 'InvalidJWT'),
-  invalidSignature: () =>
-    new StorageProblem(400, 'InvalidSignature', 'Invalid signature', 'InvalidSignature'),
+  invalidSignature: (message = 'Invalid signature') =>
+    new StorageProblem(400, 'InvalidSignature', message, 'InvalidSignature'),
   invalidParameter: (what: string) =>
     new StorageProblem(400, 'InvalidParameter', `Invalid Parameter ${what}`, 'InvalidParameter'),
   tooLarge: () =>

@@ -1,5 +1,6 @@
 import { problems } from './errors.ts';
 import { OBJECT_COLUMNS, type ObjectRow, printTime } from './rows.ts';
+import type { ListInput, ListV2Input } from './schemas.ts';
 import type { Caller, Sessions } from './session.ts';
 
 const NO_ROW = {
@@ -10,16 +11,6 @@ const NO_ROW = {
   metadata: null,
 };
 
-type ListInput = {
-  prefix?: string;
-  limit?: number;
-  offset?: number;
-  search?: string;
-  sortBy?: { column?: string; order?: string };
-};
-
-const SORT_COLUMNS = new Set(['name', 'updated_at', 'created_at', 'last_accessed_at']);
-
 /** `list` v1: one folder, by offset; a folder in it shows as a row without an id. */
 export async function listFolder(
   sessions: Sessions,
@@ -27,10 +18,8 @@ export async function listFolder(
   bucket: string,
   input: ListInput,
 ) {
-  const folder = asFolder(input.prefix ?? '');
-  const column = input.sortBy?.column ?? 'name';
-  if (!SORT_COLUMNS.has(column)) throw problems.invalidRequest('body/sortBy/column is unknown');
-  const order = input.sortBy?.order === 'desc' ? 'desc' : 'asc';
+  const folder = asFolder(input.prefix);
+  const { column, order = 'asc' } = input.sortBy ?? { column: 'name' };
   const result = await sessions.as(caller, (transaction) =>
     transaction.query<Omit<ObjectRow, 'id'> & { id: string | null }>(
       `with hits as (
@@ -42,7 +31,7 @@ export async function listFolder(
          union all
          select distinct split_part(rest, '/', 1), null::uuid, null::timestamptz,
            null::timestamptz, null::timestamptz, null::jsonb
-         from hits where position('/' in rest) > 0
+         from hits where position('/' in rest) > 1
        )
        select * from shown where starts_with(lower(name), lower($3))
        order by ${column === 'name' ? '' : '(id is null) desc,'} ${column} ${order}, name
@@ -54,13 +43,6 @@ export async function listFolder(
     row.id === null ? { name: row.name, ...NO_ROW } : printListed(row),
   );
 }
-
-type ListV2Input = {
-  prefix?: string;
-  limit?: number;
-  cursor?: string;
-  with_delimiter?: boolean;
-};
 
 /** `list-v2`: by cursor, with or without folders. */
 export async function listObjects(

@@ -32,8 +32,7 @@ export type Objects = Readonly<{
   fileSizeLimit: number;
 }>;
 
-/** Rows and bytes of one call of `remove`. */
-const REMOVE_LIMIT = 1000;
+const FILE_NAME_BYTES = 255;
 
 /** Checks all that an upload can be refused for before its body is read. */
 export async function checkUpload(
@@ -45,10 +44,22 @@ export async function checkUpload(
   checkKey(object.key);
   const bucket = await getBucket(sessions, object.bucket);
   checkType(bucket, object.type);
-  const limit = Math.min(bucket.file_size_limit ?? fileSizeLimit, fileSizeLimit);
+  const limit = limitOf(bucket, object.key, fileSizeLimit);
   if ((options.contentLength ?? 0) > limit) throw problems.tooLarge();
   if (caller !== null) await checkMayWrite(sessions, caller, object, options.upsert);
   return { limit };
+}
+
+/** Bytes that an object may have: the marker of an empty folder has none. */
+export function limitOf(bucket: BucketRow, key: string, fileSizeLimit: number): number {
+  if (key.endsWith('.emptyFolderPlaceholder')) return 0;
+  return Math.min(bucket.file_size_limit ?? fileSizeLimit, fileSizeLimit);
+}
+
+/** The measured server keeps an object in a file of its name, which has its limit on disk. */
+export function checkFileName(key: string): void {
+  const isTooLong = key.split('/').some((part) => Buffer.byteLength(part) > FILE_NAME_BYTES);
+  if (isTooLong) throw problems.internal();
 }
 
 /**
@@ -63,6 +74,7 @@ export async function putObject(
   body: ReadableStream<Uint8Array> | null,
 ): Promise<{ Key: string; Id: string }> {
   const { limit } = await checkUpload(objects, caller, object, options);
+  checkFileName(object.key);
   const version = randomUUID();
   const written = await objects.blobs.write(version, body, limit);
   return finishObject(objects, object, version, written);
@@ -144,9 +156,6 @@ export async function removeObjects(
   bucket: string,
   keys: readonly string[],
 ): Promise<ObjectRow[]> {
-  if (keys.length > REMOVE_LIMIT) {
-    throw problems.invalidRequest(`body/prefixes must NOT have more than ${REMOVE_LIMIT} items`);
-  }
   const removed = await sessions.as(caller, async (transaction) => {
     await transaction.query(`set local storage.allow_delete_query = 'true'`);
     return transaction.query<ObjectRow>(
@@ -192,6 +201,7 @@ export async function copyObject(
     userMetadata: source.user_metadata,
   };
   await checkUpload(objects, caller, copy, { ...options, contentLength: null });
+  checkFileName(to.key);
   const version = randomUUID();
   await blobs.copy(source.version, version);
   const written = { size: source.metadata.size, md5: source.metadata.eTag.replaceAll('"', '') };
@@ -218,7 +228,8 @@ export async function moveObject(
     .catch((error: unknown) => {
       throw fromDatabase(error, 'KeyAlreadyExists');
     });
-  if (moved.rows.length === 0) throw problems.accessDenied();
+  // It was not found to be changed.
+  if (moved.rows.length === 0) throw problems.noSuchKey();
 }
 
 /** Tries the write in a transaction that is rolled back: policy says whether it may be. */

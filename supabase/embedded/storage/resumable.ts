@@ -1,119 +1,180 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { FileStore } from '@tus/file-store';
 import { Metadata, Server } from '@tus/server';
-import { StorageProblem } from './errors.ts';
-import { checkUpload, finishObject, type NewObject, type Objects } from './objects.ts';
+import { findBucket } from './buckets.ts';
+import { problems, StorageProblem } from './errors.ts';
+import { parseJson } from './incoming.ts';
+import {
+  checkFileName,
+  checkUpload,
+  finishObject,
+  limitOf,
+  type NewObject,
+  type Objects,
+} from './objects.ts';
 import type { Caller } from './session.ts';
+
+const PATH = '/upload/resumable';
+/** Where a signed upload needs no token of a user. */
+const SIGNED_PATH = `${PATH}/sign`;
+const TEXT = 'text/plain;charset=UTF-8';
+/** Who asks, from our door to what the server calls at the end. */
+const OWNER = 'x-tus-owner';
 
 /** Where an upload goes, as its URL says it: `{bucket}/{key}/{version}`, in base64url. */
 type Place = { bucket: string; key: string; version: string };
+type UploadPlace = { bucket: string; key: string; type: string };
+
+/** A request that may go on: who owns what comes of it, and what it is about. */
+type Entry = Readonly<{ owner: string | null }>;
 
 /** Resumable uploads: the server that Supabase uses, with our rows and rights around it. */
 export class Resumable {
   readonly #objects: Objects;
+  readonly #store: FileStore;
   readonly #server: Server;
-  readonly #origin: () => string;
 
   /** @param origin where clients reach the stack, once it listens */
-  constructor(objects: Objects, folder: string, origin: () => string) {
+  constructor(objects: Objects, origin: () => string) {
     this.#objects = objects;
-    this.#origin = origin;
+    // Parts of an upload and the finished one are the same file, as on the real server.
+    this.#store = new FileStore({ directory: objects.blobs.folder });
     this.#server = new Server({
-      path: '/upload/resumable',
-      datastore: new FileStore({ directory: folder }),
-      maxSize: objects.fileSizeLimit,
+      path: PATH,
+      datastore: this.#store,
+      disableTerminationForFinishedUploads: true,
+      maxSize: (request, version) => this.#maxSize(request, version),
       namingFunction: () => randomUUID(),
       generateUrl: (request, { id }) => {
         const { bucket, key } = readMetadata(request.headers.get('upload-metadata'));
-        return `${this.#origin()}/storage/v1/upload/resumable/${encodePlace({ bucket, key, version: id })}`;
+        const path = isSigned(request) ? SIGNED_PATH : PATH;
+        return `${origin()}/storage/v1${path}/${encodePlace({ bucket, key, version: id })}`;
       },
       getFileIdFromRequest: (request) => decodePlace(request.url)?.version,
-      onUploadFinish: async (_request, upload) => {
-        const metadata = upload.metadata ?? {};
+      onUploadCreate: async (_request, { metadata }) => ({
+        metadata: { ...metadata, cacheControl: cacheControl(metadata?.cacheControl) },
+      }),
+      onUploadFinish: async (request, upload) => {
+        const { metadata } = upload;
         const object: NewObject = {
-          bucket: metadata.bucketName ?? '',
-          key: metadata.objectName ?? '',
-          owner: metadata.owner || null,
-          type: metadata.contentType ?? 'application/octet-stream',
-          cacheControl: cacheControl(metadata.cacheControl),
-          userMetadata: parseUserMetadata(metadata.metadata),
+          bucket: metadata?.bucketName ?? '',
+          key: metadata?.objectName ?? '',
+          owner: request.headers.get(OWNER) || null,
+          type: metadata?.contentType ?? 'application/octet-stream',
+          cacheControl: metadata?.cacheControl ?? 'no-cache',
+          userMetadata: parseJson(metadata?.metadata ?? ''),
         };
-        const written = await objects.blobs.adopt(upload.id, join(folder, upload.id));
-        await finishObject(objects, object, upload.id, written);
+        await finishObject(objects, object, upload.id, await objects.blobs.describe(upload.id));
         return {};
       },
-      onUploadCreate: async (request, upload) => ({
-        metadata: { ...upload.metadata, owner: request.headers.get('x-tus-owner') ?? '' },
-      }),
     });
   }
 
-  /**
-   * Answers one request. Rights are asked for on every request that changes something, with the
-   * request's own `x-upsert`: an upload begun with upsert cannot be aborted without it.
-   */
-  async handle(request: Request, authenticate: () => Promise<Caller>): Promise<Response> {
-    let owner: string | null = null;
+  /** Answers one request. Its token, or the signature of its upload, is asked for first. */
+  async handle(request: Request): Promise<Response> {
+    let entry: Entry = { owner: null };
     if (request.method !== 'OPTIONS') {
-      const caller = await authenticate();
-      owner = caller.sub;
-      const object = this.#objectOf(request, owner);
-      if (request.method !== 'HEAD' && object !== null) {
-        try {
-          await checkUpload(this.#objects, caller, object, {
-            upsert: request.headers.get('x-upsert') === 'true',
-            contentLength: null,
-          });
-        } catch (error) {
-          if (error instanceof StorageProblem) return plain(error);
-          throw error;
-        }
+      const caller = isSigned(request) ? null : await this.#authenticate(request);
+      try {
+        entry = await this.#admit(request, caller);
+      } catch (error) {
+        if (error instanceof StorageProblem) return plain(error, request);
+        throw error;
       }
     }
     const headers = new Headers(request.headers);
-    headers.set('x-tus-owner', owner ?? '');
+    headers.set(OWNER, entry.owner ?? '');
     const response = await this.#server.handleWeb(
       new Request(request, { headers, duplex: 'half' } as RequestInit),
     );
-    if (response.status === 201 || response.status === 200) {
-      response.headers.set('content-type', 'text/plain;charset=UTF-8');
+    const isRefusedHead = request.method === 'HEAD' && !response.ok;
+    if (isRefusedHead) response.headers.delete('content-length');
+    if (isRefusedHead || response.status === 201 || response.status === 200) {
+      response.headers.set('content-type', TEXT);
     }
     return response;
   }
 
-  #objectOf(request: Request, owner: string | null): NewObject | null {
-    const place =
-      request.method === 'POST'
-        ? readMetadata(request.headers.get('upload-metadata'))
-        : decodePlace(request.url);
-    if (place === null) return null;
-    const type = 'type' in place ? place.type : '';
-    return {
-      bucket: place.bucket,
-      key: place.key,
-      owner,
-      type,
+  #authenticate(request: Request): Promise<Caller> {
+    return this.#objects.sessions.authenticate(request.headers.get('authorization') ?? '');
+  }
+
+  /**
+   * Asks for the rights of every request that changes something, with the request's own `x-upsert`:
+   * an upload begun with upsert cannot be aborted without it.
+   *
+   * @param caller `null` where a signature has to do
+   */
+  async #admit(request: Request, caller: Caller | null): Promise<Entry> {
+    const place = await this.#placeOf(request);
+    if (caller === null) {
+      const token = request.headers.get('x-signature');
+      if (token === null) throw problems.invalidSignature('Missing x-signature header');
+      const { sessions } = this.#objects;
+      const claims = await sessions.verifySigned(token, `${place.bucket}/${place.key}`);
+      if (request.method === 'POST') await this.#check(place, null, true);
+      return { owner: typeof claims.owner === 'string' ? claims.owner : null };
+    }
+    if (request.method !== 'HEAD') {
+      await this.#check(place, caller, request.headers.get('x-upsert') === 'true');
+    }
+    return { owner: caller.sub };
+  }
+
+  async #check(place: UploadPlace, caller: Caller | null, upsert: boolean): Promise<void> {
+    const object: NewObject = {
+      ...place,
+      owner: caller?.sub ?? null,
       cacheControl: '',
       userMetadata: null,
     };
+    await checkUpload(this.#objects, caller, object, { upsert, contentLength: null });
+    checkFileName(place.key);
+  }
+
+  /** Where the upload goes that a request begins, or that its URL names. */
+  async #placeOf(request: Request): Promise<UploadPlace> {
+    if (request.method === 'POST') return readMetadata(request.headers.get('upload-metadata'));
+    const place = decodePlace(request.url);
+    if (place === null) throw problems.invalidUploadId();
+    const known = await this.#store.getUpload(place.version).catch(() => null);
+    // The id of another upload, with a name of the caller's own.
+    const { bucketName, objectName } = known?.metadata ?? {};
+    if (known !== null && (bucketName !== place.bucket || objectName !== place.key)) {
+      throw problems.invalidUploadId();
+    }
+    return { ...place, type: known?.metadata?.contentType ?? '' };
+  }
+
+  async #maxSize(request: { headers: Headers; url?: string }, version: string | null) {
+    const { sessions, fileSizeLimit } = this.#objects;
+    const place = decodePlace(request.url) ?? readMetadata(request.headers.get('upload-metadata'));
+    const bucket = version === null ? null : await findBucket(sessions, place.bucket);
+    return bucket === null ? fileSizeLimit : limitOf(bucket, place.key, fileSizeLimit);
   }
 }
 
+function isSigned(request: { url?: string }): boolean {
+  return new URL(request.url ?? '').pathname.startsWith(SIGNED_PATH);
+}
+
 /** Under TUS the status is real and the body is the message. */
-function plain(problem: StorageProblem): Response {
-  return new Response(problem.message, {
+function plain(problem: StorageProblem, request: Request): Response {
+  const isHead = request.method === 'HEAD';
+  return new Response(isHead ? null : problem.message, {
     status: Number(problem.statusCode),
     headers: {
-      'content-type': 'text/plain;charset=UTF-8',
-      'content-length': String(Buffer.byteLength(problem.message)),
+      'content-type': TEXT,
+      ...(isHead ? {} : { 'content-length': String(Buffer.byteLength(problem.message)) }),
       'tus-resumable': '1.0.0',
+      // Nobody reads the rest of the chunk.
+      ...(request.method === 'PATCH' ? { connection: 'close' } : {}),
     },
   });
 }
 
 function readMetadata(header: string | null): { bucket: string; key: string; type: string } {
-  const metadata = header === null ? {} : Metadata.parse(header);
+  const metadata = header === null ? {} : parseMetadata(header);
   return {
     bucket: metadata.bucketName ?? '',
     key: metadata.objectName ?? '',
@@ -121,12 +182,16 @@ function readMetadata(header: string | null): { bucket: string; key: string; typ
   };
 }
 
-function parseUserMetadata(text: string | null | undefined): Record<string, unknown> | null {
-  return text ? (JSON.parse(text) as Record<string, unknown>) : null;
+function cacheControl(seconds: string | null | undefined): string {
+  return /^-?\d+$/.test(seconds ?? '') ? `max-age=${seconds}` : 'no-cache';
 }
 
-function cacheControl(seconds: string | null | undefined): string {
-  return seconds ? `max-age=${seconds}` : 'no-cache';
+function parseMetadata(header: string): Record<string, string | null> {
+  try {
+    return Metadata.parse(header);
+  } catch {
+    throw new StorageProblem(400, 'TusError', 'Upload-Metadata is invalid', 'TusError');
+  }
 }
 
 function encodePlace(place: Place): string {

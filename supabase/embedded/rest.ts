@@ -1,0 +1,49 @@
+/** What PostgREST does around lite's REST: it looks at the token before all else, and says so. */
+import { errors, jwtVerify } from 'jose';
+import type { Keys } from './keys.ts';
+
+type Fetch = (request: Request) => Response | Promise<Response>;
+
+/** Seconds that a token may be over: PostgREST allows for clocks that differ. */
+const CLOCK_TOLERANCE = 30;
+
+/** Serves REST as PostgREST 12 would, of what `fetch` answers. */
+export function asPostgrest(fetch: Fetch, keys: Keys): Fetch {
+  const secret = new TextEncoder().encode(keys.jwtSecret);
+  return async (request) => {
+    const token = /^Bearer\s+(.*)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
+    const isKey = token === keys.secretKey || token === keys.publishableKey;
+    const problem = token === undefined || isKey ? null : await problemOf(token, secret);
+    if (problem !== null) return refuse(problem);
+    const response = await fetch(request);
+    const headers = new Headers(response.headers);
+    if (response.ok) headers.set('content-profile', 'public');
+    if (response.status === 401) headers.set('www-authenticate', 'Bearer');
+    return new Response(response.body, { status: response.status, headers });
+  };
+}
+
+/** What is wrong with a token, in PostgREST's words; `null` where nothing is. */
+async function problemOf(token: string, secret: Uint8Array): Promise<string | null> {
+  const parts = token.split('.').length;
+  if (parts !== 3) {
+    return `JWSError (CompactDecodeError Invalid number of parts: Expected 3 parts; got ${parts})`;
+  }
+  try {
+    await jwtVerify(token, secret, { algorithms: ['HS256'], clockTolerance: CLOCK_TOLERANCE });
+    return null;
+  } catch (error) {
+    return error instanceof errors.JWTExpired ? 'JWT expired' : 'JWSError JWSInvalidSignature';
+  }
+}
+
+function refuse(message: string): Response {
+  const body = { code: 'PGRST301', details: null, hint: null, message };
+  return Response.json(body, {
+    status: 401,
+    headers: {
+      'content-type': 'application/json; charset=utf-8',
+      'www-authenticate': `Bearer error="invalid_token", error_description="${message}"`,
+    },
+  });
+}
