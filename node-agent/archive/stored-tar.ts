@@ -15,10 +15,13 @@ import { TAR_BLOCK } from './tar.ts';
  * No headers of ours are longer: two blocks, and between them the record of the longest name. That has 1024
  * bytes, those of a folder before it, and what says how long it is: three blocks.
  */
-const HEADERS_BYTES = 5 * TAR_BLOCK;
+export const HEADERS_BYTES = 5 * TAR_BLOCK;
 const READ_BYTES = 256 * 1024;
 
-/** The tar in which a save laid a generation down: its files in any order, the manifest after them. */
+/**
+ * The tar in which a save laid a generation down: its files in any order, the manifest after them. For a
+ * worker, which may wait for the disk: `tar-reader.ts` is for everybody else.
+ */
 export class StoredTar {
   readonly manifest: CompleteManifest;
   readonly #fd: number;
@@ -31,14 +34,8 @@ export class StoredTar {
    */
   constructor(fd: number) {
     this.#fd = fd;
-    this.#files = listFiles(fd);
-    this.manifest = checkComplete(parseManifest(String(this.#readManifest()), MANIFEST));
-    const { entries, artifacts } = this.manifest;
-    if (entries.length + artifacts.length + 1 !== this.#files.size) {
-      throw damaged('it holds more or less than its manifest says');
-    }
-    for (const { path } of entries) this.#find('source', path);
-    for (const { path } of artifacts) this.#find('artifacts', path);
+    this.#files = readHeaders(fd);
+    this.manifest = manifestOf(this.#readManifest(), this.#files);
     this.#entries = entriesOf(this.manifest);
   }
 
@@ -48,7 +45,7 @@ export class StoredTar {
    * @throws StorageError `corrupt` at the end, where it is not what the manifest says
    */
   readonly read = (folder: Folder, path: string): Iterable<Uint8Array> =>
-    this.#read(this.#find(folder, path), this.#entries[folder].get(path)!);
+    this.#read(findFile(this.#files, folder, path), this.#entries[folder].get(path)!);
 
   /** Reads every byte. @throws StorageError `corrupt` where one is not what the manifest says */
   check(): void {
@@ -67,37 +64,70 @@ export class StoredTar {
     throw damaged(`"${entry.path}" is not what it was`);
   }
 
-  #find(folder: Folder, path: string): PlainEntry {
-    const name = entryNameOf({ folder, path });
-    const found = this.#files.get(name);
-    if (found === undefined) throw damaged(`"${name}" is missing`);
-    return found;
-  }
-
   #readManifest(): Buffer {
-    const { begin, size } = this.#files.get(MANIFEST) ?? missing();
-    if (size > MANIFEST_BYTES) throw damaged('its manifest is too large');
+    const { begin, size } = placeOfManifest(this.#files);
     const pieces: Buffer[] = [];
     for (const piece of readRange(this.#fd, begin, size)) pieces.push(Buffer.from(piece));
     return Buffer.concat(pieces);
   }
 }
 
-function missing(): never {
-  throw damaged('it has no manifest');
+/** Where the files of a tar are, by their names. */
+export type TarFiles = ReadonlyMap<string, PlainEntry>;
+
+/** @throws StorageError `corrupt` */
+export function placeOfManifest(files: TarFiles): PlainEntry {
+  const place = files.get(MANIFEST);
+  if (place === undefined) throw damaged('it has no manifest');
+  if (place.size > MANIFEST_BYTES) throw damaged('its manifest is too large');
+  return place;
 }
 
-function listFiles(fd: number): Map<string, PlainEntry> {
+/** @throws StorageError `corrupt` where it is none, or the files are not those that it names */
+export function manifestOf(text: Buffer, files: TarFiles): CompleteManifest {
+  const manifest = checkComplete(parseManifest(String(text), MANIFEST));
+  const { entries, artifacts } = manifest;
+  if (entries.length + artifacts.length + 1 !== files.size) {
+    throw damaged('it holds more or less than its manifest says');
+  }
+  for (const { path } of entries) findFile(files, 'source', path);
+  for (const { path } of artifacts) findFile(files, 'artifacts', path);
+  return manifest;
+}
+
+/** @throws StorageError `corrupt` where it is missing */
+export function findFile(files: TarFiles, folder: Folder, path: string): PlainEntry {
+  const name = entryNameOf({ folder, path });
+  const found = files.get(name);
+  if (found === undefined) throw damaged(`"${name}" is missing`);
+  return found;
+}
+
+/**
+ * Lists the files of a tar of so many bytes. It asks for the headers at one place after the other, and is
+ * given what lies there, at most {@link HEADERS_BYTES}: who reads may wait for them or not.
+ *
+ * @throws StorageError `corrupt` where it is no whole tar of ours
+ */
+export function* listFiles(bytes: number): Generator<number, TarFiles, Buffer> {
   const files = new Map<string, PlainEntry>();
-  const { size } = fstatSync(fd);
-  const headers = Buffer.alloc(HEADERS_BYTES);
   for (let at = 0; ; ) {
-    const read = readSync(fd, headers, 0, HEADERS_BYTES, at);
-    if (read >= TAR_BLOCK && headers[0] === 0) return files;
-    const entry = readPlainEntry(headers.subarray(0, read), 0);
-    if (entry === null || at + entry.end > size) throw damaged('it is no whole tar of ours');
+    const headers = yield at;
+    if (headers.length >= TAR_BLOCK && headers[0] === 0) return files;
+    const entry = readPlainEntry(headers, 0);
+    if (entry === null || at + entry.end > bytes) throw damaged('it is no whole tar of ours');
     files.set(entry.path, { ...entry, begin: at + entry.begin, end: at + entry.end });
     at += entry.end;
+  }
+}
+
+function readHeaders(fd: number): TarFiles {
+  const headers = Buffer.alloc(HEADERS_BYTES);
+  const listing = listFiles(fstatSync(fd).size);
+  for (let next = listing.next(); ; ) {
+    if (next.done === true) return next.value;
+    const read = readSync(fd, headers, 0, HEADERS_BYTES, next.value);
+    next = listing.next(headers.subarray(0, read));
   }
 }
 

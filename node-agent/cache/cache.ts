@@ -71,7 +71,8 @@ export class Cache {
   ) {
     const { limits, work, now, instanceId } = parts;
     this.entries = new Entries(options.path, instanceId, now);
-    const staging = { path: () => this.entries.stagePath() };
+    const path = () => this.entries.stagePath();
+    const staging = { path, pathToPlace: path };
     const views = { layout: this.entries.layout, limits, staging, work };
     this.#options = options;
     this.#trees = new Trees(views);

@@ -1,8 +1,9 @@
 /** What SQLite says, in the words of the contract. */
-import { accessSync, closeSync, constants, openSync, statfsSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
+import { whyFull } from '../disk/room.ts';
 
 const SQLITE_BUSY = 5;
 const SQLITE_READONLY = 8;
@@ -46,6 +47,8 @@ export function fromSqlite(error: unknown, path: string): unknown {
     return unwritable(path, error);
   }
   if (code === SQLITE_IOERR) {
+    const full = fullAt(path, error);
+    if (full !== null) return full;
     return new StorageError('unavailable', 'Cannot use the catalog: the disk fails', {
       cause: error,
     });
@@ -66,12 +69,9 @@ function unwritable(path: string, cause: unknown): unknown {
   } catch (error) {
     return fromFileSystem(error, 'open the catalog');
   }
-  const { bavail, ffree, files } = statfsSync(dirname(path));
   // Nor that a file which it needs beside it could not be made.
-  if (bavail === 0 || (files > 0 && ffree === 0)) {
-    const state = bavail === 0 ? 'the disk is full' : 'the file system has no inodes left';
-    return new StorageError('disk_full', `Cannot write the catalog: ${state}`, { cause });
-  }
+  const full = fullAt(path, cause);
+  if (full !== null) return full;
   for (const at of [path, `${path}-wal`, `${path}-shm`, dirname(path)]) {
     try {
       accessSync(at, constants.W_OK);
@@ -82,4 +82,16 @@ function unwritable(path: string, cause: unknown): unknown {
   }
   const message = `Cannot write the catalog: "${path}" cannot be opened, or not be written`;
   return new StorageError('forbidden', message, { cause });
+}
+
+/** A full disk makes SQLite say that it fails, or that something cannot be opened. */
+function fullAt(path: string, cause: unknown): StorageError | null {
+  try {
+    const state = whyFull(dirname(path));
+    if (state === null) return null;
+    return new StorageError('disk_full', `Cannot write the catalog: ${state}`, { cause });
+  } catch {
+    // It is not there, or cannot be looked at: that is something else.
+    return null;
+  }
 }

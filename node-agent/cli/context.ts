@@ -14,12 +14,14 @@ import {
   type EnvFile,
   findEnvFile,
 } from '../settings/env-file.ts';
-import { type Instead, openAnyway, openStorage } from '../storage/open.ts';
+import { openAnyway, openStorage } from '../storage/open.ts';
 import type { StorageOptions } from '../storage/options.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** What is done where nothing can be written. */
 const READ_ANYWAY = 'Nothing is written to the store; what is there is read';
+/** So many problems are remembered, so that none is said twice. */
+const MAX_TOLD = 1000;
 /** What helps, whatever failed. */
 const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
   disk_full:
@@ -35,6 +37,8 @@ export class CommandContext {
   /** Whether it is said which settings are used. */
   isVerbose = false;
   #envFile: EnvFile | null | undefined;
+  /** What went wrong in the background, as it was said. */
+  readonly #told = new Set<string>();
   /** What the command ends with, where it says so itself. */
   exitCode = 0;
 
@@ -66,7 +70,11 @@ export class CommandContext {
 
   /** Tells of what went wrong in the background. */
   readonly onProblem = (error: unknown): void => {
-    this.say(error instanceof Error ? error.message : String(error));
+    const told = error instanceof Error ? error.message : String(error);
+    // Where the disk is full each generation has the same.
+    if (this.#told.has(told)) return;
+    if (this.#told.size < MAX_TOLD) this.#told.add(told);
+    this.say(told);
     const remedy = error instanceof StorageError ? REMEDIES[error.code] : undefined;
     if (remedy !== undefined) this.say(remedy);
   };
@@ -116,16 +124,20 @@ export class CommandContext {
    * @param options.makes whether a store is made where there is none
    * @param options.fromCloud whether it may be had from the cloud alone, without a store
    * @param options.anyway whether it works where nothing can be written, too: it reads, or makes room
+   * @param options.prepare what has to be possible, else it counts as a place where nothing can be written
    */
   async withStorage<T>(
     work: (storage: Storage, config: Config, unwritable: StorageError | null) => Promise<T>,
-    options: { changes?: boolean; anyway?: boolean; makes?: boolean; fromCloud?: boolean } & Pick<
-      StorageOptions,
-      'onProblem' | 'onEvent'
-    > = {},
+    options: {
+      changes?: boolean;
+      anyway?: boolean;
+      makes?: boolean;
+      fromCloud?: boolean;
+      prepare?: (storage: Storage) => void;
+    } & Pick<StorageOptions, 'onProblem' | 'onEvent'> = {},
   ): Promise<T> {
     const config = this.readConfig();
-    const { changes, anyway, makes, fromCloud, ...listeners } = options;
+    const { changes, anyway, makes, fromCloud, prepare, ...listeners } = options;
     // What the cloud has is got without a store: then one is made for as long as that takes.
     const isWithout = fromCloud === true && config.cloud !== null && !isThere(config.storePath);
     if (makes !== true && !isWithout) checkStore(config.storePath);
@@ -134,13 +146,17 @@ export class CommandContext {
       ? await mkdtemp(join(tmpdir(), 'codebegen-storage-'))
       : config.storePath;
     try {
-      const { storage, instead } = await openWith(anyway === true, {
+      const given: StorageOptions = {
         ...config,
         storePath,
         background: changes === true,
         onProblem: this.onProblem,
         ...listeners,
-      });
+      };
+      const { storage, instead } =
+        anyway === true
+          ? await openAnyway(given, prepare)
+          : { storage: await openStorage(given), instead: null };
       if (instead !== null) this.say(`${instead.reason.message}. ${READ_ANYWAY}`);
       try {
         return await work(storage, config, instead?.reason ?? null);
@@ -152,13 +168,6 @@ export class CommandContext {
       if (isWithout) await rm(storePath, { recursive: true, force: true });
     }
   }
-}
-
-async function openWith(
-  anyway: boolean,
-  options: StorageOptions,
-): Promise<{ storage: Storage; instead: Instead | null }> {
-  return anyway ? openAnyway(options) : { storage: await openStorage(options), instead: null };
 }
 
 /**

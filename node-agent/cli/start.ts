@@ -58,6 +58,7 @@ Example:
             changes: true,
             makes: true,
             anyway: true,
+            prepare: (storage) => storage.makeUrlKey(),
             // It is an event too.
             onProblem: () => {},
             onEvent: (event) => {

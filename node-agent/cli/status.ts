@@ -18,7 +18,7 @@ Example:
     )
     .action(async () => {
       await context.withStorage(
-        async (storage) => {
+        async (storage, _config, unwritable) => {
           await storage.scanned(SCAN_WAIT_MS);
           const status = await storage.countedStatus();
           const { cloud, outbox, cache } = status;
@@ -26,7 +26,7 @@ Example:
           context.show(status, () => [
             `store        ${status.storePath}`,
             `disk         ${formatDisk(status.disk)}`,
-            `daemon       ${status.daemonUrl ?? 'none serves this store by a URL: codebegen-storage start'}`,
+            `daemon       ${status.daemonUrl ?? (unwritable === null ? 'none serves this store by a URL: codebegen-storage start' : 'not known: where nothing can be written none is noted')}`,
             `cache        ${cache.path}: ${cache.copies} copies, ${formatBytes(cache.bytes)} of ${formatBytes(cache.maxBytes)}`,
             `cloud        ${cloud.enabled ? `${cloud.url}, bucket "${cloud.bucket}"` : 'off'}`,
             ...(cloud.away === null ? [] : formatAway(cloud.away)),

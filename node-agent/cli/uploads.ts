@@ -97,6 +97,8 @@ const RETRY_MS = 30_000;
 const MAX_OWED = 10_000;
 
 async function retry(context: CommandContext): Promise<void> {
+  /** What got another version, by the generation that it is. */
+  const moved = new Map<string, number>();
   await context.withStorage(
     async (storage) => {
       const before = await owedNow(storage);
@@ -107,7 +109,9 @@ async function retry(context: CommandContext): Promise<void> {
         const left = after.get(nameOf(job));
         const { projectId, version, generationId } = job;
         const outcome = left === undefined ? 'done' : left.parked ? 'parked' : 'waiting';
-        return { projectId, version, generationId, outcome, failure: left?.failure ?? null };
+        const movedTo = moved.get(nameOf(job)) ?? null;
+        const failure = left?.failure ?? null;
+        return { projectId, version, generationId, outcome, movedTo, failure };
       });
       context.show({ retried, items }, () => describeRetry(items));
       const { away } = (await storage.status()).cloud;
@@ -117,7 +121,14 @@ async function retry(context: CommandContext): Promise<void> {
         context.exitCode = ERROR_CODES[code].exit;
       }
     },
-    { changes: true },
+    {
+      changes: true,
+      onEvent: (event) => {
+        if (event.kind !== 'renumbered') return;
+        const { projectId, from: version, generationId } = event;
+        moved.set(nameOf({ projectId, version, generationId }), event.version);
+      },
+    },
   );
 }
 
@@ -130,14 +141,16 @@ async function owedNow(storage: Storage): Promise<OwedUpload[]> {
   return items;
 }
 
-function describeRetry(items: (Ref & { outcome: string; failure: string | null })[]): string[] {
+type Retried = Ref & { outcome: string; movedTo: number | null; failure: string | null };
+
+function describeRetry(items: Retried[]): string[] {
   if (items.length === 0) return ['Nothing is owed to the cloud'];
   return formatTable(
     ['PROJECT', 'VERSION', 'OUTCOME', 'FAILURE'],
-    items.map(({ projectId, version, outcome, failure }) => [
+    items.map(({ projectId, version, outcome, movedTo, failure }) => [
       projectId,
       `v${version}`,
-      outcome,
+      movedTo === null ? outcome : `${outcome}, as v${movedTo}`,
       failure ?? '-',
     ]),
   );

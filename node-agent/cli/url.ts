@@ -37,7 +37,7 @@ Example:
             }
             context.show(download, () => [download.url]);
           },
-          { anyway: true },
+          { anyway: true, fromCloud: true },
         );
       },
     );

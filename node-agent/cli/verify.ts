@@ -64,7 +64,10 @@ Examples:
               (a, b) => a + b,
               0,
             );
-            const summary = { checked: 0, damaged: 0, repaired: 0, after: null as string | null };
+            const summary = {
+              ...{ checked: 0, damaged: 0, repaired: 0, unproven: 0 },
+              after: null as string | null,
+            };
             const checks = storage.verify({
               ...(project === undefined ? {} : { projectId: project }),
               ...(options.after === undefined ? {} : { after: options.after }),
@@ -75,10 +78,12 @@ Examples:
               signal: stop.signal,
             });
             for await (const verified of checks) {
-              if (verified.problems.length > 0) {
+              const { problems, unproven } = verified;
+              if (problems.length > 0) summary.damaged++;
+              if (problems.length > 0 && isRepaired(verified)) summary.repaired++;
+              if (unproven !== null) summary.unproven++;
+              if (problems.length > 0 || unproven !== null) {
                 line.clear();
-                summary.damaged++;
-                if (isRepaired(verified)) summary.repaired++;
                 context.show(verified, () => describe(verified));
               }
               summary.checked++;
@@ -87,12 +92,13 @@ Examples:
               if (stop.signal.aborted) break;
             }
             line.clear();
-            const { checked, damaged, repaired } = summary;
+            const { checked, damaged, repaired, unproven } = summary;
             const how = options.repair === true ? `, ${repaired} of them repaired` : '';
-            context.show(summary, () => [`${checked} checked, ${damaged} damaged${how}`]);
+            const unknown = unproven === 0 ? '' : `, ${unproven} not read back from the cloud`;
+            context.show(summary, () => [`${checked} checked, ${damaged} damaged${how}${unknown}`]);
             if (stop.signal.aborted)
               context.say(`Go on with: ${goOn(options, project, summary.after)}`);
-            if (damaged > repaired) context.exitCode = EXIT_PARTLY;
+            if (damaged > repaired || unproven > 0) context.exitCode = EXIT_PARTLY;
           },
           { anyway: options.repair !== true },
         )
@@ -128,11 +134,12 @@ function isRepaired({ repaired, problems }: Verified): boolean {
   return repaired && problems.every(({ where }) => where === 'store');
 }
 
-function describe({ projectId, version, problems, repaired }: Verified): string[] {
-  return problems.map(({ where, reason }) => {
+function describe({ projectId, version, problems, unproven, repaired }: Verified): string[] {
+  const told = problems.map(({ where, reason }) => {
     const end = repaired && where === 'store' ? ' (repaired)' : '';
     return `${projectId} v${version}  ${where}  ${reason}${end}`;
   });
+  return unproven === null ? told : [...told, `${projectId} v${version}  cloud  ${unproven}`];
 }
 
 function parsePercent(text: string): number {

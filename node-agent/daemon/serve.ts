@@ -4,6 +4,7 @@ import { createAdaptorServer } from '@hono/node-server';
 import type { Logger } from 'pino';
 import type { DaemonConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
 import type { Storage } from '../storage/storage.ts';
 import { createApp } from './app.ts';
 import type { Metrics } from './metrics.ts';
@@ -48,7 +49,7 @@ export async function serve(parts: {
   const host = config.host.includes(':') ? `[${config.host}]` : config.host;
   const url = `http://${host}:${port}`;
   const reached = config.publicUrl ?? (WILDCARDS.has(config.host) ? null : url);
-  if (reached !== null) storage.announce(reached);
+  if (reached !== null) announce(storage, reached, log);
   else
     log.warn('no download URLs lead here: AGENT_PUBLIC_URL is to say how others reach this host');
   return {
@@ -65,6 +66,16 @@ export async function serve(parts: {
       clearTimeout(timer);
     },
   };
+}
+
+/** It serves all the same where that cannot be noted, as on a full disk. */
+function announce(storage: Storage, url: string, log: Logger): void {
+  try {
+    storage.announce(url);
+  } catch (error) {
+    const told = fromFileSystem(error, 'note for other commands that this daemon runs');
+    log.warn(told instanceof Error ? told.message : String(told));
+  }
 }
 
 function cannotListen(error: unknown, { host, port }: DaemonConfig): StorageError {

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, rmSync, statfsSync, statSync } from 'node:fs';
-import { rename, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { PRIVATE_FILE } from './private.ts';
+import { existsSync, rmSync, statSync } from 'node:fs';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { PRIVATE_FILE, PRIVATE_FOLDER } from './private.ts';
+import { roomAt } from './room.ts';
 
 /** Bytes that are kept at most: a catalog's log, and one archive that is being made. */
 const MAX_BYTES = 4 * 1024 * 1024;
+/** Files that are kept at most, for the inodes that they have: those may run out first. */
+const MAX_FILES = 32;
 /** The part of a file system that is kept at most. */
 const MAX_SHARE = 1 / 20;
 /** Room is taken only where so many times as much is left. */
@@ -14,13 +17,13 @@ const PLENTY = 4;
 const BLOCK_BYTES = 64 * 1024;
 
 /**
- * Some room on a file system that is given back where it is full: what makes room, as uploads and
- * clean-ups do, can be noted then.
+ * Some room on a file system, bytes and inodes, that is given back where it is full: what makes
+ * room, as uploads and clean-ups do, can be noted then.
  */
 export class Reserve {
   readonly #path: string;
 
-  /** @param path of the file that takes the room */
+  /** @param path of the folder that takes the room */
   constructor(path: string) {
     this.#path = path;
   }
@@ -28,7 +31,7 @@ export class Reserve {
   /** Gives the room back. @returns whether there was any */
   release(): boolean {
     const isThere = statSync(this.#path, { throwIfNoEntry: false }) !== undefined;
-    rmSync(this.#path, { force: true });
+    rmSync(this.#path, { recursive: true, force: true });
     return isThere;
   }
 
@@ -39,15 +42,19 @@ export class Reserve {
    */
   async restore(temporary: string): Promise<void> {
     if (existsSync(this.#path)) return;
-    const { bytes, free } = this.#measure();
-    if (free < bytes * PLENTY) return;
+    const { bytes, files, freeBytes, freeInodes } = this.#measure();
+    if (freeBytes < bytes * PLENTY || freeInodes < files * PLENTY) return;
     try {
-      const content = Buffer.alloc(bytes, randomBytes(BLOCK_BYTES));
-      await writeFile(temporary, content, { flag: 'wx', mode: PRIVATE_FILE });
+      await mkdir(temporary, PRIVATE_FOLDER);
+      for (let i = 0; i < files; i++) {
+        const content = Buffer.alloc(i === 0 ? bytes : 0, randomBytes(BLOCK_BYTES));
+        await writeFile(join(temporary, String(i)), content, { flag: 'wx', mode: PRIVATE_FILE });
+      }
       await rename(temporary, this.#path);
     } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
+      await rm(temporary, { recursive: true, force: true });
+      // Another process was quicker.
+      if (!existsSync(this.#path)) throw error;
     }
   }
 
@@ -57,13 +64,17 @@ export class Reserve {
    */
   isNeeded(): boolean {
     if (existsSync(this.#path)) return false;
-    const { bytes, free } = this.#measure();
-    return free < bytes;
+    const { bytes, files, freeBytes, freeInodes } = this.#measure();
+    return freeBytes < bytes || freeInodes < files;
   }
 
-  #measure(): { bytes: number; free: number } {
-    const { bavail, blocks, bsize } = statfsSync(dirname(this.#path));
-    const bytes = Math.floor(Math.min(MAX_BYTES, blocks * bsize * MAX_SHARE));
-    return { bytes, free: bavail * bsize };
+  /** What is left, and how much of it is kept. */
+  #measure() {
+    const { bytes, inodes, freeBytes, freeInodes } = roomAt(dirname(this.#path));
+    return {
+      ...{ freeBytes, freeInodes },
+      bytes: Math.floor(Math.min(MAX_BYTES, bytes * MAX_SHARE)),
+      files: Math.floor(Math.min(MAX_FILES, inodes * MAX_SHARE)),
+    };
   }
 }

@@ -1,4 +1,4 @@
-import { StorageError } from '../contract.ts';
+import { type ErrorCode, StorageError } from '../contract.ts';
 
 /** How one thing is. */
 export type Outcome = Readonly<{
@@ -22,6 +22,18 @@ export async function check(name: string, look: () => Promise<Outcome>): Promise
     fail(messageOf(error), 'Try again; if it stays, it is a fault of this program'),
   );
   return { name, ...outcome, ms: Math.round(performance.now() - began) };
+}
+
+/** What helps where a file or a catalog cannot be written, whatever else is wrong. */
+const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
+  disk_full: 'Make room: cleanup --trees, or whatever else lies there',
+  read_only: 'Mount it to be written; dmesg says why it is not',
+  unavailable: 'Try again; where the disk fails, dmesg says more',
+};
+
+/** @param otherwise what helps where it is for want of rights */
+export function remedyFor(error: unknown, otherwise: string): string {
+  return (error instanceof StorageError ? REMEDIES[error.code] : undefined) ?? otherwise;
 }
 
 /** A foreign error is named, not quoted: it may hold anything. */

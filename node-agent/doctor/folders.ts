@@ -5,11 +5,12 @@ import { dirname, join } from 'node:path';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { makeFolders } from '../disk/make-folders.ts';
 import { openFileLimit } from '../disk/open-files.ts';
-import { fail, messageOf, type Outcome, pass, warn } from './check.ts';
+import { fail, messageOf, type Outcome, pass, remedyFor, warn } from './check.ts';
 
 /** Less than this is soon full. */
 const LITTLE_BYTES = 1e9;
 const LITTLE_SHARE = 0.05;
+const LITTLE_INODES = 1000;
 /** Linux' numbers of file systems that are reached over a network: NFS, SMB, SMB2, CIFS, FUSE. */
 const REMOTE = new Set([0x6969, 0x517b, 0xfe534d42, 0xff534d42, 0x65735546]);
 
@@ -22,10 +23,9 @@ export async function checkFolder(path: string, variable: string): Promise<Outco
     await writeFile(scratch, 'doctor', { flag: 'wx', flush: true });
     await rename(scratch, `${scratch}-2`);
   } catch (error) {
-    return fail(
-      messageOf(fromFileSystem(error, `write to "${path}"`)),
-      `Let this user write there, or set ${variable}`,
-    );
+    const known = fromFileSystem(error, `write to "${path}"`);
+    const otherwise = `Let this user write there, or set ${variable}`;
+    return fail(messageOf(known), remedyFor(known, otherwise));
   } finally {
     await rm(scratch, { force: true }).catch(() => {});
     await rm(`${scratch}-2`, { force: true }).catch(() => {});
@@ -40,7 +40,7 @@ export async function checkFolder(path: string, variable: string): Promise<Outco
 }
 
 async function checkRoom(path: string, variable: string): Promise<Outcome> {
-  const { type, bavail, blocks, bsize } = await statfs(path);
+  const { type, bavail, blocks, bsize, ffree, files } = await statfs(path);
   if (REMOTE.has(type)) {
     return warn(
       `"${path}" lies on a file system of the network`,
@@ -52,6 +52,9 @@ async function checkRoom(path: string, variable: string): Promise<Outcome> {
     free < 1e9 ? `${Math.floor(free / 1e6)} MB free` : `${(free / 1e9).toFixed(1)} GB free`;
   if (free < LITTLE_BYTES || bavail / blocks < LITTLE_SHARE) {
     return warn(`"${path}" has only ${room}`, 'Make room: a save on a full disk fails');
+  }
+  if (files > 0 && (ffree < LITTLE_INODES || ffree / files < LITTLE_SHARE)) {
+    return warn(`"${path}" has only ${ffree} inodes free`, 'Make room: each save takes a few');
   }
   return pass(`"${path}" can be written, ${room}`);
 }

@@ -9,12 +9,12 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { fromSqlite, isBusy } from '../catalog/errors.ts';
 import { openPrivate } from '../catalog/open-private.ts';
-import { isId } from '../contract.ts';
+import { isId, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { listFolder } from '../disk/list-folder.ts';
 import { PRIVATE_FILE } from '../disk/private.ts';
 import { Layout } from '../store/layout.ts';
-import { fail, messageOf, type Outcome, pass } from './check.ts';
+import { fail, messageOf, type Outcome, pass, remedyFor } from './check.ts';
 
 /** How long the catalog is waited for, in milliseconds. */
 const BUSY_MS = 2000;
@@ -23,7 +23,7 @@ const LOCK_TIMEOUT_MS = 10_000;
 /** Whether what is staged can be renamed into place: mounts in between are seen by trying alone. */
 export async function checkRename(storePath: string): Promise<Outcome> {
   const { own, staging } = new Layout(storePath);
-  if (!existsSync(own)) return pass('nothing is saved there yet');
+  if (!existsSync(own)) return pass('the first save makes what it stages things in');
   const from = join(existsSync(staging) ? staging : own, `.doctor-${randomUUID()}`);
   const to = join(storePath, `.doctor-${randomUUID()}`);
   try {
@@ -31,11 +31,12 @@ export async function checkRename(storePath: string): Promise<Outcome> {
     await rename(from, to);
     return pass('what is staged can be renamed into place');
   } catch (error) {
+    const known = fromFileSystem(error, `rename from "${own}" into "${storePath}"`);
     return fail(
-      messageOf(fromFileSystem(error, `rename from "${own}" into "${storePath}"`)),
+      messageOf(known),
       (error as NodeJS.ErrnoException).code === 'EXDEV'
         ? 'Mount both as one: what is saved is renamed from the one into the other'
-        : ownIt(storePath),
+        : remedyFor(known, ownIt(storePath)),
     );
   } finally {
     for (const path of [from, to]) await rm(path, { force: true }).catch(() => {});
@@ -45,7 +46,7 @@ export async function checkRename(storePath: string): Promise<Outcome> {
 /** Whether the catalog can be written. Nothing is. */
 export async function checkCatalog(storePath: string): Promise<Outcome> {
   const { catalog } = new Layout(storePath);
-  if (!existsSync(catalog)) return pass('there is none yet');
+  if (!existsSync(catalog)) return pass('the first command makes it of what lies on the disk');
   let db: DatabaseSync | null = null;
   try {
     db = new DatabaseSync(catalog);
@@ -54,7 +55,7 @@ export async function checkCatalog(storePath: string): Promise<Outcome> {
   } catch (cause) {
     const error = fromSqlite(cause, catalog);
     if (isBusy(error)) return pass(`"${catalog}" is being written`);
-    return fail(messageOf(error), ownIt(storePath));
+    return fail(messageOf(error), remedyFor(error, ownIt(storePath)));
   } finally {
     db?.close();
   }
@@ -68,7 +69,8 @@ export async function checkProjects(storePath: string): Promise<Outcome> {
   try {
     names = listFolder(storePath).filter(isId);
   } catch (error) {
-    return fail(messageOf(fromFileSystem(error, 'look into the store')), ownIt(storePath));
+    const known = fromFileSystem(error, 'look into the store');
+    return fail(messageOf(known), remedyFor(known, ownIt(storePath)));
   }
   for (const name of names) {
     for (const path of [layout.project(name), layout.generations(name)]) {
@@ -76,7 +78,8 @@ export async function checkProjects(storePath: string): Promise<Outcome> {
         if (statSync(path).isDirectory()) accessSync(path, constants.W_OK | constants.X_OK);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
-        return fail(messageOf(fromFileSystem(error, `save to "${name}"`)), ownIt(storePath));
+        const known = fromFileSystem(error, `save to "${name}"`);
+        return fail(messageOf(known), remedyFor(known, ownIt(storePath)));
       }
     }
     count++;
@@ -89,8 +92,9 @@ export async function checkProjects(storePath: string): Promise<Outcome> {
 export async function checkLocks(storePath: string): Promise<Outcome> {
   if (!existsSync(storePath)) return pass('nothing is saved there yet');
   const path = join(storePath, `.doctor-${randomUUID()}`);
-  const lock = openPrivate(path);
+  let lock: DatabaseSync | null = null;
   try {
+    lock = openPrivate(path);
     lock.exec('begin exclusive');
     const { stdout } = await promisify(execFile)(process.execPath, ['-e', TAKE_LOCK, path], {
       timeout: LOCK_TIMEOUT_MS,
@@ -100,9 +104,13 @@ export async function checkLocks(storePath: string): Promise<Outcome> {
       `locks on "${storePath}" do nothing: two processes could write the same file`,
       'Put the store on a local disk: FILE_STORAGE_PATH',
     );
+  } catch (cause) {
+    const error = fromSqlite(cause, path);
+    if (!(error instanceof StorageError)) throw error;
+    return fail(`it cannot be tried: ${error.message}`, remedyFor(error, ownIt(storePath)));
   } finally {
-    lock.close();
-    for (const suffix of ['', '-journal']) await rm(path + suffix, { force: true });
+    lock?.close();
+    for (const suffix of ['', '-journal']) await rm(path + suffix, { force: true }).catch(() => {});
   }
 }
 

@@ -10,6 +10,7 @@ import type { Store } from '../store/store.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import { archiveName } from './archive.ts';
+import { matches, type RefInput } from './find.ts';
 import { PathSigner } from './signed-path.ts';
 
 export type DownloadUrl = Readonly<{
@@ -65,6 +66,20 @@ export class DownloadUrls {
     return fromCloud ? null : this.#ownUrl(row, expiresIn);
   }
 
+  /** Of what this host does not know. @throws StorageError `not_found`, `unavailable` */
+  async createUnknown(cloud: Cloud, want: RefInput, expiresIn: number): Promise<DownloadUrl> {
+    const { projectId, version } = want;
+    const record = await cloud.records.find(projectId, version);
+    if (record === null || !isInCloud(record.status)) throw notFound(want);
+    const { object_key: key, sha256, archive_bytes: size } = record;
+    const generationId = record.generation_id;
+    if (!matches({ projectId, version, generationId }, want)) throw notFound(want);
+    const expiresAt = new Date(this.#parts.now() + expiresIn * 1000).toISOString();
+    const filename = archiveName({ projectId, version, generationId });
+    const url = await cloud.objects.sign(key, expiresIn, filename, record.bucket);
+    return { url, expiresAt, sha256, size };
+  }
+
   async #oweAgain(row: GenerationRow): Promise<void> {
     const { catalog, now, wake } = this.#parts;
     await catalog.write(() => oweAgain(catalog, refOf(row), now()));
@@ -106,6 +121,11 @@ export class DownloadUrls {
   /** Lets every process on the store give out URLs that this one serves. */
   announce(url: string): void {
     this.#parts.instance.announce(url.replace(/\/+$/, ''));
+  }
+
+  /** Has the key be there. */
+  makeKey(): void {
+    void this.signer;
   }
 
   /** What tells whether a URL of this host is genuine. */

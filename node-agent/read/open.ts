@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArchiveReader } from '../archive/archive-reader.ts';
 import { damaged } from '../archive/own-manifest.ts';
-import { StoredTar } from '../archive/stored-tar.ts';
+import { TarReader } from '../archive/tar-reader.ts';
 import type { Cache } from '../cache/cache.ts';
 import type { CacheEntry } from '../cache/entry.ts';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -261,11 +261,7 @@ async function openTar({ layout }: Store, ref: Ref): Promise<OpenArchive> {
   const place = layout.placeOf(join(folder, listTars(folder)[0] ?? ''));
   const handle = await openFileInside(place.root, place.path);
   try {
-    const tar = new StoredTar(handle.fd);
-    async function* read(path: string, folder: Folder = 'source') {
-      yield* tar.read(folder, path);
-    }
-    return { handle, reader: { manifest: tar.manifest, read } };
+    return { handle, reader: await TarReader.open(handle) };
   } catch (error) {
     await handle.close();
     throw error;

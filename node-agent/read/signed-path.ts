@@ -52,8 +52,8 @@ function readOrMakeKey(file: string, onProblem: (error: unknown) => void): Buffe
   const found = readKey(file);
   if (found !== null && found.length === KEY_BYTES) return found;
   const temporary = `${file}.${randomUUID()}`;
-  writeFileSync(temporary, randomBytes(KEY_BYTES), { mode: 0o600, flag: 'wx', flush: true });
   try {
+    writeFileSync(temporary, randomBytes(KEY_BYTES), { mode: 0o600, flag: 'wx', flush: true });
     if (found === null) linkSync(temporary, file);
     else {
       renameSync(temporary, file);

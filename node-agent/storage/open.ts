@@ -34,13 +34,22 @@ export type Instead = Readonly<{ reason: StorageError; remove(): Promise<void> }
  * then, by a copy of the catalog that is elsewhere for as long as it is open, and what makes room is done.
  * What would change a generation fails with the reason, and nothing goes on in the background.
  *
+ * @param prepare what has to be possible, too, for it to be used as it is
  * @returns also why it had to be; `null` where it had not
  */
 export async function openAnyway(
   given: StorageOptions,
+  prepare: (storage: Storage) => void = () => {},
 ): Promise<{ storage: Storage; instead: Instead | null }> {
   try {
-    return { storage: await openStorage(given), instead: null };
+    const storage = await openStorage(given);
+    try {
+      prepare(storage);
+    } catch (error) {
+      await storage.close({ drainMs: 0 });
+      throw fromFileSystem(error, `use the store "${given.storePath}"`);
+    }
+    return { storage, instead: null };
   } catch (reason) {
     if (!(reason instanceof StorageError) || !UNWRITABLE.has(reason.code)) throw reason;
     const options = { ...given, background: false };
@@ -127,13 +136,15 @@ async function openParts(
     makeRoom: () => reserve.release(),
     onProblem,
   });
-  opened.push(() => instance.close(false));
+  // It has changed nothing that a start would have to look at, and may be tried again each second.
+  opened.push(() => instance.close());
   opened.push(() => catalog.close());
   ownerOf = (projectId) => catalog.projects.ownerOf(projectId);
   const limits = options.limits ?? DEFAULT_LIMITS;
   const workers = makeWork();
   opened.push(() => workers.close());
   const store = new Store(layout, limits, instance.id, workers);
+  opened.push(() => store.staging.close());
   const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
   const unwritable = apart?.reason ?? null;
   const disk = { store, catalog, instance, cache, workers, reserve, unwritable, now, onProblem };

@@ -17,7 +17,7 @@ import { checkWritable } from '../disk/check-writable.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { type ArchiveOnDisk, getArchive } from '../read/archive.ts';
 import { type DownloadUrl, parseExpiry } from '../read/download-url.ts';
-import type { RefInput } from '../read/find.ts';
+import { parseRefInput, type RefInput } from '../read/find.ts';
 import type { LocalGeneration } from '../read/get.ts';
 import { type ListPage, listGenerations, listProjects, type ProjectSummary } from '../read/list.ts';
 import type { OpenFile, OpenGeneration } from '../read/open.ts';
@@ -249,7 +249,8 @@ export class Storage {
 
   /**
    * A signed URL for the archive: the cloud's once it is in the bucket, else this host's own where
-   * a daemon runs on the store that serves it; else `null`.
+   * a daemon runs on the store that serves it; else `null`. What this host does not know the cloud may
+   * have all the same, as after the loss of a disk.
    *
    * @param options.expiresIn seconds, at most 30 days. Default an hour
    * @param options.fromCloud whether only the cloud's will do
@@ -260,8 +261,12 @@ export class Storage {
     options: { expiresIn?: number; fromCloud?: boolean } = {},
   ): Promise<DownloadUrl | null> {
     const expiresIn = parseExpiry(options.expiresIn);
-    const { finder, urls } = this.#parts;
-    const row = await finder.getStored(input);
+    const { finder, urls, cloud } = this.#parts;
+    const want = parseRefInput(input);
+    if (cloud !== null && (await finder.findAny(want)) === null) {
+      return urls.createUnknown(cloud, want, expiresIn);
+    }
+    const row = await finder.getStored(want);
     return urls.create(row, { expiresIn, fromCloud: options.fromCloud === true });
   }
 
@@ -272,6 +277,11 @@ export class Storage {
    */
   announce(url: string): void {
     this.#parts.urls.announce(url);
+  }
+
+  /** Has the key that signs download URLs be there: it is made now where it is not. */
+  makeUrlKey(): void {
+    this.#parts.urls.makeKey();
   }
 
   /** What tells whether a download URL of this host is genuine. */

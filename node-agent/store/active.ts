@@ -30,7 +30,7 @@ export class Active {
         `Cannot activate ${formatRef(ref)}: "${link}" is no link, move it away; it may hold files that are nowhere else`,
       );
     }
-    const temporary = this.#staging.path();
+    const temporary = this.#staging.pathToPlace();
     try {
       symlinkSync(folderName(ref), temporary);
       lutimesSync(temporary, at / 1000, at / 1000);

@@ -80,7 +80,7 @@ export class Archives {
       const facts = await hashFile(path);
       const text = formatArchiveFacts({ ...facts, digest: manifest.digest, blockIndex });
       const written = inGeneration.archiveFacts(layout.generation(ref));
-      await writeFileDurably(written, text, staging.path());
+      await writeFileDurably(written, text, staging.pathToPlace());
       return { path, ...facts };
     } finally {
       await handle.close();
@@ -95,7 +95,9 @@ export class Archives {
    */
   async settle(ref: Ref): Promise<(ArchiveFacts & { path: string }) | null> {
     const folder = this.#parts.layout.generation(ref);
-    const facts = await this.#parts.work.settle({ folder, scratch: this.#parts.staging.path() });
+    if (this.isSettled(ref)) return null;
+    const scratch = this.#parts.staging.pathToPlace();
+    const facts = await this.#parts.work.settle({ folder, scratch });
     return facts === null ? null : { path: inGeneration.archive(folder), ...facts };
   }
 
@@ -107,7 +109,7 @@ export class Archives {
    */
   async repack(ref: Ref): Promise<ArchiveFacts & { path: string }> {
     const folder = this.#parts.layout.generation(ref);
-    const scratch = this.#parts.staging.path();
+    const scratch = this.#parts.staging.pathToPlace();
     const facts = await this.#parts.work.repack({ folder, scratch });
     return { path: inGeneration.archive(folder), ...facts };
   }

@@ -58,7 +58,7 @@ export class ProjectFiles {
     };
     try {
       await makeFolder(this.#layout.generations(projectId), this.#layout.project(projectId));
-      const temporary = this.#staging.path();
+      const temporary = this.#staging.pathToPlace();
       const text = `${JSON.stringify(file, null, 2)}\n`;
       await writeFileDurably(this.#layout.projectFile(projectId), text, temporary);
     } catch (error) {

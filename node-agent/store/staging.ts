@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
@@ -23,6 +24,19 @@ export class Staging {
   path(): string {
     this.#make();
     return join(this.#folder, randomUUID());
+  }
+
+  /**
+   * The same, for what is to be put into the store from there.
+   *
+   * @throws StorageError `unavailable` where nothing can be written to the store
+   */
+  pathToPlace(): string {
+    if (this.#layout.isApart) {
+      const what = `Cannot put anything into the store "${this.#layout.root}"`;
+      throw new StorageError('unavailable', `${what}: nothing can be written there now`);
+    }
+    return this.path();
   }
 
   /** A file without a name, on the file system of the store. */

@@ -80,6 +80,6 @@ export class Tombstones {
     };
     await makeFolder(this.#layout.tombstones(ref.projectId), this.#layout.project(ref.projectId));
     const text = `${JSON.stringify(tombstone, null, 2)}\n`;
-    await writeFileDurably(file, text, this.#staging.path());
+    await writeFileDurably(file, text, this.#staging.pathToPlace());
   }
 }

@@ -65,7 +65,7 @@ export class Trees {
     const folder = this.#parts.layout.generation(ref);
     const { work, staging, limits } = this.#parts;
     return this.#running.run(folder, () =>
-      work.layOut({ folder, scratch: staging.path(), limits }),
+      work.layOut({ folder, scratch: staging.pathToPlace(), limits }),
     );
   }
 

@@ -18,7 +18,8 @@ export type StoreParts = Readonly<{
 }>;
 
 /** The same, where new paths alone are asked for. */
-export type ViewParts = Omit<StoreParts, 'staging'> & Readonly<{ staging: Pick<Staging, 'path'> }>;
+export type ViewParts = Omit<StoreParts, 'staging'> &
+  Readonly<{ staging: Pick<Staging, 'path' | 'pathToPlace'> }>;
 
 /** The heavy work of a save, done elsewhere than on the event loop. */
 export type StageWork = {

@@ -7,7 +7,7 @@ import { isDiskFull } from '../disk/file-errors.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from './locks.ts';
-import { type CloudProblem, mendInCloud, proveInCloud } from './proof.ts';
+import { mendInCloud, proveInCloud } from './proof.ts';
 
 /** After which generation to go on. */
 export type VerifyPosition = Readonly<{ projectId: string; version: number }>;
@@ -32,6 +32,8 @@ export type VerifyOptions = Readonly<{
 export type Verified = Readonly<
   Ref & {
     problems: readonly { where: 'store' | 'cloud'; reason: string }[];
+    /** Why nobody knows what the cloud has of it; `null` where it was read back, or not asked for. */
+    unproven: string | null;
     /** Whether what was the matter on this host was, and nothing is any more. */
     repaired: boolean;
   }
@@ -69,6 +71,7 @@ export async function* verifyAll(
     const ref = refOf(row);
     const problems: Verified['problems'][number][] = [];
     let repaired = false;
+    let unproven: string | null = null;
     if (store && parts.store.has(ref)) {
       const reasons = await checkAlone(parts, ref, row.digest, signal);
       if (signal?.aborted) return;
@@ -85,19 +88,20 @@ export async function* verifyAll(
       const proving = proveInCloud(both, row, { readBack: true }).catch(notReadBack);
       const problem = await orEnded(proving, signal);
       if (signal?.aborted) return;
-      if (problem !== null) {
+      if (problem === NO_ROOM) unproven = 'it cannot be read back: the disk is full';
+      else if (problem !== null) {
         problems.push({ where: 'cloud', reason: problem.reason });
-        if (problem !== NO_ROOM) await mendInCloud(both, row, problem);
+        await mendInCloud(both, row, problem);
       }
     }
-    yield { ...ref, problems, repaired };
+    yield { ...ref, problems, unproven, repaired };
   }
 }
 
 /** It is read back by a file: without room for that nobody knows. */
-const NO_ROOM: CloudProblem = { reason: 'it cannot be read back: the disk is full', hollow: null };
+const NO_ROOM = Symbol('no room');
 
-function notReadBack(error: unknown): CloudProblem {
+function notReadBack(error: unknown): typeof NO_ROOM {
   if (isDiskFull(error)) return NO_ROOM;
   throw error;
 }

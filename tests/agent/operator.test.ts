@@ -360,3 +360,34 @@ test.skipIf(process.platform !== 'linux')(
     expect(output().stdout).toBe('');
   },
 );
+
+test('a host that lost its disk gives out URLs of what the cloud has, without a store and with one', async () => {
+  const { env, project } = await makeHost();
+  const fresh = { ...env, FILE_STORAGE_PATH: join(await tempFolder(), 'none') };
+  const url = await runCli(['url', project, '1'], fresh);
+  expect([url.code, (await fetch(url.stdout.trim())).status]).toEqual([0, 200]);
+  expect((await runCli(['url', project, '2'], fresh)).code).toBe(4);
+  await runCli(['save', `${ROOT}/docs/examples`, '--project', uniqueId()], fresh);
+  const again = await runCli(['url', project, '1', '--json'], fresh);
+  expect(JSON.parse(again.stdout)).toMatchObject({
+    sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+  });
+  const other = await runCli(['url', project, '1', '--generation', 'other'], fresh);
+  expect(other.code).toBe(4);
+  const { daemon } = await startDaemon(fresh);
+  const one = `${daemon.url}/v1/projects/${project}/1`;
+  const given = (await (await fetch(`${one}/download`)).json()) as { url: string };
+  expect((await fetch(given.url)).status).toBe(200);
+  const archive = await fetch(`${one}/archive.tar.gz`, { redirect: 'manual' });
+  expect(archive.status).toBe(302);
+});
+
+test('uploads retry says which version a generation got', async () => {
+  const { env, project } = await makeHost();
+  const elsewhere = await hostEnvironment({ SUPABASE_BUCKET: env.SUPABASE_BUCKET });
+  const away = { ...elsewhere, SUPABASE_URL: 'http://127.0.0.1:9' };
+  const saved = await runCli(['save', `${ROOT}/docs/examples`, '--project', project], away);
+  expect(saved.stdout).toContain('v1');
+  const retried = await runCli(['uploads', 'retry'], elsewhere);
+  expect([retried.code, retried.stdout]).toEqual([0, expect.stringContaining('done, as v2')]);
+});

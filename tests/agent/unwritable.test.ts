@@ -1,8 +1,9 @@
 /** Stores that cannot be written: full disks, file systems that are read-only, those of other users. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
+  cpSync,
   existsSync,
   readdirSync,
   rmSync,
@@ -18,7 +19,14 @@ import { openStorageOn } from '../../node-agent/storage/open.ts';
 import { Workers } from '../../node-agent/store/workers.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
-import { canMount, fill, makeReadOnly, mountFileSystem, mountWithin } from '../support/mount.ts';
+import {
+  canMount,
+  fill,
+  fillInodes,
+  makeReadOnly,
+  mountFileSystem,
+  mountWithin,
+} from '../support/mount.ts';
 import { ROOT, run, runCli } from '../support/run.ts';
 import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -28,8 +36,8 @@ const FILES = { 'app.py': 'print(1)\n', 'lib/a.py': 'a' };
 const CANNOT_WRITE = 'Nothing is written to the store; what is there is read';
 
 /** A store with two versions on a file system of its own; of the second there is a tree. */
-async function makeStore() {
-  const at = mountFileSystem('20m');
+async function makeStore(options: { inodes?: number } = {}) {
+  const at = mountFileSystem('20m', options);
   const storePath = join(at, 'store');
   const cachePath = join(at, 'cache');
   const long = Date.now() - 3_600_000;
@@ -52,7 +60,7 @@ const reserveIn = (storePath: string) => join(storePath, '.codebegen-storage', '
 describe.skipIf(!canMount)('on a file system of its own', () => {
   test('a full disk: the room that was kept lets everything be done that makes room', async () => {
     const { at, storePath, cli } = await makeStore();
-    expect(statSync(reserveIn(storePath)).size).toBe(1024 ** 2);
+    expect(statSync(join(reserveIn(storePath), '0')).size).toBe(1024 ** 2);
     await fill(at);
     for (const command of [['status'], ['list', 'shop'], ['uploads'], ['verify'], ['cleanup']]) {
       expect(await cli(...command), command.join(' ')).toMatchObject({ code: 0, stderr: '' });
@@ -64,7 +72,7 @@ describe.skipIf(!canMount)('on a file system of its own', () => {
 
   test('a full disk without any room that was kept: what is there is read, trees go, the rest says disk_full', async () => {
     const { at, storePath, cli } = await makeStore();
-    rmSync(reserveIn(storePath));
+    rmSync(reserveIn(storePath), { recursive: true });
     await fill(at);
     const told = { code: 0, stderr: expect.stringContaining(CANNOT_WRITE) };
     for (const command of [['list', 'shop'], ['show', 'shop', '1'], ['verify']]) {
@@ -94,7 +102,7 @@ describe.skipIf(!canMount)('on a file system of its own', () => {
 
   test('a daemon starts on a full disk, serves what is there, and saves as soon as there is room', async () => {
     const { at, storePath, env } = await makeStore();
-    rmSync(reserveIn(storePath));
+    rmSync(reserveIn(storePath), { recursive: true });
     const makeRoom = await fill(at);
     const { daemon } = await startDaemon({ ...env, AGENT_PORT: '18787' });
     const save = () =>
@@ -136,6 +144,97 @@ describe.skipIf(!canMount)('on a file system of its own', () => {
       body: JSON.stringify({ project_id: 'new', files: { a: 'x'.repeat(3_000_000) } }),
     });
     expect(save.status).toBe(507);
+  });
+
+  test('without inodes: the files that were kept let everything be done that makes room', async () => {
+    const { at, storePath, cli } = await makeStore({ inodes: 400 });
+    expect(readdirSync(reserveIn(storePath))).toHaveLength(20);
+    await fillInodes(at, 0);
+    expect(await cli('delete', 'shop', '1')).toMatchObject({ code: 0, stderr: '' });
+    expect((await cli('list', 'shop', '--json')).stdout).not.toContain('"version":1');
+  });
+
+  test.each([0, 1, 3, 5, 8, 12])(
+    'a daemon that starts with %i inodes left stays, says why it is not ready, and saves once there are more',
+    async (left) => {
+      const { at, storePath, env } = await makeStore({ inodes: 400 });
+      rmSync(reserveIn(storePath), { recursive: true });
+      rmSync(join(storePath, '.codebegen-storage/url-key'), { force: true });
+      const giveBack = await fillInodes(at, left);
+      // Its URL is written elsewhere than to the full disk.
+      const { daemon } = await startDaemon({ ...env, AGENT_PORT: '18788' });
+      const file = await fetch(`${daemon.url}/v1/projects/shop/1/files/app.py`);
+      expect(await file.text()).toBe(FILES['app.py']);
+      const before = await fetch(`${daemon.url}/readyz`);
+      const { detail } = await before.json();
+      if (before.status !== 200) expect(detail).toMatch(/the disk is full|no inodes left/);
+      giveBack();
+      await expect
+        .poll(async () => (await fetch(`${daemon.url}/readyz`).catch(() => null))?.status, {
+          timeout: 30_000,
+        })
+        .toBe(200);
+      // It came up anew once, if at all.
+      expect(daemon.output().stdout.match(/Listening/g)?.length ?? 0).toBeLessThanOrEqual(2);
+      expect(daemon.output().stderr).not.toContain('EXDEV');
+    },
+  );
+
+  test('what nobody could pack is read whole by every door of a daemon that can write nothing', async () => {
+    const at = mountFileSystem('40m');
+    const storePath = join(at, 'store');
+    const storage = await openTestStorage({ storePath, background: false });
+    const large = randomBytes(5_000_000);
+    const files = { 'blob.bin': large, 'empty.txt': '', 'small.txt': 'small' };
+    await storage.save({ projectId: 'shop', version: 1, files });
+    await storage.close();
+    makeReadOnly(at);
+    const cache = await tempFolder();
+    const env = { FILE_STORAGE_PATH: storePath, CACHE_PATH: cache, USE_CLOUD_STORAGE: 'false' };
+    const { daemon } = await startDaemon(env);
+    const one = `${daemon.url}/v1/projects/shop/1`;
+    const file = await fetch(`${one}/files/blob.bin`);
+    expect(Buffer.from(await file.arrayBuffer()).equals(large)).toBe(true);
+    const part = await fetch(`${one}/files/blob.bin`, { headers: { range: 'bytes=4999990-' } });
+    expect(Buffer.from(await part.arrayBuffer()).equals(large.subarray(-10))).toBe(true);
+    const zip = await fetch(`${one}/archive.zip`);
+    const zipped = join(await tempFolder(), 'shop.zip');
+    writeFileSync(zipped, Buffer.from(await zip.arrayBuffer()));
+    const hash = await run('python3', [
+      '-c',
+      'import sys,zipfile,hashlib; print(hashlib.sha256(zipfile.ZipFile(sys.argv[1]).read("blob.bin")).hexdigest())',
+      zipped,
+    ]);
+    expect(hash.stdout.trim()).toBe(createHash('sha256').update(large).digest('hex'));
+    const archive = await fetch(`${one}/archive.tar.gz`);
+    expect([archive.status, await archive.json()]).toEqual([
+      503,
+      expect.objectContaining({
+        code: 'unavailable',
+        detail: expect.stringContaining('nothing can be written'),
+      }),
+    ]);
+    expect((await fetch(`${daemon.url}/healthz`)).status).toBe(200);
+  });
+
+  test('doctor says of a full disk and of a read-only one what they are, and nothing of rights', async () => {
+    const { at, storePath, cli } = await makeStore();
+    rmSync(reserveIn(storePath), { recursive: true });
+    const makeRoom = await fill(at);
+    const failed = async () => {
+      const { checks } = JSON.parse((await cli('doctor', '--json')).stdout);
+      return JSON.stringify(checks.filter(({ status }: { status: string }) => status === 'fail'));
+    };
+    const full = await failed();
+    expect(full).toContain('the disk is full');
+    expect(full).toContain('Make room');
+    expect(full).not.toMatch(/chown|fault of this program|the disk fails|Let this user/);
+    makeRoom();
+    makeReadOnly(at);
+    const readOnly = await failed();
+    expect(readOnly).toContain('read-only');
+    expect(readOnly).toContain('Mount it to be written');
+    expect(readOnly).not.toMatch(/chown|fault of this program|Let this user/);
   });
 
   test('a read-only mount: what is there is read, and what is not says read_only', async () => {
@@ -299,6 +398,32 @@ describe('with a copy of the catalog, where nothing can be written', () => {
 });
 
 describe.skipIf(!canMount)('nearly full', () => {
+  test('what cannot be read back from the cloud for want of room is not called damaged', async () => {
+    const at = mountFileSystem('20m');
+    const storePath = await tempFolder();
+    const cloud = testCloud(uniqueId('bucket'));
+    const storage = await openTestStorage({ storePath, cloud });
+    const projectId = uniqueId();
+    const files = { big: randomBytes(3_000_000) };
+    await storage.save({ ...SHOP, projectId, version: 1, files });
+    await waitForStatus(storage, { projectId, version: 1 }, 'verified');
+    await storage.close();
+    const moved = join(at, 'store');
+    cpSync(storePath, moved, { recursive: true });
+    rmSync(reserveIn(moved), { recursive: true });
+    await fill(at);
+    // A catalog can be opened, and no archive comes back beside it.
+    truncateSync(join(at, 'filler'), statSync(join(at, 'filler')).size - 2_000_000);
+    const ran = await runCli(['verify'], {
+      ...{ FILE_STORAGE_PATH: moved, CACHE_PATH: join(at, 'cache'), USE_CLOUD_STORAGE: 'true' },
+      ...{ SUPABASE_URL: cloud.url, SUPABASE_SERVICE_KEY: cloud.key },
+      SUPABASE_BUCKET: cloud.bucket,
+    });
+    expect(ran.stdout).toContain('cloud  it cannot be read back: the disk is full');
+    expect(ran.stdout).toContain('1 checked, 0 damaged, 1 not read back from the cloud');
+    expect(ran.code).toBe(3);
+  });
+
   test('what cannot be settled is tried twice, not for ever', async () => {
     const at = mountFileSystem('60m');
     const storePath = join(at, 'store');
@@ -334,7 +459,7 @@ describe.skipIf(!canMount)('nearly full', () => {
         break;
       }
     }
-    rmSync(reserveIn(storePath), { force: true });
+    rmSync(reserveIn(storePath), { recursive: true, force: true });
     writeFileSync(join(at, 'last'), '');
     const env = { FILE_STORAGE_PATH: storePath, USE_CLOUD_STORAGE: 'false' };
     const listed = await runCli(['list', 'shop'], env);

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,9 +9,10 @@ import { onTestFinished } from 'vitest';
 export const canMount = process.getuid?.() === 0 && tryMount();
 
 /** A small file system of its own for a test, gone when the test is over. */
-export function mountFileSystem(size: string): string {
+export function mountFileSystem(size: string, { inodes }: { inodes?: number } = {}): string {
   const at = mkdtempSync(join(tmpdir(), 'codebegen-mount-'));
-  mount('-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', at);
+  const limit = inodes === undefined ? '' : `,nr_inodes=${inodes}`;
+  mount('-t', 'tmpfs', '-o', `size=${size}${limit}`, 'tmpfs', at);
   onTestFinished(() => unmount(at));
   return at;
 }
@@ -43,6 +44,14 @@ export async function fill(at: string, name = 'filler'): Promise<() => void> {
     }
   }
   return () => rmSync(path);
+}
+
+/** Takes all inodes of a file system but some. @returns how to give them back */
+export async function fillInodes(at: string, left: number): Promise<() => void> {
+  const folder = join(at, 'fillers');
+  mkdirSync(folder);
+  for (let n = 0; statfsSync(at).ffree > left; n++) await writeFile(join(folder, String(n)), '');
+  return () => rmSync(folder, { recursive: true });
 }
 
 function mount(...args: string[]): void {
