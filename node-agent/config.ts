@@ -4,6 +4,7 @@ import type { CacheOptions } from './cache/cache.ts';
 import type { CloudSettings } from './cloud/connection.ts';
 import type { ProxySettings } from './cloud/proxy.ts';
 import { DEFAULT_BUCKET, StorageError } from './contract.ts';
+import { fromFileSystem } from './disk/file-errors.ts';
 import { readProxy } from './settings/proxy.ts';
 import { readSettings } from './settings/read-settings.ts';
 import { findProblems } from './settings/variables.ts';
@@ -194,8 +195,13 @@ function readSecret(
       problems.push(`${name}_FILE names a file that is not in UTF-8: "${named}"`);
     if (text === '') problems.push(`${name}_FILE names a file that is empty: "${named}"`);
     return { value: text ?? '', file };
-  } catch {
-    problems.push(`${name}_FILE names a file that cannot be read: "${named}"`);
+  } catch (error) {
+    const known = fromFileSystem(error, `read "${named}"`);
+    const reason =
+      known instanceof StorageError
+        ? known.message.replace(/^Cannot [^:]*: /, '')
+        : ((error as NodeJS.ErrnoException).code ?? 'it is no file');
+    problems.push(`${name}_FILE names a file that cannot be read: "${named}": ${reason}`);
     return { value: '', file };
   }
 }

@@ -8,6 +8,7 @@ const STAYS = {
   trees: 'What is active, and what was asked for in the last ten minutes, stays',
   originals:
     'What is active stays, and what is younger or not verified in the cloud: --older-than 0h takes every age',
+  ofEveryAge: 'What is active stays, and what is not verified in the cloud: uploads says why',
 } as const;
 
 export function addCleanup(program: Command, context: CommandContext): void {
@@ -47,7 +48,7 @@ Examples:
               ? (['originals', await storage.cleanupStore({ olderThanMs: olderThan })] as const)
               : (['cached copies', await storage.cleanupCache()] as const);
           if (cleaned.evicted === 0 && what !== 'cached copies' && !context.json) {
-            context.say(STAYS[what]);
+            context.say(STAYS[olderThan === 0 ? 'ofEveryAge' : what]);
           }
           context.show(cleaned, () => [
             `${cleaned.evicted} ${what} evicted, ${formatBytes(cleaned.bytes)}`,

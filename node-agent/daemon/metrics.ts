@@ -6,7 +6,7 @@ import type { StorageStatus } from '../storage/status.ts';
 export type Metrics = Readonly<{
   onEvent: OnEvent;
   /** @param disk bytes of the file system that holds the store */
-  render(status: StorageStatus, disk: { free: number; size: number }, now: number): Promise<string>;
+  render(status: StorageStatus, now: number): Promise<string>;
   contentType: string;
 }>;
 
@@ -60,6 +60,10 @@ export function createMetrics(): Metrics {
   const age = gauge('outbox_oldest_seconds', 'For how long the oldest step is owed.');
   const paused = gauge('outbox_paused', '1 while the cloud is away, or refuses.');
   const diskFree = gauge('disk_free_bytes', 'Bytes free where the store is.');
+  const diskInodes = gauge(
+    'disk_free_inodes',
+    'Inodes free where the store is, where it has a limit.',
+  );
   const diskSize = gauge('disk_size_bytes', 'Bytes of the file system where the store is.');
 
   return {
@@ -92,7 +96,8 @@ export function createMetrics(): Metrics {
           break;
       }
     },
-    render(status, disk, now) {
+    render(status, now) {
+      const { disk } = status;
       generations.reset();
       for (const [name, count] of Object.entries(status.generations)) {
         generations.set({ status: name }, count);
@@ -102,8 +107,10 @@ export function createMetrics(): Metrics {
       owed.set({ state: 'parked' }, status.outbox.parked);
       age.set(since === null ? 0 : Math.max(0, (now - Date.parse(since)) / 1000));
       paused.set(status.outbox.paused ? 1 : 0);
-      diskFree.set(disk.free);
-      diskSize.set(disk.size);
+      diskFree.set(disk?.freeBytes ?? 0);
+      diskSize.set(disk?.bytes ?? 0);
+      if (disk?.freeInodes == null) diskInodes.reset();
+      else diskInodes.set(disk.freeInodes);
       return registry.metrics();
     },
   };

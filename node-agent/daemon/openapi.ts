@@ -31,6 +31,7 @@ import {
   ReadySchema,
   ReceiptSchema,
   RetriedSchema,
+  SaveQuerySchema,
   SCHEMAS,
   StatusSchema,
   UploadSchema,
@@ -47,18 +48,22 @@ const PART = { 206: 'The part that was asked for.', 304: 'It is known already.' 
 const UNSATISFIABLE = { 416: 'The range begins behind the end.' };
 
 /** What the JSON of a save holds: the sizes of it are in `docs/operations.md`. */
-const SAVE_BODY: NonNullable<Operation['body']>['json'] = {
+const DETAILS = {
+  project_id: { type: 'string' },
+  version: { type: 'integer', minimum: 1, description: 'Left out: the next free one.' },
+  generation_id: { type: 'string', description: 'Left out: a new UUID.' },
+  owner_id: { type: 'string', format: 'uuid', description: 'The user whose project it is.' },
+  metadata: { type: 'object', description: 'Comes back wherever the generation is shown.' },
+  replace: { type: 'boolean', default: false },
+  tree: { const: 'now', description: 'Its files are to lie at its path when it is answered.' },
+} as const;
+
+const SAVE_BODY: NonNullable<Operation['body']>[string] = {
   type: 'object',
   required: ['project_id', 'files'],
   additionalProperties: false,
   properties: {
-    project_id: { type: 'string' },
-    version: { type: 'integer', minimum: 1, description: 'Left out: the next free one.' },
-    generation_id: { type: 'string', description: 'Left out: a new UUID.' },
-    owner_id: { type: 'string', format: 'uuid', description: 'The user whose project it is.' },
-    metadata: { type: 'object', description: 'Comes back wherever the generation is shown.' },
-    replace: { type: 'boolean', default: false },
-    tree: { const: 'now', description: 'Its files are to lie at its path when it is answered.' },
+    ...DETAILS,
     files: {
       type: 'object',
       description: 'By path.',
@@ -81,6 +86,22 @@ const SAVE_BODY: NonNullable<Operation['body']>['json'] = {
   },
 };
 
+/** The fields come first, each file under its path as the name of a part, or as its `filename`. */
+const FORM: NonNullable<Operation['body']>[string] = {
+  type: 'object',
+  required: ['project_id'],
+  properties: {
+    ...DETAILS,
+    metadata: { type: 'string', description: 'JSON.' },
+  },
+  additionalProperties: { type: 'string', format: 'binary', description: 'A file.' },
+};
+const ARCHIVE = {
+  type: 'string',
+  format: 'binary',
+  description: 'An archive of the files. Its details are in the query.',
+} as const;
+
 /** By method and path. The routes are in `app.ts`; neither may know one that the other does not. */
 const OPERATIONS: Record<string, Operation> = {
   'POST /v1/generations': {
@@ -90,9 +111,13 @@ const OPERATIONS: Record<string, Operation> = {
     answer: ReceiptSchema,
     status: 201,
     also: [200],
+    inputs: { query: SaveQuerySchema },
     body: {
-      json: SAVE_BODY,
-      types: ['multipart/form-data', 'application/gzip', 'application/x-tar', 'application/zip'],
+      'application/json': SAVE_BODY,
+      'multipart/form-data': FORM,
+      'application/gzip': ARCHIVE,
+      'application/x-tar': ARCHIVE,
+      'application/zip': ARCHIVE,
     },
     errors: ['conflict', 'too_large', 'corrupt', ...WRITES],
   },

@@ -9,6 +9,7 @@ import {
   type Status,
   URL_EXPIRY,
 } from '../contract.ts';
+import { LINK_POLICIES } from '../store/source.ts';
 
 // What goes in --------------------------------------------------------------------------------
 
@@ -39,6 +40,24 @@ export const DiffQuerySchema = v.object({
 export const DownloadQuerySchema = v.object({
   generation,
   expires_in: v.optional(whole(URL_EXPIRY.max, 'Seconds.'), String(URL_EXPIRY.default)),
+});
+
+/** Of an archive: the other bodies have their details within. */
+export const SaveQuerySchema = v.object({
+  project_id: v.optional(v.pipe(v.string(), v.description('Of an archive: needed.'))),
+  version: v.optional(whole(MAX_VERSION, 'Left out: the next free one.')),
+  generation_id: v.optional(v.pipe(v.string(), v.description('Left out: a new UUID.'))),
+  owner_id: v.optional(v.pipe(v.string(), v.description('The user whose project it is.'))),
+  metadata: v.optional(v.pipe(v.string(), v.description('A JSON object.'))),
+  replace: v.optional(v.picklist(['true', 'false'])),
+  tree: v.optional(v.literal('now')),
+  links: v.optional(
+    v.pipe(
+      v.picklist(LINK_POLICIES),
+      v.description('What becomes of links: they are counted in `left_out`.'),
+    ),
+    'skip',
+  ),
 });
 
 // What comes out ------------------------------------------------------------------------------

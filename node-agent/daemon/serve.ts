@@ -20,6 +20,8 @@ export type Daemon = {
 const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '::', '*']);
 /** The metadata of a tar are in its query. */
 const MAX_HEADER_BYTES = 128 * 1024;
+/** How long an idle connection is kept: longer than clients do, so that none is closed as they use it. */
+const KEEP_ALIVE_MS = 65_000;
 /** How long requests that run may take to finish at the end, in milliseconds. */
 const FINISH_MS = 5000;
 
@@ -37,7 +39,7 @@ export async function serve(parts: {
   const { storage, config, log } = parts;
   const server = createAdaptorServer({
     fetch: createApp(parts).fetch,
-    serverOptions: { maxHeaderSize: MAX_HEADER_BYTES },
+    serverOptions: { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS },
   });
   server.listen(config.port, config.host);
   try {

@@ -46,8 +46,7 @@ export function checkReady(storage: Storage): Handler {
 export function showMetrics(storage: Storage, metrics: Metrics): Handler {
   return async (c) => {
     const status = await storage.status();
-    const disk = { free: status.disk?.freeBytes ?? 0, size: status.disk?.bytes ?? 0 };
-    const text = await metrics.render(status, disk, Date.now());
+    const text = await metrics.render(status, Date.now());
     return c.body(text, 200, { 'content-type': metrics.contentType });
   };
 }

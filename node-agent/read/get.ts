@@ -42,6 +42,7 @@ export type LocalGeneration = Readonly<
 type Parts = Readonly<{
   store: Store;
   locks: Locks;
+  unwritable: StorageError | null;
   now: () => number;
   cache: Cache;
   finder: Finder;

@@ -1,11 +1,9 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { notFound, type Ref } from '../contract.ts';
-import type { Store } from '../store/store.ts';
-import type { Locks } from './locks.ts';
 import { treeOf } from './tree-of.ts';
 
-type Parts = Readonly<{ store: Store; catalog: Catalog; locks: Locks; now: () => number }>;
+type Parts = Parameters<typeof treeOf>[0] & Readonly<{ catalog: Catalog }>;
 
 /**
  * Makes a generation the active one of its project, here at once and in the cloud soon after.

@@ -1,11 +1,9 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import { type Ref, StorageError } from '../contract.ts';
-import type { Store } from '../store/store.ts';
-import type { Locks } from './locks.ts';
 import { treeOf } from './tree-of.ts';
 
-type Parts = Readonly<{ store: Store; catalog: Catalog; locks: Locks; now: () => number }>;
+type Parts = Parameters<typeof treeOf>[0] & Readonly<{ catalog: Catalog }>;
 
 /** Lays out what lies in the store, and has it last: whoever reads it next does so without us. */
 export async function* openAll(

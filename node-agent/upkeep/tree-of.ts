@@ -2,7 +2,13 @@ import { formatRef, type Ref, StorageError } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from './locks.ts';
 
-type Parts = Readonly<{ store: Store; locks: Locks; now: () => number }>;
+type Parts = Readonly<{
+  store: Store;
+  locks: Locks;
+  /** Why nothing can be written to the store; `null` where it can. */
+  unwritable: StorageError | null;
+  now: () => number;
+}>;
 
 /**
  * Has the tree of a generation be there, laid out now where it is not. Whoever works on the generation
@@ -14,13 +20,13 @@ type Parts = Readonly<{ store: Store; locks: Locks; now: () => number }>;
  *   `unavailable` where somebody else works on it for too long
  */
 export async function treeOf(parts: Parts, ref: Ref, digest: string): Promise<boolean> {
-  const { store, locks, now } = parts;
+  const { store, locks, unwritable, now } = parts;
   const isUsed = () => store.layout.isApart || store.trees.markUsed(ref, now());
   const isThere = () => store.trees.isThere(ref, digest) && isUsed();
   if (isThere()) return true;
-  if (store.layout.isApart) {
+  if (unwritable !== null) {
     const what = `Cannot lay out ${formatRef(ref)}: nothing can be written to the store`;
-    throw new StorageError('unavailable', `${what}. get --to copies it to another place`);
+    throw new StorageError(unwritable.code, `${what}. get --to copies it to another place`);
   }
   const unlock = await lockWherePossible(locks, ref);
   if (unlock === null) throw new StorageError('not_found', `Cannot find ${formatRef(ref)}`);

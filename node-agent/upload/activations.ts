@@ -1,5 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Activation, ActivationPosition, CloudActivations } from '../cloud/activations.ts';
+import type { StorageError } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 import { followActive } from '../upkeep/activate.ts';
 import type { Locks } from '../upkeep/locks.ts';
@@ -12,6 +13,7 @@ type Parts = Readonly<{
   locks: Locks;
   scan: Scan;
   activations: CloudActivations;
+  unwritable: StorageError | null;
   now: () => number;
   /** Told of each that cannot be followed. Never throws. */
   onProblem: (error: unknown) => void;

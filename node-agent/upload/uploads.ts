@@ -33,6 +33,7 @@ type Parts = Readonly<{
   versions: Versions;
   /** `null` while the cloud is off. */
   cloud: Cloud | null;
+  unwritable: StorageError | null;
   now: () => number;
   /** Whether the outbox waits for the cloud. */
   isAway: () => boolean;

@@ -3,15 +3,36 @@ import { parseArgs } from 'node:util';
 import { onStop } from '../../node-agent/cli/signals.ts';
 import { startStack } from './stack.ts';
 
-const { values } = parseArgs({
-  options: {
-    folder: { type: 'string', default: 'storage/stack' },
-    memory: { type: 'boolean', default: false },
-    port: { type: 'string', default: '54321' },
-    'file-size-limit': { type: 'string' },
-    json: { type: 'boolean', default: false },
-  },
-});
+const USAGE = `Usage: npm run stack -- [options]
+
+  --folder DIR           where it keeps its data (default storage/stack)
+  --memory               keep nothing
+  --port N               where it listens (default 54321; 0: any)
+  --file-size-limit N    bytes of one object (default 50 MiB)
+  --json                 print its address and keys as one object`;
+
+const values = readArguments();
+
+function readArguments() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        folder: { type: 'string', default: 'storage/stack' },
+        memory: { type: 'boolean', default: false },
+        port: { type: 'string', default: '54321' },
+        'file-size-limit': { type: 'string' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    if (!values.help) return values;
+    console.log(USAGE);
+    process.exit(0);
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    process.exit(2);
+  }
+}
 
 const starting = startStack({
   port: Number(values.port),

@@ -17,6 +17,8 @@ import { Sessions } from './storage/session.ts';
 
 /** What the hosted free plan takes: 50 MiB an object. */
 const FILE_SIZE_LIMIT = 52_428_800;
+/** How long an idle connection is kept. */
+const KEEP_ALIVE_MS = 65_000;
 
 export type StackOptions = {
   /** Where to keep database and objects. Left out: nothing is kept. */
@@ -79,7 +81,11 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       storage: createStorageApp(objects, new Resumable(objects, () => url)),
       functionsOrigin: () => functions?.origin ?? null,
     });
-    const server = createServer(getRequestListener(gateway.fetch));
+    // Longer than any client keeps one: else both may close it while the other begins to use it.
+    const server = createServer(
+      { keepAliveTimeout: KEEP_ALIVE_MS },
+      getRequestListener(gateway.fetch),
+    );
     const port = await listen(server, options.port ?? 54_321);
     closers.push(() => closeServer(server));
     url = `http://127.0.0.1:${port}`;

@@ -1,9 +1,14 @@
 /** Calls of the daemon made from its OpenAPI document, sound and hostile: never a 500, never undescribed. */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { DetailsSchema } from '../../node-agent/save/json-input.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { callOf, isOther, urlOf } from '../support/fuzz.ts';
 import { type Document, type Operation, operationsOf } from '../support/openapi.ts';
 import { fc } from '../support/properties.ts';
+import { tempFolder } from '../support/temp.ts';
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 60);
 const CALLS_A_RUN = 12;
@@ -103,3 +108,32 @@ function check(operation: Operation, answer: Response, text: string, what: strin
   const json = /json/.test(type) && text !== '' ? JSON.parse(text) : null;
   expect(operation.check(answer.status, type, json), what).toBeNull();
 }
+
+test('what a save takes is in the document: each detail, and what each kind of body holds', async () => {
+  const { daemon } = await startDaemon();
+  const document = (await (await fetch(`${daemon.url}/openapi.json`)).json()) as Document;
+  const { parameters = [], requestBody } = document.paths['/v1/generations']!.post!;
+  const details = Object.keys(DetailsSchema.entries).toSorted();
+  expect(parameters.map(({ name }) => name).toSorted()).toEqual([...details, 'links'].toSorted());
+  const {
+    'application/json': json,
+    'multipart/form-data': form,
+    ...archives
+  } = requestBody!.content;
+  for (const { schema } of [json!, form!]) {
+    expect(Object.keys(schema.properties!).toSorted()).toEqual(expect.arrayContaining(details));
+  }
+  for (const { schema } of Object.values(archives)) {
+    expect(schema).toMatchObject({ type: 'string', format: 'binary' });
+  }
+  // As the document has it.
+  const query = new URLSearchParams({ project_id: 'p', version: '7', metadata: '{"a":1}' });
+  const folder = await tempFolder();
+  writeFileSync(join(folder, 'a.txt'), 'a');
+  const saved = await fetch(`${daemon.url}/v1/generations?${query}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-tar' },
+    body: execFileSync('tar', ['c', '-C', folder, 'a.txt']),
+  });
+  expect([saved.status, (await saved.json()).version]).toEqual([201, 7]);
+});

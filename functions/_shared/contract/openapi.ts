@@ -26,8 +26,8 @@ export type Operation = Readonly<{
   needs?: 'nothing' | 'token' | 'token or link';
   /** Answers without a body, by status. */
   others?: Readonly<Record<number, string>>;
-  /** The name of its schema among the document's, and media types that are taken beside JSON. */
-  body?: Readonly<{ json: JsonSchema; types: readonly string[] }>;
+  /** What it takes, by media type. */
+  body?: Readonly<Record<string, JsonSchema>>;
   /** What it takes, where its handlers do not say so. */
   inputs?: InputSchemas;
 }>;
@@ -156,10 +156,9 @@ function describe(
   const requestBody = body
     ? {
         required: true,
-        content: {
-          'application/json': { schema: body.json },
-          ...Object.fromEntries(body.types.map((type) => [type, { schema: {} }])),
-        },
+        content: Object.fromEntries(
+          Object.entries(body).map(([type, schema]) => [type, { schema }]),
+        ),
       }
     : json && describeBody(json, conversion);
   return {
