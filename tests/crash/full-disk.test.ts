@@ -13,10 +13,10 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 7],
-  ['first save', 8],
-  ['write', 6],
-  ['replace', 8],
+  ['save', 11],
+  ['first save', 13],
+  ['write', 11],
+  ['replace', 13],
 ])(
   '%s: on a full disk it fails with disk_full, and works again once there is room',
   async (scenario, every) => {

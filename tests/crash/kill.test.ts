@@ -27,17 +27,17 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 5],
-  ['first save', 9],
-  ['write', 9],
-  ['replace', 7],
-  ['delete', 5],
-  ['lay out', 19],
-  ['drop the tree', 13],
-  ['activate', 13],
-  ['settle twice', 17],
-  ['settle and replace', 23],
-  ['settle and delete', 17],
+  ['save', 9],
+  ['first save', 17],
+  ['write', 17],
+  ['replace', 13],
+  ['delete', 9],
+  ['lay out', 31],
+  ['drop the tree', 23],
+  ['activate', 23],
+  ['settle twice', 29],
+  ['settle and replace', 41],
+  ['settle and delete', 29],
 ])(
   '%s: killed before every step, nothing with a receipt is lost and nothing is torn',
   async (scenario, every) => {

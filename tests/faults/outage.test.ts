@@ -9,6 +9,7 @@ import { CloudObjects } from '../../node-agent/cloud/objects.ts';
 import { parseRetryAfter } from '../../node-agent/cloud/retry-after.ts';
 import type { StorageEvent } from '../../node-agent/events/events.ts';
 import type { StorageOptions } from '../../node-agent/index.ts';
+import { atOnce } from '../support/at-once.ts';
 import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
@@ -105,31 +106,34 @@ const refusals: [string, Fault][] = [
   ['540', { kind: 'answer', status: 540, body: { message: 'The project is paused' } }],
 ];
 
-test.each(refusals)('on %s nothing is parked: all waits, and says why', async (status, fault) => {
-  const { storage, proxy, events } = await host();
-  // As each part says it: the database in words of its own.
-  const { code, statusCode } = (fault as { body: Record<string, string> }).body;
-  const isOf = code === '42501' ? /rest/ : statusCode === undefined ? /./ : /storage\/v1/;
-  proxy.rule = (_, path) => (isOf.test(path) ? fault : null);
-  const projectId = uniqueId();
-  for (let i = 0; i < 40; i++) await storage.save({ projectId, version: i + 1, files: SMALL });
-  await until(async () => (await storage.status()).outbox.paused);
-  const { outbox, generations } = await storage.status();
-  expect(outbox).toMatchObject({ owed: 40, parked: 0, paused: true });
-  expect(generations).toMatchObject({ pending: 40 });
-  expect(outbox.reason).toContain(status.slice(0, 3));
-  const body = (fault as { body: { message: string } }).body;
-  expect(outbox.reason).toContain(body.message);
-  expect(events).toContainEqual(
-    expect.objectContaining({
-      ...{ kind: 'cloud_away', cause: 'refused' },
-      reason: expect.stringContaining(body.message),
-    }),
-  );
-  proxy.rule = () => null;
-  await until(async () => (await storage.status()).outbox.owed === 0);
-  expect((await storage.status()).generations).toMatchObject({ verified: 40 });
-});
+const nameOf = ([name]: readonly [string, unknown]) => name;
+
+test('on a refusal nothing is parked: all waits, and says why', () =>
+  atOnce(refusals, nameOf, async ([status, fault]) => {
+    const { storage, proxy, events } = await host();
+    // As each part says it: the database in words of its own.
+    const { code, statusCode } = (fault as { body: Record<string, string> }).body;
+    const isOf = code === '42501' ? /rest/ : statusCode === undefined ? /./ : /storage\/v1/;
+    proxy.rule = (_, path) => (isOf.test(path) ? fault : null);
+    const projectId = uniqueId();
+    for (let i = 0; i < 40; i++) await storage.save({ projectId, version: i + 1, files: SMALL });
+    await until(async () => (await storage.status()).outbox.paused);
+    const { outbox, generations } = await storage.status();
+    expect(outbox).toMatchObject({ owed: 40, parked: 0, paused: true });
+    expect(generations).toMatchObject({ pending: 40 });
+    expect(outbox.reason).toContain(status.slice(0, 3));
+    const body = (fault as { body: { message: string } }).body;
+    expect(outbox.reason).toContain(body.message);
+    expect(events).toContainEqual(
+      expect.objectContaining({
+        ...{ kind: 'cloud_away', cause: 'refused' },
+        reason: expect.stringContaining(body.message),
+      }),
+    );
+    proxy.rule = () => null;
+    await until(async () => (await storage.status()).outbox.owed === 0);
+    expect((await storage.status()).generations).toMatchObject({ verified: 40 });
+  }));
 
 /** As a web framework or a gateway says it, where the platform has words: numbers, and objects. */
 const foreign: [number, Record<string, unknown>][] = [
@@ -141,31 +145,33 @@ const foreign: [number, Record<string, unknown>][] = [
   [404, { statusCode: 404, code: 404, message: 'no Route matched' }],
 ];
 
-test.each(foreign)(
-  'of a gateway that answers %i %j nothing is known: all is tried again',
-  async (status, body) => {
-    const { storage, proxy, cloud } = await host();
-    const chunked = { large: randomBytes(7_000_000) };
-    const other = await openTestStorage({ cloud });
-    const elsewhere = await other.save({ projectId: uniqueId(), files: SMALL });
-    await waitForStatus(other, elsewhere, 'verified');
-    proxy.rule = () => ({ kind: 'answer', status, body });
-    // Its first use of the project asks the cloud for the next version.
-    const small = await storage.save({ projectId: uniqueId(), files: SMALL });
-    expect(small.versionProvisional).toBe(true);
-    await expect(storage.get(elsewhere)).rejects.toMatchObject({ retryable: true });
-    await until(async () => (await storage.status()).outbox.paused);
-    // The rows are there, the bucket is not.
-    proxy.rule = (_, path) =>
-      path.includes('/storage/') ? { kind: 'answer', status, body } : null;
-    const large = await storage.save({ projectId: uniqueId(), version: 1, files: chunked });
-    await until(async () => (await storage.status()).outbox.paused);
-    await expect(storage.get(elsewhere)).rejects.toMatchObject({ retryable: true });
-    expect((await storage.status()).outbox).toMatchObject({ owed: 2, parked: 0 });
-    proxy.rule = () => null;
-    for (const saved of [small, large]) await waitForStatus(storage, saved, 'verified');
-  },
-);
+test('of a gateway that answers in words of its own nothing is known: all is tried again', () =>
+  atOnce(
+    foreign,
+    (one) => JSON.stringify(one),
+    async ([status, body]) => {
+      const { storage, proxy, cloud } = await host();
+      const chunked = { large: randomBytes(7_000_000) };
+      const other = await openTestStorage({ cloud });
+      const elsewhere = await other.save({ projectId: uniqueId(), files: SMALL });
+      await waitForStatus(other, elsewhere, 'verified');
+      proxy.rule = () => ({ kind: 'answer', status, body });
+      // Its first use of the project asks the cloud for the next version.
+      const small = await storage.save({ projectId: uniqueId(), files: SMALL });
+      expect(small.versionProvisional).toBe(true);
+      await expect(storage.get(elsewhere)).rejects.toMatchObject({ retryable: true });
+      await until(async () => (await storage.status()).outbox.paused);
+      // The rows are there, the bucket is not.
+      proxy.rule = (_, path) =>
+        path.includes('/storage/') ? { kind: 'answer', status, body } : null;
+      const large = await storage.save({ projectId: uniqueId(), version: 1, files: chunked });
+      await until(async () => (await storage.status()).outbox.paused);
+      await expect(storage.get(elsewhere)).rejects.toMatchObject({ retryable: true });
+      expect((await storage.status()).outbox).toMatchObject({ owed: 2, parked: 0 });
+      proxy.rule = () => null;
+      for (const saved of [small, large]) await waitForStatus(storage, saved, 'verified');
+    },
+  ));
 
 test.each([
   { statusCode: 401, message: 'm' },
@@ -244,9 +250,8 @@ const notTheirs: [string, Fault][] = [
   ['half a body', { kind: 'truncate', afterBytes: 5 }],
 ];
 
-test.each(notTheirs)(
-  '%s is not the platform’s word: it is tried again, nothing parks',
-  async (_, fault) => {
+test('what is not the platform’s word is tried again, nothing parks', () =>
+  atOnce(notTheirs, nameOf, async ([, fault]) => {
     const { storage, proxy } = await host({ random: () => 0 });
     // Of each kind of request the first.
     const kinds = [/rpc\/storage_reserve/, /\/storage\/v1\/bucket\//, PUT, /rpc\/storage_record/];
@@ -256,18 +261,18 @@ test.each(notTheirs)(
     for (const version of [1, 2, 3])
       await waitForStatus(storage, { projectId, version }, 'verified');
     expect((await storage.status()).outbox).toMatchObject({ owed: 0, parked: 0 });
-  },
-);
+  }));
 
-test.each(notTheirs)('%s in the place of a download is no damage', async (_, fault) => {
-  const { storage, proxy, cloud } = await host();
-  const receipt = await storage.save({ projectId: uniqueId(), files: SMALL });
-  await waitForStatus(storage, receipt, 'verified');
-  const reader = await openTestStorage({ cloud });
-  proxy.rule = (method, path) =>
-    /^GET \/storage\/v1\/object\/bucket-/.test(`${method} ${path}`) ? fault : null;
-  await expect(reader.get(receipt)).rejects.toMatchObject({ code: 'unavailable' });
-});
+test('what is not the platform’s word in the place of a download is no damage', () =>
+  atOnce(notTheirs, nameOf, async ([, fault]) => {
+    const { storage, proxy, cloud } = await host();
+    const receipt = await storage.save({ projectId: uniqueId(), files: SMALL });
+    await waitForStatus(storage, receipt, 'verified');
+    const reader = await openTestStorage({ cloud });
+    proxy.rule = (method, path) =>
+      /^GET \/storage\/v1\/object\/bucket-/.test(`${method} ${path}`) ? fault : null;
+    await expect(reader.get(receipt)).rejects.toMatchObject({ code: 'unavailable' });
+  }));
 
 const now = Date.UTC(2026, 10, 26, 12, 0, 0);
 test.each([
@@ -428,7 +433,7 @@ test('a key that is over is not taken for an object that is missing', async () =
 });
 
 const tus = { 'tus-resumable': '1.0.0' };
-test.each<[string, Rule]>([
+const chunkFaults: [string, Rule][] = [
   ...[400, 403, 404, 410, 423, 460].map((status): [string, Rule] => [
     `HEAD ${status}`,
     any(
@@ -459,27 +464,34 @@ test.each<[string, Rule]>([
       }),
     ),
   ],
-])('a chunked upload is right in the end: %s', async (name, rule) => {
-  const { storage, proxy } = await host();
-  proxy.rule = rule;
-  const receipt = await storage.save({
-    projectId: uniqueId(),
-    files: { 'big.bin': randomBytes(7_000_000) },
-  });
-  const { bytes } = await storage.archive(receipt);
-  if (name.includes('full offset')) {
-    const length = String(bytes);
-    proxy.rule = any(
-      first(1, CHUNK, { kind: 'down' }),
-      first(1, HEAD, { kind: 'answer', status: 200, headers: { ...tus, 'upload-offset': length } }),
-    );
-  }
-  const { objectKey } = await waitForStatus(storage, receipt, 'verified');
-  const { bucket } = (await storage.status()).cloud;
-  const info = await serviceClient().storage.from(bucket!).info(objectKey);
-  expect(info.data?.size).toBe(bytes);
-  expect((await storage.status()).outbox).toMatchObject({ owed: 0, parked: 0 });
-});
+];
+
+test('a chunked upload is right in the end, whatever went wrong with a chunk', () =>
+  atOnce(chunkFaults, nameOf, async ([name, rule]) => {
+    const { storage, proxy } = await host();
+    proxy.rule = rule;
+    const receipt = await storage.save({
+      projectId: uniqueId(),
+      files: { 'big.bin': randomBytes(7_000_000) },
+    });
+    const { bytes } = await storage.archive(receipt);
+    if (name.includes('full offset')) {
+      const length = String(bytes);
+      proxy.rule = any(
+        first(1, CHUNK, { kind: 'down' }),
+        first(1, HEAD, {
+          kind: 'answer',
+          status: 200,
+          headers: { ...tus, 'upload-offset': length },
+        }),
+      );
+    }
+    const { objectKey } = await waitForStatus(storage, receipt, 'verified');
+    const { bucket } = (await storage.status()).cloud;
+    const info = await serviceClient().storage.from(bucket!).info(objectKey);
+    expect(info.data?.size).toBe(bytes);
+    expect((await storage.status()).outbox).toMatchObject({ owed: 0, parked: 0 });
+  }));
 
 test.each(['40P01', '40001', '57014'])('%s of the database is tried again', async (code) => {
   const { storage, proxy } = await host();
