@@ -7,6 +7,7 @@ import {
   existsSync,
   readdirSync,
   rmSync,
+  statfsSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -149,6 +150,12 @@ describe.skipIf(!canMount)('on a file system of its own', () => {
   test('without inodes: the files that were kept let everything be done that makes room', async () => {
     const { at, storePath, cli } = await makeStore({ inodes: 400 });
     expect(readdirSync(reserveIn(storePath))).toHaveLength(20);
+    const { disk } = JSON.parse((await cli('status', '--json')).stdout);
+    expect(disk.bytes).toBe(20 * 1024 * 1024);
+    // But for what the command itself had open.
+    const { bavail, bsize, ffree } = statfsSync(at);
+    expect(Math.abs(disk.free_bytes - bavail * bsize)).toBeLessThan(1_000_000);
+    expect(Math.abs(disk.free_inodes - ffree)).toBeLessThan(10);
     await fillInodes(at, 0);
     expect(await cli('delete', 'shop', '1')).toMatchObject({ code: 0, stderr: '' });
     expect((await cli('list', 'shop', '--json')).stdout).not.toContain('"version":1');
