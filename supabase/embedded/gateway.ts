@@ -1,19 +1,22 @@
 import { Hono, type MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 import type { Keys } from './keys.ts';
-import { asPostgrest } from './rest.ts';
+
+/** What answers behind a path. */
+export type Upstream = { fetch(request: Request): Response | Promise<Response> };
 
 type Upstreams = {
   keys: Keys;
-  /** Auth and REST. */
-  lite: { fetch(request: Request): Response | Promise<Response> };
-  storage: { fetch(request: Request): Response | Promise<Response> };
+  auth: Upstream;
+  rest: Upstream;
+  storage: Upstream;
   /** Where the functions listen; `null` until they do. */
   functionsOrigin: () => string | null;
 };
 
 /** The one door of the stack: the paths of a Supabase project, and its API keys. */
-export function createGateway({ keys, lite, storage, functionsOrigin }: Upstreams): Hono {
+export function createGateway(upstreams: Upstreams): Hono {
+  const { keys, auth, rest, storage, functionsOrigin } = upstreams;
   const app = new Hono();
   const answerCors = cors({
     origin: '*',
@@ -37,9 +40,8 @@ export function createGateway({ keys, lite, storage, functionsOrigin }: Upstream
   app.use('/rest/v1/*', open);
   app.use('/storage/v1/*', open);
 
-  app.all('/auth/v1/*', (c) => lite.fetch(c.req.raw));
-  const rest = asPostgrest((request) => lite.fetch(request), keys);
-  app.all('/rest/v1/*', (c) => rest(c.req.raw));
+  app.all('/auth/v1/*', (c) => auth.fetch(c.req.raw));
+  app.all('/rest/v1/*', (c) => rest.fetch(c.req.raw));
   app.all('/storage/v1/*', (c) => {
     const request = withoutPrefix(c.req.raw, '/storage/v1');
     return storage.fetch(withRoleToken(request, keys));
@@ -69,7 +71,7 @@ function withoutPrefix(request: Request, prefix: string): Request {
  * Who has no token is who the key says. New keys are no JWTs: the gateway puts a token of their role
  * in their place.
  */
-function withRoleToken(request: Request, keys: Keys): Request {
+export function withRoleToken(request: Request, keys: Keys): Request {
   const key = request.headers.get('apikey');
   const authorization = request.headers.get('authorization');
   if (key === null || (authorization !== null && authorization !== `Bearer ${key}`)) return request;
@@ -81,7 +83,8 @@ function withRoleToken(request: Request, keys: Keys): Request {
   return request;
 }
 
-async function forward(request: Request, origin: string, prefix: string): Promise<Response> {
+/** Sends a request on to another server, its path without the prefix. */
+export async function forward(request: Request, origin: string, prefix: string): Promise<Response> {
   const { pathname, search } = new URL(request.url);
   const headers = new Headers(request.headers);
   for (const name of ['host', 'connection', 'content-length', 'transfer-encoding']) {

@@ -1,26 +1,26 @@
 /** What PostgREST does around lite's REST: it looks at the token before all else, and says so. */
 import { errors, jwtVerify } from 'jose';
+import type { Upstream } from './gateway.ts';
 import type { Keys } from './keys.ts';
-
-type Fetch = (request: Request) => Response | Promise<Response>;
 
 /** Seconds that a token may be over: PostgREST allows for clocks that differ. */
 const CLOCK_TOLERANCE = 30;
 
-/** Serves REST as PostgREST 12 would, of what `fetch` answers. */
-export function asPostgrest(fetch: Fetch, keys: Keys): Fetch {
+/** Serves REST as PostgREST 12 would, of what lite answers. */
+export function asPostgrest(lite: Upstream, keys: Keys): Upstream {
   const secret = new TextEncoder().encode(keys.jwtSecret);
-  return async (request) => {
+  const fetch = async (request: Request) => {
     const token = /^Bearer\s+(.*)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
     const isKey = token === keys.secretKey || token === keys.publishableKey;
     const problem = token === undefined || isKey ? null : await problemOf(token, secret);
     if (problem !== null) return refuse(problem);
-    const response = await fetch(request);
+    const response = await lite.fetch(request);
     const headers = new Headers(response.headers);
     if (response.ok) headers.set('content-profile', 'public');
     if (response.status === 401) headers.set('www-authenticate', 'Bearer');
     return new Response(response.body, { status: response.status, headers });
   };
+  return { fetch };
 }
 
 /** What is wrong with a token, in PostgREST's words; `null` where nothing is. */

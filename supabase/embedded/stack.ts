@@ -6,14 +6,15 @@ import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import { type Database, openDatabase } from './database.ts';
 import { type Functions, startFunctions } from './functions.ts';
-import { createGateway } from './gateway.ts';
+import { createGateway, type Upstream } from './gateway.ts';
 import { createKeys, type Keys } from './keys.ts';
 import { lockFolder } from './lock.ts';
+import { asPostgrest } from './rest.ts';
 import { createStorageApp } from './storage/app.ts';
 import { Blobs } from './storage/blobs.ts';
 import type { Objects } from './storage/objects.ts';
 import { Resumable } from './storage/resumable.ts';
-import { Sessions } from './storage/session.ts';
+import { Sessions, type Transactions } from './storage/session.ts';
 
 /** What the hosted free plan takes: 50 MiB an object. */
 const FILE_SIZE_LIMIT = 52_428_800;
@@ -31,6 +32,8 @@ export type StackOptions = {
   fileSizeLimit?: number;
   /** Whether to start Deno. @default true */
   functions?: boolean;
+  /** A PostgreSQL and a PostgREST in the place of what is embedded. Auth stays that. */
+  instead?: { pg: Transactions; rest: Upstream };
 };
 
 export type Stack = Readonly<{
@@ -68,7 +71,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     const blobs = new Blobs(join(folder, 'objects'));
     await blobs.open();
     const objects: Objects = {
-      sessions: new Sessions(database.pg, keys.jwtSecret),
+      sessions: new Sessions(options.instead?.pg ?? database.pg, keys.jwtSecret),
       blobs,
       fileSizeLimit: options.fileSizeLimit ?? FILE_SIZE_LIMIT,
     };
@@ -77,7 +80,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     let functions: Functions | null = null;
     const gateway = createGateway({
       keys,
-      lite: database.app,
+      auth: database.app,
+      rest: options.instead?.rest ?? asPostgrest(database.app, keys),
       storage: createStorageApp(objects, new Resumable(objects, () => url)),
       functionsOrigin: () => functions?.origin ?? null,
     });

@@ -186,7 +186,7 @@ $$;
 
 select is(storage_record_generation('{"project_id": "ada-1", "version": 1, "bucket": "b", "object_key": "ada-1/1",
   "sha256": "s1", "status": "uploaded"}') ->> 'outcome', 'missing', 'what no host reserved is not recorded');
-select is(jsonb_path_query_array(storage_list_changes(10), '$[*].version'), '[1, 2, 3]'::jsonb,
+select is(jsonb_path_query_array(storage_list_changes(1000000), '$[*] ? (@.project_id == "ada-1").version'), '[1, 2, 3]'::jsonb,
   'a host learns what was deleted, oldest first');
 select is(storage_get_generation_of('bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb', 'grace-1', 1) ->> 'version', '1',
   'the function asks for the user whom a link names');
@@ -273,7 +273,7 @@ select is(pg_temp.reserve(1, '{"digest": "Z", "sha256": "zzzzzzzzzzzzzzzz", "rep
   ->> 'outcome', 'superseded', 'it does not come back by being reserved again');
 select is(pg_temp.reserve(1, '{"digest": "Z", "sha256": "zzzzzzzzzzzz0000", "replace": true, "created_at": "2026-01-03T00:00:00Z"}')
   ->> 'object_key', 'p/generations/v1__g.zzzzzzzzzzzz0.tar.gz', 'unless it is saved again, under a new key');
-select is(jsonb_path_query_array(storage_list_changes(10, '-infinity', 'o'), '$[*].project_id') @> '["p"]', true,
+select is(jsonb_path_query_array(storage_list_changes(1000000, '-infinity', 'o'), '$[*].project_id') @> '["p"]', true,
   'hosts learn of the replacement');
 select lives_ok($$ select pg_temp.clean(1) $$, 'what was replaced is removed');
 
@@ -354,13 +354,16 @@ select is(storage_record_deletion('b', 'p', 12, 'g', '{X}', null, '{p/generation
 select lives_ok($$ select pg_temp.clean(12) $$, 'all of them go');
 update storage_archives set look_again_at = null where version = 12;
 
--- What an upload under way may have left is looked for once more.
-select is(storage_list_unneeded(10), '[]'::jsonb, 'nothing is left to remove');
+-- What an upload under way may have left is looked for once more. Others may have something to remove, too.
+create function pg_temp.unneeded() returns jsonb language sql as $$
+  select jsonb_path_query_array(storage_list_unneeded(1000000), '$[*] ? (@.bucket == "b")')
+$$;
+select is(pg_temp.unneeded(), '[]'::jsonb, 'nothing is left to remove');
 update storage_archives set look_again_at = now() - interval '1 minute' where object_key = 'p/generations/v2__g.tar.gz';
-select is(storage_list_unneeded(10), '[{"bucket": "b", "object_key": "p/generations/v2__g.tar.gz"}]'::jsonb,
+select is(pg_temp.unneeded(), '[{"bucket": "b", "object_key": "p/generations/v2__g.tar.gz"}]'::jsonb,
   'until it is time to look again');
-select lives_ok($$ select storage_record_removals(storage_list_unneeded(10)) $$, 'which is done once');
-select is(storage_list_unneeded(10), '[]'::jsonb, 'and over');
+select lives_ok($$ select storage_record_removals(pg_temp.unneeded()) $$, 'which is done once');
+select is(pg_temp.unneeded(), '[]'::jsonb, 'and over');
 
 -- The last word on what is active counts, by when it was said.
 insert into storage_projects (id, owner_id) values ('act', 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa');

@@ -22,11 +22,12 @@ declare module 'vitest' {
   }
 }
 
-const MAIN = fileURLToPath(new URL('../../supabase/embedded/main.ts', import.meta.url));
+const EMBEDDED = fileURLToPath(new URL('../../supabase/embedded/main.ts', import.meta.url));
+const POSTGRES = fileURLToPath(new URL('./postgres-stack.ts', import.meta.url));
 
 /**
- * Starts one embedded stack for all tests: each makes its own users, projects and buckets. For the
- * conformance suite alone, against a real Supabase, nothing is started.
+ * Starts one stack for all tests: each makes its own users, projects and buckets. `STACK=postgres` is
+ * one on a real PostgreSQL. For the conformance suite alone, against a real Supabase, nothing is started.
  */
 export async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   const { CONFORMANCE_URL, CONFORMANCE_SERVICE_KEY } = process.env;
@@ -34,7 +35,9 @@ export async function setup(project: TestProject): Promise<(() => Promise<void>)
     project.provide('conformance', { url: CONFORMANCE_URL, key: CONFORMANCE_SERVICE_KEY });
     return undefined;
   }
-  const child = spawn(process.execPath, [MAIN, '--memory', '--port', '0', '--json'], {
+  const args =
+    process.env.STACK === 'postgres' ? [POSTGRES] : [EMBEDDED, '--memory', '--port', '0', '--json'];
+  const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string];

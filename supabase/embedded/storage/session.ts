@@ -1,6 +1,11 @@
-import type { PGlite, Transaction } from '@electric-sql/pglite';
+import type { Transaction } from '@electric-sql/pglite';
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { problems } from './errors.ts';
+
+/** The database: PGlite, or what runs transactions like it. Its role may become any other. */
+export type Transactions = {
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+};
 
 /** Who asks: the claims of a verified token. */
 export type Caller = Readonly<{ role: string; sub: string | null; claims: JWTPayload }>;
@@ -12,10 +17,10 @@ const ROLES = new Set(['anon', 'authenticated', 'service_role']);
 
 /** Tokens and the database, as one caller sees them. */
 export class Sessions {
-  readonly #pg: PGlite;
+  readonly #pg: Transactions;
   readonly #secret: Uint8Array;
 
-  constructor(pg: PGlite, jwtSecret: string) {
+  constructor(pg: Transactions, jwtSecret: string) {
     this.#pg = pg;
     this.#secret = new TextEncoder().encode(jwtSecret);
   }
