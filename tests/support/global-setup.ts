@@ -1,8 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { TestProject } from 'vitest/node';
+import { postgresVersion } from './postgres-server.ts';
+import { ROOT } from './run.ts';
 
 /** How tests reach the one stack that they share. */
 export type StackSettings = {
@@ -35,17 +39,40 @@ export async function setup(project: TestProject): Promise<(() => Promise<void>)
     project.provide('conformance', { url: CONFORMANCE_URL, key: CONFORMANCE_SERVICE_KEY });
     return undefined;
   }
+  if (postgresVersion === null) {
+    console.error('There is no PostgreSQL with pgTAP here: what is tested on it is skipped');
+  }
   const args =
     process.env.STACK === 'postgres' ? [POSTGRES] : [EMBEDDED, '--memory', '--port', '0', '--json'];
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+  const lines = createInterface(child.stdout);
+  const [line] = (await once(lines, 'line')) as [string];
+  let last = line;
+  lines.on('line', (next) => {
+    last = next;
+  });
   const stack = JSON.parse(line) as StackSettings;
   project.provide('stack', stack);
   project.provide('conformance', { url: stack.SUPABASE_URL, key: stack.SUPABASE_SERVICE_KEY });
   return async () => {
+    const ended = once(child, 'close');
     child.kill('SIGTERM');
-    await once(child, 'exit');
+    await ended;
+    if (process.env.STACK_CALLS === 'all') expectAllCalled(JSON.parse(last) as string[]);
   };
+}
+
+/** Every SQL function that the agent and the Edge Function call was called, through PostgREST. */
+function expectAllCalled(called: readonly string[]): void {
+  const named = ['node-agent/cloud', 'functions/_shared', 'functions/generations']
+    .flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => join(ROOT, folder, name)))
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => readFileSync(file, 'utf8').match(/(?<=')storage_[a-z_]+(?=')/g) ?? []);
+  // A table is read by its name, too.
+  const missing = [...new Set(named)].filter(
+    (name) => name !== 'storage_generations' && !called.includes(name),
+  );
+  if (missing.length > 0) throw new Error(`Never called through PostgREST: ${missing.join(', ')}`);
 }

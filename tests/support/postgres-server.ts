@@ -16,6 +16,16 @@ const SUPABASE = new URL('../../supabase/', import.meta.url);
 export const postgresVersion: string | null = findVersion();
 
 function findVersion(): string | null {
+  const version = findInstalled();
+  if (version === null && process.env.REQUIRE_POSTGRES === '1') {
+    throw new Error(
+      'There is no PostgreSQL with pgTAP: apt-get install postgresql postgresql-15-pgtap',
+    );
+  }
+  return version;
+}
+
+function findInstalled(): string | null {
   if (!existsSync(DEBIAN)) return null;
   const versions = readdirSync(DEBIAN).filter(
     (version) =>

@@ -15,6 +15,8 @@ import { startStack } from '../../supabase/embedded/stack.ts';
 import type { Transactions } from '../../supabase/embedded/storage/session.ts';
 import { freePort, type PostgresServer, startPostgresServer } from './postgres-server.ts';
 
+/** The SQL functions that were called by REST. */
+const called = new Set<string>();
 const keys = await createKeys();
 const server = await startPostgresServer();
 const postgrest = await startPostgrest(server, keys);
@@ -26,11 +28,17 @@ const stack = await startStack({
   instead: {
     pg: asTransactions(admin),
     rest: {
-      fetch: (request) => forward(withRoleToken(request, keys), postgrest.origin, '/rest/v1'),
+      fetch: (request) => {
+        const [, name] = /\/rpc\/(\w+)$/.exec(new URL(request.url).pathname) ?? [];
+        if (name !== undefined) called.add(name);
+        return forward(withRoleToken(request, keys), postgrest.origin, '/rest/v1');
+      },
     },
   },
 });
 onStop(async () => {
+  // Whoever started it wants to know.
+  console.log(JSON.stringify([...called]));
   await stack.close();
   postgrest.stop();
   await admin.end();
