@@ -1,6 +1,5 @@
 import {
   createLocalJWKSet,
-  createRemoteJWKSet,
   decodeProtectedHeader,
   errors,
   type JWTPayload,
@@ -9,6 +8,7 @@ import {
 } from 'jose';
 import { StorageError } from './contract/errors.ts';
 import type { Environment } from './environment.ts';
+import { KeyList } from './key-list.ts';
 
 /** A user whose token was verified. */
 export type User = Readonly<{ id: string; token: string }>;
@@ -17,8 +17,6 @@ export type User = Readonly<{ id: string; token: string }>;
 export type Authenticate = (authorization: string | undefined) => Promise<User>;
 
 const ASYMMETRIC = ['ES256', 'RS256', 'EdDSA'];
-const JWKS_TIMEOUT_MS = 5000;
-const KEYS_AWAY = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID']);
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**
@@ -63,18 +61,15 @@ export function createAuthenticate(environment: Environment): Authenticate {
 
 /** Keys that the platform handed over, else the project's own list, which knows rotated ones. */
 function createFindKey(environment: Environment): JWTVerifyGetKey {
-  const remote = createRemoteJWKSet(
-    new URL(`${environment.supabaseUrl}/auth/v1/.well-known/jwks.json`),
-    { timeoutDuration: JWKS_TIMEOUT_MS },
-  );
-  if (environment.jwks === null) return remote;
+  const list = new KeyList(`${environment.supabaseUrl}/auth/v1/.well-known/jwks.json`);
+  if (environment.jwks === null) return list.find;
   const local = createLocalJWKSet(environment.jwks);
   return async (header, token) => {
     try {
       return await local(header, token);
-    } catch (error) {
-      if (error instanceof errors.JWKSNoMatchingKey) return remote(header, token);
-      throw error;
+    } catch {
+      // It is not there, or is none that can be used.
+      return list.find(header, token);
     }
   };
 }
@@ -90,11 +85,10 @@ function readAlgorithm(token: string): string | undefined {
 function explain(error: unknown): StorageError {
   if (error instanceof StorageError) return error;
   if (error instanceof errors.JWTExpired) return unauthenticated('the token has expired', error);
-  // Everything else of jose is about the token; a generic error or a foreign one is about keys
-  // that could not be fetched.
-  if (error instanceof errors.JOSEError && !KEYS_AWAY.has(error.code)) {
+  if (error instanceof errors.JOSEError) {
     return unauthenticated('the token is not valid here', error);
   }
+  // The list cannot be had, or a key in it is none: that says nothing of the token.
   return new StorageError('unavailable', 'Cannot check the token: the keys are out of reach', {
     cause: error,
   });

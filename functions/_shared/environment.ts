@@ -1,4 +1,4 @@
-import type { JSONWebKeySet } from 'jose';
+import { createLocalJWKSet, type JSONWebKeySet } from 'jose';
 
 /** What a function is told by the platform and by its secrets. */
 export type Environment = Readonly<{
@@ -20,12 +20,12 @@ export type Environment = Readonly<{
  * Reads the environment. The new keys (`SUPABASE_PUBLISHABLE_KEYS`, `SUPABASE_SECRET_KEYS`: JSON
  * maps) come before the legacy ones.
  *
- * @throws Error that names every variable that is missing
+ * @throws Error that names every variable that is missing, or cannot be used
  */
 export function readEnvironment(env: Record<string, string | undefined>): Environment {
   const supabaseUrl = env.SUPABASE_URL;
-  const publishableKey = firstKey(env.SUPABASE_PUBLISHABLE_KEYS) ?? env.SUPABASE_ANON_KEY;
-  const secretKey = firstKey(env.SUPABASE_SECRET_KEYS) ?? env.SUPABASE_SERVICE_ROLE_KEY;
+  const publishableKey = firstKey(env, 'SUPABASE_PUBLISHABLE_KEYS') ?? env.SUPABASE_ANON_KEY;
+  const secretKey = firstKey(env, 'SUPABASE_SECRET_KEYS') ?? env.SUPABASE_SERVICE_ROLE_KEY;
   if (!supabaseUrl || !publishableKey || !secretKey) {
     const missing = [
       supabaseUrl ? '' : 'SUPABASE_URL',
@@ -39,15 +39,36 @@ export function readEnvironment(env: Record<string, string | undefined>): Enviro
     publicUrl: withoutSlash(env.PUBLIC_URL || supabaseUrl),
     publishableKey,
     secretKey,
-    jwks: env.SUPABASE_JWKS ? (JSON.parse(env.SUPABASE_JWKS) as JSONWebKeySet) : null,
+    jwks: readKeySet(env.SUPABASE_JWKS),
     jwtSecret: env.JWT_SECRET || null,
   };
 }
 
-function firstKey(json: string | undefined): string | undefined {
+/** Without them users are known all the same: the project has the list. */
+function readKeySet(json: string | undefined): JSONWebKeySet | null {
+  if (!json) return null;
+  try {
+    const keys = JSON.parse(json) as JSONWebKeySet;
+    createLocalJWKSet(keys);
+    return keys;
+  } catch {
+    console.error('SUPABASE_JWKS is no JSON Web Key Set: the list of the project is used instead');
+    return null;
+  }
+}
+
+function firstKey(env: Record<string, string | undefined>, name: string): string | undefined {
+  const json = env[name];
   if (!json) return undefined;
-  const keys = JSON.parse(json) as Record<string, string>;
-  return keys.default ?? Object.values(keys)[0];
+  let keys: unknown;
+  try {
+    keys = JSON.parse(json);
+  } catch {
+    throw new Error(`Cannot start: ${name} is no JSON`);
+  }
+  if (keys === null || typeof keys !== 'object') throw new Error(`Cannot start: ${name} is no map`);
+  const named = keys as Record<string, string>;
+  return named.default ?? Object.values(named)[0];
 }
 
 function withoutSlash(url: string): string {

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { onStop } from '../../node-agent/cli/signals.ts';
 import { startStack } from './stack.ts';
+import type { TokenAlgorithm } from './tokens.ts';
 
 const USAGE = `Usage: npm run stack -- [options]
 
@@ -9,6 +10,7 @@ const USAGE = `Usage: npm run stack -- [options]
   --memory               keep nothing
   --port N               where it listens (default 54321; 0: any)
   --file-size-limit N    bytes of one object (default 50 MiB)
+  --tokens ALGORITHM     how tokens of users are signed: ES256 (default) or HS256
   --json                 print its address and keys as one object`;
 
 const values = readArguments();
@@ -21,11 +23,15 @@ function readArguments() {
         memory: { type: 'boolean', default: false },
         port: { type: 'string', default: '54321' },
         'file-size-limit': { type: 'string' },
+        tokens: { type: 'string', default: 'ES256' },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
-    if (!values.help) return values;
+    if (values.tokens !== 'ES256' && values.tokens !== 'HS256') {
+      throw new Error(`Cannot sign tokens with ${values.tokens}: it is ES256 or HS256`);
+    }
+    if (!values.help) return { ...values, tokens: values.tokens as TokenAlgorithm };
     console.log(USAGE);
     process.exit(0);
   } catch (error) {
@@ -36,6 +42,7 @@ function readArguments() {
 
 const starting = startStack({
   port: Number(values.port),
+  tokens: values.tokens,
   ...(values['file-size-limit'] === undefined
     ? {}
     : { fileSizeLimit: Number(values['file-size-limit']) }),

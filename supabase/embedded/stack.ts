@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
+import { asAuth } from './auth.ts';
 import { type Database, openDatabase } from './database.ts';
 import { type Functions, startFunctions } from './functions.ts';
 import { createGateway, type Upstream } from './gateway.ts';
@@ -15,6 +16,7 @@ import { Blobs } from './storage/blobs.ts';
 import type { Objects } from './storage/objects.ts';
 import { Resumable } from './storage/resumable.ts';
 import { Sessions, type Transactions } from './storage/session.ts';
+import { type TokenAlgorithm, Tokens } from './tokens.ts';
 
 /** What the hosted free plan takes: 50 MiB an object. */
 const FILE_SIZE_LIMIT = 52_428_800;
@@ -30,6 +32,8 @@ export type StackOptions = {
   snapshot?: Blob;
   /** Bytes of one object. @default 50 MiB */
   fileSizeLimit?: number;
+  /** How tokens of users are signed. @default ES256, as in new projects */
+  tokens?: TokenAlgorithm;
   /** Whether to start Deno. @default true */
   functions?: boolean;
   /** A PostgreSQL and a PostgREST in the place of what is embedded. Auth stays that. */
@@ -61,6 +65,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     closers.push(() => lock.release());
 
     const keys = await createKeys();
+    const tokens = new Tokens(keys, options.tokens ?? 'ES256');
     const database = await openDatabase({
       keys,
       ...(options.folder === undefined ? {} : { folder: join(folder, 'database') }),
@@ -71,7 +76,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     const blobs = new Blobs(join(folder, 'objects'));
     await blobs.open();
     const objects: Objects = {
-      sessions: new Sessions(options.instead?.pg ?? database.pg, keys.jwtSecret),
+      sessions: new Sessions(options.instead?.pg ?? database.pg, tokens, keys.jwtSecret),
       blobs,
       fileSizeLimit: options.fileSizeLimit ?? FILE_SIZE_LIMIT,
     };
@@ -80,8 +85,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     let functions: Functions | null = null;
     const gateway = createGateway({
       keys,
-      auth: database.app,
-      rest: options.instead?.rest ?? asPostgrest(database.app, keys),
+      auth: asAuth(database.app, tokens, () => url),
+      rest: options.instead?.rest ?? asPostgrest(database.app, keys, tokens),
       storage: createStorageApp(objects, new Resumable(objects, () => url)),
       functionsOrigin: () => functions?.origin ?? null,
     });
@@ -101,7 +106,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         SUPABASE_SERVICE_ROLE_KEY: keys.serviceRoleKey,
         SUPABASE_PUBLISHABLE_KEYS: JSON.stringify({ default: keys.publishableKey }),
         SUPABASE_SECRET_KEYS: JSON.stringify({ default: keys.secretKey }),
-        JWT_SECRET: keys.jwtSecret,
+        SUPABASE_JWKS: JSON.stringify(tokens.jwks),
+        ...(tokens.algorithm === 'HS256' ? { JWT_SECRET: keys.jwtSecret } : {}),
       });
       closers.push(functions.close);
     }

@@ -14,6 +14,7 @@ import { createStorageApp } from '../../supabase/embedded/storage/app.ts';
 import { Blobs } from '../../supabase/embedded/storage/blobs.ts';
 import { Resumable } from '../../supabase/embedded/storage/resumable.ts';
 import { Sessions } from '../../supabase/embedded/storage/session.ts';
+import { Tokens } from '../../supabase/embedded/tokens.ts';
 
 export const BUCKET = 'codebegen-projects';
 export const OWNER = 'c0ffee00-0000-4000-8000-000000000001';
@@ -58,7 +59,7 @@ export class Cloud {
     const { pg, close } = await openDatabase({ keys });
     const blobs = new Blobs(join(folder, 'objects'));
     await blobs.open();
-    const sessions = new Sessions(pg, keys.jwtSecret);
+    const sessions = new Sessions(pg, new Tokens(keys, 'HS256'), keys.jwtSecret);
     const objects = { sessions, blobs, fileSizeLimit: 1e8 };
     const resumable = new Resumable(objects, () => CLOUD_URL);
     const app = new Hono();

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Authenticate, createAuthenticate } from '../../functions/_shared/auth.ts';
-import type { Environment } from '../../functions/_shared/environment.ts';
+import { type Environment, readEnvironment } from '../../functions/_shared/environment.ts';
 
 const SECRET = 'a shared secret of at least 32 characters';
 const SUB = '3f0e1c52-93b5-4d0f-8f6a-0d3c3f5a1b11';
@@ -13,13 +13,15 @@ type KeyPair = Awaited<ReturnType<typeof generateKeyPair>>;
 
 let jwks: { keys: JWK[] } = { keys: [] };
 let asked = 0;
+let failing: number | null = null;
 let issuer: string;
 let ec: KeyPair;
 let environment: Environment;
 const server = createServer((_, response) => {
   asked++;
+  response.statusCode = failing ?? 200;
   response.setHeader('content-type', 'application/json');
-  response.end(JSON.stringify(jwks));
+  response.end(failing === null ? JSON.stringify(jwks) : '{"message": "busy"}');
 });
 
 beforeAll(async () => {
@@ -60,30 +62,30 @@ describe('a token is taken', () => {
     expect(await check(token)).toMatchObject({ id: SUB });
   });
 
-  test('signed with a key that came later, while the old one still counts', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
-    onTestFinished(() => void vi.useRealTimers());
+  test('signed with a key that came a moment ago, while the old one still counts', async () => {
     const authenticate = createAuthenticate(environment);
     const old = await es256({ ...SOUND, iss: issuer });
     expect(await authenticate(`Bearer ${old}`)).toMatchObject({ id: SUB });
-    const pair = await generateKeyPair('RS256', { extractable: true });
-    const before = jwks;
-    onTestFinished(() => {
-      jwks = before;
-    });
-    jwks = {
-      keys: [...jwks.keys, { ...(await exportJWK(pair.publicKey)), kid: 'new', alg: 'RS256' }],
-    };
+    const rotated = await rotate('new');
     asked = 0;
-    const rotated = await es256({ ...SOUND, iss: issuer }, pair, 'new', 'RS256');
-    // Unknown keys make nobody ask all the time: the list is asked for again after half a minute.
-    await expect(authenticate(`Bearer ${rotated}`)).rejects.toMatchObject({
-      code: 'unauthenticated',
-    });
-    expect(asked).toBe(0);
-    vi.setSystemTime(Date.now() + 31_000);
     expect(await authenticate(`Bearer ${rotated}`)).toMatchObject({ id: SUB });
     expect(await authenticate(`Bearer ${old}`)).toMatchObject({ id: SUB });
+    expect(asked).toBe(1);
+  });
+
+  test('while the list cannot be had, by a key that was in it', async () => {
+    const authenticate = createAuthenticate(environment);
+    const token = await es256({ ...SOUND, iss: issuer });
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    await authenticate(`Bearer ${token}`);
+    failWith(500);
+    asked = 0;
+    // Its time is over: it is asked for again, and once only for a while.
+    vi.advanceTimersByTime(3_600_000);
+    for (let i = 0; i < 5; i++) {
+      expect(await authenticate(`Bearer ${token}`)).toMatchObject({ id: SUB });
+    }
     expect(asked).toBe(1);
   });
 
@@ -152,6 +154,129 @@ describe('a token is refused', () => {
     await expect(authenticate(`Bearer ${token}`)).rejects.toMatchObject({ code: 'unavailable' });
   });
 });
+
+describe('tokens that name keys of their own making', () => {
+  const many = async () => {
+    const pair = await generateKeyPair('ES256');
+    return Promise.all(
+      Array.from({ length: 200 }, (_, i) =>
+        es256({ ...SOUND, iss: issuer }, pair, `random-${i}-${Math.random()}`),
+      ),
+    );
+  };
+  const codes = async (authenticate: Authenticate, tokens: readonly string[]) =>
+    new Set(
+      await Promise.all(
+        tokens.map((token) =>
+          authenticate(`Bearer ${token}`).then(
+            () => 'taken',
+            (error: { code: string }) => error.code,
+          ),
+        ),
+      ),
+    );
+
+  test('have the list fetched once in half a minute, and it is no word on keys that come after', async () => {
+    const authenticate = createAuthenticate(environment);
+    const sound = await es256({ ...SOUND, iss: issuer });
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    await authenticate(`Bearer ${sound}`);
+    asked = 0;
+    const tokens = await many();
+    expect(await codes(authenticate, tokens.slice(0, 100))).toEqual(new Set(['unauthenticated']));
+    for (const token of tokens.slice(100)) await codes(authenticate, [token]);
+    expect(asked).toBe(1);
+    vi.advanceTimersByTime(29_000);
+    await codes(authenticate, tokens);
+    expect(asked).toBe(1);
+    expect(await authenticate(`Bearer ${sound}`)).toMatchObject({ id: SUB });
+    const rotated = await rotate('after');
+    vi.advanceTimersByTime(2000);
+    expect(await authenticate(`Bearer ${rotated}`)).toMatchObject({ id: SUB });
+    expect(asked).toBe(2);
+  });
+
+  test.each([500, 429, 302])(
+    'the same while the list answers %i: then nobody knows',
+    async (status) => {
+      const authenticate = createAuthenticate(environment);
+      vi.useFakeTimers({ toFake: ['performance'] });
+      onTestFinished(() => void vi.useRealTimers());
+      const isBack = failWith(status);
+      asked = 0;
+      expect(await codes(authenticate, await many())).toEqual(new Set(['unavailable']));
+      expect(await codes(authenticate, await many())).toEqual(new Set(['unavailable']));
+      expect(asked).toBe(1);
+      isBack();
+      vi.advanceTimersByTime(31_000);
+      const sound = await es256({ ...SOUND, iss: issuer });
+      expect(await authenticate(`Bearer ${sound}`)).toMatchObject({ id: SUB });
+      expect(asked).toBe(2);
+    },
+  );
+
+  test('a list that is none, or has no end, is a list that cannot be had', async () => {
+    const sound = await es256({ ...SOUND, iss: issuer });
+    const before = jwks;
+    onTestFinished(() => {
+      jwks = before;
+    });
+    for (const list of [null, [], {}, { keys: 'x' }, { keys: [], more: 'x'.repeat(300_000) }]) {
+      jwks = list as unknown as typeof jwks;
+      await expect(check(sound), JSON.stringify(list).slice(0, 50)).rejects.toMatchObject({
+        code: 'unavailable',
+      });
+    }
+  });
+});
+
+test.each(['{', '[]', 'null', '"x"', '{"keys": 7}', '{"keys": ["x"]}'])(
+  'SUPABASE_JWKS that is %s is named, and the function starts with the list of the project',
+  async (json) => {
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+    onTestFinished(() => log.mockRestore());
+    const read = readEnvironment({
+      SUPABASE_URL: environment.supabaseUrl,
+      SUPABASE_PUBLISHABLE_KEYS: '{"default":"pk"}',
+      SUPABASE_SECRET_KEYS: '{"default":"sk"}',
+      SUPABASE_JWKS: json,
+    });
+    expect(log).toHaveBeenCalledWith(expect.stringContaining('SUPABASE_JWKS'));
+    const sound = await es256({ ...SOUND, iss: issuer });
+    expect(await createAuthenticate(read)(`Bearer ${sound}`)).toMatchObject({ id: SUB });
+  },
+);
+
+test.each(['SUPABASE_SECRET_KEYS', 'SUPABASE_PUBLISHABLE_KEYS'])(
+  '%s that is no JSON is named, and not shown',
+  (name) => {
+    const env = { SUPABASE_URL: 'http://x', SUPABASE_ANON_KEY: 'a', [name]: 'sb_secret_x' };
+    expect(() => readEnvironment(env)).toThrow(`${name} is no JSON`);
+    expect(() => readEnvironment(env)).not.toThrow('sb_secret_x');
+  },
+);
+
+/** Has the list answer something else until it is called. */
+function failWith(status: number): () => void {
+  failing = status;
+  const heal = () => {
+    failing = null;
+  };
+  onTestFinished(heal);
+  return heal;
+}
+
+/** Adds a key to the list. @returns a token that it signed */
+async function rotate(kid: string): Promise<string> {
+  const pair = await generateKeyPair('RS256', { extractable: true });
+  const before = jwks;
+  onTestFinished(() => {
+    jwks = before;
+  });
+  jwks = { keys: [...jwks.keys, { ...(await exportJWK(pair.publicKey)), kid, alg: 'RS256' }] };
+  return es256({ ...SOUND, iss: issuer }, pair, kid, 'RS256');
+}
 
 function check(token: string): ReturnType<Authenticate> {
   return createAuthenticate(environment)(token === '' ? undefined : `Bearer ${token}`);

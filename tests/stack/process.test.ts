@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '@supabase/supabase-js';
+import { decodeProtectedHeader } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
 import type { StackSettings } from '../support/global-setup.ts';
 import { ROOT, run } from '../support/run.ts';
@@ -97,3 +98,31 @@ function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+test.each(['ES256', 'HS256'] as const)(
+  'a user who signs up is one to Auth, REST, Storage and the function, with tokens of %s',
+  async (algorithm) => {
+    const stack = await startStack(['--memory', '--port', '0', '--tokens', algorithm]);
+    const { SUPABASE_URL: url, SUPABASE_PUBLISHABLE_KEY: key } = stack.settings;
+    const client = createClient(url, key, { auth: { persistSession: false } });
+    const email = 'ada@example.com';
+    const { data, error } = await client.auth.signUp({ email, password: 'correct horse' });
+    expect(error).toBeNull();
+    const token = data.session!.access_token;
+    expect(decodeProtectedHeader(token).alg).toBe(algorithm);
+    expect((await client.auth.getUser()).data.user?.email).toBe(email);
+    const list = await (await fetch(`${url}/auth/v1/.well-known/jwks.json`)).json();
+    expect(list.keys).toHaveLength(algorithm === 'ES256' ? 1 : 0);
+    expect(JSON.stringify(list)).not.toContain('"d"');
+    const made = await client.functions.invoke('generations/projects', { body: { name: 'Shop' } });
+    expect(made.error).toBeNull();
+    const projects = await client.from('storage_projects').select('id');
+    expect(projects.data).toMatchObject([{ id: made.data.id }]);
+    expect((await client.storage.from('none').list()).error).toBeNull();
+    const forged = `${token.slice(0, -4)}AAAA`;
+    const refused = await fetch(`${url}/functions/v1/generations/projects`, {
+      headers: { authorization: `Bearer ${forged}`, apikey: key },
+    });
+    expect(refused.status).toBe(401);
+  },
+);

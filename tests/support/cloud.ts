@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
-import { SignJWT } from 'jose';
+import { importJWK, SignJWT } from 'jose';
 import { inject } from 'vitest';
+import { SIGNING_KEY } from '../../supabase/embedded/keys.ts';
 
 /** A user of the web app. */
 export type TestUser = { id: string; token: string };
@@ -28,17 +29,22 @@ export async function makeUser(): Promise<TestUser> {
   return { id, token: await signToken({ sub: id }) };
 }
 
-/** A user token; claims that are given replace what a sound one has. */
+/** A user token; claims that are given replace what a sound one has. A secret makes it another's. */
 export async function signToken(
   claims: Record<string, unknown>,
   options: { secret?: string; expiresIn?: number } = {},
 ): Promise<string> {
   const now = Math.floor(Date.now() / 1000);
-  return new SignJWT({ aud: 'authenticated', role: 'authenticated', ...claims })
-    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+  const iss = `${inject('stack').SUPABASE_URL}/auth/v1`;
+  const jwt = new SignJWT({ iss, aud: 'authenticated', role: 'authenticated', ...claims })
     .setIssuedAt(now)
-    .setExpirationTime(now + (options.expiresIn ?? 3600))
-    .sign(new TextEncoder().encode(options.secret ?? inject('stack').JWT_SECRET));
+    .setExpirationTime(now + (options.expiresIn ?? 3600));
+  if (options.secret !== undefined) {
+    const secret = new TextEncoder().encode(options.secret);
+    return jwt.setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(secret);
+  }
+  const header = { alg: 'ES256', typ: 'JWT', kid: SIGNING_KEY.kid! };
+  return jwt.setProtectedHeader(header).sign(await importJWK(SIGNING_KEY, 'ES256'));
 }
 
 /** An id that no other test uses. */
@@ -49,10 +55,13 @@ export function uniqueId(prefix = 'p'): string {
 /** The environment of the Edge Function on the shared stack. */
 export function functionEnvironment(): Record<string, string> {
   const stack = inject('stack');
+  const { d: _, ...publicKey } = SIGNING_KEY;
   return {
     SUPABASE_URL: stack.SUPABASE_URL,
+    // Whose tokens these are, also where the project is reached through a proxy.
+    PUBLIC_URL: stack.SUPABASE_URL,
     SUPABASE_ANON_KEY: stack.SUPABASE_ANON_KEY,
     SUPABASE_SERVICE_ROLE_KEY: stack.SUPABASE_SERVICE_KEY,
-    JWT_SECRET: stack.JWT_SECRET,
+    SUPABASE_JWKS: JSON.stringify({ keys: [publicKey] }),
   };
 }

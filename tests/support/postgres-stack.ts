@@ -13,12 +13,14 @@ import { forward, withRoleToken } from '../../supabase/embedded/gateway.ts';
 import { createKeys, type Keys } from '../../supabase/embedded/keys.ts';
 import { startStack } from '../../supabase/embedded/stack.ts';
 import type { Transactions } from '../../supabase/embedded/storage/session.ts';
+import { Tokens } from '../../supabase/embedded/tokens.ts';
 import { freePort, type PostgresServer, startPostgresServer } from './postgres-server.ts';
 
 /** The SQL functions that were called by REST. */
 const called = new Set<string>();
 const keys = await createKeys();
 const server = await startPostgresServer();
+const tokens = new Tokens(keys, 'ES256');
 const postgrest = await startPostgrest(server, keys);
 const admin = new Pool({ ...server.config('supabase_admin'), max: 20 });
 // A server that ends takes idle connections along.
@@ -101,7 +103,13 @@ async function startPostgrest(
       PGRST_DB_SCHEMAS: 'public',
       PGRST_DB_ANON_ROLE: 'anon',
       PGRST_DB_MAX_ROWS: '1000',
-      PGRST_JWT_SECRET: jwtSecret,
+      // As hosted: the public key of the users' tokens, and the secret of the legacy keys.
+      PGRST_JWT_SECRET: JSON.stringify({
+        keys: [
+          ...tokens.jwks.keys,
+          { kty: 'oct', k: Buffer.from(jwtSecret).toString('base64url') },
+        ],
+      }),
       PGRST_SERVER_HOST: '127.0.0.1',
       PGRST_SERVER_PORT: String(own),
       PGRST_LOG_LEVEL: 'crit',

@@ -1,5 +1,6 @@
 import type { Transaction } from '@electric-sql/pglite';
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import type { Tokens } from '../tokens.ts';
 import { problems } from './errors.ts';
 
 /** The database: PGlite, or what runs transactions like it. Its role may become any other. */
@@ -18,11 +19,14 @@ const ROLES = new Set(['anon', 'authenticated', 'service_role']);
 /** Tokens and the database, as one caller sees them. */
 export class Sessions {
   readonly #pg: Transactions;
+  readonly #tokens: Tokens;
   readonly #secret: Uint8Array;
 
-  constructor(pg: Transactions, jwtSecret: string) {
+  /** @param urlSecret what signed URLs are signed with */
+  constructor(pg: Transactions, tokens: Tokens, urlSecret: string) {
     this.#pg = pg;
-    this.#secret = new TextEncoder().encode(jwtSecret);
+    this.#tokens = tokens;
+    this.#secret = new TextEncoder().encode(urlSecret);
   }
 
   /** Reads the `Authorization` header. The messages are those of the real server, from jose. */
@@ -33,7 +37,7 @@ export class Sessions {
     const token = header.replace(/^Bearer\s+/i, '');
     let claims: JWTPayload;
     try {
-      claims = await this.#verify(token);
+      claims = await this.#tokens.verify(token);
     } catch (error) {
       throw problems.accessDenied(error instanceof errors.JOSEError ? error.message : undefined);
     }
@@ -80,16 +84,12 @@ export class Sessions {
     }
     let claims: JWTPayload;
     try {
-      claims = await this.#verify(token);
+      claims = (await jwtVerify(token, this.#secret, { algorithms: ['HS256'] })).payload;
     } catch (error) {
       throw problems.invalidJwt(error instanceof Error ? error.message : 'invalid token');
     }
     if (claims.url !== key) throw problems.invalidSignature();
     return claims;
-  }
-
-  async #verify(token: string): Promise<JWTPayload> {
-    return (await jwtVerify(token, this.#secret, { algorithms: ['HS256'] })).payload;
   }
 }
 
