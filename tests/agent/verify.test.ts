@@ -43,7 +43,7 @@ test('every byte is compared; what is damaged is named, in store and cloud', asy
   expect([sound.code, sound.stderr, sound.lines]).toEqual([
     0,
     '',
-    [{ checked: 5, damaged: 0, repaired: 0, after: `${projectId}/5` }],
+    [{ checked: 5, damaged: 0, repaired: 0, unproven: 0, after: `${projectId}/5` }],
   ]);
   const [one, two, three, four] = saved;
   // One bit, a file that is gone, an archive of other bytes, and one that is gone.

@@ -265,6 +265,9 @@ test('a store that its own process copies is taken for left: nothing acknowledge
   const first = await storage.save({ projectId: 'p', files: { a: 'first' } });
   const writer = storage.writer({ projectId: 'p' });
   for (const path of ['a', 'b']) await writer.write(path, path.repeat(200_000));
+  // What is made for a full disk is in place: else files go while they are copied.
+  const reserve = join(storePath, '.codebegen-storage/reserve');
+  await expect.poll(() => existsSync(reserve)).toBe(true);
   // The kernel takes the locks of a process away once it closes any descriptor of the file.
   await cp(storePath, join(await tempFolder(), 'copy'), { recursive: true });
   const other = await runCli(['list', 'p'], { FILE_STORAGE_PATH: storePath });
