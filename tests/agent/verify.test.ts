@@ -76,7 +76,7 @@ test('every byte is compared; what is damaged is named, in store and cloud', asy
       version: 4,
       problems: [{ where: 'cloud', reason: expect.stringContaining('is not in the bucket') }],
     }),
-    { checked: 5, damaged: 4, repaired: 0, after: `${projectId}/5` },
+    { checked: 5, damaged: 4, repaired: 0, unproven: 0, after: `${projectId}/5` },
   ]);
   expect(readTexts(join(env.FILE_STORAGE_PATH, projectId))).toEqual(before);
 
