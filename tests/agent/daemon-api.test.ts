@@ -1,7 +1,7 @@
 /** The daemon's HTTP API, as a generator in any language calls it: with curl. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -117,11 +117,14 @@ describe('without a token, on a loopback address', () => {
   test('list, show, files, archive, zip, download and delete', async () => {
     const files = { 'a b.txt': 'text', 'x.html': '<script>1</script>' };
     await post({ project_id: 'p', files });
-    await post({ project_id: 'p', files: { ...files, 'c.txt': 'c' } });
+    await post({
+      project_id: 'p',
+      files: { ...files, 'c.txt': 'c', 'c.sh': { content: 'x', mode: 0o755 } },
+    });
     const base = `${daemon.url}/v1/projects/p`;
     const page = await curl(`${base}?limit=1`);
     expect(page.json).toMatchObject({
-      items: [{ version: 2, status: 'local', file_count: 3, active: false }],
+      items: [{ version: 2, status: 'local', file_count: 4, active: false }],
       next_cursor: 2,
     });
     expect((await curl(`${base}?limit=1&cursor=2`)).json).toMatchObject({
@@ -150,9 +153,11 @@ describe('without a token, on a loopback address', () => {
     const folder = await tempFolder();
     await curl(`${base}/2/archive.zip`, '-o', join(folder, 'a.zip'));
     await run('unzip', ['-q', join(folder, 'a.zip'), '-d', join(folder, 'zip')]);
+    const executable = (path: string) => (statSync(join(folder, 'zip', path)).mode & 0o100) !== 0;
+    expect([executable('c.sh'), executable('a b.txt')]).toEqual([true, false]);
     const { '.codebegen/manifest.json': manifest, ...unzipped } = readTexts(join(folder, 'zip'));
-    expect(unzipped).toEqual({ ...files, 'c.txt': 'c' });
-    expect(JSON.parse(manifest!)).toMatchObject({ version: 2, file_count: 3 });
+    expect(unzipped).toEqual({ ...files, 'c.txt': 'c', 'c.sh': 'x' });
+    expect(JSON.parse(manifest!)).toMatchObject({ version: 2, file_count: 4 });
     await curl(`${base}/2/archive.tar.gz`, '-o', join(folder, 'a.tar.gz'));
     await run('tar', ['xzf', join(folder, 'a.tar.gz'), '-C', folder]);
     for (const [path, content] of Object.entries({ ...files, 'c.txt': 'c' })) {
@@ -411,6 +416,16 @@ describe('with a token', () => {
       [],
       ['-H', 'Authorization: Bearer wrong'],
       ['-H', `Authorization: ${TOKEN}`],
+      // Nearly it: more, less, in other letters, twice.
+      ...[
+        `${TOKEN}x`,
+        `${TOKEN} x`,
+        TOKEN.slice(0, -1),
+        TOKEN.slice(0, 1),
+        TOKEN.toUpperCase(),
+      ].map((nearly) => ['-H', `Authorization: Bearer ${nearly}`]),
+      ['-H', `Authorization: Bearer Bearer ${TOKEN}`],
+      ['-H', 'Authorization: Bearer '],
     ]) {
       const answer = await curl(url, ...body, ...headers);
       expect([answer.status, answer.json.code]).toEqual([401, 'unauthenticated']);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { listPlainTar } from '../../node-agent/archive/plain-tar.ts';
-import { digestText, type ManifestEntry } from '../../node-agent/contract.ts';
+import { DEFAULT_LIMITS, digestText, type ManifestEntry } from '../../node-agent/contract.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { putGeneration } from '../support/generation.ts';
 import { openTestStorage, testCache, testCloud } from '../support/storage.ts';
@@ -97,6 +97,12 @@ describe.each<Style>(['ours', 'other'])('with headers as in those of %s,', (styl
       const inWrapper = { ...named, name: 'v1__g/manifest.json' };
       const python = makeTarGz([inWrapper, ...make('v1__g/source/')], style);
       await expectRefused(python, ['corrupt', 'invalid_input']);
+      // What was built from it passes the same checks.
+      const built = makeTarGz([manifest([]), ...make('.codebegen/artifacts/')], style);
+      await expectRefused(built, ['corrupt', 'invalid_input']);
+      const empty = { ...manifest([]), name: 'v1__g/manifest.json' };
+      const pythonBuilt = makeTarGz([empty, ...make('v1__g/artifacts/')], style);
+      await expectRefused(pythonBuilt, ['corrupt', 'invalid_input']);
     },
   );
 
@@ -114,7 +120,12 @@ describe.each<Style>(['ours', 'other'])('with headers as in those of %s,', (styl
 });
 
 /** What another host's archive says of itself, its bytes being those that were recorded. */
-type Said = { files: string[]; entries: ManifestEntry[]; digest: string };
+type Said = {
+  files: string[];
+  entries: ManifestEntry[];
+  artifacts?: ManifestEntry[];
+  digest: string;
+};
 const hash = (text: string) => createHash('sha256').update(text).digest('hex');
 const entry = (path: string) => ({ path, size: 1, sha256: hash('x'), mode: 0o644 });
 const LIES: [string, string, (said: Said) => Said][] = [
@@ -122,6 +133,17 @@ const LIES: [string, string, (said: Said) => Said][] = [
   ['names one file twice', 'x', (said) => listing(said, 'A')],
   ['lists a file without a hash', 'x', (said) => ({ ...said, files: ['a', 'b'] })],
   ['lists another file in the place of one', 'x', (said) => twice(said)],
+  ['names an artifact that climbs out', 'x', (said) => building(said, ['../../../escaped'])],
+  ['names one artifact twice', 'x', (said) => building(said, ['b', 'B'])],
+  [
+    'names more artifacts than a generation may have',
+    'x',
+    (said) =>
+      building(
+        said,
+        Array.from({ length: DEFAULT_LIMITS.files + 1 }, (_, i) => `f${i}`),
+      ),
+  ],
   ['has the digest of other files', 'x', (said) => ({ ...said, digest: hash('other') })],
   ['has other content than it says', 'y', (said) => said],
 ];
@@ -134,7 +156,8 @@ test.each(LIES)(
     const { name, content: text } = manifest(said.files);
     const whole = { ...JSON.parse(String(text)), schema: 1, artifacts: [], ...said };
     const files = [...new Set([...said.entries.map(({ path }) => path), ...said.files])];
-    const inIt = files.map((path) => file(path, content));
+    const built = (said.artifacts ?? []).map(({ path }) => `.codebegen/artifacts/${path}`);
+    const inIt = [...files, ...built].map((path) => file(path, content));
     const archive = makeTarGz([{ name, content: JSON.stringify(whole) }, ...inIt], 'ours');
     const projectId = uniqueId();
     await putGeneration({ projectId, version: 1, ownerId: null, archive, digest: said.digest });
@@ -150,11 +173,16 @@ test.each(LIES)(
       () => storage.get(ref),
     ]) {
       const { code, message } = await rejection(work());
-      expect(['corrupt', 'invalid_input'], message).toContain(code);
+      expect(['corrupt', 'invalid_input', 'too_large'], message).toContain(code);
     }
     expect(listTree(around).filter((path) => path.includes('escaped'))).toEqual([]);
   },
 );
+
+function building({ files, entries }: Said, paths: string[]): Said {
+  const artifacts = paths.map(entry);
+  return { files, entries, artifacts, digest: hash(digestText(entries, artifacts)) };
+}
 
 /** Of two files one has a hash, twice. */
 function twice({ entries }: Said): Said {

@@ -38,6 +38,7 @@ test.each<[Scenario, number]>([
   ['settle twice', 29],
   ['settle and replace', 41],
   ['settle and delete', 29],
+  ['migrate', 11],
 ])(
   '%s: killed before every step, nothing with a receipt is lost and nothing is torn',
   async (scenario, every) => {

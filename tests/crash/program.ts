@@ -66,6 +66,8 @@ async function act(to: Storage): Promise<unknown> {
       return beside(to, (other) => other.save({ ...ref, files: CONTENTS.new, replace: true }));
     case 'settle and delete':
       return beside(to, (other) => other.delete(ref));
+    case 'migrate':
+      return { ref, leftOut: await to.adopt(ref) };
     case 'upload':
       while ((await to.status()).outbox.owed > 0) await to.drain(100);
       return null;

@@ -1,5 +1,6 @@
 /** What the agent is doing when it is killed, and what may be found then. */
 import type { Storage } from '../../node-agent/index.ts';
+import { PythonStore } from '../support/python-store.ts';
 
 /** Of one process, or of two storages in it at once. */
 export type Scenario =
@@ -15,7 +16,8 @@ export type Scenario =
   | 'settle twice'
   | 'read unsettled'
   | 'settle and replace'
-  | 'settle and delete';
+  | 'settle and delete'
+  | 'migrate';
 
 /** What changes nothing of the content. */
 const KEEPING: ReadonlySet<Scenario> = new Set([
@@ -24,6 +26,7 @@ const KEEPING: ReadonlySet<Scenario> = new Set([
   'activate',
   'settle twice',
   'read unsettled',
+  'migrate',
 ]);
 
 export const CONTENTS = {
@@ -52,7 +55,10 @@ export async function prepare(
   if (scenario.startsWith('settle and')) {
     await storage.save({ ...refIn(projectId), files: CONTENTS.old });
   }
-  if (KEEPING.has(scenario)) {
+  if (scenario === 'migrate') {
+    const { storePath } = await storage.status();
+    new PythonStore(storePath).versioned(refIn(projectId), CONTENTS.new);
+  } else if (KEEPING.has(scenario)) {
     const laidOut = scenario === 'drop the tree' ? ({ tree: 'now' } as const) : {};
     await storage.save({ ...refIn(projectId), files: CONTENTS.new, ...laidOut });
   }

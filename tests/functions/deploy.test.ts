@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +10,12 @@ import { ROOT, run } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 
 const PROJECT_REF = 'abcdefghijklmnopqrst';
+
+type DenoLock = {
+  specifiers: Record<string, string>;
+  npm: Record<string, { integrity: string }>;
+};
+type Locked = { version: string; integrity: string };
 
 test('the real CLI deploys exactly the files that the function needs, without a warning', async () => {
   const { env, deployed } = await startManagementApi();
@@ -42,6 +49,21 @@ test('the real CLI deploys exactly the files that the function needs, without a 
     cwd: elsewhere,
   });
   expect(checked.code, checked.stderr).toBe(0);
+});
+
+test('the packages that are deployed are pinned, and are those that are tested', () => {
+  const read = (path: string) => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
+  const { specifiers, npm } = read('functions/deno.lock') as DenoLock;
+  const imported = Object.values<string>(read('functions/deno.json').imports)
+    .filter((specifier) => specifier.startsWith('npm:'))
+    .map((specifier) => specifier.replace(/^(npm:(?:@[^/]+\/)?[^/]+).*/, '$1'));
+  expect(Object.keys(specifiers).toSorted()).toEqual([...new Set(imported)].toSorted());
+  const installed = read('package-lock.json').packages as Record<string, Locked>;
+  for (const [name, { integrity }] of Object.entries(npm)) {
+    // With what it is a peer of behind it.
+    const [, id, version] = /^(@?[^@]+)@([^_]+)/.exec(name)!;
+    expect(installed[`node_modules/${id}`], name).toMatchObject({ version, integrity });
+  }
 });
 
 test('the bundle for the dashboard is one file that serves, without an import map', async () => {
@@ -82,5 +104,5 @@ async function neededFiles(): Promise<string[]> {
     .filter((specifier) => specifier.startsWith('file:'))
     .map((specifier) => relative(ROOT, fileURLToPath(specifier)))
     .filter((path) => path.startsWith('functions/'));
-  return [...local, 'functions/deno.json'].sort();
+  return [...local, 'functions/deno.json', 'functions/deno.lock'].sort();
 }
