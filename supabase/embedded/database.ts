@@ -1,9 +1,12 @@
+import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type PGlite, types } from '@electric-sql/pglite';
 import { pgtap } from '@electric-sql/pglite/pgtap';
 import { createPgliteConnection } from '@supabase/lite/pglite';
 import type { Keys } from './keys.ts';
 import { createLiteApp, finishSchema, type LiteApp } from './lite.ts';
+import { keepSnapshot, readSnapshot, snapshotPath } from './snapshot.ts';
 
 const MIGRATIONS = new URL('../migrations/', import.meta.url);
 const PLATFORM = new URL('./platform.sql', import.meta.url);
@@ -19,8 +22,6 @@ type DatabaseOptions = {
   keys: Keys;
   /** A folder to keep the data in. Left out: in memory. */
   folder?: string;
-  /** What {@link dumpDatabase} gave, to begin from. */
-  snapshot?: Blob;
 };
 
 /**
@@ -29,10 +30,13 @@ type DatabaseOptions = {
  */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   process.env.LITE_TELEMETRY = '0';
+  const isNew = options.folder === undefined || !existsSync(join(options.folder, 'PG_VERSION'));
+  const path = isNew ? await snapshotPath() : null;
+  const snapshot = path === null ? null : await readSnapshot(path);
   const connection = await createPgliteConnection({
     ...(options.folder === undefined ? {} : { url: options.folder }),
     pgliteOptions: {
-      ...(options.snapshot === undefined ? {} : { loadDataDir: options.snapshot }),
+      ...(snapshot === null ? {} : { loadDataDir: snapshot }),
       extensions: { pgtap },
       parsers: { [types.TIMESTAMP]: toIso, [types.TIMESTAMPTZ]: toIso },
     },
@@ -44,13 +48,9 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   await app.ensureSystemSchema();
   await pg.exec(await readFile(PLATFORM, 'utf8'));
   await migrate(pg);
+  if (path !== null && snapshot === null) await keepSnapshot(pg, path);
   await finishSchema(connection);
   return { pg, app, close: () => pg.close() };
-}
-
-/** The whole database as a gzipped tar, for a quick start elsewhere. */
-export function dumpDatabase(database: Database): Promise<Blob> {
-  return database.pg.dumpDataDir('gzip');
 }
 
 /** Applies what is new under `supabase/migrations`, in the order and the book of the CLI. */

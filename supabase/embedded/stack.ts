@@ -28,8 +28,6 @@ export type StackOptions = {
   folder?: string;
   /** @default 54321, another where that is taken; 0: any */
   port?: number;
-  /** What `dumpDatabase` gave, for a quick start. */
-  snapshot?: Blob;
   /** Bytes of one object. @default 50 MiB */
   fileSizeLimit?: number;
   /** How tokens of users are signed. @default ES256, as in new projects */
@@ -69,7 +67,6 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     const database = await openDatabase({
       keys,
       ...(options.folder === undefined ? {} : { folder: join(folder, 'database') }),
-      ...(options.snapshot === undefined ? {} : { snapshot: options.snapshot }),
     });
     closers.push(() => database.close());
 

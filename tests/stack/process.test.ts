@@ -1,5 +1,6 @@
 /** The stack as a process: its port, its folder, its end. */
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -7,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '@supabase/supabase-js';
 import { decodeProtectedHeader } from 'jose';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, inject, onTestFinished, test } from 'vitest';
 import type { StackSettings } from '../support/global-setup.ts';
 import { ROOT, run } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -99,13 +100,19 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test.each(['ES256', 'HS256'] as const)(
+test.each([
+  ['ES256', () => inject('stack')],
+  [
+    'HS256',
+    async () => (await startStack(['--memory', '--port', '0', '--tokens', 'HS256'])).settings,
+  ],
+] as const)(
   'a user who signs up is one to Auth, REST, Storage and the function, with tokens of %s',
-  async (algorithm) => {
-    const stack = await startStack(['--memory', '--port', '0', '--tokens', algorithm]);
-    const { SUPABASE_URL: url, SUPABASE_PUBLISHABLE_KEY: key } = stack.settings;
+  async (algorithm, start) => {
+    const settings = await start();
+    const { SUPABASE_URL: url, SUPABASE_PUBLISHABLE_KEY: key } = settings;
     const client = createClient(url, key, { auth: { persistSession: false } });
-    const email = 'ada@example.com';
+    const email = `${randomUUID()}@example.com`;
     const { data, error } = await client.auth.signUp({ email, password: 'correct horse' });
     expect(error).toBeNull();
     const token = data.session!.access_token;
