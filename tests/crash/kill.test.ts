@@ -3,7 +3,7 @@
  * what was not fsynced. A new start has to find all that had a receipt, and nothing torn.
  */
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
@@ -61,6 +61,30 @@ test.each<[Scenario, number]>([
         });
       }
     });
+  },
+);
+
+test.each<Scenario>(['save', 'write', 'replace', 'delete', 'migrate'])(
+  '%s: what was answered for was made to last, each file and each name of it',
+  async (scenario) => {
+    const template = await makeTemplate(scenario, PROJECT);
+    const folder = await tempFolder();
+    const env = { NODE_COMPILE_CACHE: await tempFolder() };
+    const { receipt, unsynced, storePath } = await crash({
+      ...{ scenario, projectId: PROJECT, at: 0, folder, template, env },
+    });
+    expect(receipt).not.toBeNull();
+    expect(unsynced.files.filter((path) => path.startsWith(`store/${PROJECT}/`))).toEqual([]);
+    const project = join(storePath, PROJECT);
+    const folders = readdirSync(project, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(entry.parentPath, entry.name));
+    const inodes = new Set([storePath, project, ...folders].map((path) => statSync(path).ino));
+    // What is removed and comes back is removed again.
+    const lost = unsynced.entries.filter(
+      (entry) => 'folder' in entry && inodes.has(entry.folder) && entry.op !== 'remove',
+    );
+    expect(lost).toEqual([]);
   },
 );
 
