@@ -69,7 +69,8 @@ test.each<Scenario>(['save', 'write', 'replace', 'delete', 'migrate'])(
   async (scenario) => {
     const template = await makeTemplate(scenario, PROJECT);
     const folder = await tempFolder();
-    const env = { NODE_COMPILE_CACHE: await tempFolder() };
+    // As it is when it is answered: nothing comes after that.
+    const env = { NODE_COMPILE_CACHE: await tempFolder(), CRASH_QUIET: '1' };
     const { receipt, unsynced, storePath } = await crash({
       ...{ scenario, projectId: PROJECT, at: 0, folder, template, env },
     });

@@ -18,7 +18,8 @@ const { crashSteps: steps } = globalThis as unknown as { crashSteps: CrashSteps 
 const print = (value: unknown) => writeSync(1, `${JSON.stringify(value)}\n`);
 
 /** What comes after a save is left to those that settle by themselves. */
-const isQuiet = scenario.includes('settle') || scenario.includes('tree');
+const isQuiet =
+  scenario.includes('settle') || scenario.includes('tree') || process.env.CRASH_QUIET === '1';
 const onProblem = (error: unknown) => {
   const { code, message } = error as StorageError;
   print({ problem: { code, message } });
