@@ -401,3 +401,15 @@ test('uploads retry says which version a generation got', async () => {
   const retried = await runCli(['uploads', 'retry'], elsewhere);
   expect([retried.code, retried.stdout]).toEqual([0, expect.stringContaining('done, as v2')]);
 });
+
+test('uploads renumber of what was not tried yet tries it first', async () => {
+  const { env, project } = await makeHost();
+  const elsewhere = await hostEnvironment({ SUPABASE_BUCKET: env.SUPABASE_BUCKET });
+  const away = { ...elsewhere, SUPABASE_URL: 'http://127.0.0.1:9' };
+  const args = ['save', `${ROOT}/docs/examples`, '--project', project, '--version', '1'];
+  expect((await runCli(args, away)).code).toBe(0);
+  const moved = await runCli(['uploads', 'renumber', project, '1'], elsewhere);
+  expect([moved.code, moved.stdout]).toEqual([0, `${project} v1 is v2 now\n`]);
+  const again = await runCli(['uploads', 'renumber', project, '2'], elsewhere);
+  expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('nothing is in its way')]);
+});
