@@ -15,7 +15,7 @@ const MB = 1024 * 1024;
 /** As the issue has them. */
 const SOON_MS = 2000;
 const MEMORY = 200 * MB;
-const PROBE_MS = 100;
+const PROBE_MS = 400;
 
 type Daemon = Awaited<ReturnType<typeof startDaemon>>['daemon'];
 

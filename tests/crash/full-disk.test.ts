@@ -50,7 +50,7 @@ test.each<[Scenario, number]>([
       }
       await storage.close();
     });
-    expect(failures).toBeGreaterThan(5);
+    expect(failures).toBeGreaterThan(1);
   },
 );
 
@@ -87,7 +87,7 @@ test('on a full disk what reads works: from the files themselves, and no tree is
     expect(readTexts(to)).toEqual(content);
   }
   const laidOut = await runCli(['get', 'shop', '1'], full);
-  expect([laidOut.code, laidOut.stderr]).toEqual([5, expect.stringContaining('get --to')]);
+  expect([laidOut.code, laidOut.stderr]).toEqual([1, expect.stringContaining('get --to')]);
   const saved = await runCli(['save', `${ROOT}/docs/examples`, '--project', 'shop'], full);
   expect([saved.code, saved.stderr]).toEqual([1, expect.stringContaining('the disk is full')]);
   // The room that was kept is given back.
