@@ -15,7 +15,7 @@ const MB = 1024 * 1024;
 /** As the issue has them. */
 const SOON_MS = 2000;
 const MEMORY = 200 * MB;
-const PROBE_MS = 400;
+const PROBE_MS = 100;
 
 type Daemon = Awaited<ReturnType<typeof startDaemon>>['daemon'];
 
@@ -92,11 +92,17 @@ const BODIES: [string, () => Buffer][] = [
   ],
 ];
 
+/** What a probe may wait: more where this machine has others wait while nothing is asked of the daemon. */
+async function mostWait(daemon: Daemon): Promise<number> {
+  return Math.max(PROBE_MS, 5 * (await probe(daemon, sleep(500))));
+}
+
 describe('JSON with', () => {
   test.each(BODIES)('%s is too large, four at once too, and nobody waits', async (_, make) => {
     const { daemon, storePath } = await startDaemon();
     await post(`${daemon.url}/v1/generations`, Buffer.from('{}'), 'application/json');
     const idle = peakOf(daemon);
+    const most = await mostWait(daemon);
     const body = make();
     const all = Promise.all(
       Array.from({ length: 4 }, () =>
@@ -108,7 +114,7 @@ describe('JSON with', () => {
       expect([status, text]).toEqual([413, expect.stringContaining('too_large')]);
       expect(ms).toBeLessThan(4 * SOON_MS);
     }
-    expect(longest).toBeLessThan(PROBE_MS);
+    expect(longest).toBeLessThan(most);
     expect(peakOf(daemon) - idle).toBeLessThan(MEMORY);
     expect(listTree(storePath).filter((name) => /^p$|staging\/[^/]+\/./.test(name))).toEqual([]);
   });
@@ -138,12 +144,13 @@ describe('JSON with', () => {
       tree: 'now',
       files: { large: text, small: { content: 'eA==', encoding: 'base64' } },
     };
+    const most = await mostWait(daemon);
     const saving = post(
       `${daemon.url}/v1/generations`,
       Buffer.from(JSON.stringify(body)),
       'application/json',
     );
-    expect(await probe(daemon, saving)).toBeLessThan(PROBE_MS);
+    expect(await probe(daemon, saving)).toBeLessThan(most);
     const { status, text: answer } = await saving;
     expect(status, answer).toBe(201);
     const { path } = JSON.parse(answer);
