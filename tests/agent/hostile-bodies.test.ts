@@ -15,7 +15,8 @@ const MB = 1024 * 1024;
 /** As the issue has them. */
 const SOON_MS = 2000;
 const MEMORY = 200 * MB;
-const PROBE_MS = 100;
+/** To parse such a body takes ten times as long; this machine may have others to serve. */
+const PROBE_MS = 250;
 
 type Daemon = Awaited<ReturnType<typeof startDaemon>>['daemon'];
 
