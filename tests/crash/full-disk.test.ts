@@ -13,10 +13,10 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 11],
-  ['first save', 13],
-  ['write', 11],
-  ['replace', 13],
+  ['save', 7],
+  ['first save', 8],
+  ['write', 6],
+  ['replace', 8],
 ])(
   '%s: on a full disk it fails with disk_full, and works again once there is room',
   async (scenario, every) => {
@@ -50,7 +50,7 @@ test.each<[Scenario, number]>([
       }
       await storage.close();
     });
-    expect(failures).toBeGreaterThan(1);
+    expect(failures).toBeGreaterThan(5);
   },
 );
 
