@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Stack, startStack } from '../../supabase/embedded/stack.ts';
+import { mapTexts } from './map-texts.ts';
 
 type Difference = {
   index: number;
@@ -208,13 +209,8 @@ function parse(text: string, real: unknown): unknown {
   return typeof real === 'string' ? text : JSON.parse(text);
 }
 
-/** Puts a sign in the place of what differs from run to run, and sorts the fields. */
-function mask(value: unknown): unknown {
-  if (typeof value === 'string') return maskText(value);
-  if (Array.isArray(value)) return value.map(mask);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, mask(inner)]));
-}
+/** Puts a sign in the place of what differs from run to run. */
+const mask = (value: unknown) => mapTexts(value, maskText);
 
 function maskText(text: string): string {
   return text

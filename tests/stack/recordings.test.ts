@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeJwt, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Stack, startStack } from '../../supabase/embedded/stack.ts';
+import { mapTexts } from './map-texts.ts';
 
 type Body = string | { bytes: number; sha256?: string } | undefined;
 type Exchange = {
@@ -218,12 +219,7 @@ function parse(text: string, recorded: unknown): unknown {
 }
 
 /** Puts a sign in the place of what differs from run to run. */
-function mask(value: unknown): unknown {
-  if (typeof value === 'string') return maskText(value);
-  if (Array.isArray(value)) return value.map(mask);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, mask(inner)]));
-}
+const mask = (value: unknown) => mapTexts(value, maskText);
 
 function maskText(text: string): string {
   return (
