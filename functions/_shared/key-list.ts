@@ -17,11 +17,6 @@ const MAX_BYTES = 256 * 1024;
 
 type Find = ReturnType<typeof createLocalJWKSet>;
 
-/** Thrown where the list is needed and cannot be had. */
-export class KeysAway extends Error {
-  override readonly name = 'KeysAway';
-}
-
 /**
  * The keys that a project signs its users' tokens with, from its own list. A key that is new is found
  * at once; keys that are in no list have it fetched once in half a minute, however many they are.
@@ -33,7 +28,7 @@ export class KeyList {
   /** Until when unknown keys have nothing fetched, on a clock that nobody sets. */
   #quietUntil = 0;
   /** Why the list could not be had when it was asked for last. */
-  #failure: KeysAway | null = null;
+  #failure: Error | null = null;
   #fetching: Promise<void> | null = null;
 
   /** @param url of the JSON Web Key Set */
@@ -44,30 +39,27 @@ export class KeyList {
   /**
    * The key that a token names.
    *
-   * @throws JWKSNoMatchingKey where the project has no such key, KeysAway
+   * @throws JWKSNoMatchingKey where the project has no such key; another Error where its list is needed
+   *   and cannot be had
    */
   readonly find: JWTVerifyGetKey = async (header, token) => {
     if (performance.now() - this.#fetchedAt < FRESH_MS) {
       const known = await this.#findHere(header, token);
       if (known !== null) return known;
     }
-    if (performance.now() < this.#quietUntil) return this.#findOld(header, token);
-    this.#fetching ??= this.#fetch().finally(() => {
-      this.#fetching = null;
-    });
-    await this.#fetching;
+    const isQuiet = performance.now() < this.#quietUntil;
+    if (!isQuiet) {
+      this.#fetching ??= this.#fetch().finally(() => {
+        this.#fetching = null;
+      });
+      await this.#fetching;
+    }
+    // Of a list that may be old, as long as there is no other.
     const found = await this.#findHere(header, token);
     if (found !== null) return found;
-    this.#quietUntil = performance.now() + COOLDOWN_MS;
+    if (!isQuiet) this.#quietUntil = performance.now() + COOLDOWN_MS;
     throw this.#failure ?? new errors.JWKSNoMatchingKey();
   };
-
-  /** Of a list that may be old, as long as there is no other. */
-  async #findOld(header: JWSHeaderParameters, token: FlattenedJWSInput) {
-    const found = await this.#findHere(header, token);
-    if (found !== null) return found;
-    throw this.#failure ?? new errors.JWKSNoMatchingKey();
-  }
 
   async #findHere(header: JWSHeaderParameters, token: FlattenedJWSInput) {
     try {
@@ -94,7 +86,7 @@ export class KeyList {
       this.#fetchedAt = performance.now();
       this.#failure = null;
     } catch (cause) {
-      this.#failure = new KeysAway('the list of keys cannot be had', { cause });
+      this.#failure = new Error('the list of keys cannot be had', { cause });
       this.#quietUntil = performance.now() + COOLDOWN_MS;
     }
   }
