@@ -2,7 +2,7 @@
  * The keys of the embedded stack. Like those of `supabase start` they are the same on every
  * machine and no secret: the stack listens on loopback and is a development tool.
  */
-import { type JWK, SignJWT } from 'jose';
+import { type JSONWebKeySet, type JWK, SignJWT } from 'jose';
 
 export const JWT_SECRET = 'super-secret-jwt-token-with-at-least-32-characters-long';
 export const PUBLISHABLE_KEY = 'sb_publishable_embedded_stack_for_development';
@@ -18,6 +18,10 @@ export const SIGNING_KEY: JWK = {
   y: '13o2xPhj66j11IxPykZIkbOIO21YAoDkIjYCGIP-UYA',
   d: 'WPSSF8yG0wega3UgI8N2g-ip20GDpRA3GpzU-t_W2IM',
 };
+
+const { d: _, ...PUBLIC_KEY } = SIGNING_KEY;
+/** What a project tells everybody of it. */
+export const PUBLIC_KEYS: JSONWebKeySet = { keys: [PUBLIC_KEY] };
 
 /** What a caller must present, as `supabase status` would print it. */
 export type Keys = Readonly<{

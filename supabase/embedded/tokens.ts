@@ -1,6 +1,6 @@
 /** Tokens of users, as a project signs and checks them. */
 import { importJWK, type JSONWebKeySet, type JWTPayload, jwtVerify, SignJWT } from 'jose';
-import type { Keys } from './keys.ts';
+import { type Keys, PUBLIC_KEYS } from './keys.ts';
 
 /** How a project signs its users' tokens: new ones with a key pair, older ones with a shared secret. */
 export type TokenAlgorithm = 'ES256' | 'HS256';
@@ -18,9 +18,7 @@ export class Tokens {
 
   /** What the project tells everybody: the keys that tokens may be signed with. */
   get jwks(): JSONWebKeySet {
-    if (this.algorithm === 'HS256') return { keys: [] };
-    const { d: _, ...publicKey } = this.#keys.signingKey;
-    return { keys: [{ ...publicKey, key_ops: ['verify'] }] };
+    return this.algorithm === 'HS256' ? { keys: [] } : PUBLIC_KEYS;
   }
 
   /**

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import { importJWK, SignJWT } from 'jose';
 import { inject } from 'vitest';
-import { SIGNING_KEY } from '../../supabase/embedded/keys.ts';
+import { PUBLIC_KEYS, SIGNING_KEY } from '../../supabase/embedded/keys.ts';
 
 /** A user of the web app. */
 export type TestUser = { id: string; token: string };
@@ -55,13 +55,12 @@ export function uniqueId(prefix = 'p'): string {
 /** The environment of the Edge Function on the shared stack. */
 export function functionEnvironment(): Record<string, string> {
   const stack = inject('stack');
-  const { d: _, ...publicKey } = SIGNING_KEY;
   return {
     SUPABASE_URL: stack.SUPABASE_URL,
     // Whose tokens these are, also where the project is reached through a proxy.
     PUBLIC_URL: stack.SUPABASE_URL,
     SUPABASE_ANON_KEY: stack.SUPABASE_ANON_KEY,
     SUPABASE_SERVICE_ROLE_KEY: stack.SUPABASE_SERVICE_KEY,
-    SUPABASE_JWKS: JSON.stringify({ keys: [publicKey] }),
+    SUPABASE_JWKS: JSON.stringify(PUBLIC_KEYS),
   };
 }

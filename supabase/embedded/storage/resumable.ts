@@ -25,9 +25,6 @@ const OWNER = 'x-tus-owner';
 type Place = { bucket: string; key: string; version: string };
 type UploadPlace = { bucket: string; key: string; type: string };
 
-/** A request that may go on: who owns what comes of it, and what it is about. */
-type Entry = Readonly<{ owner: string | null }>;
-
 /** Resumable uploads: the server that Supabase uses, with our rows and rights around it. */
 export class Resumable {
   readonly #objects: Objects;
@@ -72,18 +69,18 @@ export class Resumable {
 
   /** Answers one request. Its token, or the signature of its upload, is asked for first. */
   async handle(request: Request): Promise<Response> {
-    let entry: Entry = { owner: null };
+    let owner: string | null = null;
     if (request.method !== 'OPTIONS') {
       const caller = isSigned(request) ? null : await this.#authenticate(request);
       try {
-        entry = await this.#admit(request, caller);
+        owner = await this.#admit(request, caller);
       } catch (error) {
         if (error instanceof StorageProblem) return plain(error, request);
         throw error;
       }
     }
     const headers = new Headers(request.headers);
-    headers.set(OWNER, entry.owner ?? '');
+    headers.set(OWNER, owner ?? '');
     const response = await this.#server.handleWeb(
       new Request(request, { headers, duplex: 'half' } as RequestInit),
     );
@@ -104,8 +101,9 @@ export class Resumable {
    * an upload begun with upsert cannot be aborted without it.
    *
    * @param caller `null` where a signature has to do
+   * @returns whose what comes of it is
    */
-  async #admit(request: Request, caller: Caller | null): Promise<Entry> {
+  async #admit(request: Request, caller: Caller | null): Promise<string | null> {
     const place = await this.#placeOf(request);
     if (caller === null) {
       const token = request.headers.get('x-signature');
@@ -113,12 +111,12 @@ export class Resumable {
       const { sessions } = this.#objects;
       const claims = await sessions.verifySigned(token, `${place.bucket}/${place.key}`);
       if (request.method === 'POST') await this.#check(place, null, true);
-      return { owner: typeof claims.owner === 'string' ? claims.owner : null };
+      return typeof claims.owner === 'string' ? claims.owner : null;
     }
     if (request.method !== 'HEAD') {
       await this.#check(place, caller, request.headers.get('x-upsert') === 'true');
     }
-    return { owner: caller.sub };
+    return caller.sub;
   }
 
   async #check(place: UploadPlace, caller: Caller | null, upsert: boolean): Promise<void> {
