@@ -16,6 +16,7 @@ export type Room = Readonly<{ path: string; does: string }>;
 export const FLOORS: readonly (readonly Room[])[] = [
   [
     { path: 'node-agent/bin.ts', does: 'starts the command' },
+    { path: 'node-agent/bundle.ts', does: 'builds agent and client as they are published' },
     { path: 'supabase/embedded', does: 'Supabase in one process, for first runs and tests' },
     { path: 'functions/bundle.ts', does: 'bundles the functions, to deploy them' },
   ],

@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { dirname, join } from 'node:path';
 
-/** A file of this package's own folder, whether it runs from source or compiled. */
+/** A file of this package's own folder, from wherever this runs: the source, or what is built of it. */
 export function packageFile(name: string): string {
-  const [fromSource, compiled] = ['../../', '../../../'].map((up) =>
-    fileURLToPath(new URL(`${up}${name}`, import.meta.url)),
-  );
-  return existsSync(fromSource!) ? fromSource! : compiled!;
+  let folder = import.meta.dirname;
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return join(folder, name);
 }

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, inject, test } from 'vitest';
 import { uniqueId } from '../support/cloud.ts';
-import { ROOT, run, runCli } from '../support/run.ts';
+import { builtProgram, run, runCli } from '../support/run.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { readTree } from '../support/tree.ts';
 
@@ -171,7 +171,7 @@ test.skipIf(process.platform !== 'linux').each([['status'], ['list', '--json']])
   async (...args) => {
     const { env, source } = await workplace();
     await runCli(['save', source, '--project', 'shop'], env);
-    const command = [process.execPath, `${ROOT}/node-agent/bin.ts`, ...args].join(' ');
+    const command = [process.execPath, builtProgram('node-agent/bin'), ...args].join(' ');
     const ran = await run('sh', ['-c', `${command} > /dev/full`], { env });
     expect(ran.code).toBe(1);
     expect(ran.stderr).toBe('Cannot print the answer: ENOSPC\n');

@@ -9,7 +9,7 @@ import { openStorage, readConfig } from '../../node-agent/index.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { hostEnvironment } from '../support/host.ts';
 import { PythonStore } from '../support/python-store.ts';
-import { collect, type Ran, ROOT, runCli } from '../support/run.ts';
+import { builtProgram, collect, type Ran, runCli } from '../support/run.ts';
 import { waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 
@@ -144,7 +144,7 @@ describe('a command that ends well', () => {
     ['SIGINT', 130],
   ] as const)('start, until %s: exit %i', async (signal, code) => {
     const { env } = await makePlace(false);
-    const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'start', '--json'], {
+    const child = spawn(process.execPath, [builtProgram('node-agent/bin'), 'start', '--json'], {
       env: { ...process.env, ...env, AGENT_PORT: '0' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -7,7 +7,7 @@ import { type Diagnosis, diagnose } from '../../node-agent/doctor/doctor.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { type Fault, startFaultProxy } from '../support/fault-proxy.ts';
 import { hostEnvironment } from '../support/host.ts';
-import { ROOT, run, runCli } from '../support/run.ts';
+import { builtProgram, ROOT, run, runCli } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 import { listTree } from '../support/tree.ts';
 
@@ -214,7 +214,7 @@ test.skipIf(process.platform !== 'linux')('locks that do nothing are found', asy
     'python3',
     [
       ...[`${ROOT}/tests/support/seccomp.py`, 'no-locks', process.execPath],
-      ...[`${ROOT}/node-agent/bin.ts`, 'doctor', '--json'],
+      ...[builtProgram('node-agent/bin'), 'doctor', '--json'],
     ],
     { env: { ...env, USE_CLOUD_STORAGE: 'false' } },
   );
@@ -230,7 +230,7 @@ test.skipIf(process.platform !== 'linux')(
   'a limit of open files that is too low is named before anything is done',
   async () => {
     const env = { FILE_STORAGE_PATH: await tempFolder(), CACHE_PATH: await tempFolder() };
-    const command = `ulimit -n 40; "${process.execPath}" "${ROOT}/node-agent/bin.ts" save "${ROOT}/docs" --project p`;
+    const command = `ulimit -n 40; "${process.execPath}" "${builtProgram('node-agent/bin')}" save "${ROOT}/docs" --project p`;
     const { code, stderr } = await run('sh', ['-c', command], { env });
     expect([code, stderr]).toEqual([5, expect.stringContaining('40 files')]);
     expect(stderr).toContain('ulimit -n');

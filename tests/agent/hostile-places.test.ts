@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
-import { ROOT, runCli } from '../support/run.ts';
+import { builtProgram, ROOT, runCli } from '../support/run.ts';
 import { openTestStorage, settled } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
@@ -166,7 +166,7 @@ describe('verify', () => {
     await storage.close();
     // Much to read, in a file that the manifest names.
     execFileSync('truncate', ['-s', '200G', join(large.path, 'source/a')]);
-    const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'verify', '--json'], {
+    const child = spawn(process.execPath, [builtProgram('node-agent/bin'), 'verify', '--json'], {
       env: { ...process.env, FILE_STORAGE_PATH: storePath, CACHE_PATH: await tempFolder() },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -9,7 +9,7 @@ import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { asUser, callInProcess } from '../support/edge.ts';
 import { hostEnvironment } from '../support/host.ts';
 import { PythonStore } from '../support/python-store.ts';
-import { ROOT, runCli } from '../support/run.ts';
+import { builtProgram, runCli } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
 import { makeTarGz } from '../support/tar.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -208,7 +208,7 @@ test('killed in the middle, it goes on where it was', async () => {
   for (let version = 1; version <= COUNT; version++) {
     old.versioned({ projectId: project, version, generationId: `g-${version}` }, FILES);
   }
-  const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'migrate'], {
+  const child = spawn(process.execPath, [builtProgram('node-agent/bin'), 'migrate'], {
     env: { ...process.env, ...env },
     stdio: 'ignore',
   });

@@ -11,7 +11,7 @@ import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { hostEnvironment } from '../support/host.ts';
 import { PythonStore } from '../support/python-store.ts';
-import { collect, ROOT, run, runCli } from '../support/run.ts';
+import { builtProgram, collect, ROOT, run, runCli } from '../support/run.ts';
 import { waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
@@ -147,7 +147,7 @@ test('migrate that is stopped says how to go on, and goes on', async () => {
   const old = new PythonStore(env.FILE_STORAGE_PATH);
   for (let n = 1; n <= 60; n++)
     old.versioned({ projectId: 'shop', version: n, generationId: `g-${n}` }, FILES);
-  const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'migrate'], {
+  const child = spawn(process.execPath, [builtProgram('node-agent/bin'), 'migrate'], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -276,7 +276,7 @@ test('a deletion that is not permitted changes nothing', async () => {
   );
   chownSync(folder, 0, 0);
   const as = { env: { ...env, CACHE_PATH: store }, uid: NOBODY, cwd: '/' };
-  const bin = `${ROOT}/node-agent/bin.ts`;
+  const bin = builtProgram('node-agent/bin');
   const refused = await run(process.execPath, [bin, 'delete', 'shop', '1'], as);
   expect([refused.code, refused.stderr]).toEqual([6, expect.stringContaining('is of user 0')]);
   chownSync(folder, NOBODY, NOBODY);
@@ -357,7 +357,7 @@ test.skipIf(process.platform !== 'linux')(
     const lockPath = join(own, 'open.lock');
     const lock = new DatabaseSync(lockPath);
     lock.exec('begin exclusive');
-    const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'start'], {
+    const child = spawn(process.execPath, [builtProgram('node-agent/bin'), 'start'], {
       env: { ...process.env, ...env, AGENT_PORT: '0' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { expect, onTestFinished, test } from 'vitest';
-import { ROOT, run } from '../support/run.ts';
+import { builtProgram, ROOT, run } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 
 const SCRIPT = `${ROOT}/tests/support/seccomp.py`;
@@ -19,7 +19,7 @@ test.skipIf(process.platform !== 'linux').each([
   expect(met.stdout).toBe('');
   expect(met.code).not.toBe(0);
 
-  const command = [process.execPath, `${ROOT}/node-agent/bin.ts`, 'start'];
+  const command = [process.execPath, builtProgram('node-agent/bin'), 'start'];
   const child = spawn('python3', [SCRIPT, how, ...command], {
     env: {
       ...process.env,

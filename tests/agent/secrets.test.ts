@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
-import { ROOT, run, runCli } from '../support/run.ts';
+import { builtProgram, run, runCli } from '../support/run.ts';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 
@@ -126,7 +126,7 @@ describe('a .env', () => {
 
 /** Runs a command as another user, in a folder. */
 function asNobody(folder: string, command: string) {
-  const bin = `${ROOT}/node-agent/bin.ts`;
+  const bin = builtProgram('node-agent/bin');
   const inner = `cd ${folder} && exec ${process.execPath} ${bin} ${command}`;
   return run('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', 'sh', '-c', inner], {
     env: { FILE_STORAGE_PATH: join(folder, 'store'), NODE_COMPILE_CACHE: undefined },
@@ -197,7 +197,7 @@ describe.skipIf(process.getuid?.() !== 0)('another user of the host', () => {
     await writeFiles(folder, { 'source/app.py': 'secret', 'source/run.sh': '#!/bin/sh' });
     chmodSync(join(folder, 'source/run.sh'), 0o755);
     chmodSync(join(folder, 'source/app.py'), 0o644);
-    const bin = `${ROOT}/node-agent/bin.ts`;
+    const bin = builtProgram('node-agent/bin');
     const script = [
       `umask ${umask}`,
       `${process.execPath} ${bin} save source --project p`,

@@ -6,7 +6,7 @@ import { formatProgress } from '../../node-agent/cli/progress.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { hostEnvironment } from '../support/host.ts';
 import { PythonStore } from '../support/python-store.ts';
-import { ROOT, run } from '../support/run.ts';
+import { builtProgram, run } from '../support/run.ts';
 
 const BAR = /\[[#-]{24}\]/;
 
@@ -27,7 +27,7 @@ async function onTerminal(
   env: Record<string, string>,
   columns = 100,
 ): Promise<{ code: number | null; sent: string }> {
-  const command = `stty cols ${columns} && exec ${process.execPath} ${ROOT}/node-agent/bin.ts ${args}`;
+  const command = `stty cols ${columns} && exec ${process.execPath} ${builtProgram('node-agent/bin')} ${args}`;
   const ran = await run('script', ['-qec', command, '/dev/null'], { env: { ...SHELL, ...env } });
   return { code: ran.code, sent: ran.stdout };
 }

@@ -28,7 +28,7 @@ import {
   mountFileSystem,
   mountWithin,
 } from '../support/mount.ts';
-import { ROOT, run, runCli } from '../support/run.ts';
+import { builtProgram, ROOT, run, runCli } from '../support/run.ts';
 import { openTestStorage, testCache, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
@@ -289,7 +289,11 @@ describe.skipIf(process.getuid?.() !== 0)('of another user', () => {
     const env = { FILE_STORAGE_PATH: storePath, CACHE_PATH: cachePath, USE_CLOUD_STORAGE: 'false' };
     /** As that user. */
     const cli = (...args: string[]) =>
-      run(process.execPath, [`${ROOT}/node-agent/bin.ts`, ...args], { env, uid: NOBODY, cwd: '/' });
+      run(process.execPath, [builtProgram('node-agent/bin'), ...args], {
+        env,
+        uid: NOBODY,
+        cwd: '/',
+      });
     return { storePath, env, cli };
   }
 

@@ -1,14 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import type { StorageEvent } from '../../node-agent/events/events.ts';
 import { type FaultProxy, openFaultProxy } from '../support/fault-proxy.ts';
+import { builtProgram } from '../support/run.ts';
 import type { Command, Settings } from './child.ts';
 
 /** What became of a command: `dead` where the host was killed, so that nobody knows. */
 export type Result = { value: unknown } | { failure: string; message?: string } | 'dead';
-
-const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url));
 
 /** A host that can be killed and paused, on a way to the cloud on which things go wrong. */
 export class ChaosHost {
@@ -39,7 +37,9 @@ export class ChaosHost {
   }
 
   #start(): void {
-    const child = fork(CHILD, [JSON.stringify(this.#settings)], { stdio: 'inherit' });
+    const child = fork(builtProgram('tests/chaos/child'), [JSON.stringify(this.#settings)], {
+      stdio: 'inherit',
+    });
     this.#child = child;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#ready = promise;

@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Receipt } from '../../node-agent/index.ts';
-import { ROOT, run } from '../support/run.ts';
+import { builtProgram, ROOT, run } from '../support/run.ts';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { readUnsynced, type Unsynced } from './power-loss.ts';
@@ -47,7 +47,7 @@ export async function crash(options: {
     [
       '--import',
       `${ROOT}/tests/crash/steps.ts`,
-      `${ROOT}/tests/crash/program.ts`,
+      builtProgram('tests/crash/program'),
       scenario,
       projectId,
     ],

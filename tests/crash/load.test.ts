@@ -7,7 +7,7 @@ import { expect, inject, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { makeRandom } from '../support/random.ts';
-import { collect, ROOT } from '../support/run.ts';
+import { builtProgram, collect } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { readTexts } from '../support/tree.ts';
@@ -40,7 +40,7 @@ test(`killed ${ROUNDS} times under load (seed ${SEED}), nothing is lost and all 
   for (let round = 0; round < ROUNDS; round++) {
     const child = spawn(
       process.execPath,
-      [`${ROOT}/tests/crash/load.ts`, projectId, String(round)],
+      [builtProgram('tests/crash/load'), projectId, String(round)],
       { env, stdio: ['ignore', 'pipe', 'pipe'] },
     );
     const output = collect(child);

@@ -18,7 +18,7 @@ import { hostEnvironment } from '../support/host.ts';
 import { startManagementApi } from '../support/management-api.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { PythonStore } from '../support/python-store.ts';
-import { ROOT, run } from '../support/run.ts';
+import { builtProgram, ROOT, run } from '../support/run.ts';
 import { openTestStorage, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 
@@ -42,7 +42,10 @@ async function runBlocks(name: string, place: Place, elsewhere: string[] = []): 
   const { folder = await tempFolder(), shop = uniqueId() } = place;
   const bin = await tempFolder();
   const command = join(bin, 'codebegen-storage');
-  writeFileSync(command, `#!/bin/sh\nexec ${process.execPath} ${ROOT}/node-agent/bin.ts "$@"\n`);
+  writeFileSync(
+    command,
+    `#!/bin/sh\nexec ${process.execPath} ${builtProgram('node-agent/bin')} "$@"\n`,
+  );
   chmodSync(command, 0o755);
   writeFileSync(join(folder, 'key'), env.SUPABASE_SERVICE_KEY!);
   for (const line of blocks.join('').trim().split('\n')) {

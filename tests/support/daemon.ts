@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
-import { collect, ROOT } from './run.ts';
+import { builtProgram, collect } from './run.ts';
 import { tempFolder } from './temp.ts';
 
 type Running = { child: ChildProcess; url: string; output: ReturnType<typeof collect> };
@@ -13,7 +13,7 @@ export async function startDaemon(
   options: { uid?: number } = {},
 ): Promise<{ storePath: string; daemon: Running }> {
   const storePath = env.FILE_STORAGE_PATH ?? (await tempFolder());
-  const child = spawn(process.execPath, [`${ROOT}/node-agent/bin.ts`, 'start'], {
+  const child = spawn(process.execPath, [builtProgram('node-agent/bin'), 'start'], {
     env: {
       ...process.env,
       FILE_STORAGE_PATH: storePath,

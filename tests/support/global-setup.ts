@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { TestProject } from 'vitest/node';
+import { buildAgent } from './built-agent.ts';
 import { postgresVersion } from './postgres-server.ts';
-import { ROOT } from './run.ts';
+import { BUILT_AGENT, ROOT } from './run.ts';
 
 /** How tests reach the one stack that they share. */
 export type StackSettings = {
@@ -34,6 +35,7 @@ const POSTGRES = fileURLToPath(new URL('./postgres-stack.ts', import.meta.url));
  * one on a real PostgreSQL. For the conformance suite alone, against a real Supabase, nothing is started.
  */
 export async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  process.env[BUILT_AGENT] = await buildAgent();
   const { CONFORMANCE_URL, CONFORMANCE_SERVICE_KEY } = process.env;
   if (CONFORMANCE_URL && CONFORMANCE_SERVICE_KEY) {
     project.provide('conformance', { url: CONFORMANCE_URL, key: CONFORMANCE_SERVICE_KEY });

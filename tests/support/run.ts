@@ -1,8 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export type Ran = { code: number | null; stdout: string; stderr: string };
+
+/** Names the folder of what was built of the agent, and of the programs of tests. */
+export const BUILT_AGENT = 'BUILT_AGENT';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -40,14 +44,18 @@ export function collect(child: ChildProcess): () => { stdout: string; stderr: st
   });
 }
 
-/** Runs `codebegen-storage` from source. */
+/** A program that was built for this run, by the path of its source, for example `node-agent/bin`. */
+export function builtProgram(name: string): string {
+  return join(process.env[BUILT_AGENT]!, `${name}.js`);
+}
+
+/** Runs `codebegen-storage`, as it is published. */
 export function runCli(
   args: readonly string[],
   env: Record<string, string | undefined> = {},
   cwd?: string,
 ): Promise<Ran> {
-  const bin = `${ROOT}/node-agent/bin.ts`;
-  return run(process.execPath, [bin, ...args], {
+  return run(process.execPath, [builtProgram('node-agent/bin'), ...args], {
     env: { USE_CLOUD_STORAGE: undefined, ...env },
     ...(cwd === undefined ? {} : { cwd }),
   });
