@@ -1,5 +1,6 @@
 /** The numbers of `upload/retries.ts`, each of them: a clock and a die that the test holds. */
 import { expect, test } from 'vitest';
+import { joinStatus, parseRetryAfter, splitStatus } from '../../node-agent/cloud/retry-after.ts';
 import { backoffMs } from '../../node-agent/upload/backoff.ts';
 import { Breaker } from '../../node-agent/upload/breaker.ts';
 
@@ -67,12 +68,19 @@ test('an answer in between begins the count anew', () => {
 });
 
 test('what was under way together counts once', () => {
-  const { breaker } = makeBreaker();
+  const { breaker, pass: letPass } = makeBreaker();
   const passes = [1, 2, 3, 4, 5].map(() => breaker.start());
   for (const pass of passes.slice(0, 3)) breaker.failed(pass, AWAY, null);
-  const wait = breaker.waitMs;
-  for (const pass of passes.slice(3)) breaker.failed(pass, AWAY, null);
-  expect(breaker.waitMs).toBe(wait);
+  letPass(400);
+  for (const pass of passes.slice(3)) breaker.failed(pass, REFUSED, null);
+  expect([breaker.waitMs, breaker.cause]).toEqual([600, AWAY]);
+});
+
+test('an answer to what was under way opens the way before its time', () => {
+  const { breaker, fail } = makeBreaker();
+  fail(REFUSED);
+  breaker.succeeded();
+  expect([breaker.allows(), breaker.waitMs]).toEqual([true, 0]);
 });
 
 test('nobody tries before the time that Retry-After says, and then one', () => {
@@ -112,6 +120,8 @@ test('a probe that says nothing lets another one try; one that is answered opens
   for (let i = 0; i < 3; i++) fail();
   pass(1000);
   const probe = breaker.start();
+  breaker.undecided({ isProbe: false });
+  expect(breaker.allows()).toBe(false);
   breaker.undecided(probe);
   expect(breaker.allows()).toBe(true);
   breaker.start();
@@ -126,4 +136,31 @@ test('what has changed lets one try at once', () => {
   expect(breaker.allows()).toBe(false);
   breaker.tryNow();
   expect(breaker.allows()).toBe(true);
+});
+
+const DATE = 'Fri, 27 Nov 2026 10:00:00 GMT';
+
+test.each([
+  [null, null, null],
+  ['0', null, 0],
+  ['120', null, 120_000],
+  ['  7 ', null, 7000],
+  ['12 s', null, null],
+  ['s 12', null, null],
+  ['soon', DATE, null],
+  ['', DATE, null],
+  ['Fri, 27 Nov 2026 10:00:30 GMT', DATE, 30_000],
+  // By the clock of who asks: nothing where that is not told.
+  ['Fri, 27 Nov 2026 10:00:30 GMT', null, null],
+  ['Fri, 27 Nov 2026 09:59:00 GMT', DATE, 0],
+])('Retry-After %j of an answer at %j asks for %j ms', (header, answeredAt, ms) => {
+  expect(parseRetryAfter(header, answeredAt)).toBe(ms);
+});
+
+test('a status goes with what is asked for, and without', () => {
+  expect(splitStatus(joinStatus(503, 2000))).toEqual({ status: 503, retryAfterMs: 2000 });
+  expect(splitStatus(joinStatus(503, 0))).toEqual({ status: 503, retryAfterMs: 0 });
+  expect(splitStatus(joinStatus(404, null))).toEqual({ status: 404, retryAfterMs: null });
+  expect(splitStatus(413)).toEqual({ status: 413, retryAfterMs: null });
+  expect(splitStatus(undefined)).toEqual({ status: 0, retryAfterMs: null });
 });

@@ -139,12 +139,12 @@ test.each<[string, (tar: Buffer) => Buffer]>([
   await expect(read(spoil(makeTar([file('a')])))).rejects.toMatchObject({ code: 'corrupt' });
 });
 
-test('headers without number are too large, however small the tar', async () => {
-  const records = { name: 'p', type: 'x', content: '5 a=\n'.repeat(50_000) };
-  const entries = Array.from({ length: 10 }, (_, i) => [records, file(`f${i}`)]).flat();
-  const began = performance.now();
-  await expect(read(makeTar(entries))).rejects.toMatchObject({ code: 'too_large' });
-  expect(performance.now() - began).toBeLessThan(2000);
+test('400 000 records are read, and one more is too large, however small the tar', async () => {
+  const records = (count: number) => ({ name: 'p', type: 'x', content: '5 a=\n'.repeat(count) });
+  const entries = Array.from({ length: 8 }, (_, i) => [records(50_000), file(`f${i}`)]).flat();
+  expect((await read(makeTar(entries))).length).toBe(8);
+  const tooMany = makeTar([...entries, records(1), file('g')]);
+  await expect(read(tooMany)).rejects.toMatchObject({ code: 'too_large' });
 });
 
 test('what GNU tar packs in each of its formats is read as it was', async () => {
