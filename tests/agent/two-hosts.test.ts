@@ -24,6 +24,7 @@ import {
 } from '../support/two-hosts.ts';
 
 const PUT = /^POST \/storage\/v1\/object\/bucket-/;
+const RESERVE = /^POST \/rest\/v1\/rpc\/storage_reserve_generation/;
 const isFailed = (storage: Storage, ref: Receipt | ReturnType<typeof newRef>) => async () =>
   (await storage.show(ref)).status === 'failed';
 
@@ -70,6 +71,33 @@ test('an upload that was held up does not undo the replacement of another host',
   await waitForStatus(a.storage, moved, 'verified');
   expect(await textsOf(a.storage, moved)).toEqual({ a: 'X' });
   expect(await textsOf(a.storage, { ...ref, generationId: ref.generationId })).toEqual({ a: 'X' });
+});
+
+test('what another host replaced before it was this one’s turn is not sent at all', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const a = await startHost(bucket);
+  const held = Promise.withResolvers<void>();
+  const arrived = Promise.withResolvers<void>();
+  a.proxy.delay = async (line) => {
+    if (!RESERVE.test(line)) return;
+    arrived.resolve();
+    await held.promise;
+  };
+  await a.storage.save({ ...ref, files: { a: 'X' } });
+  await arrived.promise;
+  const b = await startHost(bucket);
+  await waitForStatus(b.storage, await b.storage.save({ ...ref, files: { a: 'X' } }), 'verified');
+  const replaced = await b.storage.save({ ...ref, files: { a: 'Y' }, replace: true });
+  await waitForStatus(b.storage, replaced, 'verified');
+  held.resolve();
+
+  await until(isFailed(a.storage, ref));
+  expect(a.proxy.seen.filter((line) => PUT.test(line))).toEqual([]);
+  const [row] = await rowsOf(ref.projectId);
+  expect(row).toMatchObject({ digest: replaced.digest, status: 'verified' });
+  expect(await keysOf(bucket, ref.projectId)).toEqual([row!.object_key]);
+  expect(await textsOf(a.storage, ref)).toEqual({ a: 'Y' });
 });
 
 test('a host is told what another replaced, and follows', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { StorageError } from '../../functions/_shared/contract/errors.ts';
+import { DEFAULT_LIMITS } from '../../functions/_shared/contract/limits.ts';
 import {
   checkPaths,
   comparePaths,
@@ -48,6 +49,8 @@ describe('one path', () => {
     ['x'.repeat(256), '255 bytes'],
     ['ä'.repeat(128), '255 bytes'],
     [`${'x'.repeat(200)}/`.repeat(6), '1024 bytes'],
+    [7, 'a string'],
+    [null, 'a string'],
   ])('%j is refused: %s', (path, why) => expect(pathProblem(path)).toContain(why));
 
   test('any safe path is taken', () => {
@@ -67,6 +70,7 @@ describe('what an archive keeps for itself', () => {
     '.code\u200dbegen/x',
     '\uff0ecodebegen/x',
     '.\uff43odebegen/x',
+    '.codebe\u200dgen',
   ])('%j is refused', (path) => {
     expect(isReserved(path)).toBe(true);
     expect(() => checkPaths([path])).toThrow(JSON.stringify(path));
@@ -97,26 +101,45 @@ describe('paths together', () => {
   test('siblings, and names that begin alike, are taken', () => {
     checkPaths(['a/b', 'a/c', 'a.b', 'ab/c', 'a/bc/d', 'a/b.c']);
   });
-  test('more than the limit is too large', () => {
+  test('so many files, and no more', () => {
     const paths = Array.from({ length: 11 }, (_, i) => `f${i}`);
-    const limits = {
-      files: 10,
-      entries: 40_000,
-      fileBytes: 1,
-      totalBytes: 1,
-      partBytes: 255,
-      pathBytes: 1024,
-    };
+    const limits = { ...DEFAULT_LIMITS, files: 10 };
+    checkPaths(paths.slice(1), limits);
     expect(() => checkPaths(paths, limits)).toThrow(expect.objectContaining({ code: 'too_large' }));
+  });
+  test('so many files and folders, and no more', () => {
+    const limits = { ...DEFAULT_LIMITS, entries: 4 };
+    // A folder that is known counts once.
+    checkPaths(['a/b/c', 'a/b/d'], limits);
+    for (const paths of [['a/b/c', 'a/b/d', 'e'], ['a/b/c/d/e']]) {
+      expect(() => checkPaths(paths, limits)).toThrow(
+        expect.objectContaining({ code: 'too_large' }),
+      );
+    }
   });
   test('a message shows a path as JSON, and not the whole of a long one', () => {
     expect(() => checkPaths(['a\u001b[31mb'])).toThrow('"a\\u001b[31mb"');
-    const error = catchError(() => checkPaths([`${'y'.repeat(5000)}`]));
-    expect(error.message.length).toBeLessThan(300);
+    const messageOf = (path: string) => catchError(() => checkPaths([path])).message;
+    expect(messageOf('y'.repeat(5000))).toContain(`"${'y'.repeat(200)}…"`);
+    expect(messageOf(`/${'y'.repeat(200)}`)).toContain(`"/${'y'.repeat(199)}…"`);
+    expect(messageOf(`/${'y'.repeat(199)}`)).toContain(`"/${'y'.repeat(199)}"`);
+    expect(() => checkPaths([7 as unknown as string])).toThrow('"7": a path is a string');
   });
 });
 
 test('paths are ordered by their bytes in UTF-8', () => {
+  // The first and the last of the surrogates, and what lies around them.
+  const all = ['\u0000', 'a', '\ud7ff', '\ue000', '\uffff', '\ud800\udc00', '\udbff\udfff'];
+  const bytes = (text: string) => Buffer.from(text);
+  for (const a of all) {
+    for (const b of all) {
+      const expected = Buffer.compare(bytes(a), bytes(b));
+      expect(Math.sign(comparePaths(a, b)), JSON.stringify([a, b])).toBe(expected);
+      expect(Math.sign(comparePaths(`x${a}`, `x${b}y`))).toBe(
+        Buffer.compare(bytes(`x${a}`), bytes(`x${b}y`)),
+      );
+    }
+  }
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (a, b) => {
       const expected = Buffer.compare(Buffer.from(a), Buffer.from(b));

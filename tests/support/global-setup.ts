@@ -50,7 +50,10 @@ export async function setup(project: TestProject): Promise<(() => Promise<void>)
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const lines = createInterface(child.stdout);
-  const [line] = (await once(lines, 'line')) as [string];
+  const [line] = (await Promise.race([
+    once(lines, 'line'),
+    once(child, 'exit').then(() => Promise.reject(new Error('The stack ended at once'))),
+  ])) as [string];
   let last = line;
   lines.on('line', (next) => {
     last = next;

@@ -13,7 +13,7 @@ export function isId(value: unknown): value is string {
 
 /** Tells whether a value may be the version of a generation. */
 export function isVersion(value: unknown): value is number {
-  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_VERSION;
+  return typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= MAX_VERSION;
 }
 
 /**
