@@ -11,6 +11,8 @@ export type TarEntry = Readonly<{
   linkName?: string;
   /** What the header says, where it is to lie. */
   size?: number;
+  /** Changes the header in place, before its checksum is made. */
+  change?: (header: Buffer) => void;
 }>;
 
 /** Whose headers a tar has, where one may differ from another: those of the agent, or any other's. */
@@ -36,7 +38,7 @@ export function paxPath(path: string): TarEntry {
 }
 
 function makeEntry(entry: TarEntry, style: Style): Buffer {
-  const { name, content = '', type = '0', linkName = '', size } = entry;
+  const { name, content = '', type = '0', linkName = '', size, change } = entry;
   const bytes = Buffer.from(content);
   const header = Buffer.alloc(BLOCK);
   header.write(name, 0, 100);
@@ -50,6 +52,7 @@ function makeEntry(entry: TarEntry, style: Style): Buffer {
   header.write(linkName, 157, 100);
   header.write('ustar\x0000', 257, 'latin1');
   if (style === 'ours') header.write('0000000\x000000000\0', 329);
+  change?.(header);
   const sum = header.reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
   const padding = Buffer.alloc((BLOCK - (bytes.length % BLOCK)) % BLOCK);
