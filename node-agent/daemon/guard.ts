@@ -15,6 +15,7 @@ const SIGNED_PATH = /^\/v1\/projects\/[^/]+\/[^/]+\/archive\.tar\.gz$/;
  */
 export function createGuard({ host, publicUrl, token }: DaemonConfig): MiddlewareHandler {
   const publicHost = publicUrl === null ? null : new URL(publicUrl).host;
+  const publicOrigin = publicUrl === null ? null : new URL(publicUrl).origin;
   const names = new Set(['localhost', host.toLowerCase()]);
 
   /** A name can be made to point here by anybody; an address cannot. */
@@ -35,7 +36,7 @@ export function createGuard({ host, publicUrl, token }: DaemonConfig): Middlewar
       );
     }
     const origin = c.req.header('origin');
-    const own = [`http://${authority}`, publicUrl === null ? '' : new URL(publicUrl).origin];
+    const own = [`http://${authority}`, publicOrigin];
     if (origin !== undefined && !own.includes(origin.toLowerCase())) {
       throw new StorageError('forbidden', 'Cannot answer: the request is from another origin');
     }
