@@ -103,6 +103,20 @@ test('every call that is sound is answered as described', async () => {
   }
 });
 
+test('what is saved once more is answered as described', async () => {
+  const { url, operations } = await start();
+  const operation = operations.find(({ id }) => id === 'saveGeneration')!;
+  for (const status of [201, 200]) {
+    const answer = await fetch(`${url}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ project_id: 'p', generation_id: 'g', files: FILES }),
+    });
+    expect(answer.status).toBe(status);
+    check(operation, answer, await answer.text(), operation.id);
+  }
+});
+
 function check(operation: Operation, answer: Response, text: string, what: string): void {
   const type = answer.headers.get('content-type') ?? '';
   const json = /json/.test(type) && text !== '' ? JSON.parse(text) : null;
@@ -123,6 +137,11 @@ test('what a save takes is in the document: each detail, and what each kind of b
   for (const { schema } of [json!, form!]) {
     expect(Object.keys(schema.properties!).toSorted()).toEqual(expect.arrayContaining(details));
   }
+  expect(Object.keys(archives)).toEqual([
+    'application/gzip',
+    'application/x-tar',
+    'application/zip',
+  ]);
   for (const { schema } of Object.values(archives)) {
     expect(schema).toMatchObject({ type: 'string', format: 'binary' });
   }

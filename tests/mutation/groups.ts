@@ -2,13 +2,8 @@
 export type Group = {
   /** The files that mistakes are made in. */
   mutate: string[];
-  /** The tests that run for each mistake. */
+  /** The tests that may notice: those that come through the line are run. */
   tests: string[];
-  /**
-   * Where the code runs in a thread or a program of its own, nobody sees which test came through a
-   * line: then each mistake meets all tests of the group.
-   */
-  elsewhere?: boolean;
 };
 
 const CONTRACT = 'functions/_shared/contract';
@@ -21,11 +16,9 @@ export const GROUPS: Record<string, Group> = {
     tests: ['tests/contract/*.test.ts'],
   },
   tar: { mutate: [`${CONTRACT}/tar.ts`], tests: ['tests/contract/tar.test.ts'] },
-  'signed-path': { mutate: ['node-agent/read/signed-path.ts'], tests: ['tests/agent/get.test.ts'] },
-  guard: {
-    mutate: ['node-agent/daemon/guard.ts'],
-    tests: ['tests/agent/daemon.test.ts'],
-    elsewhere: true,
+  doors: {
+    mutate: ['node-agent/read/signed-path.ts', 'node-agent/daemon/guard.ts'],
+    tests: ['tests/agent/signed-path.test.ts', 'tests/agent/guard.test.ts'],
   },
   auth: {
     mutate: ['functions/_shared/{auth,key-list}.ts', 'functions/generations/authenticate.ts'],
@@ -36,23 +29,22 @@ export const GROUPS: Record<string, Group> = {
     tests: ['tests/agent/retries.test.ts'],
   },
   jobs: {
-    mutate: ['node-agent/catalog/{jobs,owing}.ts'],
-    tests: ['tests/agent/life.test.ts', 'tests/agent/upload.test.ts'],
+    mutate: ['node-agent/catalog/{jobs,owing}.ts', 'node-agent/upload/{life,settle}.ts'],
+    tests: ['tests/agent/{life,catalog,upload,recovery}.test.ts'],
   },
   evict: {
     mutate: ['node-agent/upkeep/{evict,evict-cached,evict-stored,evict-trees,proof}.ts'],
-    tests: ['tests/agent/evict.test.ts'],
+    tests: ['tests/agent/{evict,trees}.test.ts'],
   },
   commit: {
     mutate: ['node-agent/store/{commit,replace,settle-archive}.ts'],
-    tests: ['tests/agent/replace.test.ts', 'tests/agent/settle.test.ts'],
+    tests: ['tests/agent/{replace,settle,recovery}.test.ts'],
   },
   archive: {
     mutate: [
-      'node-agent/archive/{archive-reader,read-tar,tar-reader,tar,stored-tar,own-manifest,find-blocks,plain-tar,unpack}.ts',
+      'node-agent/archive/{archive-reader,find-blocks,own-manifest,plain-tar,read-tar,stored-tar,tar,tar-reader,unpack}.ts',
     ],
-    tests: ['tests/agent/{archive,plain-tar,hostile-archives}.test.ts'],
-    elsewhere: true,
+    tests: ['tests/agent/{archive,faithful,get,gzip,plain-tar,settle}.test.ts'],
   },
   zip: {
     mutate: ['functions/_shared/zip.ts', 'functions/generations/archive-zip.ts'],

@@ -48,7 +48,7 @@ async function tryMistakes(group: Group): Promise<MutantResult[]> {
     testRunner: 'vitest',
     vitest: { configFile: 'tests/mutation/vitest.config.ts', related: false },
     plugins: ['@stryker-mutator/vitest-runner'],
-    coverageAnalysis: group.elsewhere ? 'off' : 'perTest',
+    coverageAnalysis: 'perTest',
     concurrency: Number(values.concurrency),
     // The words of a message are for people: tests look at its code and at what it names.
     mutator: { excludedMutations: ['StringLiteral'] },
