@@ -1,11 +1,13 @@
 /** Archives that somebody made to do harm, or that are broken: from the cloud, and handed to a save. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { listPlainTar } from '../../node-agent/archive/plain-tar.ts';
 import { DEFAULT_LIMITS, digestText, type ManifestEntry } from '../../node-agent/contract.ts';
+import { openStorage, type Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { putGeneration } from '../support/generation.ts';
 import { openTestStorage, testCache, testCloud } from '../support/storage.ts';
@@ -253,24 +255,44 @@ test.each(BROKEN.filter(([name]) => name !== 'empty'))(
   },
 );
 
+/** A host on a bucket of its own, into which one archive after another is put. */
+const host = {
+  bucket: uniqueId('bucket'),
+  around: '',
+  storage: null as Storage | null,
+};
+
+beforeAll(async () => {
+  host.around = mkdtempSync(join(tmpdir(), 'codebegen-test-'));
+  const cachePath = join(host.around, 'a/b/c/cache');
+  mkdirSync(cachePath, { recursive: true });
+  await serviceClient().storage.createBucket(host.bucket, { public: false });
+  const storePath = join(host.around, 'a/b/c/store');
+  const [hour, cloud] = [3_600_000, testCloud(host.bucket)];
+  const cache = { path: cachePath, ttlMs: hour, maxAgeMs: hour, maxBytes: 1e9 };
+  host.storage = await openStorage({
+    ...{ storePath, cloud, cache, cleanupEveryMs: null },
+    uploadConcurrency: 4,
+  });
+});
+
+afterAll(async () => {
+  await host.storage?.close({ drainMs: 0 });
+  rmSync(host.around, { recursive: true });
+});
+
 /** Gets it from the cloud: an error of ours, nothing outside, nothing left in the cache. */
 async function expectRefused(archive: Buffer, codes: string[]) {
-  const around = await tempFolder();
-  const cachePath = join(around, 'a/b/c/cache');
-  mkdirSync(cachePath, { recursive: true });
-  const bucket = uniqueId('bucket');
-  const service = serviceClient();
-  await service.storage.createBucket(bucket, { public: false });
-  await service.storage.from(bucket).upload(`${PROJECT}/generations/v1__g.tar.gz`, archive);
-  const storage = await openTestStorage({
-    cloud: testCloud(bucket),
-    cache: await testCache({ path: cachePath }),
-  });
-  const error = await rejection(storage.get({ projectId: PROJECT, version: 1 }));
+  const objects = serviceClient().storage.from(host.bucket);
+  const key = `${PROJECT}/generations/v1__g.tar.gz`;
+  expect((await objects.upload(key, archive, { upsert: true })).error).toBeNull();
+  const error = await rejection(host.storage!.get({ projectId: PROJECT, version: 1 }));
   expect(codes, error.message).toContain(error.code);
-  await storage.close();
-  const own = 'a/b/c/cache/.codebegen-storage/staging';
-  expect(listTree(around).filter((path) => !own.startsWith(path))).toEqual([]);
+  // But for what the host keeps of itself.
+  const own = /^a(\/b(\/c(\/(cache|store)(\/\.codebegen-storage(\/.*)?)?)?)?)?$/;
+  expect(listTree(host.around).filter((path) => !own.test(path))).toEqual([]);
+  const staging = 'a/b/c/cache/.codebegen-storage/staging';
+  expect(listTree(join(host.around, staging)).filter((path) => path.includes('/'))).toEqual([]);
   expect(readdirSync('/tmp')).not.toContain('escaped');
   return error;
 }
