@@ -123,6 +123,26 @@ function check(operation: Operation, answer: Response, text: string, what: strin
   expect(operation.check(answer.status, type, json), what).toBeNull();
 }
 
+test('what needs a token, and where a link will do, is as the document says', async () => {
+  const token = 'a-token-of-more-than-32-characters-in-all';
+  const { daemon } = await startDaemon({ AGENT_TOKEN: token });
+  const headers = { authorization: `Bearer ${token}` };
+  const asked = await fetch(`${daemon.url}/openapi.json`, { headers });
+  const { paths, security: usual } = (await asked.json()) as Document;
+  for (const [path, methods] of Object.entries(paths)) {
+    const url = `${daemon.url}${path.replaceAll(/\{\w+\}/g, '1')}`;
+    for (const [method, { security = usual }] of Object.entries(methods)) {
+      const ways = security.flatMap((way) => Object.keys(way));
+      const refuses = async (query: string) =>
+        (await fetch(`${url}${query}`, { method: method.toUpperCase() })).status === 401;
+      expect(await refuses(''), `${method} ${path}`).toBe(ways.includes('token'));
+      const query = '?generation=g&expires=1&signature=x';
+      const isSigned = ways.includes('link') || ways.length === 0;
+      expect(await refuses(query), `${method} ${path}, signed`).toBe(!isSigned);
+    }
+  }
+});
+
 test('what a save takes is in the document: each detail, and what each kind of body holds', async () => {
   const { daemon } = await startDaemon();
   const document = (await (await fetch(`${daemon.url}/openapi.json`)).json()) as Document;

@@ -31,10 +31,13 @@ type Described = {
   parameters?: Operation['parameters'];
   requestBody?: { content: Record<string, { schema: Schema }> };
   responses: Record<string, { content?: Content }>;
+  /** Left out: that of the document. */
+  security?: Record<string, unknown>[];
 };
 export type Document = {
   paths: Record<string, Record<string, Described>>;
   components: { schemas: Record<string, object> };
+  security: Record<string, unknown>[];
 };
 
 /** The document as the function serves it. */
