@@ -6,6 +6,7 @@ import {
   type JWSHeaderParameters,
   type JWTVerifyGetKey,
 } from 'jose';
+import { concatBytes } from './stream.ts';
 
 const TIMEOUT_MS = 5000;
 /** How long a list is good for. Longer, where it cannot be had anew. */
@@ -78,11 +79,11 @@ export class KeyList {
         redirect: 'manual',
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      const text = answer.ok ? await answer.text() : '';
-      if (!answer.ok) await answer.body?.cancel();
-      if (!answer.ok) throw new Error(`it answers ${answer.status}`);
-      if (text.length > MAX_BYTES) throw new Error(`it is over ${MAX_BYTES} bytes`);
-      this.#find = createLocalJWKSet(JSON.parse(text) as JSONWebKeySet);
+      if (!answer.ok) {
+        await answer.body?.cancel();
+        throw new Error(`it answers ${answer.status}`);
+      }
+      this.#find = createLocalJWKSet(JSON.parse(await readText(answer)) as JSONWebKeySet);
       this.#fetchedAt = performance.now();
       this.#failure = null;
     } catch (cause) {
@@ -90,4 +91,16 @@ export class KeyList {
       this.#quietUntil = performance.now() + COOLDOWN_MS;
     }
   }
+}
+
+/** @throws Error where it is too long: the rest is not read */
+async function readText(answer: Response): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of answer.body ?? []) {
+    bytes += piece.length;
+    if (bytes > MAX_BYTES) throw new Error(`it is over ${MAX_BYTES} bytes`);
+    pieces.push(piece);
+  }
+  return new TextDecoder().decode(concatBytes(pieces, bytes));
 }

@@ -36,6 +36,8 @@ test.each<[string, Record<string, string>, number]>([
   ['files.example:8443', PUBLIC, 200],
   ['FILES.example:8443', PUBLIC, 200],
   ['files.example', PUBLIC, 403],
+  ['generator.local', { AGENT_HOST: 'Generator.Local', AGENT_TOKEN: TOKEN }, 200],
+  ['generator.local', {}, 403],
   ['', {}, 403],
   ['a b', {}, 403],
   ['[', {}, 403],
@@ -88,6 +90,7 @@ test.each<[string, number]>([
   ['/openapi.json', 401],
   // Its route looks at the signature.
   ['/v1/projects/p/1/archive.tar.gz?signature=x', 200],
+  ['/v1/projects/shop-1/12/archive.tar.gz?signature=x', 200],
   ['/v1/projects/p/1/archive.tar.gz?signature=', 200],
   ['/v1/projects/p/1/archive.tar.gz', 401],
   ['/v1/projects/p/1/archive.tar.gz?expires=1', 401],
@@ -99,6 +102,13 @@ test.each<[string, number]>([
   ['/v1/status?signature=x', 401],
 ])('without a token where one is set, %s: %i', async (path, status) => {
   expect(await ask({ AGENT_TOKEN: TOKEN }, { path })).toBe(status);
+});
+
+test('asked for without a name: it is not let in', async () => {
+  const app = new Hono();
+  app.use(createGuard(readConfig({ FILE_STORAGE_PATH: '/tmp/none' }).daemon));
+  app.onError((error, c) => c.text(toProblem(error).code));
+  expect(await (await app.request('/v1/status')).text()).toBe('forbidden');
 });
 
 test('where no token is set, none is asked for', async () => {

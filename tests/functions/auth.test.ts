@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -14,6 +14,9 @@ type KeyPair = Awaited<ReturnType<typeof generateKeyPair>>;
 let jwks: { keys: JWK[] } = { keys: [] };
 let asked = 0;
 let failing: number | null = null;
+let endless = false;
+/** Bytes of a list without end that were taken. */
+let taken = 0;
 let issuer: string;
 let ec: KeyPair;
 let environment: Environment;
@@ -21,7 +24,9 @@ const server = createServer((_, response) => {
   asked++;
   response.statusCode = failing ?? 200;
   response.setHeader('content-type', 'application/json');
-  response.end(failing === null ? JSON.stringify(jwks) : '{"message": "busy"}');
+  if (failing !== null) response.end('{"message": "busy"}');
+  else if (endless) sendWithoutEnd(response);
+  else response.end(JSON.stringify(jwks));
 });
 
 beforeAll(async () => {
@@ -216,7 +221,18 @@ describe('tokens that name keys of their own making', () => {
     },
   );
 
-  test('a list that is none, or has no end, is a list that cannot be had', async () => {
+  test('a list without end is not read to its end', async () => {
+    const sound = await es256({ ...SOUND, iss: issuer });
+    endless = true;
+    onTestFinished(() => {
+      endless = false;
+    });
+    await expect(check(sound)).rejects.toMatchObject({ code: 'unavailable' });
+    // What is under way between the two is more than is looked at.
+    expect(taken).toBeLessThan(64 * 1024 * 1024);
+  });
+
+  test('a list that is none, or is too long, is a list that cannot be had', async () => {
     const sound = await es256({ ...SOUND, iss: issuer });
     const before = jwks;
     onTestFinished(() => {
@@ -256,6 +272,19 @@ test.each(['SUPABASE_SECRET_KEYS', 'SUPABASE_PUBLISHABLE_KEYS'])(
     expect(() => readEnvironment(env)).not.toThrow('sb_secret_x');
   },
 );
+
+/** Until whoever asked hangs up. */
+function sendWithoutEnd(response: ServerResponse): void {
+  const piece = ' '.repeat(64 * 1024);
+  const send = () => {
+    while (!response.destroyed) {
+      taken += piece.length;
+      if (!response.write(piece)) return;
+    }
+  };
+  response.on('drain', send);
+  send();
+}
 
 /** Has the list answer something else until it is called. */
 function failWith(status: number): () => void {
