@@ -10,6 +10,7 @@ import { openStorage, readConfig } from '../../node-agent/index.ts';
 import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { hostEnvironment } from '../support/host.ts';
+import type { Document } from '../support/openapi.ts';
 import { PythonStore } from '../support/python-store.ts';
 import { builtProgram, collect, ROOT, run, runCli } from '../support/run.ts';
 import { waitForStatus } from '../support/storage.ts';
@@ -390,6 +391,10 @@ test('a host that lost its disk gives out URLs of what the cloud has, without a 
   expect((await fetch(given.url)).status).toBe(200);
   const archive = await fetch(`${one}/archive.tar.gz`, { redirect: 'manual' });
   expect(archive.status).toBe(302);
+  // As the document says.
+  const document = (await (await fetch(`${daemon.url}/openapi.json`)).json()) as Document;
+  const { get } = document.paths['/v1/projects/{project}/{version}/archive.tar.gz']!;
+  expect(get!.responses).toHaveProperty('302');
 });
 
 test('uploads retry says which version a generation got', async () => {
