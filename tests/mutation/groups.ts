@@ -34,7 +34,7 @@ export const GROUPS: Record<string, Group> = {
   },
   evict: {
     mutate: ['node-agent/upkeep/{evict,evict-cached,evict-stored,evict-trees,proof}.ts'],
-    tests: ['tests/agent/{evict,trees}.test.ts'],
+    tests: ['tests/agent/{evict,least-used,trees}.test.ts'],
   },
   commit: {
     mutate: ['node-agent/store/{commit,replace,settle-archive}.ts'],

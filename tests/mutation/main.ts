@@ -57,7 +57,7 @@ async function tryMistakes(group: Group): Promise<MutantResult[]> {
     ignorePatterns: ['/dist', '/storage'],
     timeoutFactor: 3,
     timeoutMS: 20_000,
-    reporters: [],
+    reporters: ['progress-append-only'],
     allowConsoleColors: false,
     logLevel: values.log,
   } as ConstructorParameters<typeof Stryker>[0]);
