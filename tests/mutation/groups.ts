@@ -56,6 +56,6 @@ export const GROUPS: Record<string, Group> = {
       'functions/_shared/unified.ts',
       'functions/generations/diff-generations.ts',
     ],
-    tests: ['tests/functions/diff.test.ts'],
+    tests: ['tests/contract/diff.test.ts', 'tests/functions/{diff,unified}.test.ts'],
   },
 };
