@@ -117,6 +117,8 @@ describe('a token is refused', () => {
     ['signed with another secret', () => hs256(SOUND, { secret: `${SECRET}x` })],
     ['alg none', () => new UnsecuredJWT({ ...SOUND }).setExpirationTime('1h').encode()],
     ['without sub', () => hs256({ role: 'authenticated', aud: 'authenticated' })],
+    ['with more than a user as its sub', () => hs256({ ...SOUND, sub: `${SUB}0` })],
+    ['with something before the user', () => hs256({ ...SOUND, sub: `x${SUB}` })],
     ['with a sub that is no user', () => hs256({ ...SOUND, sub: 'service' })],
     ['without exp', () => hs256(SOUND, { expiresIn: null })],
     ['for another audience', () => hs256({ ...SOUND, aud: 'other' })],
@@ -144,6 +146,29 @@ describe('a token is refused', () => {
     ],
   ])('%s', async (_, make) => {
     await expect(check(await make())).rejects.toMatchObject({ code: 'unauthenticated' });
+  });
+
+  test.each<[string, (token: string) => string | undefined, string]>([
+    ['there is none', () => undefined, 'there is no bearer token'],
+    ['there is but its kind', () => 'Bearer ', 'there is no bearer token'],
+    ['it is of another kind', (token) => `Basic ${token}`, 'there is no bearer token'],
+    ['something stands before it', (token) => `x Bearer ${token}`, 'there is no bearer token'],
+    ['something stands behind it', (token) => `Bearer ${token} x`, 'there is no bearer token'],
+  ])('where %s', async (_, header, why) => {
+    const asking = createAuthenticate(environment)(header(await hs256(SOUND)));
+    await expect(asking).rejects.toMatchObject({
+      code: 'unauthenticated',
+      message: expect.stringContaining(why),
+    });
+  });
+
+  test.each<[string, () => Promise<string> | string]>([
+    ['the token has expired', () => hs256(SOUND, { expiresIn: -60 })],
+    ['the token is of another issuer', () => hs256({ ...SOUND, iss: 'https://evil.example' })],
+    ['the token is not of a user', () => hs256({ ...SOUND, role: 'anon' })],
+    ['the token is not valid here', () => 'a.b.c'],
+  ])('with the reason: %s', async (why, make) => {
+    await expect(check(await make())).rejects.toThrow(why);
   });
 
   test('signed with HS256 where no secret is configured', async () => {

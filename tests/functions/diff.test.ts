@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { EDGE_LIMITS } from '../../functions/_shared/contract/limits.ts';
 import { formatUnified } from '../../functions/_shared/unified.ts';
-import { makeUser, type TestUser, uniqueId } from '../support/cloud.ts';
+import { makeUser, serviceClient, type TestUser, uniqueId } from '../support/cloud.ts';
 import { asUser, callInProcess, WAYS } from '../support/edge.ts';
 import { first, startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration, saveToCloud } from '../support/generation.ts';
@@ -163,22 +163,70 @@ test.each<[string, Record<string, string>]>([
   expect((await (await get('GET', path)).json()).added).toHaveLength(Object.keys(files).length);
 });
 
-test('a version that is replaced between list and reading is not mixed with the other', async () => {
-  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
-  const as = asUser(callInProcess({ SUPABASE_URL: proxy.url }), owner);
-  const other = {
-    ...{ project_id: project, version: 1, generation_id: 'g', status: 'uploaded', files: [] },
-    ...{ bucket: 'b', object_key: 'another', sha256: 'another', archive_bytes: 1 },
-  };
-  proxy.rule = first(1, /storage_find_files/, { kind: 'answer', status: 200, body: other });
-  const path = `/projects/${project}/diff?from=1&to=2&unified=true`;
-  const refused = await as('GET', path);
-  expect([refused.status, (await refused.json()).detail]).toEqual([
-    503,
-    expect.stringContaining('replaced meanwhile, try again'),
-  ]);
-  expect((await as('GET', path)).status).toBe(200);
+const many = (count: number, prefix: string, content: string) =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`${prefix}${i}`, content]));
+
+test.each<[string, Record<string, string>, Record<string, string>]>([
+  ['files', {}, many(EDGE_LIMITS.diffFiles, 'f', 'x')],
+  ['bytes', {}, { large: randomBytes(EDGE_LIMITS.diffBytes / 2).toString('hex') }],
+  ['lines', {}, { long: '\n'.repeat(EDGE_LIMITS.diffLines - 1) }],
+  [
+    'files of every kind',
+    { ...many(98, 'f', 'x'), ...many(1, 'gone', 'x') },
+    { ...many(98, 'f', 'y'), ...many(101, 'new', 'x') },
+  ],
+])('as many %s as may be have one', async (_, before, after) => {
+  const projectId = uniqueId();
+  const get = asUser(callInProcess(), owner);
+  const version = async (version: number, files: Record<string, string>) =>
+    saveToCloud({ projectId, version, ownerId: owner.id, files: { keep: 'x', ...files } });
+  await version(1, before);
+  await version(2, after);
+  const path = `/projects/${projectId}/diff?unified=true`;
+  expect((await get('GET', `${path}&from=1&to=2`)).status).toBe(200);
+  expect((await get('GET', `${path}&from=2&to=1`)).status).toBe(200);
+  await version(3, { ...after, more: 'y' });
+  expect((await get('GET', `${path}&from=1&to=3`)).status).toBe(413);
 });
+
+test('what is no text on one side has no unified diff', async () => {
+  const projectId = uniqueId();
+  const binary = Buffer.from([0, 1, 2]);
+  const version = (version: number, files: Record<string, string | Buffer>) =>
+    saveToCloud({ projectId, version, ownerId: owner.id, files });
+  await version(1, { a: binary, b: 'text\n', c: 'one\n' });
+  await version(2, { a: 'text\n', b: binary, c: 'two\n' });
+  const get = asUser(callInProcess(), owner);
+  const answer = await get('GET', `/projects/${projectId}/diff?from=1&to=2&unified=true`);
+  const { modified, unified } = await answer.json();
+  expect(modified).toHaveLength(3);
+  expect(unified.match(/^diff --git .*$/gm)).toEqual(['diff --git a/c b/c']);
+});
+
+test.each([
+  ['an object', 'object_key'],
+  ['other bytes', 'sha256'],
+])(
+  'a version that is replaced by %s between list and reading is not mixed with the other',
+  async (_, changed) => {
+    const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+    const as = asUser(callInProcess({ SUPABASE_URL: proxy.url }), owner);
+    const rows = serviceClient().from('storage_generations').select('object_key, sha256');
+    const { data } = await rows.eq('project_id', project).eq('version', 1).single();
+    const other = {
+      ...{ project_id: project, version: 1, generation_id: 'g', status: 'uploaded', files: [] },
+      ...{ bucket: 'b', archive_bytes: 1, ...data, [changed]: 'another' },
+    };
+    proxy.rule = first(1, /storage_find_files/, { kind: 'answer', status: 200, body: other });
+    const path = `/projects/${project}/diff?from=1&to=2&unified=true`;
+    const refused = await as('GET', path);
+    expect([refused.status, (await refused.json()).detail]).toEqual([
+      503,
+      expect.stringContaining('replaced meanwhile, try again'),
+    ]);
+    expect((await as('GET', path)).status).toBe(200);
+  },
+);
 
 describe('a unified diff', () => {
   test('of texts that have nothing in common is a replacement, found in little time', async () => {

@@ -22,7 +22,7 @@ export const GROUPS: Record<string, Group> = {
   },
   auth: {
     mutate: ['functions/_shared/{auth,key-list}.ts', 'functions/generations/authenticate.ts'],
-    tests: ['tests/functions/auth.test.ts'],
+    tests: ['tests/functions/{auth,zip,generations}.test.ts'],
   },
   outages: {
     mutate: ['node-agent/upload/{backoff,breaker,retries}.ts', 'node-agent/cloud/retry-after.ts'],
