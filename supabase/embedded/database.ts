@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PGlite, types } from '@electric-sql/pglite';
 import { pgtap } from '@electric-sql/pglite/pgtap';
 import { createPgliteConnection } from '@supabase/lite/pglite';
 import type { Keys } from './keys.ts';
 import { createLiteApp, finishSchema, type LiteApp } from './lite.ts';
+import { readMigrations } from './migrations.ts';
 import { keepSnapshot, readSnapshot, snapshotPath } from './snapshot.ts';
 
-const MIGRATIONS = new URL('../migrations/', import.meta.url);
 const PLATFORM = new URL('./platform.sql', import.meta.url);
 
 export type Database = Readonly<{
@@ -59,11 +59,8 @@ async function migrate(pg: PGlite): Promise<void> {
     'select version from supabase_migrations.schema_migrations',
   );
   const known = new Set(applied.rows.map((row) => row.version));
-  const files = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort();
-  for (const file of files) {
-    const [version = '', name = ''] = file.replace(/\.sql$/, '').split(/_(.*)/s);
+  for (const { version, name, sql } of await readMigrations()) {
     if (known.has(version)) continue;
-    const sql = await readFile(new URL(file, MIGRATIONS), 'utf8');
     await pg.transaction(async (transaction) => {
       await transaction.exec(sql);
       await transaction.query(

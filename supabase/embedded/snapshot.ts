@@ -8,25 +8,17 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { PGlite } from '@electric-sql/pglite';
+import { readMigrations } from './migrations.ts';
 
 const CACHE = new URL('../../node_modules/.cache/codebegen-stack/', import.meta.url);
 /** What it is made of. The packages are pinned in the first. */
-const SOURCES = [
-  '../../package.json',
-  './platform.sql',
-  './database.ts',
-  './lite.ts',
-  '../migrations/',
-];
+const SOURCES = ['../../package.json', './platform.sql', './database.ts', './lite.ts'];
 
 /** Where the snapshot of this very state of things is, or will be. */
 export async function snapshotPath(): Promise<string> {
   const hash = createHash('sha256');
-  for (const source of SOURCES) {
-    const url = new URL(source, import.meta.url);
-    const names = source.endsWith('/') ? (await readdir(url)).sort() : [''];
-    for (const name of names) hash.update(await readFile(new URL(name, url)));
-  }
+  for (const source of SOURCES) hash.update(await readFile(new URL(source, import.meta.url)));
+  for (const { sql } of await readMigrations()) hash.update(sql);
   return fileURLToPath(new URL(`${hash.digest('hex').slice(0, 32)}.tar`, CACHE));
 }
 

@@ -38,36 +38,34 @@ export class Tokens {
 
   /** Signs what Auth gives to a user. */
   async sign(claims: JWTPayload): Promise<string> {
-    if (this.algorithm === 'HS256') return this.#signShared(claims);
+    if (this.algorithm === 'HS256') return this.forLite(claims);
     const { signingKey } = this.#keys;
     return new SignJWT(claims)
       .setProtectedHeader({ alg: 'ES256', kid: signingKey.kid!, typ: 'JWT' })
       .sign(await importJWK(signingKey, 'ES256'));
   }
 
-  /** The same token for lite, which knows the shared secret alone. What is none stays what it is. */
-  async forLite(token: string): Promise<string> {
-    if (this.algorithm === 'HS256') return token;
-    try {
-      return await this.#signShared(await this.verify(token));
-    } catch {
-      return token;
-    }
-  }
-
-  #signShared(claims: JWTPayload): Promise<string> {
+  /** The same claims in a token for lite, which knows the shared secret alone. */
+  forLite(claims: JWTPayload): Promise<string> {
     return new SignJWT(claims).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(this.#secret);
   }
 }
 
-/** A request whose token lite can read. */
+/** A request whose token lite can read. What is no token stays what it is. */
 export async function readableByLite(request: Request, tokens: Tokens): Promise<Request> {
   const token = bearerOf(request);
   if (token === null) return request;
-  const readable = await tokens.forLite(token);
-  if (readable === token) return request;
+  try {
+    return withBearer(request, await tokens.forLite(await tokens.verify(token)));
+  } catch {
+    return request;
+  }
+}
+
+/** The same request with another bearer token. */
+export function withBearer(request: Request, token: string): Request {
   const headers = new Headers(request.headers);
-  headers.set('authorization', `Bearer ${readable}`);
+  headers.set('authorization', `Bearer ${token}`);
   return new Request(request, { headers, duplex: 'half' } as RequestInit);
 }
 

@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { startStack } from '../../supabase/embedded/stack.ts';
-import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { serviceClient, signToken, uniqueId, userClient } from '../support/cloud.ts';
 
 let service: SupabaseClient;
 let bucket: string;
@@ -14,6 +14,21 @@ beforeAll(async () => {
   bucket = uniqueId('bucket');
   expect((await service.storage.createBucket(bucket, { public: false })).error).toBeNull();
 });
+
+test.each(['ES256', 'HS256'])(
+  'REST allows half a minute for clocks that differ, by %s',
+  async (kind) => {
+    const ask = async (expiresIn: number) => {
+      const { JWT_SECRET: secret } = inject('stack');
+      const options = kind === 'ES256' ? { expiresIn } : { expiresIn, secret };
+      const user = { id: randomUUID(), token: await signToken({ sub: randomUUID() }, options) };
+      const { status, error } = await userClient(user).from('storage_projects').select();
+      return [status, error?.message];
+    };
+    expect(await ask(-10)).toEqual([200, undefined]);
+    expect(await ask(-60)).toEqual([401, 'JWT expired']);
+  },
+);
 
 test('Auth: sign-up, sign-in, the user, sign-out', async () => {
   const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY } = inject('stack');

@@ -2,11 +2,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { chown, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { chown, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client, type ClientConfig, Pool } from 'pg';
+import { readMigrations } from '../../supabase/embedded/migrations.ts';
 
 const DEBIAN = '/usr/lib/postgresql';
 const EXTENSIONS = '/usr/share/postgresql';
@@ -132,9 +133,7 @@ const OWNERS = `
 `;
 
 async function migrate(pool: Pool): Promise<void> {
-  const folder = new URL('migrations/', SUPABASE);
-  const files = (await readdir(folder)).filter((name) => name.endsWith('.sql')).sort();
-  for (const file of files) await pool.query(await readFile(new URL(file, folder), 'utf8'));
+  for (const { sql } of await readMigrations()) await pool.query(sql);
 }
 
 function findUser(name: string): { uid: number; gid: number } {
