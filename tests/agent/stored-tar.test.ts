@@ -1,12 +1,11 @@
 /** The tar that a save lays down, read by both of its readers: whole, or refused. */
-import { createHash } from 'node:crypto';
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { checkItself } from '../../node-agent/archive/own-manifest.ts';
 import { StoredTar } from '../../node-agent/archive/stored-tar.ts';
-import { tarEnd, tarHeader, tarPadding } from '../../node-agent/archive/tar.ts';
+import { tarEnd } from '../../node-agent/archive/tar.ts';
 import { TarReader } from '../../node-agent/archive/tar-reader.ts';
 import {
   type CompleteManifest,
@@ -15,52 +14,11 @@ import {
   entryNameOf,
   type ManifestEntry,
 } from '../../node-agent/contract.ts';
+import { filesOf, hash, manifestFor, pack } from '../support/own-tar.ts';
 import { tempFolder } from '../support/temp.ts';
 
-const LARGE = Buffer.alloc(600_000, 'large');
-const SOURCE = { 'app/main.py': 'print(1)\n', empty: '', [`${'n'.repeat(200)}/long`]: 'x', LARGE };
-const ARTIFACTS = { 'log.txt': 'built\n' };
-
-const hash = (content: string | Buffer) => createHash('sha256').update(content).digest('hex');
-
-function entriesOf(files: Record<string, string | Buffer>): ManifestEntry[] {
-  return Object.entries(files).map(([path, content]) => ({
-    ...{ path, size: Buffer.byteLength(content), sha256: hash(content), mode: 0o644 },
-  }));
-}
-
-function manifestFor(): CompleteManifest {
-  const [entries, artifacts] = [entriesOf(SOURCE), entriesOf(ARTIFACTS)];
-  return {
-    ...{ generation_id: 'g', project_id: 'p', version: 1, created_at: '2026-01-01T00:00:00Z' },
-    ...{ file_count: entries.length, total_size_bytes: 1, metadata: {}, schema: 1 as const },
-    ...{ files: entries.map(({ path }) => path), entries, artifacts },
-    digest: hash(digestText(entries, artifacts)),
-  };
-}
-
-type Files = Map<string, string | Buffer>;
-
-/** By their names in the archive: files first, the manifest after them. */
-function filesOf(manifest: unknown = manifestFor()): Files {
-  const named = (folder: 'source' | 'artifacts', files: Record<string, string | Buffer>) =>
-    Object.entries(files).map(
-      ([path, content]) => [entryNameOf({ folder, path }), content] as const,
-    );
-  return new Map([
-    ...named('source', SOURCE),
-    ...named('artifacts', ARTIFACTS),
-    [entryNameOf({ folder: null, path: 'manifest.json' }), JSON.stringify(manifest)],
-  ]);
-}
-
-function pack(files: Files, end = tarEnd()): Buffer {
-  const parts = [...files].flatMap(([path, content]) => {
-    const bytes = Buffer.from(content);
-    return [tarHeader({ path, size: bytes.length, mode: 0o644 }), bytes, tarPadding(bytes.length)];
-  });
-  return Buffer.concat([...parts, end]);
-}
+const MAIN = 'app/main.py';
+const MANIFEST = '.codebegen/manifest.json';
 
 type Contents = Record<string, string>;
 
@@ -106,9 +64,6 @@ const without = (name: string) => {
   files.delete(name);
   return files;
 };
-const MAIN = 'app/main.py';
-const MANIFEST = '.codebegen/manifest.json';
-
 describe.each([
   ['who waits for the disk', readBySync],
   ['who does not', readByAsync],

@@ -44,7 +44,7 @@ export const GROUPS: Record<string, Group> = {
     mutate: [
       'node-agent/archive/{archive-reader,find-blocks,own-manifest,plain-tar,read-tar,stored-tar,tar,tar-reader,unpack}.ts',
     ],
-    tests: ['tests/agent/{archive,get,gzip,plain-tar,settle,stored-tar}.test.ts'],
+    tests: ['tests/agent/{archive,get,gzip,plain-tar,settle,stored-tar,unpack}.test.ts'],
   },
   zip: {
     mutate: ['functions/_shared/zip.ts', 'functions/generations/archive-zip.ts'],
