@@ -48,7 +48,7 @@ export const GROUPS: Record<string, Group> = {
   },
   zip: {
     mutate: ['functions/_shared/zip.ts', 'functions/generations/archive-zip.ts'],
-    tests: ['tests/functions/zip.test.ts'],
+    tests: ['tests/functions/{zip,zip-files}.test.ts'],
   },
   diff: {
     mutate: [
