@@ -55,7 +55,7 @@ async function settle(
   const [name] = listTars(folder);
   if (name === undefined) return null;
   const made = (await findMade(folder, name)) ?? (await make(input, name));
-  rmSync(join(folder, name));
+  if (made !== null) rmSync(join(folder, name), { force: true });
   return made;
 }
 
@@ -81,10 +81,11 @@ async function findMade(folder: string, tar: string): Promise<ArchiveFacts | nul
   return null;
 }
 
+/** @returns `null` where another one came to be there meanwhile: its content was replaced */
 async function make(
   { folder, scratch, ...parallel }: { folder: string; scratch: string } & Parallel,
   name: string,
-): Promise<ArchiveFacts> {
+): Promise<ArchiveFacts | null> {
   mkdirSync(scratch, { recursive: true, mode: PRIVATE_FOLDER });
   const facts = await pack(folder, name, scratch, parallel);
   for (const part of ['archive', 'archiveFacts'] as const) {
@@ -93,7 +94,10 @@ async function make(
   // Whoever settles without its lock may come too late: what took the place keeps its own.
   statSync(join(folder, name));
   renameSync(inGeneration.archiveFacts(scratch), inGeneration.archiveFacts(folder));
-  putInPlace(inGeneration.archive(scratch), inGeneration.archive(folder));
+  const archive = inGeneration.archive(folder);
+  const isPut = putInPlace(inGeneration.archive(scratch), archive);
+  // Who settled it at the same time made the same.
+  if (!isPut && (await hashFile(archive)).sha256 !== facts.sha256) return null;
   syncPathHere(folder);
   return facts;
 }
@@ -126,13 +130,16 @@ const NO_LINKS: ReadonlySet<string> = new Set([
   'EMLINK',
 ]);
 
-/** Never over what is there: whoever settled it too made the same, or what it is says that it did not. */
-function putInPlace(made: string, place: string): void {
+/** Never over what is there. @returns whether it was put there */
+function putInPlace(made: string, place: string): boolean {
   try {
     linkSync(made, place);
+    return true;
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
-    if (!NO_LINKS.has(code) || existsSync(place)) throw error;
+    if (code === 'EEXIST' || (NO_LINKS.has(code) && existsSync(place))) return false;
+    if (!NO_LINKS.has(code)) throw error;
     renameSync(made, place);
+    return true;
   }
 }

@@ -169,6 +169,28 @@ test('whoever settles without its lock leaves alone what took the place', async 
 });
 
 test.each([
+  ['the same', true],
+  ['another', false],
+])('an archive that came to be there while it was made, %s, stays', async (_, isSame) => {
+  const { receipt, storage } = await saved();
+  const [tar] = archivesIn(receipt);
+  const place = join(receipt.path, 'archive.tar.gz');
+  const laidDown = readFileSync(join(receipt.path, tar!));
+  const { sha256 } = await storage.archive(receipt);
+  const there = isSame ? readFileSync(place) : gzipSync('of another');
+  rmSync(place);
+  writeFileSync(join(receipt.path, tar!), laidDown);
+  const scratch = join(await tempFolder(), 'scratch');
+  const settling = settleArchive({ folder: receipt.path, scratch, parallel: true });
+  // It is made now: another process was quicker.
+  while (!existsSync(scratch)) await sleep(0);
+  writeFileSync(place, there);
+  expect(await settling).toEqual(isSame ? expect.objectContaining({ sha256 }) : null);
+  expect(readFileSync(place).equals(there)).toBe(true);
+  expect(existsSync(join(receipt.path, tar!))).toBe(!isSame);
+});
+
+test.each([
   ['another size', (facts) => ({ ...facts, bytes: facts.bytes + 1 })],
   ['another digest', (facts) => ({ ...facts, digest: 'f'.repeat(64) })],
 ] satisfies [string, (facts: Facts) => Facts][])(
