@@ -9,9 +9,10 @@ import { build } from 'rolldown';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
+/** In one file: a page may import it as it is. */
+const CLIENT = { 'functions/client/index': here('../functions/client/index.ts') };
 /** What is imported or run by its name: by users, and as threads by what stands beside it. */
 const ENTRIES: Readonly<Record<string, string>> = {
-  'functions/client/index': '../functions/client/index.ts',
   'node-agent/bin': 'bin.ts',
   'node-agent/index': 'index.ts',
   'node-agent/checkpoint-worker': 'catalog/checkpoint-worker.ts',
@@ -34,8 +35,13 @@ export type Built = Readonly<{
  */
 export async function bundle(more: Readonly<Record<string, string>> = {}): Promise<Built[]> {
   const own = Object.entries(ENTRIES).map(([name, path]) => [name, here(path)]);
+  const agent = { ...Object.fromEntries(own), ...more };
+  return [...(await buildFiles(agent)), ...(await buildFiles(CLIENT))];
+}
+
+async function buildFiles(input: Record<string, string>): Promise<Built[]> {
   const { output } = await build({
-    input: { ...Object.fromEntries(own), ...more },
+    input,
     platform: 'node',
     // What is no path is a package.
     external: /^[^./]/,

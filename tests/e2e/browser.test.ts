@@ -1,6 +1,6 @@
 /** The client in a real browser, in a web app of another origin than the stack. */
 import { existsSync } from 'node:fs';
-import { symlink } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { serve } from '@hono/node-server';
 import { serveStatic } from '@hono/node-server/serve-static';
@@ -10,7 +10,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { uniqueId } from '../support/cloud.ts';
 import { saveToCloud } from '../support/generation.ts';
-import { ROOT, run } from '../support/run.ts';
+import { builtProgram, ROOT, run } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 
 const PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
@@ -136,18 +136,14 @@ async function signUp(): Promise<string> {
 
 /** Serves the web app with the client as it is published. Goes with the test. */
 async function serveWebApp(): Promise<string> {
-  const folder = await tempFolder();
-  const tsc = join(ROOT, 'node_modules/.bin/tsc');
-  const built = await run(tsc, ['-p', 'tsconfig.build.json', '--outDir', join(folder, 'client')]);
-  expect(built.code, built.stdout).toBe(0);
-  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  const client = await readFile(builtProgram('functions/client/index'));
   const stack = inject('stack');
   const app = new Hono()
     .get('/settings.json', (c) =>
       c.json({ url: stack.SUPABASE_URL, key: stack.SUPABASE_PUBLISHABLE_KEY }),
     )
-    .get('/client/*', serveStatic({ root: folder }))
-    .get('/node_modules/*', serveStatic({ root: folder }))
+    .get('/client.js', (c) => c.body(client, 200, { 'content-type': 'text/javascript' }))
+    .get('/node_modules/*', serveStatic({ root: ROOT }))
     .get('*', serveStatic({ root: join(ROOT, 'tests/e2e/web-app') }));
   return new Promise((resolve) => {
     const server = serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, ({ port }) =>
