@@ -173,7 +173,11 @@ async function renumber(context: CommandContext, ref: RefInput): Promise<void> {
   await context.withStorage(
     async (storage) => {
       // What goes on by itself, as after its owner was set, shows first whether it still cannot.
-      if ((await storage.summary(ref)).status === 'pending') await storage.drain(RETRY_MS);
+      if ((await storage.summary(ref)).status === 'pending') {
+        // It may have failed just now, and wait.
+        await storage.retryParked(ref.projectId);
+        await storage.drain(RETRY_MS);
+      }
       const { version } = await storage.renumber(ref);
       context.show({ ...ref, movedTo: version }, () => [
         `${ref.projectId} v${ref.version} is v${version} now`,

@@ -332,10 +332,13 @@ export class Storage {
     return this.#parts.uploads.list(options);
   }
 
-  /** Has tried again what was parked. Returns how many uploads and deletions that were. */
-  async retryParked(): Promise<number> {
+  /**
+   * Has tried again what was parked, of one project or of all, and at once what waits for its next try.
+   * Returns how many uploads and deletions were parked.
+   */
+  async retryParked(projectId: string | null = null): Promise<number> {
     checkWritable(this.#parts.unwritable, 'try uploads again');
-    return this.#parts.uploads.retryParked();
+    return this.#parts.uploads.retryParked(projectId);
   }
 
   /**

@@ -57,10 +57,11 @@ export class Uploads {
     return listOwed(this.#parts.catalog, options);
   }
 
-  /** Has tried again what was parked. Returns how many uploads and deletions that were. */
-  async retryParked(): Promise<number> {
+  /** Has tried again what was parked, of one project or of all. Returns how many uploads and deletions that were. */
+  async retryParked(projectId: string | null): Promise<number> {
     const { catalog, now, wake } = this.#parts;
-    const count = await catalog.write(() => retryGivenUp(catalog, now()));
+    const only = projectId === null ? null : parseId(projectId, 'project id');
+    const count = await catalog.write(() => retryGivenUp(catalog, now(), only));
     wake();
     return count;
   }

@@ -414,7 +414,7 @@ test('uploads renumber of what was not tried yet tries it first', async () => {
   const args = ['save', `${ROOT}/docs/examples`, '--project', project, '--version', '1'];
   expect((await runCli(args, away)).code).toBe(0);
   const moved = await runCli(['uploads', 'renumber', project, '1'], elsewhere);
-  expect([moved.code, moved.stdout]).toEqual([0, `${project} v1 is v2 now\n`]);
+  expect([moved.code, moved.stdout], moved.stderr).toEqual([0, `${project} v1 is v2 now\n`]);
   const again = await runCli(['uploads', 'renumber', project, '2'], elsewhere);
   expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('nothing is in its way')]);
 });
