@@ -1,5 +1,4 @@
-import type { Tinypool } from 'tinypool';
-import { makeThreads } from '../threads/pool.ts';
+import { makeThreads, type Threads } from '../threads/pool.ts';
 
 /** Commits after which the log is copied: it has some megabytes then. */
 const EVERY = 200;
@@ -11,7 +10,7 @@ const EVERY = 200;
 export class Checkpoints {
   readonly #path: string;
   readonly #onFailure: () => void;
-  #pool: Tinypool | null = null;
+  #pool: Threads | null = null;
   #commits = 0;
   #isRunning = false;
 
@@ -31,7 +30,7 @@ export class Checkpoints {
   }
 
   close(): void {
-    void this.#pool?.destroy();
+    void this.#pool?.close();
   }
 
   async #run(): Promise<void> {

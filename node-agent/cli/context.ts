@@ -14,7 +14,6 @@ import {
   type EnvFile,
   findEnvFile,
 } from '../settings/env-file.ts';
-import { openAnyway, openStorage } from '../storage/open.ts';
 import type { StorageOptions } from '../storage/options.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -153,6 +152,8 @@ export class CommandContext {
         onProblem: this.onProblem,
         ...listeners,
       };
+      // Half of a start, which help, and what is refused before, have no use for.
+      const { openAnyway, openStorage } = await import('../storage/open.ts');
       const { storage, instead } =
         anyway === true
           ? await openAnyway(given, prepare)

@@ -2,8 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { Bucket } from '../cloud/bucket.ts';
-import { connect } from '../cloud/connection.ts';
 import { readConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
 import type { CommandContext } from './context.ts';
@@ -109,6 +107,8 @@ async function makeBucket(cloud: ReturnType<typeof readConfig>['cloud']): Promis
       'Cannot make the bucket: --url and --key-file say where',
     );
   }
+  const { Bucket } = await import('../cloud/bucket.ts');
+  const { connect } = await import('../cloud/connection.ts');
   const stopping = new AbortController();
-  return new Bucket(connect(cloud, stopping.signal)).ensure();
+  return new Bucket(await connect(cloud, stopping.signal)).ensure();
 }

@@ -1,4 +1,4 @@
-import { createClient, type SupabaseClient } from '@supabase/supabase-js';
+import type { SupabaseClient } from '@supabase/supabase-js';
 import { readAnswer } from './answer.ts';
 import { Key } from './key.ts';
 import { Transfers } from './transfers.ts';
@@ -50,12 +50,14 @@ export type Connection = Readonly<{
  * @param signal ends every request when the agent stops
  * @param send what sends requests
  */
-export function connect(
+export async function connect(
   settings: CloudSettings,
   signal: AbortSignal,
   timeouts: Timeouts = DEFAULT_TIMEOUTS,
   send: typeof fetch | null = null,
-): Connection {
+): Promise<Connection> {
+  // A quarter of a command's start, which one without a cloud has no use for.
+  const { createClient } = await import('@supabase/supabase-js');
   const key = new Key(settings.key, settings.keyFile ?? null);
   const fetchAsUs: typeof fetch = async (input, init) => {
     const timeout = AbortSignal.timeout(longestWait(init?.body, timeouts));

@@ -1,4 +1,3 @@
-import http from 'node:http';
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 import { StorageError } from '../contract.ts';
 
@@ -30,7 +29,10 @@ export function useProxyOfProcess(): void {
 }
 
 function apply(settings: ProxySettings): void {
-  const { setGlobalProxyFromEnv } = http as { setGlobalProxyFromEnv?: (env: object) => unknown };
+  // An import would load all that it can do, which takes a tenth of a command's start.
+  const { setGlobalProxyFromEnv } = process.getBuiltinModule('node:http') as {
+    setGlobalProxyFromEnv?: (env: object) => unknown;
+  };
   if (setGlobalProxyFromEnv === undefined) {
     const message = `Cannot use a proxy: Node ${process.version} has no way to; use a newer one, or take HTTPS_PROXY and HTTP_PROXY out`;
     throw new StorageError('invalid_input', message);

@@ -31,7 +31,7 @@ export class Transfers {
   constructor(signal: AbortSignal, send: typeof fetch | null = null) {
     this.#signal = signal;
     this.#send = send;
-    signal.addEventListener('abort', () => void this.#pool.destroy(), { once: true });
+    signal.addEventListener('abort', () => void this.#pool.close(), { once: true });
   }
 
   /** Downloads into a new file, or nowhere, and hashes on the way. */

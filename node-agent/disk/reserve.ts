@@ -47,7 +47,7 @@ export class Reserve {
     try {
       await mkdir(temporary, PRIVATE_FOLDER);
       for (let i = 0; i < files; i++) {
-        const content = Buffer.alloc(i === 0 ? bytes : 0, randomBytes(BLOCK_BYTES));
+        const content = i === 0 ? blocks(bytes) : '';
         await writeFile(join(temporary, String(i)), content, { flag: 'wx', mode: PRIVATE_FILE });
       }
       await rename(temporary, this.#path);
@@ -77,4 +77,10 @@ export class Reserve {
       files: Math.floor(Math.min(MAX_FILES, inodes * MAX_SHARE)),
     };
   }
+}
+
+/** So many bytes, of which few are in memory. */
+function* blocks(bytes: number): Generator<Buffer> {
+  const block = randomBytes(BLOCK_BYTES);
+  for (let left = bytes; left > 0; left -= BLOCK_BYTES) yield block.subarray(0, left);
 }

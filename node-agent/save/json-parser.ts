@@ -26,6 +26,6 @@ export class JsonParser {
   }
 
   async close(): Promise<void> {
-    await this.#pool.destroy();
+    await this.#pool.close();
   }
 }

@@ -47,12 +47,14 @@ type Opened = Readonly<{
 }>;
 
 /** Puts together what saves, reads, deletes, uploads and keeps up. Nothing runs before it is started. */
-export function assemble(options: StorageOptions, opened: Opened): Parts {
+export async function assemble(options: StorageOptions, opened: Opened): Promise<Parts> {
   const { random = Math.random, monotonic = () => performance.now(), fetch = null } = options;
   const { store, cache } = opened;
   const stopped = new AbortController();
   const connection =
-    options.cloud === null ? null : connect(options.cloud, stopped.signal, options.timeouts, fetch);
+    options.cloud === null
+      ? null
+      : await connect(options.cloud, stopped.signal, options.timeouts, fetch);
   const cloud =
     connection === null
       ? null

@@ -152,7 +152,7 @@ async function openParts(
   // Instances of the store itself are not known there.
   if (!layout.isApart) await cache.entries.sweepStaging((id) => instance.isGone(id));
   for (const id of gone) instance.forget(id);
-  const parts = assemble(options, { ...disk, limits, onEvent });
+  const parts = await assemble(options, { ...disk, limits, onEvent });
   parts.background.start();
   return new Storage(parts);
 }

@@ -67,7 +67,7 @@ export class Workers implements HeavyWork {
   }
 
   async close(): Promise<void> {
-    await this.#pool.destroy();
+    await this.#pool.close();
   }
 
   /**

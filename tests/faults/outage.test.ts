@@ -403,7 +403,7 @@ test('a key that is over is not taken for an object that is missing', async () =
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const cloud = { ...testCloud(uniqueId('bucket')), url: proxy.url };
   const stopped = new AbortController();
-  const objects = new CloudObjects(connect(cloud, stopped.signal));
+  const objects = new CloudObjects(await connect(cloud, stopped.signal));
   const body = { statusCode: '404', error: 'Bucket not found', message: 'Bucket not found' };
   const refused = {
     statusCode: '403',

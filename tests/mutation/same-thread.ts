@@ -19,7 +19,7 @@ export class Threads {
     return structuredClone(await tasks[name]!(structuredClone(input)));
   }
 
-  async destroy(): Promise<void> {}
+  async close(): Promise<void> {}
 }
 
 /** As that of `threads/pool.ts`. */

@@ -50,7 +50,7 @@ export async function putGeneration(options: {
   const key = objectKey(ref);
   const archive = options.archive ?? Buffer.from(`archive of ${version}`);
   const sha256 = createHash('sha256').update(archive).digest('hex');
-  const records = new CloudRecords(connect(testCloud(BUCKET), new AbortController().signal));
+  const records = new CloudRecords(await connect(testCloud(BUCKET), new AbortController().signal));
   const reserved = await records.reserve({
     ref,
     digest: options.digest ?? sha256,
