@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, inject, test } from 'vitest';
 import { uniqueId } from '../support/cloud.ts';
-import { startDaemon } from '../support/daemon.ts';
+import { shareDaemon, startDaemon } from '../support/daemon.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { run, runCli } from '../support/run.ts';
 import { makeTarGz, type TarEntry } from '../support/tar.ts';
@@ -176,6 +176,110 @@ describe('without a token, on a loopback address', () => {
     expect((await fetch(json.url)).status).toBe(404);
   });
 
+  test('JSON over 64 MB is refused, the same in a tar is taken', async () => {
+    const folder = await tempFolder();
+    const content = 'x'.repeat(65 * 1024 * 1024);
+    const json = join(folder, 'body.json');
+    writeFileSync(json, JSON.stringify({ project_id: 'p', files: { a: content } }));
+    const url = `${daemon.url}/v1/generations`;
+    for (const type of ['application/json', 'Application/JSON; charset=utf-8']) {
+      const refused = await curl(url, '-H', `Content-Type: ${type}`, '-d', `@${json}`);
+      expect([refused.status, refused.json.code]).toEqual([413, 'too_large']);
+    }
+    const tar = join(folder, 'a.tar.gz');
+    writeFileSync(tar, makeTarGz([{ name: 'a', content } satisfies TarEntry]));
+    const type = ['-H', 'Content-Type: application/gzip', '--data-binary', `@${tar}`];
+    expect((await curl(`${url}?project_id=p`, ...type)).status).toBe(201);
+  });
+
+  test('a client that goes away in the middle leaves nothing', async () => {
+    const sending = request(`${daemon.url}/v1/generations?project_id=p`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-tar', 'content-length': '100000' },
+    });
+    sending.on('error', () => {});
+    sending.write(makeTarGz([{ name: 'a', content: 'a' }]).subarray(0, 20));
+    const isStaged = () => listTree(storePath).some((name) => /staging\/[^/]+\/./.test(name));
+    while (!isStaged()) await sleep(5);
+    sending.destroy();
+    while (isStaged()) await sleep(5);
+    expect((await curl(`${daemon.url}/v1/projects/p`)).json.items).toEqual([]);
+  });
+
+  test('clients that go away in the middle of a form or a zip leave no file open', async () => {
+    const openFiles = () => readdirSync(`/proc/${daemon.child.pid}/fd`).length;
+    const isStaged = () => listTree(storePath).some((name) => /staging\/[^/]+\/./.test(name));
+    await fetch(`${daemon.url}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        project_id: 'zip',
+        files: { large: randomBytes(9e6).toString('hex') },
+      }),
+    });
+    const before = openFiles();
+    for (let i = 0; i < 5; i++) {
+      const form = request(`${daemon.url}/v1/generations`, {
+        method: 'POST',
+        headers: { 'content-type': 'multipart/form-data; boundary=x' },
+      });
+      form.on('error', () => {});
+      const part = (name: string) => `--x\r\nContent-Disposition: form-data; name="${name}`;
+      form.write(`${part('project_id')}"\r\n\r\np\r\n`);
+      form.write(`${part('f')}"; filename="a"\r\n\r\n${'a'.repeat(100_000)}`);
+      while (!isStaged()) await sleep(5);
+      form.destroy();
+      while (isStaged()) await sleep(5);
+      const aborted = new AbortController();
+      const zip = await fetch(`${daemon.url}/v1/projects/zip/1/archive.zip`, aborted);
+      await zip.body!.getReader().read();
+      aborted.abort();
+    }
+    while (openFiles() > before + 3) await sleep(20);
+  });
+
+  test('status, uploads, probes and metrics', async () => {
+    await post({ project_id: 'p', files: { a: 'abc' } });
+    await curl(`${daemon.url}/v1/projects/p/1/files/a`);
+    expect((await curl(`${daemon.url}/healthz`)).json).toEqual({ status: 'ok' });
+    expect((await curl(`${daemon.url}/readyz`)).json).toEqual({ status: 'ready' });
+    expect((await curl(`${daemon.url}/v1/status`)).json).toMatchObject({
+      store_path: storePath,
+      disk: { free_bytes: expect.any(Number), bytes: expect.any(Number) },
+      cloud: { enabled: false },
+      generations: { local: 1 },
+      outbox: { owed: 1, parked: 0, since: expect.stringMatching(/Z$/) },
+    });
+    expect((await curl(`${daemon.url}/v1/uploads`)).json).toMatchObject({
+      items: [{ project_id: 'p', version: 1, step: 'reserve', attempts: 0, parked: false }],
+      next_cursor: null,
+    });
+    expect((await curl('-X', 'POST', `${daemon.url}/v1/uploads/retry`)).json).toEqual({
+      retried: 0,
+    });
+    const { body } = await curl(`${daemon.url}/metrics`);
+    for (const line of [
+      'codebegen_storage_saves_total{created="true"} 1',
+      'codebegen_storage_saved_bytes_total 3',
+      'codebegen_storage_save_duration_seconds_count 1',
+      'codebegen_storage_gets_total{from="store"} 1',
+      'codebegen_storage_generations{status="local"} 1',
+      'codebegen_storage_outbox_jobs{state="owed"} 1',
+      'codebegen_storage_outbox_jobs{state="parked"} 0',
+    ]) {
+      expect(body.split('\n')).toContain(line);
+    }
+    expect(body).toMatch(/^codebegen_storage_disk_free_bytes [1-9]/m);
+    expect(body).toMatch(/^codebegen_storage_outbox_oldest_seconds \d/m);
+  });
+});
+
+describe('what is refused leaves nothing behind', () => {
+  const shared = shareDaemon();
+  beforeEach(() => {
+    ({ daemon, storePath } = shared());
+  });
+
   test.each<[string, number, string, string[]]>([
     ['no content type', 400, 'content-type', ['-H', 'Content-Type:', '-d', '{}']],
     ['a text', 400, 'content-type', ['-H', 'Content-Type: text/plain', '-d', '{}']],
@@ -247,75 +351,13 @@ describe('without a token, on a loopback address', () => {
       ['-H', 'Content-Type: multipart/form-data', '-d', 'x'],
     ],
     ['no tar', 422, 'tar', ['-H', 'Content-Type: application/gzip', '-d', 'x', '-G', '-X', 'POST']],
-  ])('%s is %i, and names %s; nothing is left of it', async (_, status, named, args) => {
+  ])('%s is %i, and names %s', async (_, status, named, args) => {
     const query = args.includes('-G') ? '?project_id=p' : '';
     const rest = args.filter((arg) => arg !== '-G');
     const answer = await curl(`${daemon.url}/v1/generations${query}`, ...rest);
     expect([answer.status, answer.json.status], answer.body).toEqual([status, status]);
     expect(answer.body).toContain(named);
     expect(listTree(storePath).filter((name) => /staging\/[^/]+\/.|^p/.test(name))).toEqual([]);
-  });
-
-  test('JSON over 64 MB is refused, the same in a tar is taken', async () => {
-    const folder = await tempFolder();
-    const content = 'x'.repeat(65 * 1024 * 1024);
-    const json = join(folder, 'body.json');
-    writeFileSync(json, JSON.stringify({ project_id: 'p', files: { a: content } }));
-    const url = `${daemon.url}/v1/generations`;
-    for (const type of ['application/json', 'Application/JSON; charset=utf-8']) {
-      const refused = await curl(url, '-H', `Content-Type: ${type}`, '-d', `@${json}`);
-      expect([refused.status, refused.json.code]).toEqual([413, 'too_large']);
-    }
-    const tar = join(folder, 'a.tar.gz');
-    writeFileSync(tar, makeTarGz([{ name: 'a', content } satisfies TarEntry]));
-    const type = ['-H', 'Content-Type: application/gzip', '--data-binary', `@${tar}`];
-    expect((await curl(`${url}?project_id=p`, ...type)).status).toBe(201);
-  });
-
-  test('a client that goes away in the middle leaves nothing', async () => {
-    const sending = request(`${daemon.url}/v1/generations?project_id=p`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/x-tar', 'content-length': '100000' },
-    });
-    sending.on('error', () => {});
-    sending.write(makeTarGz([{ name: 'a', content: 'a' }]).subarray(0, 20));
-    const isStaged = () => listTree(storePath).some((name) => /staging\/[^/]+\/./.test(name));
-    while (!isStaged()) await sleep(5);
-    sending.destroy();
-    while (isStaged()) await sleep(5);
-    expect((await curl(`${daemon.url}/v1/projects/p`)).json.items).toEqual([]);
-  });
-
-  test('clients that go away in the middle of a form or a zip leave no file open', async () => {
-    const openFiles = () => readdirSync(`/proc/${daemon.child.pid}/fd`).length;
-    const isStaged = () => listTree(storePath).some((name) => /staging\/[^/]+\/./.test(name));
-    await fetch(`${daemon.url}/v1/generations`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({
-        project_id: 'zip',
-        files: { large: randomBytes(9e6).toString('hex') },
-      }),
-    });
-    const before = openFiles();
-    for (let i = 0; i < 5; i++) {
-      const form = request(`${daemon.url}/v1/generations`, {
-        method: 'POST',
-        headers: { 'content-type': 'multipart/form-data; boundary=x' },
-      });
-      form.on('error', () => {});
-      const part = (name: string) => `--x\r\nContent-Disposition: form-data; name="${name}`;
-      form.write(`${part('project_id')}"\r\n\r\np\r\n`);
-      form.write(`${part('f')}"; filename="a"\r\n\r\n${'a'.repeat(100_000)}`);
-      while (!isStaged()) await sleep(5);
-      form.destroy();
-      while (isStaged()) await sleep(5);
-      const aborted = new AbortController();
-      const zip = await fetch(`${daemon.url}/v1/projects/zip/1/archive.zip`, aborted);
-      await zip.body!.getReader().read();
-      aborted.abort();
-    }
-    while (openFiles() > before + 3) await sleep(20);
   });
 
   test.each([
@@ -342,41 +384,6 @@ describe('without a token, on a loopback address', () => {
     ]) {
       expect((await curl(`${daemon.url}/v1/status`, ...headers)).status).toBe(200);
     }
-  });
-
-  test('status, uploads, probes and metrics', async () => {
-    await post({ project_id: 'p', files: { a: 'abc' } });
-    await curl(`${daemon.url}/v1/projects/p/1/files/a`);
-    expect((await curl(`${daemon.url}/healthz`)).json).toEqual({ status: 'ok' });
-    expect((await curl(`${daemon.url}/readyz`)).json).toEqual({ status: 'ready' });
-    expect((await curl(`${daemon.url}/v1/status`)).json).toMatchObject({
-      store_path: storePath,
-      disk: { free_bytes: expect.any(Number), bytes: expect.any(Number) },
-      cloud: { enabled: false },
-      generations: { local: 1 },
-      outbox: { owed: 1, parked: 0, since: expect.stringMatching(/Z$/) },
-    });
-    expect((await curl(`${daemon.url}/v1/uploads`)).json).toMatchObject({
-      items: [{ project_id: 'p', version: 1, step: 'reserve', attempts: 0, parked: false }],
-      next_cursor: null,
-    });
-    expect((await curl('-X', 'POST', `${daemon.url}/v1/uploads/retry`)).json).toEqual({
-      retried: 0,
-    });
-    const { body } = await curl(`${daemon.url}/metrics`);
-    for (const line of [
-      'codebegen_storage_saves_total{created="true"} 1',
-      'codebegen_storage_saved_bytes_total 3',
-      'codebegen_storage_save_duration_seconds_count 1',
-      'codebegen_storage_gets_total{from="store"} 1',
-      'codebegen_storage_generations{status="local"} 1',
-      'codebegen_storage_outbox_jobs{state="owed"} 1',
-      'codebegen_storage_outbox_jobs{state="parked"} 0',
-    ]) {
-      expect(body.split('\n')).toContain(line);
-    }
-    expect(body).toMatch(/^codebegen_storage_disk_free_bytes [1-9]/m);
-    expect(body).toMatch(/^codebegen_storage_outbox_oldest_seconds \d/m);
   });
 });
 

@@ -1,4 +1,4 @@
-/** In the short form scenarios take every fifth step or less; `CRASH_LONG=1` takes every one. */
+/** In the short form scenarios take one step in ten or more; `CRASH_LONG=1` takes every one. */
 export const isLong = process.env.CRASH_LONG === '1';
 
 /**

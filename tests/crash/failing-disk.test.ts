@@ -14,15 +14,15 @@ const CODES = ['EIO', 'EDQUOT', 'EROFS', 'EACCES', 'EMFILE', 'ENFILE'];
 const NAMED = /^(disk_full|read_only|forbidden|unavailable|corrupt)$/;
 
 test.each<[Scenario, number]>([
-  ['first save', 19],
-  ['save', 23],
-  ['write', 23],
-  ['replace', 23],
+  ['first save', 29],
+  ['save', 37],
+  ['write', 37],
+  ['replace', 37],
   ['delete', 13],
   ['lay out', 13],
   ['activate', 13],
   ['drop the tree', 9],
-  ['settle twice', 17],
+  ['settle twice', 29],
 ])('%s: a call that fails has a name', async (scenario, every) => {
   const template = await makeTemplate(scenario, PROJECT);
   const env = { NODE_COMPILE_CACHE: await tempFolder() };

@@ -13,10 +13,10 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 7],
-  ['first save', 8],
-  ['write', 6],
-  ['replace', 8],
+  ['save', 13],
+  ['first save', 15],
+  ['write', 11],
+  ['replace', 15],
 ])(
   '%s: on a full disk it fails with disk_full, and works again once there is room',
   async (scenario, every) => {
@@ -50,7 +50,7 @@ test.each<[Scenario, number]>([
       }
       await storage.close();
     });
-    expect(failures).toBeGreaterThan(5);
+    expect(failures).toBeGreaterThan(2);
   },
 );
 

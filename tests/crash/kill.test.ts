@@ -27,18 +27,18 @@ const PROJECT = 'shop';
 const REF = refIn(PROJECT);
 
 test.each<[Scenario, number]>([
-  ['save', 9],
-  ['first save', 17],
-  ['write', 17],
-  ['replace', 13],
-  ['delete', 9],
+  ['save', 17],
+  ['first save', 25],
+  ['write', 25],
+  ['replace', 21],
+  ['delete', 13],
   ['lay out', 31],
   ['drop the tree', 23],
   ['activate', 23],
-  ['settle twice', 29],
+  ['settle twice', 37],
   ['settle and replace', 41],
   ['settle and delete', 29],
-  ['migrate', 11],
+  ['migrate', 17],
 ])(
   '%s: killed before every step, nothing with a receipt is lost and nothing is torn',
   async (scenario, every) => {

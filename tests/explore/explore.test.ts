@@ -12,7 +12,7 @@ import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { type Deviation, parseDeviations, printDeviations } from './schedule.ts';
 
 /** Of each scenario. */
-const RUNS = Number(process.env.EXPLORE_RUNS ?? 16);
+const RUNS = Number(process.env.EXPLORE_RUNS ?? 8);
 const SEED = Number(process.env.EXPLORE_SEED ?? 1);
 const [ONLY, SCHEDULE] = process.env.EXPLORE?.split(': ') ?? [];
 

@@ -9,7 +9,7 @@ import { getDocument, type Operation, operationsOf } from '../support/openapi.ts
 import { fc } from '../support/properties.ts';
 import { makeTarGz } from '../support/tar.ts';
 
-const RUNS = Number(process.env.FUZZ_RUNS ?? 126);
+const RUNS = Number(process.env.FUZZ_RUNS ?? 42);
 const CALLS_A_RUN = 16;
 
 let operations: Operation[];
