@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import { Database } from './database.ts';
 import { Epoch } from './epoch.ts';
+import { Events } from './events.ts';
 import { Generations } from './generations.ts';
 import { Jobs } from './jobs.ts';
 import { Meta } from './meta.ts';
@@ -15,6 +16,7 @@ export class Catalog {
   readonly generations: Generations;
   readonly projects: Projects;
   readonly jobs: Jobs;
+  readonly events: Events;
   readonly meta: Meta;
   readonly #epoch: Epoch;
   readonly #db: Database;
@@ -29,6 +31,7 @@ export class Catalog {
     this.projects = new Projects(this.#db);
     this.jobs = new Jobs(this.#db);
     this.meta = new Meta(this.#db);
+    this.events = new Events(this.#db, this.meta);
     this.#epoch = new Epoch(join(dirname(path), 'epoch'), this.meta);
     this.#db.onBegin = () => this.#epoch.compare();
     try {
@@ -54,6 +57,15 @@ export class Catalog {
    */
   write<T>(work: () => T, options: { durably?: boolean } = {}): Promise<T> {
     return this.#db.write(work, options);
+  }
+
+  get isInTransaction(): boolean {
+    return this.#db.isInTransaction;
+  }
+
+  /** Has something done once the transaction that runs is committed, and not where it is not. Never throws. */
+  afterCommit(work: () => void): void {
+    this.#db.afterCommit(work);
   }
 
   /**

@@ -36,6 +36,8 @@ export class Database {
   /** Told as a transaction begins, within it. */
   onBegin: () => void = () => {};
   readonly #makeRoom: () => boolean;
+  /** What is done once the transaction that runs is committed. */
+  #committed: (() => void)[] = [];
 
   /**
    * @param makeRoom asked on a full disk; says whether there is some then
@@ -103,18 +105,30 @@ export class Database {
   }
 
   #transaction<T>(work: () => T): T {
+    let result: T;
+    this.#committed = [];
     try {
       this.#db.exec('begin immediate');
       this.onBegin();
-      const result = work();
+      result = work();
       this.#db.exec('commit');
-      this.#checkpoints.count();
-      return result;
     } catch (error) {
       // A full disk rolls back by itself.
       if (this.#db.isTransaction) this.#db.exec('rollback');
       throw this.#translate(error);
     }
+    this.#checkpoints.count();
+    for (const told of this.#committed.splice(0)) told();
+    return result;
+  }
+
+  get isInTransaction(): boolean {
+    return this.#db.isOpen && this.#db.isTransaction;
+  }
+
+  /** Has something done once the transaction that runs is committed, and not where it is not. Never throws. */
+  afterCommit(work: () => void): void {
+    this.#committed.push(work);
   }
 
   /**

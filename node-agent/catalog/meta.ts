@@ -90,11 +90,20 @@ export class Meta {
 
   /** Under which id this store is known to the cloud. */
   get hostId(): string {
-    const known = this.#find('host_id');
+    return this.#make('host_id');
+  }
+
+  /** Which log of events this is: a catalog that is made again counts them anew. */
+  get eventLogId(): string {
+    return this.#make('event_log_id');
+  }
+
+  #make(key: string): string {
+    const known = this.#find(key);
     if (known !== null) return known;
     // Of several processes that ask at once, one is heard.
-    this.#db.run('insert or ignore into meta (key, value) values (?, ?)', 'host_id', randomUUID());
-    return this.#find('host_id')!;
+    this.#db.run('insert or ignore into meta (key, value) values (?, ?)', key, randomUUID());
+    return this.#find(key)!;
   }
 
   /** That the cloud was away, or refused, when it was asked last; `null` where it answered. */

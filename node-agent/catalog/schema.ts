@@ -93,9 +93,17 @@ const SCHEMA = `
   create index jobs_of_ref on jobs (project_id, version, id);
   create index jobs_due on jobs (step, parked, leased_by, due_at);
   create index jobs_leased on jobs (leased_by) where leased_by is not null;
+
+  -- what happened, the last of it
+  create table events (
+    id integer primary key autoincrement,
+    kind text not null,
+    -- the event, as JSON in the form of the wire
+    body text not null
+  ) strict;
 `;
 
-const SCHEMA_VERSION = 11;
+const SCHEMA_VERSION = 12;
 
 /**
  * Makes the tables where there are none. In a transaction of the caller's.

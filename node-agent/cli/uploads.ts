@@ -124,7 +124,7 @@ async function retry(context: CommandContext): Promise<void> {
     {
       changes: true,
       onEvent: (event) => {
-        if (event.kind !== 'renumbered') return;
+        if (event.kind !== 'generation.renumbered') return;
         const { projectId, from: version, generationId } = event;
         moved.set(nameOf({ projectId, version, generationId }), event.version);
       },

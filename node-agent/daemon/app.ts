@@ -7,6 +7,7 @@ import type { DaemonConfig } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
 import { serveArchive } from './archive.ts';
+import { streamEvents } from './events.ts';
 import { listFiles, showFile } from './files.ts';
 import {
   activateGeneration,
@@ -32,7 +33,14 @@ import {
 } from './status.ts';
 import { serveZip } from './zip.ts';
 
-type Parts = { storage: Storage; config: DaemonConfig; log: Logger; metrics: Metrics };
+type Parts = {
+  storage: Storage;
+  config: DaemonConfig;
+  log: Logger;
+  metrics: Metrics;
+  /** Ends what would not end by itself. */
+  closing: AbortSignal;
+};
 
 const GENERATION = '/v1/projects/:project/:version';
 
@@ -43,7 +51,7 @@ function asOurs(error: Error): Error {
 }
 
 /** The daemon's HTTP API: its URL table. */
-export function createApp({ storage, config, log, metrics }: Parts): Hono {
+export function createApp({ storage, config, log, metrics, closing }: Parts): Hono {
   const app = new Hono();
   app.onError((error, c) => {
     const known = error instanceof StorageError ? error : null;
@@ -73,6 +81,7 @@ export function createApp({ storage, config, log, metrics }: Parts): Hono {
   app.get(`${GENERATION}/files/:path{.+}`, showFile(storage));
   app.get(`${GENERATION}/archive.tar.gz`, serveArchive(storage));
   app.get(`${GENERATION}/archive.zip`, serveZip(storage));
+  app.get('/v1/events', streamEvents(storage, closing));
   app.get('/v1/status', showStatus(storage));
   app.get('/v1/uploads', listUploads(storage));
   app.post('/v1/uploads/retry', retryUploads(storage));

@@ -28,7 +28,7 @@ export function showGeneration(storage: Storage): Handler {
 /** `DELETE /v1/projects/:project/:version`: again and again, if need be. */
 export function deleteGeneration(storage: Storage): Handler {
   return async (c) => {
-    const { ref, deleted } = await storage.delete(readRef(c));
+    const { ref, deleted } = await storage.delete(readRef(c), { requestId: c.var.requestId });
     return c.json(toWire({ ...ref, status: 'deleted', deleted }) as object);
   };
 }

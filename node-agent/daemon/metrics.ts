@@ -70,29 +70,33 @@ export function createMetrics(): Metrics {
     contentType: registry.contentType,
     onEvent(event) {
       switch (event.kind) {
-        case 'save':
-          saves.inc({ created: String(event.created) });
-          savedBytes.inc(event.created ? event.bytes : 0);
+        case 'generation.saved':
+          savedBytes.inc(event.bytes);
+          saves.inc({ created: 'true' });
           saveSeconds.observe(event.ms / 1000);
           break;
-        case 'upload':
+        case 'generation.unchanged':
+          saves.inc({ created: 'false' });
+          saveSeconds.observe(event.ms / 1000);
+          break;
+        case 'generation.uploaded':
           uploadedBytes.inc(event.bytes);
           uploadSeconds.observe(event.ms / 1000);
           break;
-        case 'attempt_failed':
+        case 'attempt.failed':
           failures.inc({ code: event.code, given_up: String(event.givenUp) });
           break;
-        case 'get':
+        case 'generation.read':
           gets.inc({ from: event.from });
           break;
-        case 'evict':
+        case 'store.evicted':
           evictions.inc({ from: event.from }, event.generations);
           evictedBytes.inc({ from: event.from }, event.bytes);
           break;
-        case 'conflict':
-        case 'renumbered':
-        case 'lost':
-          conflicts.inc({ kind: event.kind });
+        case 'generation.conflict':
+        case 'generation.renumbered':
+        case 'generation.lost':
+          conflicts.inc({ kind: event.kind.slice('generation.'.length) });
           break;
       }
     },

@@ -19,6 +19,7 @@ import {
   DiffSchema,
   DownloadQuerySchema,
   DownloadSchema,
+  EventsQuerySchema,
   GenerationDetailsSchema,
   GenerationQuerySchema,
   GenerationSchema,
@@ -229,6 +230,13 @@ const OPERATIONS: Record<string, Operation> = {
     id: 'cleanUp',
     summary: 'Evicts cached copies and trees that are too old or too much.',
     answer: CleanedSchema,
+  },
+  'GET /v1/events': {
+    id: 'streamEvents',
+    summary: 'What happens, as it happens: server-sent events. It does not end by itself.',
+    answer: 'text/event-stream',
+    inputs: { query: EventsQuerySchema },
+    errors: ['unavailable'],
   },
   'GET /v1/status': {
     id: 'showStatus',

@@ -20,7 +20,9 @@ export function listProjects(storage: Storage): Handler {
 /** `DELETE /v1/projects/:project`: all of it that this host knows of; again and again, if need be. */
 export function deleteProject(storage: Storage): Handler {
   return async (c) => {
-    const { projectId, deleted } = await storage.deleteProject(c.req.param('project') ?? '');
+    const { projectId, deleted } = await storage.deleteProject(c.req.param('project') ?? '', {
+      requestId: c.var.requestId,
+    });
     return c.json({ project_id: projectId, status: 'deleted', deleted });
   };
 }

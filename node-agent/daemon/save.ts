@@ -68,7 +68,8 @@ async function save(storage: Storage, c: Context, body: RequestBody): Promise<Re
   if (type === 'multipart/form-data') return saveForm(storage, c, body);
   if (TAR_TYPES.has(type) || ZIP_TYPES.has(type)) {
     const { links, ...fields } = readQuery(c);
-    const details = { ...parseFields(fields), links: parseLinks(links) };
+    const { requestId } = c.var;
+    const details = { ...parseFields(fields), links: parseLinks(links), requestId };
     const archive = Readable.from(body);
     return TAR_TYPES.has(type)
       ? storage.saveTar({ ...details, tar: archive })
@@ -108,7 +109,7 @@ async function saveJson(storage: Storage, c: Context, body: RequestBody): Promis
       new Uint8Array(memory, size).set(piece);
       size += piece.length;
     }
-    return await storage.saveJson(new Uint8Array(memory));
+    return await storage.saveJson(new Uint8Array(memory), c.var.requestId);
   } finally {
     endTurn?.();
   }
@@ -118,6 +119,8 @@ async function saveJson(storage: Storage, c: Context, body: RequestBody): Promis
 async function saveForm(storage: Storage, c: Context, body: RequestBody): Promise<Receipt> {
   const fields = new Map<string, string>();
   let writer: ReturnType<Storage['writer']> | null = null;
+  const begin = () =>
+    storage.writer({ ...parseFields(Object.fromEntries(fields)), requestId: c.var.requestId });
   try {
     const parts = readForm(c.req.header('content-type') ?? '', body);
     for await (const { name, path, body: content } of parts) {
@@ -130,11 +133,11 @@ async function saveForm(storage: Storage, c: Context, body: RequestBody): Promis
       }
       // A program that sends a field as a file would have it saved as one.
       if (FIELDS.has(name)) throw refuse(`${name}: it is a field, and came as a file`);
-      writer ??= storage.writer(parseFields(Object.fromEntries(fields)));
+      writer ??= begin();
       await writer.write(path, content);
     }
     // A form without a file: what is wrong with it is told as for any other.
-    writer ??= storage.writer(parseFields(Object.fromEntries(fields)));
+    writer ??= begin();
     return await writer.commit();
   } catch (error) {
     await writer?.abort();

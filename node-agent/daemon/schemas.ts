@@ -42,6 +42,17 @@ export const DownloadQuerySchema = v.object({
   expires_in: v.optional(whole(URL_EXPIRY.max, 'Seconds.'), String(URL_EXPIRY.default)),
 });
 
+export const EventsQuerySchema = v.object({
+  project: v.optional(v.pipe(v.string(), v.description('Events of one project alone.'))),
+  kinds: v.optional(v.pipe(v.string(), v.description('Kinds of events, with commas between.'))),
+  last_event_id: v.optional(
+    v.pipe(
+      v.string(),
+      v.description('As the header Last-Event-ID: what came after it is told first.'),
+    ),
+  ),
+});
+
 /** Of an archive: the other bodies have their details within. */
 export const SaveQuerySchema = v.object({
   project_id: v.optional(v.pipe(v.string(), v.description('Of an archive: needed.'))),

@@ -24,6 +24,7 @@ const MAX_HEADER_BYTES = 128 * 1024;
 const KEEP_ALIVE_MS = 65_000;
 /** How long requests that run may take to finish at the end, in milliseconds. */
 const FINISH_MS = 5000;
+const IDLE_POLL_MS = 20;
 
 /**
  * Serves a storage over HTTP.
@@ -37,8 +38,9 @@ export async function serve(parts: {
   metrics: Metrics;
 }): Promise<Daemon> {
   const { storage, config, log } = parts;
+  const closing = new AbortController();
   const server = createAdaptorServer({
-    fetch: createApp(parts).fetch,
+    fetch: createApp({ ...parts, closing: closing.signal }).fetch,
     serverOptions: { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS },
   });
   server.listen(config.port, config.host);
@@ -57,15 +59,20 @@ export async function serve(parts: {
   return {
     url,
     async close() {
+      closing.abort();
       const closed = once(server, 'close');
       server.close();
       const timer = setTimeout(
         () => 'closeAllConnections' in server && server.closeAllConnections(),
         FINISH_MS,
       );
-      if ('closeIdleConnections' in server) server.closeIdleConnections();
+      // A connection is idle once what was asked for by it is answered.
+      const closeIdle = () => 'closeIdleConnections' in server && server.closeIdleConnections();
+      closeIdle();
+      const idle = setInterval(closeIdle, IDLE_POLL_MS);
       await closed;
       clearTimeout(timer);
+      clearInterval(idle);
     },
   };
 }

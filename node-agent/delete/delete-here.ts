@@ -1,6 +1,7 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { markDeleted } from '../catalog/deleting.ts';
 import type { Ref } from '../contract.ts';
+import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { noteChange } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
@@ -9,22 +10,31 @@ import type { Locks } from '../upkeep/locks.ts';
  * Deletes a generation here: a tombstone, then its files, then the catalog, which owes the
  * deletion to the cloud. It is locked meanwhile: a start after a crash finds the lock, and finishes the deletion.
  *
- * @param only.digest of the content that was deleted elsewhere: what took its place here meanwhile
- *   stays; left out: whatever it is
+ * @param why.digest of the content that was deleted in the cloud: what took its place here meanwhile
+ *   stays; whoever deletes here deletes whatever it is
  * @returns whether there was something to delete
  * @throws StorageError `unavailable`, `disk_full`, `forbidden`
  */
 export async function deleteHere(
-  parts: Readonly<{ store: Store; catalog: Catalog; locks: Locks; now: () => number }>,
+  parts: Readonly<{
+    store: Store;
+    catalog: Catalog;
+    locks: Locks;
+    now: () => number;
+    onEvent: Tell;
+  }>,
   ref: Ref,
-  only?: Readonly<{ digest: string | null }>,
+  why:
+    | Readonly<{ where: 'here'; requestId: string | null }>
+    | Readonly<{ where: 'cloud'; digest: string | null }>,
 ): Promise<boolean> {
-  const { store, catalog, locks, now } = parts;
+  const { store, catalog, locks, now, onEvent } = parts;
   const at = new Date(now()).toISOString();
   const unlock = await locks.lock(ref);
   try {
     const row = catalog.generations.find(ref.projectId, ref.version);
-    if (only !== undefined && (unlock === null || row?.digest !== only.digest)) return false;
+    const isCloud = why.where === 'cloud';
+    if (isCloud && (unlock === null || row?.digest !== why.digest)) return false;
     const digests = [row?.digest, row?.replaced_digest].filter(
       (digest) => typeof digest === 'string',
     );
@@ -34,6 +44,10 @@ export async function deleteHere(
       await catalog.write(() => {
         markDeleted(catalog, ref, at, now());
         noteChange(catalog, ref.projectId, change);
+        const { where } = why;
+        const requestId = isCloud ? null : why.requestId;
+        const digest = row?.digest ?? null;
+        onEvent({ kind: 'generation.deleted', ...ref, digest, where, requestId });
       });
     }
   } finally {

@@ -16,6 +16,7 @@ const PAGE = 100;
 export async function deleteProject(
   parts: Parameters<typeof deleteGeneration>[0] & Readonly<{ scan: Scan }>,
   id: string,
+  requestId: string | null,
 ): Promise<{ projectId: string; deleted: number }> {
   const projectId = parseId(id, 'project id');
   const { catalog, scan } = parts;
@@ -32,7 +33,7 @@ export async function deleteProject(
     const rows = catalog.generations.list(projectId, before, PAGE);
     for (const row of rows) {
       before = row.version;
-      const { deleted } = await deleteGeneration(parts, row).catch((error: unknown) => {
+      const { deleted } = await deleteGeneration(parts, row, requestId).catch((error: unknown) => {
         // Somebody else was quicker, and it is gone to where it was moved.
         if (error instanceof StorageError && error.code === 'not_found')
           return { deleted: false, ref: refOf(row) };

@@ -1,6 +1,5 @@
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { notFound, type Ref } from '../contract.ts';
-import type { Tell } from '../events/events.ts';
 import { deleteHere } from './delete-here.ts';
 
 /**
@@ -10,12 +9,11 @@ import { deleteHere } from './delete-here.ts';
  * @throws StorageError `not_found` where it never was
  */
 export async function deleteGeneration(
-  parts: Parameters<typeof deleteHere>[0] & Readonly<{ onEvent: Tell }>,
+  parts: Parameters<typeof deleteHere>[0],
   row: GenerationRow,
+  requestId: string | null,
 ): Promise<{ ref: Ref; deleted: boolean }> {
   const ref = refOf(row);
   if (row.state === 'saving') throw notFound(ref);
-  const deleted = await deleteHere(parts, ref);
-  if (deleted) parts.onEvent({ kind: 'delete', ...ref });
-  return { ref, deleted };
+  return { ref, deleted: await deleteHere(parts, ref, { where: 'here', requestId }) };
 }

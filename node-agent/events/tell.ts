@@ -1,33 +1,66 @@
 import { StorageError } from '../contract.ts';
-import type { OnEvent, StorageEvent, Tell } from './events.ts';
+import { isLogged, type OnEvent, type StorageEvent, type Tell, type Told } from './events.ts';
+import { toWire } from './wire.ts';
+
+/** Where events are kept, and owners known: the catalog. */
+export type Keeper = Readonly<{
+  events: { add(kind: string, body: string): void };
+  projects: { ownerOf(projectId: string): string | null };
+  isInTransaction: boolean;
+  afterCommit(work: () => void): void;
+  write<T>(work: () => T): Promise<T>;
+}>;
 
 /**
- * Makes what tells a listener of events: each gets its time, and its owner where it is about a
- * generation. A listener that throws is not ours to die of.
+ * Makes what tells of events: each gets its time, and its owner where it is about a generation; what is kept goes
+ * into the catalog. A listener that throws is not ours to die of.
  *
- * @param ownerOf the owner of a project
+ * @param options.keeper `null` until it is open
  */
 export function createTell(
   listener: OnEvent | undefined,
-  { now, ownerOf }: { now: () => number; ownerOf: (projectId: string) => string | null },
+  { now, keeper }: { now: () => number; keeper: () => Keeper | null },
 ): Tell {
-  if (listener === undefined) return () => {};
-  /** What happened is told also where the catalog cannot be asked. */
-  const ownerOrNull = (projectId: string) => {
-    try {
-      return ownerOf(projectId);
-    } catch {
-      return null;
-    }
+  const complete = (told: Told): StorageEvent => {
+    const owner =
+      'projectId' in told
+        ? { ownerId: ownerOf(keeper(), told.projectId) ?? told.ownerId ?? null }
+        : {};
+    const at = new Date(now()).toISOString();
+    const by = isLogged(told.kind) ? { requestId: told.requestId ?? null } : {};
+    return { ...told, ...owner, at, ...by } as StorageEvent;
   };
   return (told) => {
-    try {
-      const owner = 'projectId' in told ? { ownerId: ownerOrNull(told.projectId) } : {};
-      listener({ ...told, ...owner, at: new Date(now()).toISOString() } as StorageEvent);
-    } catch {
-      // Nobody to tell.
+    const event = complete(told);
+    const notify = () => {
+      try {
+        listener?.(event);
+      } catch {
+        // Nobody to tell.
+      }
+    };
+    const known = keeper();
+    if (!isLogged(event.kind) || known === null) {
+      notify();
+      return;
     }
+    const keep = () => {
+      known.events.add(event.kind, JSON.stringify(toWire(event)));
+      known.afterCommit(notify);
+    };
+    if (known.isInTransaction) keep();
+    // What happened is told also where it cannot be noted, as on a full disk.
+    else void known.write(keep).catch(notify);
   };
+}
+
+/** What happened is told also where the catalog cannot be asked. */
+function ownerOf(keeper: Keeper | null, projectId: string): string | null {
+  try {
+    return keeper?.projects.ownerOf(projectId) ?? null;
+  } catch {
+    return null;
+  }
 }
 
 /** Makes what handles errors of the background: each is told as a `problem`, and given to a listener. */

@@ -164,7 +164,15 @@ export class Getter {
     const { projectId, version, generationId, from } = got;
     const manifest = withoutReserved(got.manifest);
     const { file_count: files, total_size_bytes: bytes } = manifest;
-    this.#parts.onEvent({ kind: 'get', projectId, version, generationId, from, files, bytes });
+    this.#parts.onEvent({
+      kind: 'generation.read',
+      projectId,
+      version,
+      generationId,
+      from,
+      files,
+      bytes,
+    });
     return { ...got, manifest };
   }
 

@@ -145,7 +145,7 @@ export class Opener {
 
   #told(ref: Ref, opened: OpenArchive): OpenGeneration {
     const { file_count: files, total_size_bytes: bytes } = opened.reader.manifest;
-    this.#parts.onEvent({ kind: 'get', ...ref, from: 'store', files, bytes });
+    this.#parts.onEvent({ kind: 'generation.read', ...ref, from: 'store', files, bytes });
     return generationOf({ ...ref, from: 'store', stale: false }, opened);
   }
 

@@ -49,8 +49,8 @@ export async function renumber(parts: Parts, ref: Ref): Promise<Ref> {
       catalog.projects.setCloudVersion(ref.projectId, ref.version, false);
       forget(catalog, ref);
       if (isActive) catalog.projects.oweActive(ref.projectId);
+      onEvent({ kind: 'generation.renumbered', from: ref.version, ...to });
     });
-    onEvent({ kind: 'renumbered', from: ref.version, ...to });
     return to;
   } finally {
     await unlock();
@@ -78,15 +78,18 @@ async function saveAnew({ store, catalog, saver }: Parts, row: GenerationRow): P
   for (let attempt = 1; ; attempt++) {
     const version = nextVersion(catalog, old.projectId);
     try {
-      const saved = await saver.save({
-        ...{ projectId: old.projectId, version, generationId: old.generationId },
-        ownerId: row.owner_id,
-        metadata: found.manifest.metadata ?? {},
-        replace: false,
-        layOut: false,
-        source: listSource(store, found),
-        artifacts: listArtifacts(store, found),
-      });
+      const saved = await saver.save(
+        {
+          ...{ projectId: old.projectId, version, generationId: old.generationId },
+          ownerId: row.owner_id,
+          metadata: found.manifest.metadata ?? {},
+          replace: false,
+          layOut: false,
+          source: listSource(store, found),
+          artifacts: listArtifacts(store, found),
+        },
+        performance.now(),
+      );
       const ref = refOf(saved.row);
       // What lies there is not what was saved: the original stays.
       if (saved.row.digest !== row.digest) {

@@ -35,6 +35,8 @@ export type SaveDetails = {
   replace?: boolean;
   /** `now`: its files are to lie at its path when it is answered, not only once they are asked for. */
   tree?: 'now';
+  /** The id of the request that it came of: what is told of it says so. */
+  requestId?: string;
 };
 
 /** Files by path, relative and with `/`. */
@@ -78,6 +80,7 @@ export type SaveRequest = Readonly<{
   /** Whether the tree is laid out before the answer. */
   layOut: boolean;
   source: Source;
+  requestId?: string | null;
   /** Files that were made of the source, of a generation that is saved anew. */
   artifacts?: ListedSource | null;
 }>;
@@ -156,6 +159,7 @@ export function parseDetails(input: SaveDetails): Omit<SaveRequest, 'source'> {
     metadata: parseMetadata(input.metadata),
     replace: input.replace === true,
     layOut: parseTree(input.tree),
+    requestId: input.requestId ?? null,
   };
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Catalog } from '../catalog/catalog.ts';
-import { type GenerationRow, refOf, type StoredFacts } from '../catalog/generation-row.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import {
   abortSave,
@@ -11,6 +11,7 @@ import {
   unlock,
 } from '../catalog/saving.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
+import type { Tell } from '../events/events.ts';
 import type { Committed } from '../store/commit.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import type { Staged } from '../store/stage.ts';
@@ -19,6 +20,7 @@ import { adopt } from '../upkeep/adopt.ts';
 import { isListed, noteChange } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { SaveRequest } from './request.ts';
+import { factsOf, savedEvent } from './saved-facts.ts';
 import type { Versions } from './versions.ts';
 
 type Parts = Readonly<{
@@ -28,10 +30,17 @@ type Parts = Readonly<{
   locks: Locks;
   versions: Versions;
   now: () => number;
+  onEvent: Tell;
 }>;
 
 /** What a save came to: the row, whether anything was written for it, and what was left out. */
-export type Saved = Readonly<{ row: GenerationRow; created: boolean; leftOut: LeftOut }>;
+export type Saved = Readonly<{
+  row: GenerationRow;
+  created: boolean;
+  /** Whether what is there now was not before: not where it was put back. */
+  isNew: boolean;
+  leftOut: LeftOut;
+}>;
 
 /**
  * Saves generations: takes a place in the catalog, has the store commit, notes it. One after
@@ -45,15 +54,16 @@ export class Saver {
   }
 
   /**
+   * @param began when, by `performance.now()`
    * @throws StorageError `invalid_input` that names the path, `too_large`, `conflict` where the
    *   version holds something else, `disk_full`; nothing of it is left then
    */
-  async save(given: SaveRequest): Promise<Saved> {
-    const { store, catalog, now } = this.#parts;
+  async save(given: SaveRequest, began: number): Promise<Saved> {
+    const { store, catalog, now, onEvent } = this.#parts;
     const request = await this.#withVersion(given);
     const createdAt = this.#isoNow();
     const place = await this.#takePlace(request, createdAt);
-    if (place.row !== undefined) return this.#compare(place.row, request);
+    if (place.row !== undefined) return this.#compare(place.row, request, began);
     const { ref, end } = place;
     let staged: Committed | null = null;
     try {
@@ -66,6 +76,7 @@ export class Saver {
       await catalog.write(() => {
         finishSave(catalog, ref, facts, createdAt, now());
         noteChange(catalog, ref.projectId, change);
+        onEvent(savedEvent(ref, facts, request, began));
       });
       if (ownerId !== null) await this.#noteOwner(ref.projectId, ownerId);
     } catch (error) {
@@ -78,7 +89,8 @@ export class Saver {
       end();
     }
     const { leftOut } = staged;
-    return { row: catalog.generations.find(ref.projectId, ref.version)!, created: true, leftOut };
+    const row = catalog.generations.find(ref.projectId, ref.version)!;
+    return { row, created: true, isNew: true, leftOut };
   }
 
   /** A generation that the cloud has is saved under the version that it has there. */
@@ -149,20 +161,20 @@ export class Saver {
   }
 
   /** Saving again what is there is no error; anything else under its name is, or replaces it. */
-  async #compare(row: GenerationRow, request: SaveRequest): Promise<Saved> {
+  async #compare(row: GenerationRow, request: SaveRequest, began: number): Promise<Saved> {
     const { store } = this.#parts;
     const { source } = request;
     const { digest, leftOut } = await store.digest(source, request.artifacts ?? null);
-    if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request);
+    if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request, began);
     if (digest === row.digest && (await store.trees.check(refOf(row), digest)).length > 0) {
-      return this.mend(row, request);
+      return this.mend(row, request, began);
     }
     if (digest === row.digest) {
       if (source.kind === 'draft') await store.staging.drop(source.folder);
       if (request.ownerId !== null) await this.#noteOwner(row.project_id, request.ownerId);
-      return { row, created: false, leftOut };
+      return { row, created: false, isNew: false, leftOut };
     }
-    if (request.replace) return this.#replace(refOf(row), request);
+    if (request.replace) return this.#replace(refOf(row), request, began);
     throw new StorageError(
       'conflict',
       `Cannot save ${formatRef(refOf(row))}: it holds other content. Leave the version out, or replace it (--replace)`,
@@ -170,11 +182,11 @@ export class Saver {
   }
 
   /** What was taken out of the store, being in the cloud, is there again. */
-  #putBack(row: GenerationRow, request: SaveRequest): Promise<Saved> {
+  #putBack(row: GenerationRow, request: SaveRequest, began: number): Promise<Saved> {
     const { store, catalog, now } = this.#parts;
     const { metadata, source, ownerId, artifacts = null } = request;
     const ref = refOf(row);
-    return this.#whileLocked(ref, request, async () => {
+    return this.#whileLocked(ref, request, { began, isNew: false }, async () => {
       const createdAt = row.created_at;
       const isReplacement = row.is_replacement === 1;
       const details = { createdAt, metadata, ownerId, artifacts, isReplacement };
@@ -190,11 +202,11 @@ export class Saver {
    *
    * @param request has the same content
    */
-  mend(row: GenerationRow, request: SaveRequest): Promise<Saved> {
+  mend(row: GenerationRow, request: SaveRequest, began = performance.now()): Promise<Saved> {
     const { store, catalog } = this.#parts;
     const { metadata, source, ownerId, artifacts = null } = request;
     const ref = refOf(row);
-    return this.#whileLocked(ref, request, async () => {
+    return this.#whileLocked(ref, request, { began, isNew: false }, async () => {
       const isReplacement = row.is_replacement === 1;
       const details = { createdAt: row.created_at, metadata, ownerId, artifacts, isReplacement };
       return store.replacements.replace(ref, source, details, async ({ digest, change }) => {
@@ -209,10 +221,10 @@ export class Saver {
     });
   }
 
-  #replace(ref: Ref, request: SaveRequest): Promise<Saved> {
-    const { store, catalog, now } = this.#parts;
+  #replace(ref: Ref, request: SaveRequest, began: number): Promise<Saved> {
+    const { store, catalog, now, onEvent } = this.#parts;
     const { metadata, source, ownerId, artifacts = null } = request;
-    return this.#whileLocked(ref, request, async () => {
+    return this.#whileLocked(ref, request, { began, isNew: true }, async () => {
       const createdAt = this.#isoNow();
       return store.replacements.replace(
         ref,
@@ -223,6 +235,7 @@ export class Saver {
           const note = () => {
             finishReplace(catalog, ref, facts, createdAt, now());
             noteChange(catalog, ref.projectId, staged.change);
+            onEvent(savedEvent(ref, facts, request, began));
           };
           await catalog.write(note, { durably: true });
         },
@@ -231,13 +244,18 @@ export class Saver {
   }
 
   /** Writes a stored generation anew, as the only one that works on it. */
-  async #whileLocked(ref: Ref, request: SaveRequest, write: () => Promise<Staged>): Promise<Saved> {
+  async #whileLocked(
+    ref: Ref,
+    request: SaveRequest,
+    { began, isNew }: { began: number; isNew: boolean },
+    write: () => Promise<Staged>,
+  ): Promise<Saved> {
     const { catalog, instance, locks } = this.#parts;
     const end = await catalog.write(() =>
       lock(catalog, ref, instance.id) ? locks.begin(ref) : null,
     );
     // Somebody else works on it now: what they leave is compared anew.
-    if (end === null) return this.save(request);
+    if (end === null) return this.save(request, began);
     let staged: Staged;
     try {
       staged = await write();
@@ -249,7 +267,8 @@ export class Saver {
       end();
     }
     const { leftOut } = staged;
-    return { row: catalog.generations.find(ref.projectId, ref.version)!, created: true, leftOut };
+    const row = catalog.generations.find(ref.projectId, ref.version)!;
+    return { row, created: true, isNew, leftOut };
   }
 
   /** Sets a project's owner where it has none. Another one goes with its save, and is refused. */
@@ -270,16 +289,4 @@ function isOther(ref: Ref): StorageError {
     'conflict',
     `Cannot repair ${formatRef(ref)}: what came is other content`,
   );
-}
-
-function factsOf(staged: Staged, ownerId: string | null): StoredFacts {
-  return {
-    isReplacement: false,
-    digest: staged.digest,
-    // Of an archive that is made after the answer.
-    ...{ sha256: null, md5: null, archiveBytes: null },
-    sourceBytes: staged.sourceBytes,
-    fileCount: staged.fileCount,
-    ownerId,
-  };
 }

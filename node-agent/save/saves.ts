@@ -69,10 +69,10 @@ export class Saves {
   }
 
   /** The JSON of the HTTP API. @param body its bytes, in memory that threads share */
-  json(body: Uint8Array<SharedArrayBuffer>): Promise<Receipt> {
+  json(body: Uint8Array<SharedArrayBuffer>, requestId: string): Promise<Receipt> {
     return this.#save(async () => {
       const { details, files } = await this.#json.parse(body);
-      return { ...parseDetails(details), source: { kind: 'files', files } };
+      return { ...parseDetails({ ...details, requestId }), source: { kind: 'files', files } };
     });
   }
 
@@ -175,17 +175,14 @@ export class Saves {
     const began = performance.now();
     const request = await parse();
     await scan.project(request.projectId);
-    const saved = await saver.save(request);
+    const saved = await saver.save(request, began);
     if (request.layOut) await this.#layOut(refOf(saved.row), saved.row.digest!);
     const receipt = receiptOf(saved, store.layout, isCloudOn);
-    onEvent({
-      kind: 'save',
-      ...refOf(saved.row),
-      created: saved.created,
-      files: receipt.fileCount,
-      bytes: receipt.bytes,
-      ms: performance.now() - began,
-    });
+    if (!saved.isNew) {
+      const { fileCount: files, bytes } = receipt;
+      const ms = performance.now() - began;
+      onEvent({ kind: 'generation.unchanged', ...refOf(saved.row), files, bytes, ms });
+    }
     return receipt;
   }
 }

@@ -9,6 +9,7 @@ import type { Limits, StorageError } from '../contract.ts';
 import type { Reserve } from '../disk/reserve.ts';
 import type { Tell } from '../events/events.ts';
 import { DownloadUrls } from '../read/download-url.ts';
+import type { EventFeed } from '../read/event-feed.ts';
 import { Finder } from '../read/find.ts';
 import { Getter } from '../read/get.ts';
 import { Opener } from '../read/open.ts';
@@ -43,6 +44,7 @@ type Opened = Readonly<{
   limits: Limits;
   now: () => number;
   onProblem: (error: unknown) => void;
+  events: EventFeed;
   onEvent: Tell;
 }>;
 

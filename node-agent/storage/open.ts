@@ -2,13 +2,16 @@ import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { Cache } from '../cache/cache.ts';
+import type { Catalog } from '../catalog/catalog.ts';
 import { openCatalog } from '../catalog/open.ts';
 import { DEFAULT_LIMITS, StorageError } from '../contract.ts';
 import { fromFileSystem, isDiskFull } from '../disk/file-errors.ts';
 import { isMissing } from '../disk/list-folder.ts';
 import { checkOpenFiles } from '../disk/open-files.ts';
 import { Reserve } from '../disk/reserve.ts';
+import type { OnEvent } from '../events/events.ts';
 import { createOnProblem, createTell } from '../events/tell.ts';
+import { EventFeed } from '../read/event-feed.ts';
 import { makeFolder } from '../store/durable.ts';
 import { Layout, OWN_FOLDER } from '../store/layout.ts';
 import { Store } from '../store/store.ts';
@@ -125,8 +128,13 @@ async function openParts(
   opened: (() => unknown)[],
 ): Promise<Storage> {
   const now = options.now ?? Date.now;
-  let ownerOf: (projectId: string) => string | null = () => null;
-  const onEvent = createTell(options.onEvent, { now, ownerOf: (id) => ownerOf(id) });
+  let known: Catalog | null = null;
+  let feed: EventFeed | null = null;
+  const listen: OnEvent = (event) => {
+    feed?.wake();
+    options.onEvent?.(event);
+  };
+  const onEvent = createTell(listen, { now, keeper: () => known });
   const onProblem = createOnProblem(onEvent, options.onProblem);
   const { instance, catalog, gone } = await openCatalog({
     catalog: layout.catalog,
@@ -139,7 +147,8 @@ async function openParts(
   // It has changed nothing that a start would have to look at, and may be tried again each second.
   opened.push(() => instance.close());
   opened.push(() => catalog.close());
-  ownerOf = (projectId) => catalog.projects.ownerOf(projectId);
+  known = catalog;
+  feed = new EventFeed(catalog);
   const limits = options.limits ?? DEFAULT_LIMITS;
   const workers = makeWork();
   opened.push(() => workers.close());
@@ -152,7 +161,7 @@ async function openParts(
   // Instances of the store itself are not known there.
   if (!layout.isApart) await cache.entries.sweepStaging((id) => instance.isGone(id));
   for (const id of gone) instance.forget(id);
-  const parts = await assemble(options, { ...disk, limits, onEvent });
+  const parts = await assemble(options, { ...disk, limits, events: feed, onEvent });
   parts.background.start();
   return new Storage(parts);
 }

@@ -6,6 +6,7 @@ import type { CloudSettings } from '../cloud/connection.ts';
 import type { StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { DownloadUrls } from '../read/download-url.ts';
+import type { EventFeed } from '../read/event-feed.ts';
 import type { Finder } from '../read/find.ts';
 import type { Getter } from '../read/get.ts';
 import type { Opener } from '../read/open.ts';
@@ -55,5 +56,7 @@ export type Parts = Readonly<{
   random: () => number;
   /** Told of what went wrong in the background. Never throws. */
   onProblem: (error: unknown) => void;
+  /** What happened, of every process. */
+  events: EventFeed;
   onEvent: Tell;
 }>;

@@ -17,6 +17,7 @@ import { checkWritable } from '../disk/check-writable.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { type ArchiveOnDisk, getArchive } from '../read/archive.ts';
 import { type DownloadUrl, parseExpiry } from '../read/download-url.ts';
+import type { EventFeed } from '../read/event-feed.ts';
 import { parseRefInput, type RefInput } from '../read/find.ts';
 import type { LocalGeneration } from '../read/get.ts';
 import { type ListPage, listGenerations, listProjects, type ProjectSummary } from '../read/list.ts';
@@ -67,6 +68,11 @@ export class Storage {
     this.#parts = parts;
   }
 
+  /** What happened here, and what happens: of every process that has this store open. */
+  get events(): EventFeed {
+    return this.#parts.events;
+  }
+
   /**
    * Saves a generation: on disk and safe from a power loss when this returns, in the cloud soon
    * after. Saving the same content again changes nothing.
@@ -84,8 +90,8 @@ export class Storage {
    * @param body its bytes, in memory that threads share
    * @throws StorageError as {@link save}
    */
-  async saveJson(body: Uint8Array<SharedArrayBuffer>): Promise<Receipt> {
-    return this.#parts.saves.json(body);
+  async saveJson(body: Uint8Array<SharedArrayBuffer>, requestId: string): Promise<Receipt> {
+    return this.#parts.saves.json(body, requestId);
   }
 
   /**
@@ -304,9 +310,13 @@ export class Storage {
    * @returns whether there was something to delete
    * @throws StorageError `not_found` where it never was
    */
-  async delete(input: RefInput): Promise<{ ref: Ref; deleted: boolean }> {
+  async delete(
+    input: RefInput,
+    { requestId = null }: { requestId?: string | null } = {},
+  ): Promise<{ ref: Ref; deleted: boolean }> {
     checkWritable(this.#parts.unwritable, 'delete a generation');
-    const deletion = await deleteGeneration(this.#parts, await this.#parts.finder.getKnown(input));
+    const row = await this.#parts.finder.getKnown(input);
+    const deletion = await deleteGeneration(this.#parts, row, requestId);
     this.#parts.wake();
     return deletion;
   }
@@ -318,9 +328,12 @@ export class Storage {
    * @returns how many there were to delete
    * @throws StorageError `not_found` where nothing of it ever was here
    */
-  async deleteProject(projectId: string): Promise<{ projectId: string; deleted: number }> {
+  async deleteProject(
+    projectId: string,
+    { requestId = null }: { requestId?: string | null } = {},
+  ): Promise<{ projectId: string; deleted: number }> {
     checkWritable(this.#parts.unwritable, 'delete a project');
-    const deletion = await deleteProject(this.#parts, projectId);
+    const deletion = await deleteProject(this.#parts, projectId, requestId);
     this.#parts.wake();
     return deletion;
   }

@@ -63,9 +63,11 @@ async function make(
       // Whoever took this process for gone may have replaced it.
       catalog.generations.update(ref, { sha256, md5, archive_bytes: bytes }, digest);
       const row = catalog.generations.find(ref.projectId, ref.version);
+      if (settled !== null) {
+        onEvent({ kind: 'generation.settled', ...ref, digest, sha256, bytes });
+      }
       return { ...archive, digest: row?.digest ?? null };
     });
-    if (settled !== null) onEvent({ kind: 'settled', ...ref, sha256, bytes });
     return noted;
   } finally {
     await unlock();

@@ -12,7 +12,7 @@ export async function evictCached(parts: Parts, limits: KeepLimits | null): Prom
   const list = async () => [...cache.entries.list()].map((cached) => toEvict(cache, cached));
   const { root } = cache.entries.layout;
   const { evicted, bytes } = await evictLeastUsed(list, { root, limits, now });
-  if (evicted > 0) onEvent({ kind: 'evict', from: 'cache', generations: evicted, bytes });
+  if (evicted > 0) onEvent({ kind: 'store.evicted', from: 'cache', generations: evicted, bytes });
   return { evicted, bytes };
 }
 

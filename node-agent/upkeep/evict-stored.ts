@@ -48,7 +48,7 @@ export async function evictStored(parts: Parts, before: string): Promise<Evicted
     }
   }
   const { evicted, bytes } = result;
-  if (evicted > 0) onEvent({ kind: 'evict', from: 'store', generations: evicted, bytes });
+  if (evicted > 0) onEvent({ kind: 'store.evicted', from: 'store', generations: evicted, bytes });
   return result;
 }
 

@@ -29,7 +29,7 @@ export async function evictTrees(parts: Parts, limits: KeepLimits | null): Promi
     return trees;
   };
   const { evicted, bytes } = await evictLeastUsed(list, { root: store.layout.root, limits, now });
-  if (evicted > 0) onEvent({ kind: 'evict', from: 'trees', generations: evicted, bytes });
+  if (evicted > 0) onEvent({ kind: 'store.evicted', from: 'trees', generations: evicted, bytes });
   return { evicted, bytes };
 }
 

@@ -7,6 +7,7 @@ import { lost, noDatabase } from './failures.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 import { takeOver } from './take-over.ts';
+import { verifiedEvent } from './verified-event.ts';
 
 /**
  * Asks whether the cloud still has what was taken out of the store here: there is nothing to send. A
@@ -23,9 +24,7 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   if (record.status === 'deleted') {
     const isThis = record.digest === null || record.digest === row.digest;
     if (!isThis) throw conflict(parts, row, 'another host replaced it, and that was deleted');
-    if (await deleteHere(parts, ref, { digest: row.digest })) {
-      parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
-    }
+    await deleteHere(parts, ref, { where: 'cloud', digest: row.digest });
     return 'obsolete';
   }
   if (record.digest !== null && record.digest !== row.digest) {
@@ -48,8 +47,8 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   await catalog.write(() => {
     catalog.generations.update(ref, { object_key: record.object_key, provisional: 0 }, row.digest);
     noteInCloud(catalog, ref, row.digest, 'verified', at);
+    parts.onEvent(verifiedEvent(row));
   });
-  parts.onEvent({ kind: 'verified', ...ref, bytes: row.archive_bytes });
   return 'proven';
 }
 
@@ -89,8 +88,10 @@ async function recordFound(parts: Parts, row: GenerationRow): Promise<StepResult
     const recorded = await records.record(details);
     if (recorded.outcome === 'recorded') {
       const at = new Date(parts.now()).toISOString();
-      await catalog.write(() => noteInCloud(catalog, ref, row.digest, 'verified', at));
-      parts.onEvent({ kind: 'verified', ...ref, bytes: row.archive_bytes });
+      await catalog.write(() => {
+        noteInCloud(catalog, ref, row.digest, 'verified', at);
+        parts.onEvent(verifiedEvent(row));
+      });
       return 'proven';
     }
   }
@@ -100,6 +101,6 @@ async function recordFound(parts: Parts, row: GenerationRow): Promise<StepResult
 
 function conflict(parts: Parts, row: GenerationRow, reason: string): StorageError {
   const ref = refOf(row);
-  parts.onEvent({ kind: 'conflict', reason, ...ref });
+  parts.onEvent({ kind: 'generation.conflict', reason, ...ref });
   return new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${reason}`);
 }

@@ -23,15 +23,12 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
       await catalog.write(() => catalog.meta.setWitness(ref, true));
       return 'done';
     case 'other':
-      parts.onEvent({
-        kind: 'conflict',
-        reason: 'the cloud has other content under its name, which was not deleted',
-        ...ref,
-      });
       await store.tombstones.drop(ref);
       await catalog.write(() => {
         catalog.projects.setCloudVersion(ref.projectId, ref.version, false);
         forget(catalog, ref);
+        const reason = 'the cloud has other content under its name, which was not deleted';
+        parts.onEvent({ kind: 'generation.conflict', reason, ...ref });
       });
       return 'obsolete';
     case 'no_database':

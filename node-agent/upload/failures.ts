@@ -14,7 +14,7 @@ export function absent(row: GenerationRow): StorageError {
 
 /** For what was taken out of the store, and is gone from the bucket too. */
 export function lost(parts: Parts, ref: Ref): StorageError {
-  parts.onEvent({ kind: 'lost', ...ref });
+  parts.onEvent({ kind: 'generation.lost', ...ref });
   return new StorageError(
     'not_found',
     `Cannot upload ${formatRef(ref)}: its content is neither on this host nor in the bucket`,
@@ -42,7 +42,9 @@ export async function superseded(
   const ref: Ref = refOf(row);
   const reason = 'another host replaced it';
   const message = `Cannot upload ${formatRef(ref)}: ${reason}. What this host had saved is kept: codebegen-storage uploads renumber ${ref.projectId} ${ref.version}`;
-  await catalog.write(() => noteSuperseded(catalog, ref, row.digest, cloudDigest, message));
-  onEvent({ kind: 'conflict', reason, ...ref });
+  await catalog.write(() => {
+    noteSuperseded(catalog, ref, row.digest, cloudDigest, message);
+    onEvent({ kind: 'generation.conflict', reason, ...ref });
+  });
   return new StorageError('conflict', message);
 }

@@ -111,9 +111,7 @@ async function followDeletion(
     onProblem(await superseded(parts, row, digest));
     return true;
   }
-  const deleted = await deleteHere(parts, ref, { digest: row.digest });
-  if (deleted) parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
-  return deleted;
+  return deleteHere(parts, ref, { where: 'cloud', digest: row.digest });
 }
 
 async function followReplacement(

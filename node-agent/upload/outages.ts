@@ -82,9 +82,9 @@ export class Outages {
     );
     const after = this.cause;
     if (before === null && after !== null) {
-      this.#onEvent({ kind: 'cloud_away', cause: after.kind, reason: after.reason });
+      this.#onEvent({ kind: 'cloud.away', cause: after.kind, reason: after.reason });
     }
-    if (before !== null && after === null) this.#onEvent({ kind: 'cloud_back' });
+    if (before !== null && after === null) this.#onEvent({ kind: 'cloud.back' });
     return forgiven;
   }
 

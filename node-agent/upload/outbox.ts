@@ -1,14 +1,14 @@
 import type { Catalog } from '../catalog/catalog.ts';
+import { refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { type Job, STEPS, type Step } from '../catalog/jobs.ts';
-
 import { StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { OutageCause } from './breaker.ts';
 import type { StepResult } from './life.ts';
 import { isOutage, Outages, type Passed } from './outages.ts';
 import { LONGEST_WAIT_MS } from './retries.ts';
-import { outcomeOf, type Settled, settle } from './settle.ts';
+import { outcomeOf, type Parked, type Settled, settle } from './settle.ts';
 
 /**
  * Does one step of some jobs, all of one step, and says of each what comes next, or why it failed.
@@ -232,7 +232,8 @@ export class Outbox {
         }
         // While everything waits, no job waits for itself as well.
         const waits = !(isOutage(end.because) && this.#outages.isOpen(end.because.service));
-        settle(catalog, job, end, { now: now(), random: random(), waits });
+        const parked = settle(catalog, job, end, { now: now(), random: random(), waits });
+        if (parked !== null) this.#tellParked(job, parked);
       }
       catalog.jobs.forgive(forgiven, now());
       if (!isStopping) this.#noteCloud();
@@ -252,16 +253,23 @@ export class Outbox {
     this.#noted = reason;
   }
 
+  /** In the transaction that notes it: whoever hears of it may have it tried again at once. */
+  #tellParked({ project_id: projectId, version }: Job, parked: Parked): void {
+    const { catalog, onEvent } = this.#options;
+    const row = catalog.generations.find(projectId, version);
+    if (row !== null) onEvent({ kind: 'generation.failed', ...refOf(row), ...parked });
+  }
+
   /** Tells of what failed, once it is written down. */
   #tell(claimed: readonly Job[], settled: readonly Settled[]): void {
     const { onProblem, onEvent } = this.#options;
     for (const [i, { outcome, because }] of settled.entries()) {
       if (because === null) continue;
-      const code = because instanceof StorageError ? because.code : 'internal';
       onProblem(because);
       const { project_id: projectId, version, step } = claimed[i]!;
+      const code = because instanceof StorageError ? because.code : 'internal';
       const givenUp = outcome === 'refused';
-      onEvent({ kind: 'attempt_failed', projectId, version, step, code, givenUp });
+      onEvent({ kind: 'attempt.failed', projectId, version, step, code, givenUp });
     }
   }
 

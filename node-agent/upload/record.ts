@@ -8,6 +8,7 @@ import { absent, superseded } from './failures.ts';
 import { type HashedRow, withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
+import { verifiedEvent } from './verified-event.ts';
 
 /** Says in the cloud that the archive is there. Mostly the database has the proof of it too. */
 export async function record(
@@ -46,15 +47,17 @@ export async function noteRecorded(
   const { catalog } = parts;
   const ref = refOf(row);
   const at = new Date(parts.now()).toISOString();
-  const setStatus = (status: 'uploaded' | 'verified') =>
-    catalog.write(() => noteInCloud(catalog, ref, row.digest, status, at));
+  const setUploaded = () =>
+    catalog.write(() => noteInCloud(catalog, ref, row.digest, 'uploaded', at));
   switch (answer.outcome) {
     case 'recorded':
-      await setStatus('uploaded');
+      await setUploaded();
       await removeUnneeded(parts, answer.unneeded);
       if (answer.status !== 'verified') return 'there';
-      await setStatus('verified');
-      parts.onEvent({ kind: 'verified', ...ref, bytes: row.archive_bytes });
+      await catalog.write(() => {
+        noteInCloud(catalog, ref, row.digest, 'verified', at);
+        parts.onEvent(verifiedEvent(row));
+      });
       parts.onVerified();
       return 'proven';
     case 'known':
@@ -80,7 +83,7 @@ export async function noteRecorded(
     case 'absent':
       return { outcome: 'missing', because: absent(row) };
     case 'no_database':
-      await setStatus('uploaded');
+      await setUploaded();
       return 'done';
   }
 }

@@ -38,9 +38,7 @@ export async function reserve(
     case 'superseded':
       throw await superseded(parts, row, answer.digest);
     case 'deleted':
-      if (await deleteHere(parts, ref, { digest: row.digest })) {
-        parts.onEvent({ kind: 'deleted_elsewhere', ...ref });
-      }
+      await deleteHere(parts, ref, { where: 'cloud', digest: row.digest });
       return 'obsolete';
     case 'no_database':
       // Uploaded before there was a database: the row is still owed.
@@ -74,6 +72,6 @@ async function settleConflict(parts: Parts, row: HashedRow, answer: Conflict): P
   if (answer.cause === 'owner' && answer.owner_id !== undefined) {
     await takeOwner(parts, ref.projectId, answer.owner_id);
   }
-  parts.onEvent({ kind: 'conflict', reason: answer.reason, ...ref });
+  parts.onEvent({ kind: 'generation.conflict', reason: answer.reason, ...ref });
   throw new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${answer.reason}`);
 }

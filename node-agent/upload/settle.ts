@@ -1,5 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import type { Job } from '../catalog/jobs.ts';
+import type { Job, Step } from '../catalog/jobs.ts';
 import { giveUp, isObsolete } from '../catalog/owing.ts';
 import { StorageError } from '../contract.ts';
 import { backoffMs } from './backoff.ts';
@@ -9,6 +9,9 @@ import { GIVE_UP_AFTER } from './retries.ts';
 
 /** What a step came to, and why it did not end well; `null` where it did. */
 export type Settled = Readonly<{ outcome: Outcome; because: unknown }>;
+
+/** At which step an upload or a deletion was given up, and why. */
+export type Parked = Readonly<{ step: Step; reason: string }>;
 
 /** Reads what a step said, or why it failed. */
 export function outcomeOf(job: Job, result: PromiseSettledResult<StepResult>): Settled {
@@ -28,18 +31,19 @@ export function outcomeOf(job: Job, result: PromiseSettledResult<StepResult>): S
  *
  * @param options.waits false while the breaker is open: it does the waiting, and the job is due at once
  * @param options.random from 0 to 1
+ * @returns where it is parked now: at which step it was given up, and why
  */
 export function settle(
   catalog: Catalog,
   job: Job,
   { outcome, because }: Settled,
   options: Readonly<{ now: number; random: number; waits: boolean }>,
-): void {
+): Parked | null {
   const { jobs } = catalog;
   const { now, random, waits } = options;
   if (isObsolete(catalog, job)) {
     jobs.end(job);
-    return;
+    return null;
   }
   const next = LIFE[job.step][outcome];
   const failure = because === null ? job.failure : sayWhy(because);
@@ -52,6 +56,7 @@ export function settle(
     const wait = waits ? backoffMs(failedSoOften(job), random, retryAfterMs) : 0;
     jobs.retry(job, { step: next.again, dueAt: now + wait, failure: failure ?? '' });
   }
+  return next === 'park' ? { step: job.given_up_at ?? job.step, reason: failure ?? '' } : null;
 }
 
 function sayWhy(error: unknown): string {

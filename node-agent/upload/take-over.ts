@@ -16,14 +16,15 @@ export async function takeOver(
   record: CloudRow,
 ): Promise<boolean> {
   const ref = refOf(seen);
-  const isTaken = await catalog.write(() =>
-    takeFromCloud(catalog, ref, seen.digest, {
+  return catalog.write(() => {
+    const isTaken = takeFromCloud(catalog, ref, seen.digest, {
       digest: record.digest,
       sha256: record.sha256,
       bytes: record.archive_bytes,
       key: record.object_key,
-    }),
-  );
-  if (isTaken) onEvent({ kind: 'conflict', reason: 'another host replaced it', ...ref });
-  return isTaken;
+    });
+    const reason = 'another host replaced it';
+    if (isTaken) onEvent({ kind: 'generation.conflict', reason, ...ref });
+    return isTaken;
+  });
 }

@@ -39,7 +39,11 @@ export async function upload(parts: Parts, given: GenerationRow, job: Job): Prom
     throw new StorageError('conflict', message, { cause: error, retryable: true });
   }
   const { bytes } = archive;
-  onEvent({ kind: 'upload', ...refOf(row), bytes, ms: performance.now() - began });
-  await catalog.write(() => catalog.jobs.note(job, { uploaded_sha256: row.sha256 }));
+  const { digest, sha256 } = row;
+  const ms = performance.now() - began;
+  await catalog.write(() => {
+    catalog.jobs.note(job, { uploaded_sha256: sha256 });
+    onEvent({ kind: 'generation.uploaded', ...refOf(row), digest, sha256, bytes, ms });
+  });
   return 'done';
 }

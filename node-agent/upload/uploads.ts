@@ -123,7 +123,7 @@ export class Uploads {
     if (cloud === null) return 0;
     const parts = { ...this.#parts, records: cloud.records };
     if (await isOlder(parts)) {
-      onEvent({ kind: 'cloud_older' });
+      onEvent({ kind: 'cloud.older' });
       onProblem(
         new StorageError(
           'conflict',

@@ -8,6 +8,7 @@ import { type HashedRow, withHashes } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 import { noteRecorded } from './record.ts';
+import { verifiedEvent } from './verified-event.ts';
 
 /** Proves that the bucket has the content of a generation, by hashes that this host made. */
 export async function verify(parts: Parts, given: GenerationRow): Promise<StepResult> {
@@ -34,8 +35,10 @@ export async function verify(parts: Parts, given: GenerationRow): Promise<StepRe
   });
   if (answer.outcome !== 'no_database') return noteRecorded(parts, row, answer);
   const at = new Date(parts.now()).toISOString();
-  await catalog.write(() => noteInCloud(catalog, ref, row.digest, 'verified', at));
-  parts.onEvent({ kind: 'verified', ...ref, bytes: row.archive_bytes });
+  await catalog.write(() => {
+    noteInCloud(catalog, ref, row.digest, 'verified', at);
+    parts.onEvent(verifiedEvent(row));
+  });
   parts.onVerified();
   // The row is still owed.
   return 'done';
@@ -54,7 +57,7 @@ async function replaceOther(
   if (sha256 !== null && record?.digest === null && record.sha256 === sha256) {
     // Nobody had looked into it, and it is what was found there.
     const reason = 'other content lies in the bucket under its name';
-    parts.onEvent({ kind: 'conflict', reason, ...ref });
+    parts.onEvent({ kind: 'generation.conflict', reason, ...ref });
     throw new StorageError('conflict', `Cannot upload ${formatRef(ref)}: ${reason}`);
   }
   const because = new StorageError(

@@ -18,7 +18,9 @@ const FILES = { 'a.py': 'a\n', 'b/c.py': 'c\n' };
 async function start() {
   const { daemon } = await startDaemon();
   const document = (await (await fetch(`${daemon.url}/openapi.json`)).json()) as Document;
-  return { url: daemon.url, operations: operationsOf(document) };
+  // A stream of events does not end: `event-stream.test.ts` has it.
+  const operations = operationsOf(document).filter(({ id }) => id !== 'streamEvents');
+  return { url: daemon.url, operations };
 }
 
 async function save(url: string, projectId: string, version: number) {

@@ -26,7 +26,7 @@ const DOORS: Record<string, Door> = {
     const bytes = Buffer.from(`{"project_id":"p","files":{${members.join()}}}`);
     const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
     shared.set(bytes);
-    return storage.saveJson(shared);
+    return storage.saveJson(shared, 'request');
   },
   'a writer': async (storage, _, files) => {
     const writer = storage.writer(PROJECT);

@@ -46,7 +46,7 @@ test('an old one that the cloud has goes, is got from there, and is put back by 
 
   expect(await storage.cleanupStore({ olderThanMs: 60 * DAY })).toEqual({ evicted: 0, bytes: 0 });
   expect(await storage.cleanupStore({ olderThanMs: 30 * DAY })).toEqual({ evicted: 1, bytes: 3 });
-  expect(events.filter(({ kind }) => kind === 'evict')).toMatchObject([
+  expect(events.filter(({ kind }) => kind === 'store.evicted')).toMatchObject([
     { from: 'store', generations: 1, bytes: 3 },
   ]);
   expect([old, active, fresh].map(({ path }) => existsSync(path))).toEqual([false, true, true]);

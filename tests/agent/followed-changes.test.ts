@@ -85,7 +85,7 @@ test.each(['the change feed', 'a reservation'])(
       await Promise.all([a.storage.learnChanges(), saved]);
     }
     await quiet(a.storage);
-    expect(a.events.filter(({ kind }) => kind === 'deleted_elsewhere')).toEqual([]);
+    expect(a.events.filter(({ kind }) => kind === 'generation.deleted')).toEqual([]);
     // It is told, and kept: under a version of its own it can be had.
     expect(await a.storage.show(ref)).toMatchObject({
       status: 'failed',

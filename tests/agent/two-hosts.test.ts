@@ -53,7 +53,11 @@ test('an upload that was held up does not undo the replacement of another host',
     failure: expect.stringContaining('another host replaced it'),
   });
   expect(a.events).toContainEqual(
-    expect.objectContaining({ kind: 'conflict', reason: 'another host replaced it', ...ref }),
+    expect.objectContaining({
+      kind: 'generation.conflict',
+      reason: 'another host replaced it',
+      ...ref,
+    }),
   );
   const [row] = await rowsOf(ref.projectId);
   expect(row).toMatchObject({ digest: replaced.digest, status: 'verified' });
@@ -116,7 +120,7 @@ test('a host is told what another replaced, and follows', async () => {
   await waitForStatus(b.storage, replaced, 'verified');
   for (const { storage, events } of [a, evicted]) {
     await storage.learnChanges();
-    expect(events.filter(({ kind }) => kind === 'conflict')).toHaveLength(1);
+    expect(events.filter(({ kind }) => kind === 'generation.conflict')).toHaveLength(1);
     expect(await textsOf(storage, ref)).toEqual({ a: 'Y' });
     expect(await storage.learnChanges()).toBe(0);
   }
@@ -240,7 +244,7 @@ test.each([
   expect(verified).toMatchObject([{ reason: 'the database has no row' }]);
 
   await storage.learnChanges();
-  expect(events).toContainEqual(expect.objectContaining({ kind: 'cloud_older' }));
+  expect(events).toContainEqual(expect.objectContaining({ kind: 'cloud.older' }));
   expect(problems.map(({ message }) => message).join()).toContain('knows less than it did');
   await until(async () => {
     const rows = await rowsOf(projectId, 'version, status');
@@ -254,7 +258,7 @@ test.each([
   // Nothing more is found the next time.
   events.length = 0;
   await storage.learnChanges();
-  expect(events).not.toContainEqual(expect.objectContaining({ kind: 'cloud_older' }));
+  expect(events).not.toContainEqual(expect.objectContaining({ kind: 'cloud.older' }));
 });
 
 test('uploads resend asks for everything, and migrate too sees an empty bucket', async () => {
@@ -377,10 +381,10 @@ test('a version that was given while the cloud was away moves on where it is tak
   expect([receipt.version, receipt.versionProvisional]).toEqual([1, true]);
   await b.storage.activate(receipt);
   b.proxy.rule = () => null;
-  await until(() => b.events.some(({ kind }) => kind === 'renumbered'));
+  await until(() => b.events.some(({ kind }) => kind === 'generation.renumbered'));
   const moved = { projectId, version: 2, generationId: 'of-b' };
   expect(b.events).toContainEqual(
-    expect.objectContaining({ kind: 'renumbered', from: 1, ...moved }),
+    expect.objectContaining({ kind: 'generation.renumbered', from: 1, ...moved }),
   );
   await waitForStatus(b.storage, moved, 'verified');
   expect(await b.storage.activeVersion(projectId)).toBe(2);

@@ -58,8 +58,13 @@ export class ChaosHost {
   }
 
   #note(event: StorageEvent): void {
-    if (!['conflict', 'deleted_elsewhere', 'lost', 'renumbered'].includes(event.kind)) return;
-    const { projectId, version } = event as { projectId: string; version: number };
+    const isTold =
+      event.kind === 'generation.conflict' ||
+      event.kind === 'generation.lost' ||
+      event.kind === 'generation.renumbered' ||
+      (event.kind === 'generation.deleted' && event.where === 'cloud');
+    if (!isTold) return;
+    const { projectId, version } = event;
     this.told.add(`${projectId} ${version}`);
   }
 

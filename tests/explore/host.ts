@@ -112,9 +112,12 @@ export class Host {
 
   /** Whether it was told that what it had saved is not what others get. */
   wasTold(version: number): boolean {
-    const kinds: StorageEvent['kind'][] = ['conflict', 'deleted_elsewhere', 'lost'];
-    return this.events.some(
-      (event) => kinds.includes(event.kind) && 'version' in event && event.version === version,
-    );
+    return this.events.some((event) => {
+      const isTold =
+        event.kind === 'generation.conflict' ||
+        event.kind === 'generation.lost' ||
+        (event.kind === 'generation.deleted' && event.where === 'cloud');
+      return isTold && event.version === version;
+    });
   }
 }

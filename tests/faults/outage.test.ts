@@ -70,8 +70,8 @@ test('after an outage all lanes are at work within ten seconds, with 4, 16 and 6
       await all.promise;
       expect(performance.now() - back).toBeLessThan(10_000);
       await until(async () => (await storage.status()).outbox.owed === 0);
-      expect(events.filter(({ kind }) => kind === 'cloud_away')).toHaveLength(1);
-      expect(events.filter(({ kind }) => kind === 'cloud_back')).toHaveLength(1);
+      expect(events.filter(({ kind }) => kind === 'cloud.away')).toHaveLength(1);
+      expect(events.filter(({ kind }) => kind === 'cloud.back')).toHaveLength(1);
     }),
   );
 });
@@ -126,7 +126,7 @@ test('on a refusal nothing is parked: all waits, and says why', () =>
     expect(outbox.reason).toContain(body.message);
     expect(events).toContainEqual(
       expect.objectContaining({
-        ...{ kind: 'cloud_away', cause: 'refused' },
+        ...{ kind: 'cloud.away', cause: 'refused' },
         reason: expect.stringContaining(body.message),
       }),
     );
