@@ -249,6 +249,16 @@ export class Generations {
     );
   }
 
+  /** Bytes of the archives of those in place, by status; of what is not packed yet those of its files. */
+  bytesByStatus(): [GenerationRow['status'], number][] {
+    return this.#db
+      .all<{ status: GenerationRow['status']; bytes: number }>(
+        `select status, sum(coalesce(archive_bytes, source_bytes, 0)) as bytes
+         from generations where state = 'stored' group by status`,
+      )
+      .map(({ status, bytes }) => [status, bytes]);
+  }
+
   /** Those in place, by status; `local` are those that nothing is owed for. */
   countByStatus(): Record<string, number> {
     const count = (indexed: string) =>

@@ -92,6 +92,6 @@ export function createApp({ storage, config, log, metrics, closing }: Parts): Ho
   );
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   app.get('/readyz', checkReady(storage));
-  app.get('/metrics', showMetrics(storage, metrics));
+  app.get('/metrics', showMetrics(storage, metrics, log));
   return app;
 }

@@ -1,12 +1,13 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { OnEvent } from '../events/events.ts';
+import type { Sizes } from '../storage/sizes.ts';
 import type { StorageStatus } from '../storage/status.ts';
 
 /** What `/metrics` tells, in Prometheus' text format. */
 export type Metrics = Readonly<{
   onEvent: OnEvent;
-  /** @param disk bytes of the file system that holds the store */
-  render(status: StorageStatus, now: number): Promise<string>;
+  /** @param sizes `null` where they could not be measured */
+  render(status: StorageStatus, sizes: Sizes | null, now: number): Promise<string>;
   contentType: string;
 }>;
 
@@ -59,6 +60,11 @@ export function createMetrics(): Metrics {
   const owed = gauge('outbox_jobs', 'Steps owed to the cloud, and those parked.', ['state']);
   const age = gauge('outbox_oldest_seconds', 'For how long the oldest step is owed.');
   const paused = gauge('outbox_paused', '1 while the cloud is away, or refuses.');
+  const kept = gauge(
+    'kept_bytes',
+    'Bytes of archives in the store and the bucket, of trees, and of cached copies.',
+    ['in'],
+  );
   const diskFree = gauge('disk_free_bytes', 'Bytes free where the store is.');
   const diskInodes = gauge(
     'disk_free_inodes',
@@ -100,7 +106,7 @@ export function createMetrics(): Metrics {
           break;
       }
     },
-    render(status, now) {
+    render(status, sizes, now) {
       const { disk } = status;
       generations.reset();
       for (const [name, count] of Object.entries(status.generations)) {
@@ -111,6 +117,8 @@ export function createMetrics(): Metrics {
       owed.set({ state: 'parked' }, status.outbox.parked);
       age.set(since === null ? 0 : Math.max(0, (now - Date.parse(since)) / 1000));
       paused.set(status.outbox.paused ? 1 : 0);
+      kept.reset();
+      for (const [where, bytes] of Object.entries(sizes ?? {})) kept.set({ in: where }, bytes);
       diskFree.set(disk?.freeBytes ?? 0);
       diskSize.set(disk?.bytes ?? 0);
       if (disk?.freeInodes == null) diskInodes.reset();

@@ -1,9 +1,11 @@
 /** How it is: status, uploads, probes and metrics. */
 import type { Handler } from 'hono';
+import type { Logger } from 'pino';
 import { StorageError, toProblem } from '../contract.ts';
 import { toWire } from '../events/wire.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readPage } from './input.ts';
+import { Measured } from './measured.ts';
 import type { Metrics } from './metrics.ts';
 
 /** `GET /v1/status` */
@@ -43,10 +45,14 @@ export function checkReady(storage: Storage): Handler {
 }
 
 /** `GET /metrics` */
-export function showMetrics(storage: Storage, metrics: Metrics): Handler {
+export function showMetrics(storage: Storage, metrics: Metrics, log: Logger): Handler {
+  const sizes = new Measured(
+    () => storage.sizes(),
+    (error) => log.warn(`Cannot measure what is kept: ${toProblem(error).detail}`),
+  );
   return async (c) => {
-    const status = await storage.status();
-    const text = await metrics.render(status, Date.now());
+    const [status, kept] = await Promise.all([storage.status(), sizes.value()]);
+    const text = await metrics.render(status, kept, Date.now());
     return c.body(text, 200, { 'content-type': metrics.contentType });
   };
 }

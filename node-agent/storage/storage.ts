@@ -49,6 +49,7 @@ import { type Verified, type VerifyOptions, verifyAll } from '../upkeep/verify.t
 import type { OwedUpload } from '../upload/owed.ts';
 import { recordArchive } from '../upload/record-archive.ts';
 import type { Parts } from './parts.ts';
+import { measureSizes, type Sizes } from './sizes.ts';
 import { type CountedStatus, countStatus, getStatus, type StorageStatus } from './status.ts';
 
 /** How long the cloud may take to be told what is active, in milliseconds. */
@@ -567,6 +568,11 @@ export class Storage {
   /** As {@link status}, with what has to be counted on disk: it takes longer the more there is. */
   async countedStatus(): Promise<CountedStatus> {
     return countStatus(this.#parts);
+  }
+
+  /** How many bytes are kept, and where. It takes longer the more there is. */
+  async sizes(): Promise<Sizes> {
+    return measureSizes(this.#parts);
   }
 
   /**

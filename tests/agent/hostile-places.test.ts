@@ -36,7 +36,7 @@ test.each(['removed', 'moved', 'removed and made anew'])(
     const body = JSON.stringify({ project_id: 'p', files: { a: 'x' } });
     expect((await save(json, body)).status).toBe(201);
     if (how === 'moved') renameSync(storePath, `${storePath}-moved`);
-    else rmSync(storePath, { recursive: true });
+    else rmSync(storePath, { recursive: true, maxRetries: 20 });
     if (how === 'removed and made anew') {
       const other = await openTestStorage({ storePath });
       await other.save({ projectId: 'other', files: { a: 'x' } });

@@ -239,7 +239,7 @@ test('the log says what runs, what each request was about, what failed with whic
       .filter(Boolean)
       .map((line) => JSON.parse(line));
   await expect
-    .poll(() => lines().some(({ event }) => event === 'verified'), { timeout: 20_000 })
+    .poll(() => lines().some(({ event }) => event === 'generation.verified'), { timeout: 20_000 })
     .toBe(true);
   const [first] = lines();
   expect(first).toMatchObject({
@@ -254,7 +254,7 @@ test('the log says what runs, what each request was about, what failed with whic
     { method: 'POST', status: 400, code: 'invalid_input' },
     { method: 'GET', status: 404, code: 'not_found', project_id: project, version: 9 },
   ]);
-  expect(lines().find(({ event }) => event === 'verified')).toMatchObject({
+  expect(lines().find(({ event }) => event === 'generation.verified')).toMatchObject({
     project_id: project,
     version: 1,
   });

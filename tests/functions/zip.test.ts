@@ -226,6 +226,79 @@ test('what was not counted is counted before the zip begins', async () => {
   expect(Object.keys((await unzip(first)).tree)).toEqual(['a']);
 });
 
+test.each<[string, object, { name: string; content?: Buffer }[]]>([
+  ...[{ source_bytes: null }, { file_count: null }, { digest: null }].map(
+    (row) =>
+      [
+        `more bytes than a zip may have, ${Object.keys(row)} unknown`,
+        row,
+        // The first alone would do: it is the whole that is too much.
+        [{ name: 'a' }, { name: 'b', content: Buffer.alloc(EDGE_LIMITS.zipBytes) }],
+      ] as [string, object, { name: string; content?: Buffer }[]],
+  ),
+  [
+    'more files than a zip may have',
+    { digest: null },
+    Array.from({ length: EDGE_LIMITS.zipFiles + 1 }, (_, i) => ({ name: `f${i}` })),
+  ],
+  [
+    'an archive that is too large to be counted',
+    { digest: null, archive_bytes: EDGE_LIMITS.zipBytes + 1 },
+    [],
+  ],
+])('%s is refused before the zip begins', async (_, row, files) => {
+  const projectId = uniqueId();
+  const archive = makeTarGz([
+    { name: 'v1__gen-1/source/first', content: 'a' },
+    ...files.map(({ name, content = Buffer.alloc(1) }) => ({
+      name: `v1__gen-1/source/${name}`,
+      content,
+    })),
+  ]);
+  await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
+  const rows = serviceClient().from('storage_generations');
+  await rows.update(row).eq('project_id', projectId);
+  const as = asUser(callInProcess(), owner);
+  for (const answer of [
+    await as('GET', `/projects/${projectId}/1/archive.zip`),
+    await as('POST', `/projects/${projectId}/1/download`, { format: 'zip' }),
+  ]) {
+    expect([answer.status, (await answer.json()).code]).toEqual([413, 'too_large']);
+  }
+});
+
+test('an archive as large as may be counted is counted', async () => {
+  const projectId = uniqueId();
+  const archive = makeTarGz([{ name: 'v1__gen-1/source/a', content: 'a' }]);
+  await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
+  const row = { digest: null, archive_bytes: EDGE_LIMITS.zipBytes };
+  await serviceClient().from('storage_generations').update(row).eq('project_id', projectId);
+  const zip = await asUser(callInProcess(), owner)('GET', `/projects/${projectId}/1/archive.zip`);
+  expect(zip.status).toBe(200);
+});
+
+test.each([
+  ['1980-07-05T00:00:00Z', [1981, 1]],
+  ['1981-07-05T00:00:00Z', [1981, 7]],
+  ['2098-07-05T00:00:00Z', [2098, 7]],
+  ['2099-07-05T00:00:00Z', [1981, 1]],
+])('what was made at %s is dated so, where a zip has such dates', async (created_at, dated) => {
+  const projectId = uniqueId();
+  const archive = makeTarGz([{ name: 'v1__gen-1/source/a', content: 'a' }]);
+  await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
+  await serviceClient()
+    .from('storage_generations')
+    .update({ created_at })
+    .eq('project_id', projectId);
+  const zip = await asUser(callInProcess(), owner)('GET', `/projects/${projectId}/1/archive.zip`);
+  const path = join(await tempFolder(), 'a.zip');
+  writeFileSync(path, Buffer.from(await zip.arrayBuffer()));
+  const program =
+    'import sys, zipfile; print(zipfile.ZipFile(sys.argv[1]).infolist()[0].date_time[:2])';
+  const { stdout } = await run('python3', ['-c', program, path]);
+  expect(stdout.trim()).toBe(`(${dated.join(', ')})`);
+});
+
 test('bytes and files count together, and the manifest does not', async () => {
   const projectId = uniqueId();
   const content = Buffer.alloc(1024 * 1024);

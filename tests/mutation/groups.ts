@@ -30,7 +30,7 @@ export const GROUPS: Record<string, Group> = {
   },
   jobs: {
     mutate: ['node-agent/catalog/{jobs,owing}.ts', 'node-agent/upload/{life,settle}.ts'],
-    tests: ['tests/agent/{jobs,life,upload}.test.ts'],
+    tests: ['tests/agent/{jobs,life}.test.ts'],
   },
   evict: {
     mutate: ['node-agent/upkeep/{evict,evict-cached,evict-stored,evict-trees,proof}.ts'],
