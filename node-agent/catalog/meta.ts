@@ -45,6 +45,8 @@ export class Meta {
     this.#set('distrusted', mark);
     this.#drop('scanned_boot');
     this.#drop('unread');
+    // Of a catalog that was put back: what happened since has the same numbers as what comes.
+    this.#drop('event_log_id');
   }
 
   /** One project is to be read. */

@@ -15,7 +15,7 @@ const HEARTBEAT_MS = 15_000;
 /** After which time a listener that lost its connection comes again, in milliseconds. */
 const RETRY_MS = 1000;
 /** Told where events that a listener asks for are gone: it has to look at all anew. */
-export const MISSED = 'events.missed';
+const MISSED = 'events.missed';
 
 /**
  * `GET /v1/events?project&kinds&last_event_id`: what happens from now on, or after the event whose id the
@@ -66,7 +66,7 @@ async function follow(
   let at = from;
   while (!signal.aborted) {
     const page = feed.after(at, PAGE);
-    if (page.missed) await stream.writeSSE({ event: MISSED, data: '{}', id: at });
+    if (page.missed) await stream.writeSSE({ event: MISSED, data: '{}', id: page.from });
     for (const event of page.events) {
       if (!wants(event)) continue;
       await stream.writeSSE({ event: event.kind, data: event.body, id: event.id });
@@ -74,7 +74,8 @@ async function follow(
     }
     at = page.next;
     if (page.events.length > 0) continue;
-    if (!(await feed.more(at, HEARTBEAT_MS, signal))) await stream.write(': \n\n');
+    // Who wants few of them learns how far all of them are.
+    if (!(await feed.more(at, HEARTBEAT_MS, signal))) await stream.write(`id: ${at}\n\n`);
   }
 }
 

@@ -11,6 +11,8 @@ export type FeedEvent = Readonly<{ id: string; kind: string; body: string }>;
 
 /** What comes after an event. */
 export type FeedPage = Readonly<{
+  /** After which event it begins. */
+  from: string;
   events: readonly FeedEvent[];
   /** Up to where it was read: where to go on. */
   next: string;
@@ -45,12 +47,13 @@ export class EventFeed {
     const { last } = events;
     const first = events.first ?? last + 1;
     const isKnown = log === this.#log && Number(number) <= last;
-    const from = isKnown ? Number(number) : 0;
+    const from = isKnown ? Math.max(Number(number), first - 1) : first - 1;
     const found = events.after(from, limit);
     return {
+      from: this.#idOf(from),
       events: found.map((event) => this.#eventOf(event)),
       next: this.#idOf(found.at(-1)?.id ?? Math.max(from, last)),
-      missed: !isKnown || from + 1 < first,
+      missed: !isKnown || Number(number) < from,
     };
   }
 

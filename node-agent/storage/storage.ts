@@ -89,6 +89,7 @@ export class Storage {
    * Saves a generation that came as the JSON of the HTTP API.
    *
    * @param body its bytes, in memory that threads share
+   * @param requestId what is told of it says which request it came of
    * @throws StorageError as {@link save}
    */
   async saveJson(body: Uint8Array<SharedArrayBuffer>, requestId: string): Promise<Receipt> {

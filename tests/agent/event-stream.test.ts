@@ -125,14 +125,14 @@ test('of an id that nobody knows all that is kept is told, after that some may b
 test('a catalog that was made again counts anew: who goes on from the old one is told', async () => {
   const first = await startDaemon();
   await save(first.daemon.url, { project_id: 'p' });
-  const [, saved] = await take(
+  const [, , saved] = await take(
     await listen(`${first.daemon.url}/v1/events?last_event_id=none&kinds=generation.saved`),
     3,
   );
   first.daemon.child.kill('SIGTERM');
   await once(first.daemon.child, 'exit');
-  for (const file of ['catalog.db', 'catalog.db-wal', 'catalog.db-shm']) {
-    rmSync(join(first.storePath, '.codebegen-storage', file), { force: true });
+  for (const file of ['catalog.sqlite', 'catalog.sqlite-wal', 'catalog.sqlite-shm']) {
+    rmSync(join(first.storePath, '.codebegen-storage', file), { force: file !== 'catalog.sqlite' });
   }
   const { daemon } = await startDaemon({ FILE_STORAGE_PATH: first.storePath });
   const told = await listen(`${daemon.url}/v1/events`, { 'last-event-id': saved!.id });

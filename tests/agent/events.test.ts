@@ -185,5 +185,11 @@ test('the last ten thousand are kept; who comes from before is told that some ar
   expect(page.missed).toBe(true);
   expect(page.events.length).toBe(10_000);
   expect(feed.after(page.events[0]!.id, 1).missed).toBe(false);
-  expect(feed.after(page.next, 1)).toEqual({ events: [], next: page.next, missed: false });
+  const end = page.next;
+  expect(feed.after(end, 1)).toEqual({ events: [], from: end, next: end, missed: false });
+  // Where a listener goes on that missed some: it is told so once.
+  expect(feed.after(page.from, 1)).toMatchObject({ events: [page.events[0]], missed: false });
+  // A catalog that was put back gives numbers once more.
+  catalog.meta.distrust('put back');
+  expect(feed.after(end, 1)).toMatchObject({ missed: true, events: [{}] });
 });
