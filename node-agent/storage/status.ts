@@ -1,8 +1,6 @@
 import { statfs } from 'node:fs/promises';
-import { setImmediate as breathe } from 'node:timers/promises';
 import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import { refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import type { CloudAway } from '../catalog/meta.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
@@ -12,6 +10,7 @@ import type { KeepLimits } from '../upkeep/evict.ts';
 import type { Scan, ScanProgress } from '../upkeep/scan.ts';
 import type { Outbox } from '../upload/outbox.ts';
 import { type OwedUpload, toOwed } from '../upload/owed.ts';
+import { cachedBytes, onlyInCloud } from './looked-at.ts';
 
 export type StorageStatus = Readonly<{
   storePath: string;
@@ -96,9 +95,6 @@ export async function getStatus(parts: Parts): Promise<StorageStatus> {
 
 /** So many of what is parked are named. */
 const MAX_PARKED = 10;
-/** So many are looked at before others get their turn. */
-const AT_ONCE = 500;
-const EVERY_TIME = '9999-12-31T00:00:00Z';
 
 /** How the storage is now, and what it has to be looked at for. */
 export async function countStatus(
@@ -106,28 +102,18 @@ export async function countStatus(
     Readonly<{ store: Store; cache: Cache; instance: Instance; keepLimits: KeepLimits }>,
 ): Promise<CountedStatus> {
   const { store, cache, catalog, keepLimits } = parts;
-  let looked = 0;
-  const breatheNow = async () => {
-    looked++;
-    if (looked % AT_ONCE === 0) await breathe();
-  };
-  let onlyInCloud = 0;
-  for (const row of catalog.generations.evictable(EVERY_TIME)) {
-    if (!store.has(refOf(row))) onlyInCloud++;
-    await breatheNow();
-  }
+  let away = 0;
+  for await (const _ of onlyInCloud(catalog, store)) away++;
   let [copies, bytes] = [0, 0];
-  for (const { entry } of cache.entries.list()) {
-    await breatheNow();
-    if (entry === null) continue;
+  for await (const size of cachedBytes(cache)) {
     copies++;
-    bytes += cache.bytesOf(entry);
+    bytes += size;
   }
   const { root: path } = cache.entries.layout;
   return {
     ...(await getStatus(parts)),
     daemonUrl: parts.instance.announced(),
-    onlyInCloud,
+    onlyInCloud: away,
     cache: { path, copies, bytes, maxBytes: keepLimits.maxBytes },
     parked: catalog.jobs.list(0, MAX_PARKED, { isParked: true }).map(toOwed),
   };
