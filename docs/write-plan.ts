@@ -38,6 +38,7 @@ export const FLOORS: readonly (readonly Room[])[] = [
       path: 'node-agent/upload',
       does: 'what is owed to the cloud is done, step by step; what others did there is followed',
     },
+    { path: 'node-agent/webhooks', does: 'what happened is told to those who asked for it' },
   ],
   [
     { path: 'node-agent/save', does: 'what comes in becomes a generation' },

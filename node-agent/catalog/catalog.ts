@@ -1,11 +1,13 @@
 import { dirname, join } from 'node:path';
 import { Database } from './database.ts';
+import { Deliveries } from './deliveries.ts';
 import { Epoch } from './epoch.ts';
 import { Events } from './events.ts';
 import { Generations } from './generations.ts';
 import { Jobs } from './jobs.ts';
 import { Meta } from './meta.ts';
 import { Projects } from './projects.ts';
+import { Receivers } from './receivers.ts';
 
 /**
  * Which generations there are and what work is owed for them: an index of the disk, which can be
@@ -17,6 +19,8 @@ export class Catalog {
   readonly projects: Projects;
   readonly jobs: Jobs;
   readonly events: Events;
+  readonly deliveries: Deliveries;
+  readonly receivers: Receivers;
   readonly meta: Meta;
   readonly #epoch: Epoch;
   readonly #db: Database;
@@ -32,6 +36,8 @@ export class Catalog {
     this.jobs = new Jobs(this.#db);
     this.meta = new Meta(this.#db);
     this.events = new Events(this.#db, this.meta);
+    this.deliveries = new Deliveries(this.#db);
+    this.receivers = new Receivers(this.#db);
     this.#epoch = new Epoch(join(dirname(path), 'epoch'), this.meta);
     this.#db.onBegin = () => this.#epoch.compare();
     try {

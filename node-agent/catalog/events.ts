@@ -19,16 +19,22 @@ export class Events {
     this.#meta = meta;
   }
 
-  /** Which log this is: numbers of another one say nothing here. */
-  get logId(): string {
-    return this.#meta.eventLogId;
+  /** Which log this is, in eight characters: numbers of another one say nothing here. */
+  get logMark(): string {
+    return this.#meta.eventLogId.slice(0, 8);
   }
 
-  /** Adds one, in a transaction of the caller's. */
-  add(kind: string, body: string): void {
-    this.#db.run('insert into events (kind, body) values (?, ?)', kind, body);
-    const { id } = this.#db.get<{ id: number }>('select last_insert_rowid() as id')!;
+  /** Adds one, in a transaction of the caller's. @returns its number */
+  add(kind: string, body: string): number {
+    const sql = 'insert into events (kind, body) values (?, ?) returning id';
+    const { id } = this.#db.get<{ id: number }>(sql, kind, body)!;
     if (id % TRIM_EVERY === 0) this.#db.run('delete from events where id <= ?', id - KEPT);
+    return id;
+  }
+
+  /** Under which id others know one: of another log the same number is another event. */
+  idOf(number: number): string {
+    return `${this.logMark}-${number}`;
   }
 
   /** The number of the last one; 0 where there was none. */

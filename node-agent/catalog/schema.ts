@@ -101,9 +101,36 @@ const SCHEMA = `
     -- the event, as JSON in the form of the wire
     body text not null
   ) strict;
+
+  -- what is owed to webhooks
+  create table deliveries (
+    id integer primary key autoincrement,
+    webhook_id text not null,
+    event_id text not null,
+    body text not null,
+    -- from when on it is owed
+    since integer not null,
+    attempts integer not null default 0,
+    due_at integer not null,
+    -- the instance that sends it
+    leased_by text,
+    parked integer not null default 0,
+    failure text
+  ) strict;
+  create index deliveries_due on deliveries (webhook_id, parked, leased_by, due_at);
+  create index deliveries_leased on deliveries (leased_by) where leased_by is not null;
+
+  -- how the receivers of webhooks are, where they are or were not well
+  create table receivers (
+    webhook_id text primary key,
+    failures integer not null default 0,
+    wait_until integer not null default 0,
+    failure text,
+    dropped integer not null default 0
+  ) strict, without rowid;
 `;
 
-const SCHEMA_VERSION = 12;
+const SCHEMA_VERSION = 13;
 
 /**
  * Makes the tables where there are none. In a transaction of the caller's.

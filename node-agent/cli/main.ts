@@ -23,6 +23,7 @@ import { addUploads } from './uploads.ts';
 import { addUrl } from './url.ts';
 import { addVerify } from './verify.ts';
 import { readVersion } from './version.ts';
+import { addWebhooks } from './webhooks.ts';
 
 type GlobalOptions = { json?: boolean; config?: string; verbose?: boolean };
 
@@ -67,12 +68,14 @@ export async function main(args: string[]): Promise<number> {
     addCleanup,
     addVerify,
     addMigrate,
+    addWebhooks,
   ];
   for (const add of commands) {
     add(program, context);
   }
   // `codebegen-storage save DIR --json` and `codebegen-storage --json save DIR` are the same.
-  for (const command of [program, ...program.commands]) {
+  const all = program.commands.flatMap((command) => [command, ...command.commands]);
+  for (const command of [program, ...all]) {
     command
       .option('--json', 'print one JSON object; a failure too')
       .option('--config <file>', `settings; else $${CONFIG_VARIABLE}, ${ENV_FILES.join(', ')}`)

@@ -43,6 +43,11 @@ Example:
             ...(outbox.parked > status.parked.length
               ? ['  parked     more: codebegen-storage uploads']
               : []),
+            ...(status.webhooks.owed + status.webhooks.parked === 0
+              ? []
+              : [
+                  `webhooks     ${status.webhooks.owed} events owed, ${status.webhooks.parked} parked: codebegen-storage webhooks`,
+                ]),
             ...(status.scan === null
               ? []
               : [

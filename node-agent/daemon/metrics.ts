@@ -60,6 +60,8 @@ export function createMetrics(): Metrics {
   const owed = gauge('outbox_jobs', 'Steps owed to the cloud, and those parked.', ['state']);
   const age = gauge('outbox_oldest_seconds', 'For how long the oldest step is owed.');
   const paused = gauge('outbox_paused', '1 while the cloud is away, or refuses.');
+  const told = gauge('webhook_deliveries', 'Events owed to webhooks, and those parked.', ['state']);
+  const tellAge = gauge('webhook_oldest_seconds', 'For how long the oldest event is owed.');
   const kept = gauge(
     'kept_bytes',
     'Bytes of archives in the store and the bucket, of trees, and of cached copies.',
@@ -112,10 +114,13 @@ export function createMetrics(): Metrics {
       for (const [name, count] of Object.entries(status.generations)) {
         generations.set({ status: name }, count);
       }
-      const { since } = status.outbox;
-      owed.set({ state: 'owed' }, status.outbox.owed);
-      owed.set({ state: 'parked' }, status.outbox.parked);
-      age.set(since === null ? 0 : Math.max(0, (now - Date.parse(since)) / 1000));
+      const { outbox, webhooks } = status;
+      for (const state of ['owed', 'parked'] as const) {
+        owed.set({ state }, outbox[state]);
+        told.set({ state }, webhooks[state]);
+      }
+      age.set(secondsSince(outbox.since, now));
+      tellAge.set(secondsSince(webhooks.since, now));
       paused.set(status.outbox.paused ? 1 : 0);
       kept.reset();
       for (const [where, bytes] of Object.entries(sizes ?? {})) kept.set({ in: where }, bytes);
@@ -126,4 +131,9 @@ export function createMetrics(): Metrics {
       return registry.metrics();
     },
   };
+}
+
+/** @param since in ISO 8601; `null`: 0 */
+function secondsSince(since: string | null, now: number): number {
+  return since === null ? 0 : Math.max(0, (now - Date.parse(since)) / 1000);
 }

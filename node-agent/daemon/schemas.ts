@@ -209,6 +209,7 @@ export const StatusSchema = v.object({
     paused: v.boolean(),
     reason: nullable(text),
   }),
+  webhooks: v.object({ owed: count, parked: count, since: nullable(time) }),
   daemon_url: nullable(text),
   only_in_cloud: count,
   cache: v.object({ path: text, copies: count, bytes, max_bytes: bytes }),

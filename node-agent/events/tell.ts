@@ -1,10 +1,22 @@
 import { StorageError } from '../contract.ts';
-import { isLogged, type OnEvent, type StorageEvent, type Tell, type Told } from './events.ts';
+import {
+  isLogged,
+  type LoggedKind,
+  type OnEvent,
+  type StorageEvent,
+  type Tell,
+  type Told,
+} from './events.ts';
 import { toWire } from './wire.ts';
 
 /** Where events are kept, and owners known: the catalog. */
 export type Keeper = Readonly<{
-  events: { add(kind: string, body: string): void };
+  events: { add(kind: string, body: string): number; idOf(number: number): string };
+  /** What is owed to webhooks. `add` says how many older ones had to go. */
+  deliveries: {
+    add(owed: { webhook_id: string; event_id: string; body: string }, now: number): number;
+  };
+  receivers: { drop(webhookId: string, count: number): void };
   projects: { ownerOf(projectId: string): string | null };
   isInTransaction: boolean;
   afterCommit(work: () => void): void;
@@ -13,13 +25,22 @@ export type Keeper = Readonly<{
 
 /**
  * Makes what tells of events: each gets its time, and its owner where it is about a generation; what is kept goes
- * into the catalog. A listener that throws is not ours to die of.
+ * into the catalog, with what is owed to webhooks for it. A listener that throws is not ours to die of.
  *
  * @param options.keeper `null` until it is open
+ * @param options.webhooksFor the ids of the webhooks that are told of a kind
  */
 export function createTell(
   listener: OnEvent | undefined,
-  { now, keeper }: { now: () => number; keeper: () => Keeper | null },
+  {
+    now,
+    keeper,
+    webhooksFor = () => [],
+  }: {
+    now: () => number;
+    keeper: () => Keeper | null;
+    webhooksFor?: (kind: LoggedKind) => readonly string[];
+  },
 ): Tell {
   const complete = (told: Told): StorageEvent => {
     const owner =
@@ -40,12 +61,18 @@ export function createTell(
       }
     };
     const known = keeper();
-    if (!isLogged(event.kind) || known === null) {
+    const { kind } = event;
+    if (!isLogged(kind) || known === null) {
       notify();
       return;
     }
     const keep = () => {
-      known.events.add(event.kind, JSON.stringify(toWire(event)));
+      const body = JSON.stringify(toWire(event));
+      const event_id = known.events.idOf(known.events.add(kind, body));
+      for (const webhook_id of webhooksFor(kind)) {
+        const dropped = known.deliveries.add({ webhook_id, event_id, body }, now());
+        if (dropped > 0) known.receivers.drop(webhook_id, dropped);
+      }
       known.afterCommit(notify);
     };
     if (known.isInTransaction) keep();

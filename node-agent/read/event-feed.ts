@@ -46,7 +46,7 @@ export class EventFeed {
     const [, log, number] = ID.exec(id) ?? [];
     const { last } = events;
     const first = events.first ?? last + 1;
-    const isKnown = log === this.#log && Number(number) <= last;
+    const isKnown = log === events.logMark && Number(number) <= last;
     const from = isKnown ? Math.max(Number(number), first - 1) : first - 1;
     const found = events.after(from, limit);
     return {
@@ -101,12 +101,8 @@ export class EventFeed {
     this.wake();
   }
 
-  get #log(): string {
-    return this.#catalog.events.logId.slice(0, 8);
-  }
-
   #idOf(number: number): string {
-    return `${this.#log}-${number}`;
+    return this.#catalog.events.idOf(number);
   }
 
   #eventOf({ id, kind, body }: LoggedEvent): FeedEvent {

@@ -2,7 +2,7 @@ import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { CloudActivations } from '../cloud/activations.ts';
-import { connect } from '../cloud/connection.ts';
+import { connect, DEFAULT_TIMEOUTS } from '../cloud/connection.ts';
 import { CloudObjects } from '../cloud/objects.ts';
 import { CloudRecords } from '../cloud/records.ts';
 import type { Limits, StorageError } from '../contract.ts';
@@ -27,6 +27,9 @@ import { Upkeep } from '../upkeep/upkeep.ts';
 import { Outbox } from '../upload/outbox.ts';
 import { Uploads } from '../upload/uploads.ts';
 import { createWork } from '../upload/work.ts';
+import { Courier } from '../webhooks/courier.ts';
+import type { WebhookFiles } from '../webhooks/webhook-files.ts';
+import { Webhooks } from '../webhooks/webhooks.ts';
 import { Background } from './background.ts';
 import type { StorageOptions } from './options.ts';
 import type { Parts } from './parts.ts';
@@ -45,6 +48,7 @@ type Opened = Readonly<{
   now: () => number;
   onProblem: (error: unknown) => void;
   events: EventFeed;
+  webhookFiles: WebhookFiles;
   onEvent: Tell;
 }>;
 
@@ -94,8 +98,12 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
           monotonic,
           refreshKey: () => connection.key.refresh(),
         });
+  const { requestMs: answerMs } = options.timeouts ?? DEFAULT_TIMEOUTS;
+  const telling = { ...shared, files: opened.webhookFiles, answerMs };
+  const courier = new Courier(telling);
   const background: Background = new Background({
     ...shared,
+    courier,
     upkeep: new Upkeep(shared),
     outbox,
     uploads,
@@ -122,6 +130,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
     urls: new DownloadUrls(shared),
     saves,
     uploads,
+    webhooks: new Webhooks({ ...telling, courier }),
     background,
     stop: (reason) => stopped.abort(reason),
   };

@@ -4,6 +4,7 @@ import type { Scan } from '../upkeep/scan.ts';
 import type { Upkeep } from '../upkeep/upkeep.ts';
 import type { Outbox } from '../upload/outbox.ts';
 import type { Uploads } from '../upload/uploads.ts';
+import type { Courier } from '../webhooks/courier.ts';
 
 /** How often changes in the cloud are looked for, in milliseconds. */
 const CHANGES_MS = 60_000;
@@ -20,6 +21,7 @@ type Parts = Readonly<{
   /** `null` while the cloud is off. */
   outbox: Outbox | null;
   uploads: Uploads;
+  courier: Courier;
   /** Evicts cached copies and trees; those that are too old or too much only where it is asked for. */
   evict: (isTooMuch: boolean) => Promise<unknown>;
   /** Takes room for a full disk, where there is plenty. */
@@ -53,6 +55,12 @@ export class Background {
     if (!this.#parts.isOn) return;
     this.#parts.outbox?.wake();
     this.#parts.upkeep.wake();
+    this.wakeCourier();
+  }
+
+  /** Looks for what webhooks are to be told, after something happened. */
+  wakeCourier(): void {
+    if (this.#parts.isOn) this.#parts.courier.wake();
   }
 
   /** Waits until each save has its archive. @param timeoutMs the longest wait */
@@ -60,13 +68,19 @@ export class Background {
     if (this.#parts.isOn) await this.#parts.upkeep.settled(timeoutMs);
   }
 
+  /** Waits until webhooks are told what they can be now. @param timeoutMs the longest wait */
+  async told(timeoutMs: number): Promise<void> {
+    if (this.#parts.isOn) await this.#parts.courier.drain(timeoutMs);
+  }
+
   /** Begins to end it all; what is returned waits for the end. */
   async stop(): Promise<void> {
-    const { scan, outbox, upkeep } = this.#parts;
+    const { scan, outbox, upkeep, courier } = this.#parts;
     await Promise.all([
       scan.stop(),
       outbox?.stop(),
       upkeep.stop(),
+      courier.stop(),
       ...this.#repeated.map((repeated) => repeated.stop()),
     ]);
   }

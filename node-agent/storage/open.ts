@@ -17,8 +17,10 @@ import { Layout, OWN_FOLDER } from '../store/layout.ts';
 import { Store } from '../store/store.ts';
 import { type HeavyWork, Workers } from '../store/workers.ts';
 import { recover } from '../upkeep/recover.ts';
+import { WebhookFiles } from '../webhooks/webhook-files.ts';
 import { assemble } from './assemble.ts';
 import type { StorageOptions } from './options.ts';
+import type { Parts } from './parts.ts';
 import { Storage } from './storage.ts';
 
 /** Opens the storage of a generator host. Several processes may have the same one open. */
@@ -130,11 +132,18 @@ async function openParts(
   const now = options.now ?? Date.now;
   let known: Catalog | null = null;
   let feed: EventFeed | null = null;
+  let webhooks: WebhookFiles | null = null;
+  let parts: Parts | null = null;
   const listen: OnEvent = (event) => {
     feed?.wake();
+    parts?.background.wakeCourier();
     options.onEvent?.(event);
   };
-  const onEvent = createTell(listen, { now, keeper: () => known });
+  const onEvent = createTell(listen, {
+    now,
+    keeper: () => known,
+    webhooksFor: (kind) => webhooks?.toldOf(kind) ?? [],
+  });
   const onProblem = createOnProblem(onEvent, options.onProblem);
   const { instance, catalog, gone } = await openCatalog({
     catalog: layout.catalog,
@@ -154,6 +163,7 @@ async function openParts(
   opened.push(() => workers.close());
   const store = new Store(layout, limits, instance.id, workers);
   opened.push(() => store.staging.close());
+  webhooks = new WebhookFiles(layout, store.staging);
   const cache = new Cache(options.cache, { limits, work: workers, now, instanceId: instance.id });
   const unwritable = apart?.reason ?? null;
   const disk = { store, catalog, instance, cache, workers, reserve, unwritable, now, onProblem };
@@ -161,7 +171,13 @@ async function openParts(
   // Instances of the store itself are not known there.
   if (!layout.isApart) await cache.entries.sweepStaging((id) => instance.isGone(id));
   for (const id of gone) instance.forget(id);
-  const parts = await assemble(options, { ...disk, limits, events: feed, onEvent });
+  parts = await assemble(options, {
+    ...disk,
+    limits,
+    events: feed,
+    webhookFiles: webhooks,
+    onEvent,
+  });
   parts.background.start();
   return new Storage(parts);
 }

@@ -18,6 +18,7 @@ import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import type { Outbox } from '../upload/outbox.ts';
 import type { Uploads } from '../upload/uploads.ts';
+import type { Webhooks } from '../webhooks/webhooks.ts';
 import type { Background } from './background.ts';
 import type { Repairer } from './repair.ts';
 
@@ -47,6 +48,7 @@ export type Parts = Readonly<{
   urls: DownloadUrls;
   saves: Saves;
   uploads: Uploads;
+  webhooks: Webhooks;
   background: Background;
   /** Ends every request to the cloud. */
   stop: (reason: unknown) => void;

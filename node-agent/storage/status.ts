@@ -40,6 +40,8 @@ export type StorageStatus = Readonly<{
     paused: boolean;
     reason: string | null;
   };
+  /** What is owed to webhooks, and was parked. `since` is of the oldest that is not parked. */
+  webhooks: { owed: number; parked: number; since: string | null };
 }>;
 
 /** What has to be counted on disk, too. */
@@ -90,6 +92,17 @@ export async function getStatus(parts: Parts): Promise<StorageStatus> {
       paused: outbox?.paused != null,
       reason: outbox?.paused?.reason ?? null,
     },
+    webhooks: owedToWebhooks(catalog),
+  };
+}
+
+function owedToWebhooks(catalog: Catalog): StorageStatus['webhooks'] {
+  const counts = [...catalog.deliveries.counts().values()];
+  const since = counts.flatMap((count) => count.since ?? []);
+  return {
+    owed: counts.reduce((sum, { owed }) => sum + owed, 0),
+    parked: counts.reduce((sum, { parked }) => sum + parked, 0),
+    since: since.length === 0 ? null : toIso(Math.min(...since)),
   };
 }
 

@@ -48,6 +48,7 @@ import { tryWriting } from '../upkeep/try-writing.ts';
 import { type Verified, type VerifyOptions, verifyAll } from '../upkeep/verify.ts';
 import type { OwedUpload } from '../upload/owed.ts';
 import { recordArchive } from '../upload/record-archive.ts';
+import type { Webhooks } from '../webhooks/webhooks.ts';
 import type { Parts } from './parts.ts';
 import { measureSizes, type Sizes } from './sizes.ts';
 import { type CountedStatus, countStatus, getStatus, type StorageStatus } from './status.ts';
@@ -56,6 +57,8 @@ import { type CountedStatus, countStatus, getStatus, type StorageStatus } from '
 const TELL_MS = 1000;
 /** How long {@link Storage.close} lets uploads that are due run, in milliseconds. */
 const DRAIN_MS = 10_000;
+/** How long it lets webhooks be told of that, in milliseconds: who runs on does it later. */
+const TOLD_MS = 3000;
 
 /**
  * Generations on this host: saved, got, listed, deleted, and brought to the cloud in the background.
@@ -72,6 +75,11 @@ export class Storage {
   /** What happened here, and what happens: of every process that has this store open. */
   get events(): EventFeed {
     return this.#parts.events;
+  }
+
+  /** Who is told of it by HTTP, at once or once they can be. */
+  get webhooks(): Webhooks {
+    return this.#parts.webhooks;
   }
 
   /**
@@ -621,7 +629,10 @@ export class Storage {
     const { saves, background, stop, workers, store, cache, catalog, instance } = this.#parts;
     try {
       await saves.close();
-      if (drainMs > 0) await Promise.all([this.drain(drainMs), background.settled(drainMs)]);
+      if (drainMs > 0) {
+        await Promise.all([this.drain(drainMs), background.settled(drainMs)]);
+        await background.told(Math.min(drainMs, TOLD_MS));
+      }
       const ending = background.stop();
       stop(new StorageError('unavailable', 'The agent is shutting down'));
       await ending;

@@ -65,6 +65,11 @@ export class Layout {
     return join(this.own, 'url-key');
   }
 
+  /** Who is told of what happens: a file each. */
+  get webhooks(): string {
+    return join(this.own, 'webhooks');
+  }
+
   /** Where the Python system put a generation that it packed. */
   oldArchive(ref: Ref): string {
     return join(this.project(ref.projectId), 'archive', `${folderName(ref)}.tar.gz`);

@@ -118,6 +118,11 @@ const TABLE: Record<string, Row> = {
     human: /^2 checked, 0 damaged\n$/,
     json: { checked: 2, damaged: 0, repaired: 0, after: expect.stringMatching(/^p-.*\/2$/) },
   },
+  webhooks: {
+    args: () => ['webhooks'],
+    human: /^ID +URL +EVENTS +OWED +SINCE +PARKED +FAILURE\n$/,
+    json: { items: [] },
+  },
   migrate: {
     args: () => ['migrate'],
     human: /^found +2\nmigrated +0\nknown +2\nverified .*\nfailed +0\n$/,
@@ -184,6 +189,9 @@ describe('a command that fails says so in a sentence on stderr, or as a problem 
     ['cleanup', ['cleanup', '--store', '--older-than', '1d'], 5, 'unavailable'],
     ['verify', ['verify', '--sample', '200'], 2, 'invalid_input'],
     ['migrate', ['migrate', '--owners', 'nothing.json'], 1, 'invalid_input'],
+    ['webhooks', ['webhooks', 'add', 'http://example.com/'], 1, 'invalid_input'],
+    ['webhooks', ['webhooks', 'remove', 'wh_1'], 4, 'not_found'],
+    ['webhooks', ['webhooks', 'sing'], 2, 'invalid_input'],
     ['doctor', ['doctor', 'too', 'many'], 2, 'invalid_input'],
   ])('%s %j: exit %i, %s', async (_, args, code, problem, more) => {
     const place = await makePlace(false);

@@ -7,7 +7,7 @@ import { ROOT } from '../support/run.ts';
 const imports = readImports();
 const files = [...imports.keys()];
 
-test.each(['generations', 'projects', 'jobs', 'meta'])(
+test.each(['generations', 'projects', 'jobs', 'meta', 'events', 'deliveries', 'receivers'])(
   'the rows of %s are changed in one file, and nobody else knows SQL',
   (table) => {
     const changes = new RegExp(`\\b(insert( or \\w+)? into|update|delete from) ${table}\\b`);
