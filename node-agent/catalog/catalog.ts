@@ -1,4 +1,5 @@
 import { dirname, join } from 'node:path';
+import { ActivityTable } from './activity.ts';
 import { Database } from './database.ts';
 import { Deliveries } from './deliveries.ts';
 import { Epoch } from './epoch.ts';
@@ -19,6 +20,7 @@ export class Catalog {
   readonly projects: Projects;
   readonly jobs: Jobs;
   readonly events: Events;
+  readonly activity: ActivityTable;
   readonly deliveries: Deliveries;
   readonly receivers: Receivers;
   readonly meta: Meta;
@@ -36,6 +38,7 @@ export class Catalog {
     this.jobs = new Jobs(this.#db);
     this.meta = new Meta(this.#db);
     this.events = new Events(this.#db, this.meta);
+    this.activity = new ActivityTable(this.#db);
     this.deliveries = new Deliveries(this.#db);
     this.receivers = new Receivers(this.#db);
     this.#epoch = new Epoch(join(dirname(path), 'epoch'), this.meta);

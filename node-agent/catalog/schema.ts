@@ -102,6 +102,23 @@ const SCHEMA = `
     body text not null
   ) strict;
 
+  -- what was done, by the minute and by the hour; times in milliseconds
+  create table activity (
+    minutes integer not null,
+    start integer not null,
+    saves integer not null,
+    saved_bytes integer not null,
+    save_ms integer not null,
+    longest_save_ms integer not null,
+    uploads integer not null,
+    uploaded_bytes integer not null,
+    upload_ms integer not null,
+    longest_upload_ms integer not null,
+    failures integer not null,
+    deletions integer not null,
+    primary key (minutes, start)
+  ) strict, without rowid;
+
   -- what is owed to webhooks
   create table deliveries (
     id integer primary key autoincrement,
@@ -130,7 +147,7 @@ const SCHEMA = `
   ) strict, without rowid;
 `;
 
-const SCHEMA_VERSION = 13;
+const SCHEMA_VERSION = 14;
 
 /**
  * Makes the tables where there are none. In a transaction of the caller's.

@@ -18,6 +18,7 @@ import { addOwner } from './owner.ts';
 import { addSave } from './save.ts';
 import { addShow } from './show.ts';
 import { addStart } from './start.ts';
+import { addStats } from './stats.ts';
 import { addStatus } from './status.ts';
 import { addUploads } from './uploads.ts';
 import { addUrl } from './url.ts';
@@ -64,6 +65,7 @@ export async function main(args: string[]): Promise<number> {
     addDelete,
     addOwner,
     addStatus,
+    addStats,
     addUploads,
     addCleanup,
     addVerify,

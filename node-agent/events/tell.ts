@@ -1,4 +1,5 @@
 import { StorageError } from '../contract.ts';
+import { type Counted, countsOf } from './activity.ts';
 import {
   isLogged,
   type LoggedKind,
@@ -12,6 +13,8 @@ import { toWire } from './wire.ts';
 /** Where events are kept, and owners known: the catalog. */
 export type Keeper = Readonly<{
   events: { add(kind: string, body: string): number; idOf(number: number): string };
+  /** What was done, counted by time. */
+  activity: { add(done: Counted, now: number): void };
   /** What is owed to webhooks. `add` says how many older ones had to go. */
   deliveries: {
     add(owed: { webhook_id: string; event_id: string; body: string }, now: number): number;
@@ -73,6 +76,8 @@ export function createTell(
         const dropped = known.deliveries.add({ webhook_id, event_id, body }, now());
         if (dropped > 0) known.receivers.drop(webhook_id, dropped);
       }
+      const done = countsOf(event);
+      if (done !== null) known.activity.add(done, now());
       known.afterCommit(notify);
     };
     if (known.isInTransaction) keep();

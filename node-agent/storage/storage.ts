@@ -23,6 +23,7 @@ import type { LocalGeneration } from '../read/get.ts';
 import { type ListPage, listGenerations, listProjects, type ProjectSummary } from '../read/list.ts';
 import type { OpenFile, OpenGeneration } from '../read/open.ts';
 import type { PathSigner } from '../read/signed-path.ts';
+import { listDays, listRange, type Range, type Span } from '../read/stats.ts';
 import { readMetadata, type Summary, summaryOf } from '../read/summary.ts';
 import type { Receipt } from '../save/receipt.ts';
 import type {
@@ -572,6 +573,20 @@ export class Storage {
   /** How it is: what is kept, what is owed, and whether the cloud is there. */
   async status(): Promise<StorageStatus> {
     return getStatus(this.#parts);
+  }
+
+  /**
+   * What was done on the last days, in UTC, today last: saves, uploads, bytes, durations, failures.
+   *
+   * @throws StorageError `invalid_input` for more days than are kept
+   */
+  stats(days: number): Span[] {
+    return listDays(this.#parts.catalog, days, this.#parts.now());
+  }
+
+  /** The same of the last hour by the minute, of the last day by the quarter, or of 30 days by the day. */
+  activity(range: Range): Span[] {
+    return listRange(this.#parts.catalog, range, this.#parts.now());
   }
 
   /** As {@link status}, with what has to be counted on disk: it takes longer the more there is. */

@@ -118,6 +118,11 @@ const TABLE: Record<string, Row> = {
     human: /^2 checked, 0 damaged\n$/,
     json: { checked: 2, damaged: 0, repaired: 0, after: expect.stringMatching(/^p-.*\/2$/) },
   },
+  stats: {
+    args: () => ['stats', '--days', '3'],
+    human: /^DAY +SAVES .*\n(20.*\n)*20\S+ +[02] .*\n$/,
+    json: { days: [{}, {}, { saved_bytes: expect.any(Number) }] },
+  },
   webhooks: {
     args: () => ['webhooks'],
     human: /^ID +URL +EVENTS +OWED +SINCE +PARKED +FAILURE\n$/,
@@ -189,6 +194,7 @@ describe('a command that fails says so in a sentence on stderr, or as a problem 
     ['cleanup', ['cleanup', '--store', '--older-than', '1d'], 5, 'unavailable'],
     ['verify', ['verify', '--sample', '200'], 2, 'invalid_input'],
     ['migrate', ['migrate', '--owners', 'nothing.json'], 1, 'invalid_input'],
+    ['stats', ['stats', '--days', '0'], 2, 'invalid_input'],
     ['webhooks', ['webhooks', 'add', 'http://example.com/'], 1, 'invalid_input'],
     ['webhooks', ['webhooks', 'remove', 'wh_1'], 4, 'not_found'],
     ['webhooks', ['webhooks', 'sing'], 2, 'invalid_input'],

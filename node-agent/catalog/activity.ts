@@ -1,0 +1,95 @@
+import type { Database } from './database.ts';
+
+/** What was done within a time: counts, bytes, and how long it took in milliseconds. */
+export type Activity = Readonly<{
+  saves: number;
+  /** Of the files that were saved. */
+  savedBytes: number;
+  saveMs: number;
+  longestSaveMs: number;
+  uploads: number;
+  /** Of the archives that were sent. */
+  uploadedBytes: number;
+  uploadMs: number;
+  longestUploadMs: number;
+  /** Ways to the cloud that were given up. */
+  failures: number;
+  deletions: number;
+}>;
+
+/** The same, from a time on, in milliseconds. */
+export type ActivityRow = Activity & Readonly<{ start: number }>;
+
+const MINUTE_MS = 60_000;
+/** How long a time is that is counted, in minutes, and for how long it is kept, in milliseconds. */
+const KEPT = { 1: 2 * 86_400_000, 60: 400 * 86_400_000 } as const;
+
+/** By the minute for two days, by the hour for 400. */
+export type Resolution = keyof typeof KEPT;
+
+/** The table of activity: what was done, by minute and by hour, in the transaction that does it. */
+export class ActivityTable {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Adds to what was done at a time, in a transaction of the caller's. */
+  add(done: Partial<Activity>, now: number): void {
+    for (const minutes of [1, 60] as const) {
+      const length = minutes * MINUTE_MS;
+      const start = Math.floor(now / length) * length;
+      const isNew = this.#db.get<{ is_new: 0 | 1 }>(
+        `insert into activity values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         on conflict (minutes, start) do update set
+           saves = saves + ?3, saved_bytes = saved_bytes + ?4, save_ms = save_ms + ?5,
+           longest_save_ms = max(longest_save_ms, ?6),
+           uploads = uploads + ?7, uploaded_bytes = uploaded_bytes + ?8,
+           upload_ms = upload_ms + ?9, longest_upload_ms = max(longest_upload_ms, ?10),
+           failures = failures + ?11, deletions = deletions + ?12
+         returning saves + uploads + failures + deletions = ?3 + ?7 + ?11 + ?12 as is_new`,
+        minutes,
+        start,
+        done.saves ?? 0,
+        done.savedBytes ?? 0,
+        done.saveMs ?? 0,
+        done.longestSaveMs ?? 0,
+        done.uploads ?? 0,
+        done.uploadedBytes ?? 0,
+        done.uploadMs ?? 0,
+        done.longestUploadMs ?? 0,
+        done.failures ?? 0,
+        done.deletions ?? 0,
+      )?.is_new;
+      if (isNew === 1) this.#trim(minutes, now - KEPT[minutes]);
+    }
+  }
+
+  #trim(minutes: Resolution, before: number): void {
+    this.#db.run('delete from activity where minutes = ? and start < ?', minutes, before);
+  }
+
+  /**
+   * What was done from a time on, the oldest first; times in which nothing was are left out.
+   *
+   * @param minutes how long a time of the answer is, a multiple of what is kept by
+   * @param from in milliseconds
+   */
+  list(by: Resolution, minutes: number, from: number): ActivityRow[] {
+    const length = minutes * MINUTE_MS;
+    return this.#db.all<ActivityRow>(
+      `select start - start % ?3 as start,
+         sum(saves) as saves, sum(saved_bytes) as savedBytes, sum(save_ms) as saveMs,
+         max(longest_save_ms) as longestSaveMs,
+         sum(uploads) as uploads, sum(uploaded_bytes) as uploadedBytes,
+         sum(upload_ms) as uploadMs, max(longest_upload_ms) as longestUploadMs,
+         sum(failures) as failures, sum(deletions) as deletions
+       from activity where minutes = ?1 and start >= ?2
+       group by 1 order by 1`,
+      by,
+      from,
+      length,
+    );
+  }
+}
