@@ -54,6 +54,7 @@ const EXAMPLES: Record<string, { path: string; body?: object; save?: string }> =
   deleteGeneration: { path: '/projects/$PROJECT/1' },
   deleteProject: { path: '/projects/$PROJECT' },
   showUsage: { path: '/usage' },
+  showUsageHistory: { path: '/usage/history?days=7' },
   health: { path: '/health' },
   openapi: { path: '/openapi.json', save: 'openapi.json' },
 };
@@ -169,23 +170,23 @@ try {
 
 ## Live status
 
-The table \`storage_generations\` is published for Supabase Realtime, so that a page may learn without asking that a
-generation was uploaded:
+Where the project has Supabase Realtime, each change of a generation is sent to its owner as a private _Broadcast_, by a trigger: topic
+\`storage:{user id}\`, event \`generation.pending\`, \`.uploaded\`, \`.verified\`, \`.failed\` or \`.deleted\`, with \`project_id\`, \`version\`,
+\`generation_id\`, \`status\`, \`failure\` and \`digest\`. Nobody else may listen to that topic, and nobody but the database sends there. (Not by
+\`postgres_changes\`: that never delivers what its policy hides, so no deletion.)
 
 \`\`\`js
+await supabase.realtime.setAuth();
 supabase
-  .channel('shop')
-  .on(
-    'postgres_changes',
-    { event: '*', schema: 'public', table: 'storage_generations', filter: 'project_id=eq.shop' },
-    ({ new: row }) => console.log(row.version, row.status),
-  )
+  .channel(\`storage:\${userId}\`, { config: { private: true } })
+  .on('broadcast', { event: '*' }, ({ event, payload }) => console.log(event, payload.version))
   .subscribe();
 \`\`\`
 
-Row level security holds there too: users get the rows that they may read. A deletion hides its row, so it does not
-arrive; ask again for the list where that matters. **Unproven**: Realtime cannot run where this was written. A test
-shows that the table is published and which rows the policies let through, none that an event arrives.`;
+\`createClient(url, getToken, { live: supabase })\` has \`waitFor\` listen there; where Realtime is not, or breaks off, it asks every few
+seconds. Where Realtime came after the migrations: \`select storage_allow_listening()\` once. **Unproven**: Realtime cannot run where this
+was written. The trigger and the policy are tested in SQL against a stand-in, the client against a stand-in for its channel; none shows
+that a message arrives.`;
 
 function section(method: string, path: string, operation: Operation): string {
   const { operationId, summary, parameters = [], requestBody, responses } = operation;

@@ -12,6 +12,7 @@ import type {
   Page,
   Project,
   Usage,
+  UsageHistory,
 } from '../_shared/contract/api.ts';
 import type { Folder } from '../_shared/contract/archive-names.ts';
 import {
@@ -23,7 +24,8 @@ import {
 import { parseId, parseVersion } from '../_shared/contract/ids.ts';
 import { pathProblem } from '../_shared/contract/paths.ts';
 import type { Api } from '../generations/app.ts';
-import { waitUntil } from './wait.ts';
+import { type Live, LiveUpdates } from './live.ts';
+import { type News, waitUntil } from './wait.ts';
 
 export type {
   Activation,
@@ -36,9 +38,11 @@ export type {
   Folder,
   Generation,
   GenerationDetails,
+  Live,
   Page,
   Project,
   Usage,
+  UsageHistory,
 };
 export { StorageError };
 
@@ -48,6 +52,11 @@ export type GetToken = () => string | null | Promise<string | null>;
 export type ClientOptions = Readonly<{
   /** How long one call may take, in milliseconds. @default 60000 */
   timeoutMs?: number;
+  /**
+   * A supabase-js client whose Realtime tells `waitFor` what becomes of generations. @default none: it is
+   * asked for again and again
+   */
+  live?: Live;
 }>;
 
 export type CallOptions = Readonly<{ signal?: AbortSignal }>;
@@ -126,9 +135,12 @@ export type Client = Readonly<{
     call?: CallOptions,
   ): Promise<DeletedGeneration>;
   showUsage(call?: CallOptions): Promise<Usage>;
+  /** What was kept and downloaded, day by day, today last. */
+  showUsageHistory(options?: UsageHistoryOptions, call?: CallOptions): Promise<UsageHistory>;
   /**
    * Waits until a generation has a status: also one that is still on its way from its host, of which
-   * nothing is known here. `uploaded` is what downloads need.
+   * nothing is known here. `uploaded` is what downloads need. It hears of it at once where there is a
+   * `live` client whose Realtime works, and asks every few seconds where there is not.
    *
    * @throws StorageError `conflict` where its upload was given up, with the reason; `unavailable` where
    *   it takes longer than `timeoutMs`; as `showGeneration`
@@ -141,6 +153,9 @@ export type Client = Readonly<{
     call?: CallOptions,
   ): Promise<GenerationDetails>;
 }>;
+
+/** @property days 30 by default, 366 at most */
+export type UsageHistoryOptions = Readonly<{ days?: number }>;
 
 /** @property timeoutMs how long, in milliseconds; five minutes by default */
 export type WaitOptions = GenerationOptions & Readonly<{ timeoutMs?: number }>;
@@ -247,11 +262,31 @@ export function createClient(url: string, getToken: GetToken, options: ClientOpt
         version.$delete({ param: versionParam(project, number), query: { generation } }, init),
       ),
     showUsage: (call) => jsonOf(call, (init) => usage.$get({}, init)),
+    showUsageHistory: ({ days } = {}, call) => {
+      const query = { days: days === undefined ? undefined : String(days) };
+      return jsonOf(call, (init) => usage.history.$get({ query }, init));
+    },
   };
-  const waitFor: Client['waitFor'] = (project, number, status, options, call) => {
+  const live = options.live === undefined ? null : new LiveUpdates(options.live);
+  const waitFor: Client['waitFor'] = async (project, number, status, options, call) => {
     const { timeoutMs: waitMs, ...generation } = options ?? {};
     const show = () => methods.showGeneration(project, number, generation, call);
-    return waitUntil(show, status, waitMs, call?.signal);
+    let wake = () => {};
+    const news: News | null = live && {
+      isOn: () => live.isOn,
+      next: () => new Promise((resolve) => (wake = resolve)),
+    };
+    const listener = { project, version: number, wake: () => wake() };
+    const end = live?.listen(listener, getToken);
+    try {
+      return await waitUntil(show, status, {
+        news,
+        ...(waitMs === undefined ? {} : { waitMs }),
+        ...(call?.signal === undefined ? {} : { signal: call.signal }),
+      });
+    } finally {
+      end?.();
+    }
   };
   return rejecting({ ...methods, waitFor });
 }

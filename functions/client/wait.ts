@@ -11,20 +11,31 @@ const PASSING: ReadonlySet<string> = new Set(['not_found', 'unavailable', 'rate_
 const WAIT_MS = 300_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5000;
+/** Where news come by themselves it is asked now and then all the same: one may get lost. */
+const LIVE_PAUSE_MS = 30_000;
+
+/** Tells that something became of the generation. */
+export type News = Readonly<{
+  /** Whether that is told: else it has to be asked for. */
+  isOn(): boolean;
+  /** Comes with the next news, and where they begin or end to be told. */
+  next(): Promise<void>;
+}>;
 
 /**
- * Asks again and again, ever more seldom, until a generation has a status.
+ * Asks until a generation has a status: at each news of it where they come, else again and again, ever more
+ * seldom.
  *
  * @param show what asks
- * @param waitMs how long, in milliseconds
+ * @param options.waitMs how long, in milliseconds
  * @throws StorageError `conflict` where its upload was given up; the last failure where it takes too long
  */
 export async function waitUntil(
   show: () => Promise<GenerationDetails>,
   status: 'uploaded' | 'verified',
-  waitMs = WAIT_MS,
-  signal?: AbortSignal,
+  options: Readonly<{ waitMs?: number; signal?: AbortSignal; news: News | null }>,
 ): Promise<GenerationDetails> {
+  const { waitMs = WAIT_MS, signal, news } = options;
   if (!(waitMs >= 0)) {
     throw new StorageError(
       'invalid_input',
@@ -33,6 +44,8 @@ export async function waitUntil(
   }
   const deadline = performance.now() + waitMs;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    // From before it is asked, so that none comes in between.
+    const told = news?.next();
     const seen = await show().catch((error: unknown) => {
       if (error instanceof StorageError && PASSING.has(error.code)) return error;
       throw error;
@@ -47,7 +60,8 @@ export async function waitUntil(
     const left = deadline - performance.now();
     if (left <= 0) throw tooLate(status, waitMs, seen);
     // Many that wait for the same do not ask at once.
-    await sleep(Math.min(left, pause * (0.5 + Math.random())), signal);
+    const longest = news?.isOn() ? LIVE_PAUSE_MS : pause;
+    await sleep(Math.min(left, longest * (0.5 + Math.random())), signal, told);
   }
 }
 
@@ -58,10 +72,11 @@ function tooLate(status: string, waitMs: number, seen: GenerationDetails | Stora
   });
 }
 
-/** @throws whatever the signal was aborted with */
-async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+/** @param woken ends it, too. @throws whatever the signal was aborted with */
+async function sleep(ms: number, signal?: AbortSignal, woken?: Promise<void>): Promise<void> {
   signal?.throwIfAborted();
   const { promise, resolve } = Promise.withResolvers<void>();
+  void woken?.then(resolve);
   const timer = setTimeout(resolve, ms);
   const end = () => resolve();
   signal?.addEventListener('abort', end, { once: true });

@@ -14,6 +14,7 @@ import {
   GenerationQuerySchema,
   PageQuerySchema,
   ProjectParamSchema,
+  UsageHistoryQuerySchema,
   VersionParamSchema,
   ZipQuerySchema,
 } from '../_shared/contract/api.ts';
@@ -37,7 +38,7 @@ import { createOpenApi } from './openapi.ts';
 import { onceMore } from './rows.ts';
 import { showFile } from './show-file.ts';
 import { showGeneration } from './show-generation.ts';
-import { showUsage } from './show-usage.ts';
+import { showUsage, showUsageHistory } from './show-usage.ts';
 
 /** What a browser may read of an answer beside its body. */
 const EXPOSED_HEADERS = [
@@ -121,6 +122,7 @@ function createRoutes(environment: Environment) {
     // Below this line every route needs a user's token.
     .use('/projects/*', byToken)
     .use('/usage', byToken)
+    .use('/usage/*', byToken)
     .get('/projects', input({ query: PageQuerySchema }), listProjects)
     .post('/projects', input({ json: CreateProjectBodySchema }), createProject)
     .get('/projects/:project', input({ ...project, query: PageQuerySchema }), listGenerations)
@@ -140,6 +142,7 @@ function createRoutes(environment: Environment) {
     .post('/projects/:project/:version/activate', input(generation), activateGeneration)
     .get('/projects/:project/:version/files', input(files), onceMore(listFiles))
     .get('/projects/:project/:version/files/:path{.+}', input(file), onceMore(showFile))
-    .get('/usage', showUsage);
+    .get('/usage', showUsage)
+    .get('/usage/history', input({ query: UsageHistoryQuerySchema }), showUsageHistory);
   return routes;
 }

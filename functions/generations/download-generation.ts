@@ -7,7 +7,7 @@ import type {
 import { checkZipSize } from './archive-zip.ts';
 import type { UserContext } from './context.ts';
 import type { GenerationRow } from './generation-row.ts';
-import { getGenerationRow } from './rows.ts';
+import { checkFound, queryGeneration } from './rows.ts';
 import { signArchive } from './sign.ts';
 
 type Input = {
@@ -19,7 +19,13 @@ type Input = {
 /** `POST /projects/:project/:version/download`: a URL for the archive that needs nothing else. */
 export async function downloadGeneration(c: UserContext<Input>) {
   const { format, expires_in } = c.req.valid('json');
-  const row = await getGenerationRow(c, { ...c.req.valid('param'), ...c.req.valid('query') });
+  const asked = { ...c.req.valid('param'), ...c.req.valid('query') };
+  // Counts it, in the same query.
+  const args = { p_generation_id: asked.generation ?? null };
+  const row = checkFound(
+    await queryGeneration(c.var.database, 'storage_download_generation', asked, args),
+    asked,
+  );
   return c.json(
     format === 'zip' ? await signZip(c, row, expires_in) : await signArchive(c, row, expires_in),
   );

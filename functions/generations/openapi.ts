@@ -13,6 +13,8 @@ import {
   PlaceSchema,
   ProblemSchema,
   ProjectSchema,
+  UsageDaySchema,
+  UsageHistorySchema,
   UsageSchema,
 } from '../_shared/contract/api.ts';
 import { describeApi, type Operation, pageOf, type Route } from '../_shared/contract/openapi.ts';
@@ -32,6 +34,7 @@ const SCHEMAS = {
   Problem: ProblemSchema,
   Project: ProjectSchema,
   Usage: UsageSchema,
+  UsageDay: UsageDaySchema,
 } as const;
 
 /** By method and path. The routes are in `app.ts`; neither may know one that the other does not. */
@@ -111,6 +114,12 @@ const OPERATIONS: Record<string, Operation> = {
     errors: ['not_found'],
   },
   'GET /usage': { id: 'showUsage', summary: 'How much you keep, in all.', answer: UsageSchema },
+  'GET /usage/history': {
+    id: 'showUsageHistory',
+    summary:
+      'What you kept at the end of each of the last days, what you downloaded, and the cost.',
+    answer: UsageHistorySchema,
+  },
   'GET /health': {
     id: 'health',
     summary: 'Whether the function answers.',

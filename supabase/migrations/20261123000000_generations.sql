@@ -608,15 +608,3 @@ begin
   end loop;
 end
 $$;
-
--- Live updates, where the platform has them.
-do $$
-begin
-  if exists (
-    select 1 from pg_catalog.pg_publication
-    where pubname = 'supabase_realtime' and not puballtables
-  ) then
-    alter publication supabase_realtime add table public.storage_generations;
-  end if;
-end
-$$;

@@ -58,23 +58,26 @@ describe.skipIf(postgresVersion === null)('on PostgreSQL, as a role that is no s
 
   test.each(names)('%s, in a new database', runAll);
 
-  test.each(names)('%s, in a database that is used', async (name) => {
-    await server.pool.query(`
-      insert into storage_projects (id, owner_id)
-      select 'used-' || n, gen_random_uuid() from generate_series(1, 50) n;
-      insert into storage_generations
-        (project_id, version, generation_id, bucket, object_key, status, archive_bytes, deleted_at)
-      select 'used-' || p, n, 'g', 'used', p || '/' || n, case n when 3 then 'deleted' else 'verified' end,
-        100, case n when 3 then now() end
-      from generate_series(1, 50) p, generate_series(1, 3) n;
-      insert into storage_archives (bucket, object_key, project_id, version, state, state_at)
-      select bucket, object_key, project_id, version,
-        case when deleted_at is null then 'current' else 'unneeded' end, now() - interval '1 day'
-      from storage_generations where bucket = 'used';
-      insert into storage.buckets (id, name, public) values ('used', 'used', false);
-      insert into storage.objects (bucket_id, name)
-      select 'used', object_key from storage_generations where bucket = 'used';
-    `);
-    await runAll(name);
+  describe('in a database that is used', () => {
+    beforeAll(async () => {
+      await server.pool.query(`
+        insert into storage_projects (id, owner_id)
+        select 'used-' || n, gen_random_uuid() from generate_series(1, 50) n;
+        insert into storage_generations
+          (project_id, version, generation_id, bucket, object_key, status, archive_bytes, deleted_at)
+        select 'used-' || p, n, 'g', 'used', p || '/' || n, case n when 3 then 'deleted' else 'verified' end,
+          100, case n when 3 then now() end
+        from generate_series(1, 50) p, generate_series(1, 3) n;
+        insert into storage_archives (bucket, object_key, project_id, version, state, state_at)
+        select bucket, object_key, project_id, version,
+          case when deleted_at is null then 'current' else 'unneeded' end, now() - interval '1 day'
+        from storage_generations where bucket = 'used';
+        insert into storage.buckets (id, name, public) values ('used', 'used', false);
+        insert into storage.objects (bucket_id, name)
+        select 'used', object_key from storage_generations where bucket = 'used';
+      `);
+    });
+
+    test.each(names)('%s', runAll);
   });
 });

@@ -33,6 +33,8 @@ describe('each method', () => {
     expect(page).toMatchObject({ items: [{ version: 2 }], next_cursor: '2' });
     expect(await storage.deleteProject(made.id)).toMatchObject({ status: 'deleted' });
     expect(await storage.showUsage()).toMatchObject({ projects: 1, generations: 2 });
+    const { days } = await storage.showUsageHistory({ days: 2 });
+    expect(days.map(({ generations }) => generations)).toEqual([0, 2]);
   });
 
   test('one version, its files whatever their names, a diff, a download', async () => {

@@ -177,6 +177,35 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     });
   });
 
+  test('usage has a history: what was kept and downloaded, and what it cost', async () => {
+    const user = await makeUser();
+    const history = async (query = '') => (await as(user, 'GET', `/usage/history${query}`)).json();
+    const project = uniqueId();
+    for (const version of [1, 2])
+      await putGeneration({ projectId: project, version, ownerId: user.id });
+    const size = 'archive of 1'.length;
+    const url = `/projects/${project}/1/download`;
+    expect((await as(user, 'POST', url, { format: 'tar.gz' })).status).toBe(200);
+    expect((await as(user, 'POST', `${url}?generation=other`)).status).toBe(404);
+    expect((await as(stranger, 'POST', url)).status).toBe(404);
+    await as(user, 'DELETE', `/projects/${project}/2`);
+    const day = new Date().toISOString().slice(0, 10);
+    const today = { day, generations: 1, archive_bytes: size, downloads: 1, download_bytes: size };
+    const { days } = await history();
+    expect([days.length, days.at(-1)]).toEqual([30, today]);
+    expect(days[0]).toEqual({ ...days[0], generations: 0, archive_bytes: 0, downloads: 0 });
+    const { data, error } = await serviceClient()
+      .from('storage_settings')
+      .upsert({ name: 'price_per_gb', value: 30e9 })
+      .select();
+    expect([data?.length, error]).toEqual([1, null]);
+    expect(await history('?days=1')).toEqual({ days: [today], price_per_gb: 30e9, cost: size });
+    await serviceClient().from('storage_settings').delete().eq('name', 'price_per_gb');
+    for (const days of ['0', '367', 'x']) {
+      expect((await as(user, 'GET', `/usage/history?days=${days}`)).status, days).toBe(400);
+    }
+  });
+
   test('an owner sees one version, with a URL once it is uploaded', async () => {
     const shown = await (await as(owner, 'GET', `/projects/${projectId}/2`)).json();
     expect(shown).toMatchObject({

@@ -98,6 +98,7 @@ test('a list costs one query, a download one query and one signing call', async 
     ['GET', '/projects', ['/rest/v1/rpc']],
     ['GET', `/projects/${projectId}`, ['/rest/v1/rpc']],
     ['GET', '/usage', ['/rest/v1/rpc']],
+    ['GET', '/usage/history', ['/rest/v1/rpc']],
     ['POST', `/projects/${projectId}/1/download`, ['/rest/v1/rpc', '/storage/v1/object']],
   ] as const) {
     proxy.seen = [];

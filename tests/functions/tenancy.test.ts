@@ -62,7 +62,7 @@ const ROUTES: Record<string, Route> = {
 };
 
 /** Those about nothing in particular: what each shows is the asker's. */
-const OWN = ['listProjects', 'createProject', 'showUsage'];
+const OWN = ['listProjects', 'createProject', 'showUsage', 'showUsageHistory'];
 const OPEN = ['health', 'openapi'];
 
 /** Who is no user: what the function answers with 401, whatever is there. */
@@ -164,6 +164,7 @@ describe('what is about the asker', () => {
     expect((await call(token, 'GET', '/projects')).status).toBe(401);
     expect((await call(token, 'POST', '/projects', { name: 'x' })).status).toBe(401);
     expect((await call(token, 'GET', '/usage')).status).toBe(401);
+    expect((await call(token, 'GET', '/usage/history')).status).toBe(401);
   });
 
   test('another user sees nothing, and counts nothing', async () => {
@@ -195,6 +196,10 @@ const WAYS_PAST: [string, (asker: Asker, project: string) => Promise<unknown>][]
   ['REST: storage_projects', (asker, p) => rows(asker, 'storage_projects', 'id', p)],
   ['REST: storage_generations', (asker, p) => rows(asker, 'storage_generations', 'project_id', p)],
   ['REST: storage_manifests', (asker, p) => rows(asker, 'storage_manifests', 'project_id', p)],
+  [
+    'RPC: storage_download_generation',
+    (asker, p) => rpc(asker, 'storage_download_generation', version(p)),
+  ],
   ['RPC: storage_get_generation', (asker, p) => rpc(asker, 'storage_get_generation', version(p))],
   [
     'RPC: storage_list_generations',
@@ -267,6 +272,8 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_record_deletion: (p) => ({ ...version(p), p_generation_id: 'g', p_bucket: BUCKET }),
   storage_record_removals: (p) => ({ p_objects: [{ bucket: BUCKET, object_key: keyOf(p) }] }),
   storage_unneeded_of: (p) => version(p),
+  storage_today: () => ({}),
+  storage_allow_listening: () => ({}),
   storage_object_of: (p) => ({ p_bucket: BUCKET, p_object_key: keyOf(p) }),
   storage_free_key: (p) => ({
     ...{ ...version(p), p_generation_id: 'g' },
@@ -310,6 +317,11 @@ const FORBIDDEN: [string, (asker: Asker, project: string) => Promise<unknown>][]
     'REST: update',
     (asker, p) => rest(asker, 'PATCH', `storage_projects?id=eq.${p}`, { owner_id: stranger.id }),
   ],
+  [
+    'REST: what is used',
+    (asker, p) => rest(asker, 'GET', `storage_usage_daily?project_id=eq.${p}`),
+  ],
+  ['REST: a price', (asker) => rest(asker, 'POST', 'storage_settings', { name: 'x', value: 1 })],
   ['REST: delete', (asker, p) => rest(asker, 'DELETE', `storage_generations?project_id=eq.${p}`)],
   ...Object.entries(SERVICE_FUNCTIONS).map(
     ([name, args]): [string, (asker: Asker, project: string) => Promise<unknown>] => [

@@ -52,6 +52,8 @@ export const PageQuerySchema = v.object({
   cursor: cursor(v.pipe(v.string(), v.maxLength(512, 'at most 512 characters'))),
 });
 
+export const UsageHistoryQuerySchema = v.object({ days: v.optional(digits(366), '30') });
+
 export const GenerationQuerySchema = v.object({ generation });
 export const FileQuerySchema = v.object({ generation, folder });
 export const FilesQuerySchema = v.object({
@@ -238,6 +240,23 @@ export const UsageSchema = v.object({
   source_bytes: bytes,
 });
 export type Usage = v.InferOutput<typeof UsageSchema>;
+
+export const UsageDaySchema = v.object({
+  day: v.pipe(v.string(), v.description('In UTC: `2026-11-28`.')),
+  generations: v.pipe(count, v.description('Kept at its end.')),
+  archive_bytes: v.pipe(bytes, v.description('Kept at its end.')),
+  downloads: v.pipe(count, v.description('URLs that were made on it.')),
+  download_bytes: bytes,
+});
+
+export const UsageHistorySchema = v.object({
+  days: v.array(UsageDaySchema),
+  price_per_gb: v.nullable(
+    v.pipe(v.number(), v.description('Of the operator, for 30 days; null where none is set.')),
+  ),
+  cost: v.nullable(v.pipe(v.number(), v.description('What it cost to keep it on these days.'))),
+});
+export type UsageHistory = v.InferOutput<typeof UsageHistorySchema>;
 
 export const HealthSchema = v.object({ status: v.literal('ok') });
 
