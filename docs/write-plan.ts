@@ -20,7 +20,10 @@ export const FLOORS: readonly (readonly Room[])[] = [
     { path: 'supabase/embedded', does: 'Supabase in one process, for first runs and tests' },
     { path: 'functions/bundle.ts', does: 'bundles the functions, to deploy them' },
   ],
-  [{ path: 'node-agent/cli', does: 'the commands: what is typed, what is printed' }],
+  [
+    { path: 'node-agent/cli', does: 'the commands: what is typed, what is printed' },
+    { path: 'node-agent/dashboard', does: 'the page at the address of the daemon, in a browser' },
+  ],
   [
     { path: 'node-agent/daemon', does: 'the HTTP API of a host' },
     { path: 'node-agent/doctor', does: 'checks an installation' },
@@ -114,7 +117,7 @@ export function readImports(): Map<string, Imports> {
   const files = ['functions', 'node-agent', 'supabase/embedded'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true })
       .map((name) => join(folder, String(name)))
-      .filter((name) => name.endsWith('.ts'))
+      .filter((name) => /\.tsx?$/.test(name))
       .sort(),
   );
   return new Map(files.map((file) => [file, importsOf(file)]));

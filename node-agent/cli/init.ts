@@ -4,8 +4,8 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { readConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
+import { packageFile } from '../disk/package-file.ts';
 import type { CommandContext } from './context.ts';
-import { packageFile } from './package-file.ts';
 
 type InitOptions = {
   url?: string;

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { packageFile } from './package-file.ts';
+import { packageFile } from '../disk/package-file.ts';
 
 /** The version of the package, from its `package.json`. */
 export function readVersion(): string {

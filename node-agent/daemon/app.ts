@@ -7,6 +7,7 @@ import type { DaemonConfig } from '../config.ts';
 import { StorageError, toProblem } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
 import { serveArchive } from './archive.ts';
+import { serveDashboard } from './dashboard.ts';
 import { streamEvents } from './events.ts';
 import { listFiles, showFile } from './files.ts';
 import {
@@ -28,6 +29,7 @@ import {
   cleanUp,
   listUploads,
   retryUploads,
+  showActivity,
   showMetrics,
   showStatus,
 } from './status.ts';
@@ -65,7 +67,7 @@ export function createApp({ storage, config, log, metrics, closing }: Parts): Ho
   app.notFound((c) => {
     throw new StorageError('not_found', `Cannot find ${c.req.method} ${c.req.path}`);
   });
-  app.use(requestId(), logRequests(log), createGuard(config));
+  app.use(requestId(), logRequests(log), createGuard(config), serveDashboard());
 
   app.post('/v1/generations', saveGeneration(storage));
   app.get('/v1/projects', listProjects(storage));
@@ -82,6 +84,7 @@ export function createApp({ storage, config, log, metrics, closing }: Parts): Ho
   app.get(`${GENERATION}/archive.tar.gz`, serveArchive(storage));
   app.get(`${GENERATION}/archive.zip`, serveZip(storage));
   app.get('/v1/events', streamEvents(storage, closing));
+  app.get('/v1/activity', showActivity(storage));
   app.get('/v1/status', showStatus(storage));
   app.get('/v1/uploads', listUploads(storage));
   app.post('/v1/uploads/retry', retryUploads(storage));

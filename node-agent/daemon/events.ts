@@ -5,9 +5,12 @@ import { parseId, StorageError } from '../contract.ts';
 import { LOGGED_KINDS } from '../events/events.ts';
 import type { EventFeed, FeedEvent } from '../read/event-feed.ts';
 import type { Storage } from '../storage/storage.ts';
+import { readWhole } from './input.ts';
 
 /** So many listen at once: each is asked for what it can take. */
 const MAX_LISTENERS = 64;
+/** So many of those that happened last may be asked for. */
+const MOST_RECENT = 100;
 /** Events that are read at once. */
 const PAGE = 100;
 /** How often something is sent where nothing happens, in milliseconds: proxies end what is silent. */
@@ -18,8 +21,8 @@ const RETRY_MS = 1000;
 const MISSED = 'events.missed';
 
 /**
- * `GET /v1/events?project&kinds&last_event_id`: what happens from now on, or after the event whose id the
- * header `Last-Event-ID` or the query names.
+ * `GET /v1/events?project&kinds&recent&last_event_id`: what happens from now on, or after the event whose id
+ * the header `Last-Event-ID` or the query names; else with some that happened last before it.
  *
  * @param closing ends all streams
  */
@@ -28,7 +31,11 @@ export function streamEvents(storage: Storage, closing: AbortSignal): Handler {
   return (c) => {
     const wants = readFilter(c);
     const { events: feed } = storage;
-    const from = c.req.header('last-event-id') ?? c.req.query('last_event_id') ?? feed.last();
+    const after = c.req.header('last-event-id') ?? c.req.query('last_event_id');
+    const recent = c.req.query('recent');
+    const begin = () =>
+      recent === undefined ? feed.last() : feed.before(readWhole('recent', recent, MOST_RECENT));
+    const from = after ?? begin();
     if (listeners >= MAX_LISTENERS) {
       throw new StorageError(
         'unavailable',

@@ -3,9 +3,10 @@ import { isIP } from 'node:net';
 import type { MiddlewareHandler } from 'hono';
 import type { DaemonConfig } from '../config.ts';
 import { StorageError } from '../contract.ts';
+import { PAGE_PATHS } from './dashboard.ts';
 
-/** What needs no token: it tells nothing, and probes have none. */
-const OPEN_PATHS = new Set(['/healthz', '/readyz']);
+/** What needs no token: it tells nothing, and probes have none. The page asks for it. */
+const OPEN_PATHS = new Set(['/healthz', '/readyz', ...PAGE_PATHS]);
 /** What may carry a signature instead: its route checks that. */
 const SIGNED_PATH = /^\/v1\/projects\/[^/]+\/[^/]+\/archive\.tar\.gz$/;
 

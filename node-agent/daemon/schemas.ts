@@ -9,6 +9,7 @@ import {
   type Status,
   URL_EXPIRY,
 } from '../contract.ts';
+import { RANGE_NAMES } from '../read/stats.ts';
 import { LINK_POLICIES } from '../store/source.ts';
 
 // What goes in --------------------------------------------------------------------------------
@@ -45,11 +46,19 @@ export const DownloadQuerySchema = v.object({
 export const EventsQuerySchema = v.object({
   project: v.optional(v.pipe(v.string(), v.description('Events of one project alone.'))),
   kinds: v.optional(v.pipe(v.string(), v.description('Kinds of events, with commas between.'))),
+  recent: v.optional(whole(100, 'So many of those that happened last are told first.')),
   last_event_id: v.optional(
     v.pipe(
       v.string(),
       v.description('As the header Last-Event-ID: what came after it is told first.'),
     ),
+  ),
+});
+
+export const ActivityQuerySchema = v.object({
+  range: v.optional(
+    v.pipe(v.picklist(RANGE_NAMES), v.description('By the minute, the quarter, the day.')),
+    'hour',
   ),
 });
 
@@ -216,6 +225,25 @@ export const StatusSchema = v.object({
   parked: v.array(UploadSchema),
 });
 
+const ms = v.pipe(count, v.description('Milliseconds.'));
+export const SpanSchema = v.object({
+  from: time,
+  saves: count,
+  saved_bytes: bytes,
+  save_ms: v.pipe(ms, v.description('Of all saves together.')),
+  longest_save_ms: ms,
+  uploads: count,
+  uploaded_bytes: bytes,
+  upload_ms: ms,
+  longest_upload_ms: ms,
+  failures: count,
+  deletions: count,
+});
+export const ActivitySchema = v.object({
+  range: v.picklist(RANGE_NAMES),
+  items: v.array(SpanSchema),
+});
+
 export const HealthSchema = v.object({ status: v.literal('ok') });
 export const ReadySchema = v.object({ status: v.literal('ready') });
 
@@ -234,6 +262,7 @@ export const SCHEMAS = {
   Problem: ProblemSchema,
   Project: ProjectSchema,
   Receipt: ReceiptSchema,
+  Span: SpanSchema,
   Status: StatusSchema,
   Upload: UploadSchema,
 } as const;

@@ -3,6 +3,7 @@ import type { Handler } from 'hono';
 import type { Logger } from 'pino';
 import { StorageError, toProblem } from '../contract.ts';
 import { toWire } from '../events/wire.ts';
+import { RANGE_NAMES } from '../read/stats.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readPage } from './input.ts';
 import { Measured } from './measured.ts';
@@ -11,6 +12,21 @@ import type { Metrics } from './metrics.ts';
 /** `GET /v1/status` */
 export function showStatus(storage: Storage): Handler {
   return async (c) => c.json(toWire(await storage.countedStatus()) as object);
+}
+
+/** `GET /v1/activity?range`: what was done lately. */
+export function showActivity(storage: Storage): Handler {
+  return async (c) => {
+    const { range = 'hour' } = c.req.query();
+    const known = RANGE_NAMES.find((name) => name === range);
+    if (known === undefined) {
+      throw new StorageError(
+        'invalid_input',
+        `Cannot use the request: range: one of ${RANGE_NAMES.join(', ')}`,
+      );
+    }
+    return c.json(toWire({ range: known, items: storage.activity(known) }) as object);
+  };
 }
 
 /** `GET /v1/uploads`: what is owed to the cloud, oldest first. */

@@ -36,6 +36,12 @@ export class EventFeed {
     return this.#idOf(this.#catalog.events.last);
   }
 
+  /** The id of the event before the last so many: who goes on from there hears them first. */
+  before(count: number): string {
+    const { last, first } = this.#catalog.events;
+    return this.#idOf(Math.max(last - count, (first ?? last + 1) - 1));
+  }
+
   /**
    * Events after one, the oldest first. Of an id that nobody knows, or that is too old, all that is kept.
    *

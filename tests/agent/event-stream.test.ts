@@ -21,6 +21,19 @@ function save(url: string, body: object, headers: Record<string, string> = {}) {
   });
 }
 
+test('those that happened last are told first where it is asked for', async () => {
+  const { daemon } = await startDaemon();
+  for (const a of ['1', '2', '3']) await save(daemon.url, { project_id: 'p', files: { a } });
+  const told = await listen(
+    `${daemon.url}/v1/events?recent=2&kinds=generation.saved,generation.settled`,
+  );
+  const [open, ...recent] = await take(told, 3);
+  expect([open?.kind, recent.length]).toEqual(['events.open', 2]);
+  const all = await listen(`${daemon.url}/v1/events?recent=100&kinds=generation.saved`);
+  expect((await take(all, 4)).slice(1).map(({ data }) => data.version)).toEqual([1, 2, 3]);
+  expect((await fetch(`${daemon.url}/v1/events?recent=101`)).status).toBe(400);
+});
+
 test('each step of a generation, in its order: saved, settled, uploaded, failed, healed, deleted', async () => {
   const stack = inject('stack');
   const proxy = await startFaultProxy(stack.SUPABASE_URL);

@@ -1,0 +1,96 @@
+/** Calls of the daemon. What they answer has the types of its schemas. */
+import type * as v from 'valibot';
+import type { Problem } from '../contract.ts';
+import type {
+  ActivitySchema,
+  DiffSchema,
+  DownloadSchema,
+  GenerationDetailsSchema,
+  GenerationSchema,
+  ProjectSchema,
+  SpanSchema,
+  StatusSchema,
+} from '../daemon/schemas.ts';
+
+export type Status = v.InferOutput<typeof StatusSchema>;
+export type Span = v.InferOutput<typeof SpanSchema>;
+export type Project = v.InferOutput<typeof ProjectSchema>;
+export type Generation = v.InferOutput<typeof GenerationSchema>;
+export type GenerationDetails = v.InferOutput<typeof GenerationDetailsSchema>;
+export type Diff = v.InferOutput<typeof DiffSchema>;
+export type FileEntry = Diff['added'][number];
+export type Range = v.InferOutput<typeof ActivitySchema>['range'];
+export type Page<T, Cursor> = Readonly<{ items: T[]; next_cursor: Cursor | null }>;
+
+/** What the daemon answered where it did not do what was asked. */
+export class Refused extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const TOKEN = 'token';
+const TIMEOUT_MS = 60_000;
+
+/** The token of this tab: gone with it. */
+export const token = {
+  get: () => sessionStorage.getItem(TOKEN),
+  set: (text: string) => sessionStorage.setItem(TOKEN, text),
+  drop: () => sessionStorage.removeItem(TOKEN),
+};
+
+/** What goes along with each request. */
+export function authorization(): Record<string, string> {
+  const own = token.get();
+  return own === null ? {} : { authorization: `Bearer ${own}` };
+}
+
+/** @throws Refused; where the daemon cannot be reached what `fetch` throws */
+async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
+  const answer = await fetch(path, { ...init, headers: authorization(), signal });
+  if (answer.ok) return answer;
+  const problem = (await answer.json().catch(() => null)) as Problem | null;
+  throw new Refused(answer.status, problem?.detail ?? `The daemon answered ${answer.status}`);
+}
+
+async function read<T>(path: string, init?: RequestInit): Promise<T> {
+  return (await ask(path, init)).json() as Promise<T>;
+}
+
+const enc = encodeURIComponent;
+const at = (project: string, version: number) => `/v1/projects/${enc(project)}/${version}`;
+
+export const api = {
+  status: () => read<Status>('/v1/status'),
+  activity: (range: Range) => read<{ items: Span[] }>(`/v1/activity?range=${range}`),
+  projects: (cursor: string | null) =>
+    read<Page<Project, string>>(
+      `/v1/projects?limit=100${cursor === null ? '' : `&cursor=${enc(cursor)}`}`,
+    ),
+  generations: (project: string, cursor: number | null, limit = 200) =>
+    read<Page<Generation, number>>(
+      `/v1/projects/${enc(project)}?limit=${limit}${cursor === null ? '' : `&cursor=${cursor}`}`,
+    ),
+  generation: (project: string, version: number) => read<GenerationDetails>(at(project, version)),
+  files: (project: string, version: number) =>
+    read<Page<FileEntry, never>>(`${at(project, version)}/files`),
+  diff: (project: string, from: number, to: number) =>
+    read<Diff>(`/v1/projects/${enc(project)}/diff?from=${from}&to=${to}`),
+  async file(project: string, version: number, path: string): Promise<Uint8Array> {
+    const name = path.split('/').map(enc).join('/');
+    const answer = await ask(`${at(project, version)}/files/${name}`);
+    return new Uint8Array(await answer.arrayBuffer());
+  },
+  /** A URL that needs no token: a link to it can be followed. */
+  download: (project: string, version: number) =>
+    read<v.InferOutput<typeof DownloadSchema>>(`${at(project, version)}/download`),
+  activate: (project: string, version: number) =>
+    read(`${at(project, version)}/activate`, { method: 'POST' }),
+  remove: (project: string, version: number) => read(at(project, version), { method: 'DELETE' }),
+  retry: () => read<{ retried: number }>('/v1/uploads/retry', { method: 'POST' }),
+};

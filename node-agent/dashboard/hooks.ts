@@ -1,0 +1,98 @@
+import { createContext } from 'preact';
+import { useCallback, useContext, useEffect, useRef, useState } from 'preact/hooks';
+import { Refused } from './api.ts';
+import { Live } from './live.ts';
+
+/** So long after something happened it is looked again: much may happen at once. */
+const SETTLE_MS = 400;
+
+export const LiveContext = createContext(new Live());
+
+/** What happens, whenever it does. */
+export function useLive(): Live {
+  const live = useContext(LiveContext);
+  const [, turn] = useState(0);
+  useEffect(() => live.listen(() => turn((count) => count + 1)), [live]);
+  return live;
+}
+
+/** Told where the daemon wants a token. */
+export const SignInContext = createContext<() => void>(() => {});
+
+/** What was asked for: not there yet, there, or why it is not. What was there before stays meanwhile. */
+export type Loaded<T> = Readonly<{ value: T | null; error: string | null; again: () => void }>;
+
+/**
+ * Asks, and asks again where what it depends on is another, or something happened.
+ *
+ * @param live whether it is asked again when something happened
+ */
+export function useLoaded<T>(
+  load: () => Promise<T>,
+  depends: readonly unknown[],
+  { live = false }: { live?: boolean } = {},
+): Loaded<T> {
+  const [value, setValue] = useState<T | null>(null);
+  const [error, setError] = useState<string | null>(null);
+  const [turn, setTurn] = useState(0);
+  const signIn = useContext(SignInContext);
+  const source = useContext(LiveContext);
+  const known = useRef<readonly unknown[]>([]);
+  useEffect(() => {
+    let isCurrent = true;
+    const isOther = depends.some((one, i) => one !== known.current[i]);
+    known.current = depends;
+    if (isOther) setValue(null);
+    load().then(
+      (loaded) => {
+        if (!isCurrent) return;
+        setValue(() => loaded);
+        setError(null);
+      },
+      (problem: unknown) => {
+        if (!isCurrent) return;
+        if (problem instanceof Refused && problem.status === 401) signIn();
+        setError(problem instanceof Refused ? problem.message : 'The daemon cannot be reached');
+      },
+    );
+    return () => {
+      isCurrent = false;
+    };
+  }, [...depends, turn]);
+  useEffect(() => {
+    if (!live) return;
+    let timer: number | undefined;
+    let seen = source.count;
+    let state = source.state;
+    const end = source.listen(() => {
+      if (source.count === seen && source.state === state) return;
+      [seen, state] = [source.count, source.state];
+      timer ??= window.setTimeout(() => {
+        timer = undefined;
+        setTurn((count) => count + 1);
+      }, SETTLE_MS);
+    });
+    return () => {
+      end();
+      clearTimeout(timer);
+    };
+  }, [live, source]);
+  return { value, error, again: useCallback(() => setTurn((count) => count + 1), []) };
+}
+
+/** Where the page is: the part of its address behind `#`. */
+export function useRoute(): string[] {
+  const read = () => location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+  const [route, setRoute] = useState(read);
+  useEffect(() => {
+    const change = () => setRoute(read());
+    addEventListener('hashchange', change);
+    return () => removeEventListener('hashchange', change);
+  }, []);
+  return route;
+}
+
+/** A link within the page. */
+export function linkTo(...parts: (string | number)[]): string {
+  return `#/${parts.map((part) => encodeURIComponent(part)).join('/')}`;
+}

@@ -1,0 +1,144 @@
+/** One generation: what is known of it, its tree, and a file of it. */
+import { useCallback } from 'preact/hooks';
+import { api, type FileEntry, type GenerationDetails } from '../api.ts';
+import { bytes, counted, moment } from '../format.ts';
+import { linkTo, useLoaded } from '../hooks.ts';
+import { Action } from '../parts/action.tsx';
+import { Code } from '../parts/code.tsx';
+import { Badge, Shown } from '../parts/state.tsx';
+import { Tree } from '../parts/tree.tsx';
+import { decode } from '../text.ts';
+
+type Props = Readonly<{ project: string; version: number; path: string | null }>;
+
+export function GenerationView({ project, version, path }: Props) {
+  const shown = useLoaded(() => api.generation(project, version), [project, version], {
+    live: true,
+  });
+  const files = useLoaded(() => api.files(project, version), [project, version]);
+  const linkOf = useCallback(
+    (file: string) => linkTo('projects', project, version, file),
+    [project, version],
+  );
+  return (
+    <>
+      <nav class="crumbs" aria-label="Place">
+        <a href={linkTo('projects')}>Projects</a> /{' '}
+        <a href={linkTo('projects', project)}>{project}</a>
+      </nav>
+      <Shown loaded={shown}>{(value) => <Facts value={value} again={shown.again} />}</Shown>
+      <Shown loaded={files}>
+        {({ items }) => (
+          <div class="split">
+            <Tree files={items} selected={path} linkOf={linkOf} />
+            <Selected project={project} version={version} path={path} items={items} />
+          </div>
+        )}
+      </Shown>
+    </>
+  );
+}
+
+function Facts({ value, again }: { value: GenerationDetails; again: () => void }) {
+  const { project_id: project, version } = value;
+  const activate = async () => {
+    await api.activate(project, version);
+    again();
+  };
+  const download = async () => {
+    const { url } = await api.download(project, version);
+    location.assign(url);
+  };
+  const remove = async () => {
+    await api.remove(project, version);
+    location.hash = linkTo('projects', project);
+  };
+  const metadata = Object.entries(value.metadata ?? {});
+  return (
+    <section>
+      <div class="head">
+        <h1>
+          {project} v{version} <Badge status={value.status} />
+        </h1>
+        <div class="actions">
+          <Action label="Download" kind="primary" run={download} />
+          <Action label="Activate" run={activate} />
+          <Action
+            label="Delete"
+            kind="danger"
+            run={remove}
+            question={`Delete ${project} v${version} for good, here and in the cloud?`}
+          />
+        </div>
+      </div>
+      {value.failure !== null && <p class="trouble">{value.failure}</p>}
+      <dl class="facts">
+        <div>
+          <dt>saved</dt>
+          <dd>{moment(value.created_at)}</dd>
+        </div>
+        <div>
+          <dt>files</dt>
+          <dd>
+            {value.file_count === null ? '–' : counted(value.file_count, 'file')},{' '}
+            {bytes(value.bytes)}; archive {bytes(value.archive_bytes)}
+          </dd>
+        </div>
+        <div>
+          <dt>generation</dt>
+          <dd class="id">{value.generation_id}</dd>
+        </div>
+        <div>
+          <dt>sha256</dt>
+          <dd class="id">{value.sha256 ?? '–'}</dd>
+        </div>
+      </dl>
+      {metadata.length > 0 && (
+        <details>
+          <summary>Metadata</summary>
+          <Code path="metadata.json" text={JSON.stringify(value.metadata, null, 2)} />
+        </details>
+      )}
+    </section>
+  );
+}
+
+function Selected({ project, version, path, items }: Props & { items: readonly FileEntry[] }) {
+  if (path === null) return <p class="quiet pane">Choose a file.</p>;
+  const entry = items.find((file) => file.path === path);
+  if (entry === undefined)
+    return <p class="trouble pane">There is no file {JSON.stringify(path)} here.</p>;
+  return <File key={`${version} ${path}`} project={project} version={version} entry={entry} />;
+}
+
+/** What is larger is for downloads. */
+const MOST_BYTES = 20_000_000;
+
+function File({ project, version, entry }: { project: string; version: number; entry: FileEntry }) {
+  const { path, size } = entry;
+  const isTooLarge = size > MOST_BYTES;
+  const content = useLoaded(
+    async () => (isTooLarge ? null : { text: decode(await api.file(project, version, path)) }),
+    [project, version, path],
+  );
+  return (
+    <section class="pane" aria-label={path}>
+      <h2 class="path">
+        {path} <small>{bytes(size)}</small>
+      </h2>
+      {isTooLarge ? (
+        <p class="quiet">It is too large to be shown: over {bytes(MOST_BYTES)}.</p>
+      ) : (
+        <Shown loaded={content}>
+          {(value) =>
+            value.text === null ? (
+              <p class="quiet">It is no text.</p>
+            ) : (
+              <Code path={path} text={value.text} />
+            )
+          }
+        </Shown>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,125 @@
+/** The versions of a project on a time line, the newest first. */
+import { useCallback, useEffect, useState } from 'preact/hooks';
+import { api, type Generation } from '../api.ts';
+import { bytes, clock, counted, dayOf } from '../format.ts';
+import { linkTo, useLive } from '../hooks.ts';
+import { usePages } from '../pages.ts';
+import { More } from '../parts/more.tsx';
+import { Badge } from '../parts/state.tsx';
+
+export function ProjectView({ project }: { project: string }) {
+  const load = useCallback((cursor: number | null) => api.generations(project, cursor), [project]);
+  const { items, hasMore, isBusy, error, more, again } = usePages(load);
+  const [chosen, setChosen] = useState<readonly number[]>([]);
+  const { happened } = useLive();
+  const newest = happened.find(({ project_id }) => project_id === project)?.id;
+  // Whoever reads further down is not brought back to the begin.
+  useEffect(() => {
+    if (newest !== undefined && scrollY < innerHeight) again();
+  }, [newest, again]);
+
+  const choose = (version: number) =>
+    setChosen((before) =>
+      before.includes(version)
+        ? before.filter((one) => one !== version)
+        : [...before, version].slice(-2),
+    );
+  const [from, to] = chosen.toSorted((a, b) => a - b);
+  return (
+    <>
+      <nav class="crumbs" aria-label="Place">
+        <a href={linkTo('projects')}>Projects</a>
+      </nav>
+      <div class="head">
+        <h1>{project}</h1>
+        <Jump project={project} />
+      </div>
+      {error !== null && (
+        <p class="trouble" role="alert">
+          {error}
+        </p>
+      )}
+      <p class="compare-bar" role="status">
+        {to === undefined ? (
+          'Choose two versions to compare them.'
+        ) : (
+          <a class="button primary" href={linkTo('projects', project, 'compare', from!, to)}>
+            Compare v{from} with v{to}
+          </a>
+        )}
+      </p>
+      <ol class="timeline">
+        {items.map((item, i) => (
+          <Version
+            key={item.version}
+            item={item}
+            isFirstOfDay={i === 0 || dayOf(items[i - 1]!.created_at) !== dayOf(item.created_at)}
+            isChosen={chosen.includes(item.version)}
+            onChoose={choose}
+          />
+        ))}
+      </ol>
+      {hasMore && <More onMore={more} isBusy={isBusy} />}
+    </>
+  );
+}
+
+function Version({
+  item,
+  isFirstOfDay,
+  isChosen,
+  onChoose,
+}: {
+  item: Generation;
+  isFirstOfDay: boolean;
+  isChosen: boolean;
+  onChoose: (version: number) => void;
+}) {
+  const { project_id: project, version } = item;
+  return (
+    <li class={item.active ? 'active' : undefined}>
+      {isFirstOfDay && <h2>{dayOf(item.created_at)}</h2>}
+      <div class="version">
+        <input
+          type="checkbox"
+          aria-label={`Compare v${version}`}
+          checked={isChosen}
+          onChange={() => onChoose(version)}
+        />
+        <a href={linkTo('projects', project, version)}>v{version}</a>
+        <time dateTime={item.created_at}>{clock(item.created_at)}</time>
+        <Badge status={item.status} />
+        {item.active && <span class="badge good">active</span>}
+        <span class="quiet">
+          {item.file_count === null
+            ? ''
+            : `${counted(item.file_count, 'file')}, ${bytes(item.bytes)}`}
+        </span>
+        {item.failure !== null && <span class="trouble">{item.failure}</span>}
+      </div>
+    </li>
+  );
+}
+
+/** To a version whose number one knows. */
+function Jump({ project }: { project: string }) {
+  const [text, setText] = useState('');
+  return (
+    <form
+      class="jump"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (/^[1-9]\d*$/.test(text)) location.hash = linkTo('projects', project, text);
+      }}
+    >
+      <label for="jump">Version</label>
+      <input
+        id="jump"
+        inputMode="numeric"
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+      />
+      <button type="submit">Go</button>
+    </form>
+  );
+}
