@@ -4,7 +4,7 @@ import { SignInContext } from './hooks.ts';
 
 /** A list that comes in pages: those that were asked for so far. */
 export type Pages<T> = Readonly<{
-  items: readonly T[];
+  pages: readonly (readonly T[])[];
   hasMore: boolean;
   isBusy: boolean;
   error: string | null;
@@ -17,7 +17,7 @@ export type Pages<T> = Readonly<{
 export function usePages<T, Cursor>(
   load: (cursor: Cursor | null) => Promise<Page<T, Cursor>>,
 ): Pages<T> {
-  const [items, setItems] = useState<readonly T[]>([]);
+  const [pages, setPages] = useState<readonly (readonly T[])[]>([]);
   const [hasMore, setHasMore] = useState(true);
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
@@ -32,7 +32,7 @@ export function usePages<T, Cursor>(
         const page = await load(isFirst ? null : cursor.current);
         if (own !== run.current) return;
         cursor.current = page.next_cursor;
-        setItems((before) => (isFirst ? page.items : [...before, ...page.items]));
+        setPages((before) => (isFirst ? [page.items] : [...before, page.items]));
         setHasMore(page.next_cursor !== null);
         setError(null);
       } catch (problem) {
@@ -49,5 +49,5 @@ export function usePages<T, Cursor>(
   useEffect(() => void fetchNext(true), [fetchNext]);
   const more = useCallback(() => void fetchNext(false), [fetchNext]);
   const again = useCallback(() => void fetchNext(true), [fetchNext]);
-  return { items, hasMore, isBusy, error, more, again };
+  return { pages, hasMore, isBusy, error, more, again };
 }

@@ -1,32 +1,24 @@
 /** The client in a real browser, in a web app of another origin than the stack. */
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { serve } from '@hono/node-server';
 import { serveStatic } from '@hono/node-server/serve-static';
 import { createClient } from '@supabase/supabase-js';
 import { Hono } from 'hono';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { chromiumPath, launchBrowser } from '../support/browser.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { saveToCloud } from '../support/generation.ts';
 import { builtProgram, ROOT, run } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 
-const PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-const executablePath = [process.env.CHROMIUM_PATH ?? '', ...PATHS].find((path) => existsSync(path));
-const FLAGS = ['--no-sandbox', '--disable-quic', '--disable-background-networking'];
 const PASSWORD = 'correct-horse-battery';
 
-if (process.env.REQUIRE_BROWSER && executablePath === undefined) {
-  throw new Error('Cannot test in a browser: there is no Chromium at CHROMIUM_PATH or /usr/bin');
-}
-if (executablePath === undefined) console.warn('Skipped: there is no Chromium here');
-
-describe.skipIf(executablePath === undefined)('in Chromium', () => {
+describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
   let browser: Browser;
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: executablePath!, args: FLAGS });
+    browser = await launchBrowser();
   });
   afterAll(() => browser?.close());
 

@@ -93,6 +93,12 @@ test('without --once it keeps serving, and Ctrl-C leaves no process and no lock 
   const text = lines.join('\n');
   expect(text).toContain('All as it must be.');
   // What it says to go on with works.
+  const [, origin, place] = /^ {2}(http:\S+?)\/#(\/projects\/\S+)$/m.exec(text)!;
+  expect(place).toBe('/projects/tree/1');
+  expect(await (await fetch(`${origin}/`)).text()).toContain('<title>codebegen-storage</title>');
+  expect((await fetch(`${origin}/dashboard/app.js`)).status).toBe(200);
+  const shown = await (await fetch(`${origin}/v1${place}/files`)).json();
+  expect(shown.items).toMatchObject([{ path: 'a.txt' }]);
   const exported = /SUPABASE_URL=(\S+)[\s\S]*SUPABASE_SERVICE_KEY=(\S+)/.exec(text)!;
   const env = {
     USE_CLOUD_STORAGE: 'true',

@@ -119,7 +119,8 @@ function draw(
             label,
             stroke: colour(name),
             width: kind === 'line' ? 2 : 0,
-            points: { show: false },
+            // One alone is no line.
+            points: kind === 'line' ? { size: 5 } : { show: false },
             value: (_: UPlot, value: number | null) => (value === null ? '–' : format(value)),
             ...(kind === 'bars' ? { fill: colour(name), paths: bars } : { spanGaps: true }),
           })),

@@ -95,7 +95,7 @@ function Sides({ project, diff, path }: { project: string; diff: Diff; path: str
     return Promise.all([read(diff.from, before !== null), read(diff.to, after !== null)]);
   }, [project, diff, path]);
   return (
-    <section class="pane" aria-label={path}>
+    <div class="pane">
       <h2 class="path">
         {path}{' '}
         <small>
@@ -115,7 +115,7 @@ function Sides({ project, diff, path }: { project: string; diff: Diff; path: str
           }
         </Shown>
       )}
-    </section>
+    </div>
   );
 }
 

@@ -62,7 +62,7 @@ function Facts({ value, again }: { value: GenerationDetails; again: () => void }
         </h1>
         <div class="actions">
           <Action label="Download" kind="primary" run={download} />
-          <Action label="Activate" run={activate} />
+          <Action label="Activate" run={activate} done="It is the active one now" />
           <Action
             label="Delete"
             kind="danger"
@@ -122,7 +122,7 @@ function File({ project, version, entry }: { project: string; version: number; e
     [project, version, path],
   );
   return (
-    <section class="pane" aria-label={path}>
+    <div class="pane">
       <h2 class="path">
         {path} <small>{bytes(size)}</small>
       </h2>
@@ -139,6 +139,6 @@ function File({ project, version, entry }: { project: string; version: number; e
           }
         </Shown>
       )}
-    </section>
+    </div>
   );
 }

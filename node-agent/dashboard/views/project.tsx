@@ -1,5 +1,5 @@
 /** The versions of a project on a time line, the newest first. */
-import { useCallback, useEffect, useState } from 'preact/hooks';
+import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { api, type Generation } from '../api.ts';
 import { bytes, clock, counted, dayOf } from '../format.ts';
 import { linkTo, useLive } from '../hooks.ts';
@@ -9,7 +9,7 @@ import { Badge } from '../parts/state.tsx';
 
 export function ProjectView({ project }: { project: string }) {
   const load = useCallback((cursor: number | null) => api.generations(project, cursor), [project]);
-  const { items, hasMore, isBusy, error, more, again } = usePages(load);
+  const { pages, hasMore, isBusy, error, more, again } = usePages(load);
   const [chosen, setChosen] = useState<readonly number[]>([]);
   const { happened } = useLive();
   const newest = happened.find(({ project_id }) => project_id === project)?.id;
@@ -18,12 +18,15 @@ export function ProjectView({ project }: { project: string }) {
     if (newest !== undefined && scrollY < innerHeight) again();
   }, [newest, again]);
 
-  const choose = (version: number) =>
-    setChosen((before) =>
-      before.includes(version)
-        ? before.filter((one) => one !== version)
-        : [...before, version].slice(-2),
-    );
+  const choose = useCallback(
+    (version: number) =>
+      setChosen((before) =>
+        before.includes(version)
+          ? before.filter((one) => one !== version)
+          : [...before, version].slice(-2),
+      ),
+    [],
+  );
   const [from, to] = chosen.toSorted((a, b) => a - b);
   return (
     <>
@@ -49,12 +52,12 @@ export function ProjectView({ project }: { project: string }) {
         )}
       </p>
       <ol class="timeline">
-        {items.map((item, i) => (
-          <Version
-            key={item.version}
-            item={item}
-            isFirstOfDay={i === 0 || dayOf(items[i - 1]!.created_at) !== dayOf(item.created_at)}
-            isChosen={chosen.includes(item.version)}
+        {pages.map((items, i) => (
+          <Versions
+            key={items[0]?.version}
+            items={items}
+            dayBefore={dayOfLast(pages[i - 1])}
+            chosen={chosen.filter((one) => items.some(({ version }) => version === one)).join()}
             onChoose={choose}
           />
         ))}
@@ -62,6 +65,43 @@ export function ProjectView({ project }: { project: string }) {
       {hasMore && <More onMore={more} isBusy={isBusy} />}
     </>
   );
+}
+
+function dayOfLast(items: readonly Generation[] | undefined): string | null {
+  const last = items?.at(-1);
+  return last === undefined ? null : dayOf(last.created_at);
+}
+
+/** A page of them: of thousands those are looked at again that changed. */
+function Versions({
+  items,
+  dayBefore,
+  chosen,
+  onChoose,
+}: {
+  items: readonly Generation[];
+  dayBefore: string | null;
+  /** Those of this page, with commas between. */
+  chosen: string;
+  onChoose: (version: number) => void;
+}) {
+  return useMemo(() => {
+    const marked = new Set(chosen.split(',').map(Number));
+    const days = items.map((item) => dayOf(item.created_at));
+    return (
+      <>
+        {items.map((item, i) => (
+          <Version
+            key={item.version}
+            item={item}
+            isFirstOfDay={days[i] !== (days[i - 1] ?? dayBefore)}
+            isChosen={marked.has(item.version)}
+            onChoose={onChoose}
+          />
+        ))}
+      </>
+    );
+  }, [items, dayBefore, chosen, onChoose]);
 }
 
 function Version({

@@ -9,7 +9,8 @@ import { More } from '../parts/more.tsx';
 import { Scroll } from '../parts/scroll.tsx';
 
 export function ProjectsView() {
-  const { items, hasMore, isBusy, error, more } = usePages(api.projects);
+  const { pages, hasMore, isBusy, error, more } = usePages(api.projects);
+  const items = pages.flat();
   const [id, setId] = useState('');
   return (
     <>

@@ -1,8 +1,11 @@
 import { join } from 'node:path';
 import { type AuthResponse, createClient } from '@supabase/supabase-js';
+import { createMetrics } from '../../../node-agent/daemon/metrics.ts';
+import type { Daemon } from '../../../node-agent/daemon/serve.ts';
 import { openStorage, readConfig, type Storage } from '../../../node-agent/index.ts';
 import type { Keys } from '../keys.ts';
 import { startStack } from '../stack.ts';
+import { serveDashboard } from './dashboard.ts';
 
 /** A signed-in user of the web app. */
 export type Visitor = Readonly<{ id: string; email: string; token: string }>;
@@ -16,6 +19,8 @@ export type House = Readonly<{
   stranger: Visitor;
   /** What the agent could not do in the background, so far. */
   problems: unknown[];
+  /** Serves the page of the agent, from now on. @returns its address */
+  serve(): Promise<string>;
   /** May be called again. */
   close(): Promise<void>;
 }>;
@@ -30,6 +35,7 @@ export async function startHouse(options: {
   const began = performance.now();
   const stack = await startStack({ folder: join(options.data, 'stack'), port: options.port });
   const problems: unknown[] = [];
+  const metrics = createMetrics();
   try {
     const storage = await openStorage({
       ...readConfig({
@@ -40,12 +46,19 @@ export async function startHouse(options: {
         CACHE_PATH: join(options.data, 'cache'),
       }),
       onProblem: (error) => problems.push(error),
+      onEvent: metrics.onEvent,
     });
     const owner = await signIn(stack.url, stack.keys, 'ada@example.com');
     const stranger = await signIn(stack.url, stack.keys, 'grace@example.com');
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     options.say(`Supabase (embedded) and the agent are up after ${seconds} s: ${stack.url}`);
     let closed: Promise<void> | null = null;
+    let daemon: Daemon | null = null;
+    const close = async () => {
+      await daemon?.close();
+      await storage.close();
+      await stack.close();
+    };
     return {
       url: stack.url,
       keys: stack.keys,
@@ -53,8 +66,12 @@ export async function startHouse(options: {
       owner,
       stranger,
       problems,
+      async serve() {
+        daemon ??= await serveDashboard(storage, metrics);
+        return daemon.url;
+      },
       close: () => {
-        closed ??= storage.close().then(stack.close);
+        closed ??= close();
         return closed;
       },
     };

@@ -43,7 +43,10 @@ try {
     process.exitCode = report.ok ? 0 : 1;
     reported = true;
     if (values.once) await house.close();
-    else if (!values.json) printGuide(house, join(data, 'projects'));
+    else if (!values.json) {
+      const page = `${await house.serve()}/#/projects/${report.project_id}/${report.version}`;
+      printGuide(house, { storePath: join(data, 'projects'), page });
+    }
   } catch (error) {
     await house.close();
     throw error;

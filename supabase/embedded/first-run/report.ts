@@ -23,15 +23,19 @@ export function printReport(report: Report): void {
 }
 
 /** Tells a person how to go on while everything keeps running. */
-export function printGuide(house: House, storePath: string): void {
+export function printGuide(house: House, shown: { storePath: string; page: string }): void {
   const base = `${house.url}/functions/v1/generations`;
   console.log(`
-Still running, Ctrl-C ends it. To go on in a second terminal:
+Still running, Ctrl-C ends it. What was saved, in a browser:
+
+  ${shown.page}
+
+To go on in a second terminal:
 
   # the agent's commands, on the same store and cloud
   export USE_CLOUD_STORAGE=true SUPABASE_URL=${house.url} \\
     SUPABASE_SERVICE_KEY=${house.keys.serviceRoleKey} \\
-    FILE_STORAGE_PATH=${storePath}
+    FILE_STORAGE_PATH=${shown.storePath}
   npx codebegen-storage list
 
   # the web app's calls, as ${house.owner.email} (the token is good for an hour)

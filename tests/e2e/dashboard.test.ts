@@ -1,0 +1,356 @@
+/** The page of the daemon, in a real browser. */
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { gzipSync } from 'node:zlib';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { bundle } from '../../node-agent/bundle.ts';
+import { chromiumPath, launchBrowser } from '../support/browser.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { startDaemon } from '../support/daemon.ts';
+import { putGeneration } from '../support/generation.ts';
+
+const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+const TOKEN = 'a-token-of-the-daemon-for-its-page';
+/** Of one task of the page: what is longer is a stall. These machines are slow and noisy. */
+const STALL_MS = 700;
+
+test('what the browser loads has at most 100 kB, gzipped', async () => {
+  const built = await bundle();
+  const page = built.filter(({ fileName }) => fileName.includes('/dashboard/'));
+  expect(page).toHaveLength(3);
+  const sizes = page.map(({ code }) => gzipSync(code).length);
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(100_000);
+});
+
+test('it comes without a token, and lets nothing from elsewhere in', async () => {
+  const { daemon } = await startDaemon({ AGENT_TOKEN: TOKEN });
+  const answer = await fetch(`${daemon.url}/`);
+  expect([answer.status, answer.headers.get('content-type')]).toEqual([
+    200,
+    'text/html; charset=utf-8',
+  ]);
+  const policy = answer.headers.get('content-security-policy')!;
+  expect(policy).toContain("default-src 'none'; script-src 'self'; style-src 'self'");
+  expect(policy).not.toContain('unsafe');
+  expect(policy).toContain("frame-ancestors 'none'");
+  const etag = answer.headers.get('etag')!;
+  const known = await fetch(`${daemon.url}/`, { headers: { 'if-none-match': etag } });
+  expect(known.status).toBe(304);
+  expect((await fetch(`${daemon.url}/dashboard/app.js`)).status).toBe(200);
+  for (const path of ['/dashboard/', '/dashboard/../v1/status', '/v1/status', '/v1/activity']) {
+    expect((await fetch(`${daemon.url}${path}`)).status, path).toBe(401);
+  }
+  expect((await fetch(`${daemon.url}/`, { method: 'POST' })).status).toBe(404);
+});
+
+describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await launchBrowser();
+  });
+  afterAll(() => browser?.close());
+
+  /** A page of a daemon. Whatever it asks of others, or complains of, is in `trouble`. */
+  async function open(url: string, options: BrowserContextOptions = {}) {
+    const context = await browser.newContext({ acceptDownloads: true, ...options });
+    onTestFinished(() => context.close());
+    const page = await context.newPage();
+    const trouble: string[] = [];
+    page.on('pageerror', (error) => trouble.push(String(error)));
+    page.on('console', (message) => {
+      // That a token is asked for is no trouble.
+      if (message.type() === 'error' && !message.text().includes('401'))
+        trouble.push(message.text());
+    });
+    page.on('request', (request) => {
+      const isOwn =
+        request.url().startsWith(new URL(url).origin) || request.url().startsWith('data:');
+      if (!isOwn) trouble.push(request.url());
+    });
+    page.setDefaultTimeout(20_000);
+    await page.goto(url);
+    return { page, trouble };
+  }
+
+  const save = async (url: string, project: string, files: object, more: object = {}) => {
+    const answer = await fetch(`${url}/v1/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ project_id: project, files, ...more }),
+    });
+    expect(answer.status).toBe(201);
+    return (await answer.json()) as { version: number };
+  };
+
+  test('what is saved appears by itself, and after the daemon was away, too', async () => {
+    const { storePath, daemon } = await startDaemon();
+    const { page, trouble } = await open(daemon.url);
+    await page.getByRole('heading', { name: 'Ready' }).waitFor();
+    await page.getByText('live', { exact: true }).waitFor();
+    await save(daemon.url, 'shop', { 'a.txt': 'a' });
+    await page.getByRole('link', { name: 'shop v1' }).first().waitFor();
+    await page.getByRole('heading', { name: 'All is safe' }).waitFor();
+
+    const { port } = new URL(daemon.url);
+    daemon.child.kill('SIGKILL');
+    await page.getByText('not connected').waitFor();
+    expect(trouble.splice(0).filter((text) => !/ERR_|Failed to load/.test(text))).toEqual([]);
+    await startDaemon({ FILE_STORAGE_PATH: storePath, AGENT_PORT: port });
+    await page.getByText('live', { exact: true }).waitFor();
+    await save(daemon.url, 'shop', { 'a.txt': 'b' });
+    await page.getByRole('link', { name: 'shop v2' }).first().waitFor();
+  });
+
+  test('versions, a tree, a file in colours, two side by side, download, activate, delete', async () => {
+    const { daemon } = await startDaemon();
+    const source = 'def hello():\n    return "one"\n';
+    await save(daemon.url, 'shop', {
+      'app/Käse #1.py': source,
+      'README.md': '# Shop\n',
+      '<img src=x onerror=alert(1)>.html': '<script>document.title = "hacked"</script>',
+    });
+    await save(daemon.url, 'shop', { 'app/Käse #1.py': source.replace('one', 'two'), new: 'n' });
+    const { page, trouble } = await open(daemon.url);
+    await page.getByRole('link', { name: 'Projects' }).click();
+    await page.getByRole('link', { name: 'shop' }).click();
+    await page.getByLabel('Compare v1').check();
+    await page.getByLabel('Compare v2').check();
+    await page.getByRole('link', { name: 'Compare v1 with v2' }).click();
+    await page.getByText('1 file changed, 1 added, 2 removed, 0 the same.').waitFor();
+    await page.getByRole('link', { name: 'Käse' }).click();
+    await page.locator('td.removed', { hasText: 'return "one"' }).waitFor();
+    await page.locator('td.added', { hasText: 'return "two"' }).waitFor();
+
+    await page.getByRole('link', { name: 'shop', exact: true }).click();
+    await page.getByRole('link', { name: 'v1', exact: true }).click();
+    await page.getByRole('link', { name: 'Käse' }).click();
+    await page.locator('.code .hljs-keyword', { hasText: 'def' }).waitFor();
+    expect(await page.locator('.code pre').last().textContent()).toContain('return "one"');
+    await page.getByRole('link', { name: 'onerror' }).click();
+    await page.locator('.code', { hasText: 'hacked' }).waitFor();
+    expect(await page.title()).toBe('codebegen-storage');
+
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Download' }).click(),
+    ]);
+    expect(download.suggestedFilename()).toMatch(/^shop-v1.*\.tar\.gz$/);
+    await page.getByRole('button', { name: 'Activate' }).click();
+    await page.getByText('It is the active one now').waitFor();
+    await page.getByRole('link', { name: 'shop', exact: true }).click();
+    await page.locator('.timeline .active', { hasText: 'v1' }).waitFor();
+    await page.getByRole('link', { name: 'v2', exact: true }).click();
+    page.once('dialog', (dialog) => void dialog.dismiss());
+    await page.getByRole('button', { name: 'Delete' }).click();
+    expect((await fetch(`${daemon.url}/v1/projects/shop/2`)).status).toBe(200);
+    page.once('dialog', (dialog) => void dialog.accept());
+    await page.getByRole('button', { name: 'Delete' }).click();
+    await page.getByRole('heading', { name: 'shop', exact: true }).waitFor();
+    await page.getByRole('link', { name: 'v1', exact: true }).waitFor();
+    expect(await page.getByRole('link', { name: 'v2', exact: true }).count()).toBe(0);
+    expect((await fetch(`${daemon.url}/v1/projects/shop/2`)).status).toBe(404);
+    expect(trouble).toEqual([]);
+  });
+
+  test('where there is a token it is asked for, and a wrong one is said to be', async () => {
+    const { daemon } = await startDaemon({ AGENT_TOKEN: TOKEN });
+    const { page, trouble } = await open(daemon.url);
+    await page.getByLabel('Token').fill('wrong');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByText('did not take that token').waitFor();
+    await page.getByLabel('Token').fill(TOKEN);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('heading', { name: 'Ready' }).waitFor();
+    await page.getByText('live', { exact: true }).waitFor();
+    expect(page.url()).not.toContain(TOKEN);
+    expect(trouble).toEqual([]);
+  });
+
+  test('what is parked is shown with its reason, and goes when it is tried again', async () => {
+    const stack = inject('stack');
+    const { daemon } = await startDaemon({
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_URL: stack.SUPABASE_URL,
+      SUPABASE_SERVICE_KEY: stack.SUPABASE_SERVICE_KEY,
+      SUPABASE_BUCKET: 'codebegen-projects',
+    });
+    const project = uniqueId();
+    // Another host has its version.
+    await putGeneration({ projectId: project, version: 1, ownerId: null });
+    await save(daemon.url, project, { a: 'mine' }, { version: 1, generation_id: 'mine' });
+    const { page } = await open(daemon.url);
+    await page.getByRole('heading', { name: '1 upload parked' }).waitFor();
+    await page.getByRole('cell', { name: /the version is held by generation/ }).waitFor();
+    for (const table of ['storage_archives', 'storage_manifests', 'storage_generations']) {
+      const gone = await serviceClient().from(table).delete().eq('project_id', project);
+      expect(gone.error).toBeNull();
+    }
+    await page.getByRole('button', { name: 'Try all again' }).click();
+    await page.getByRole('heading', { name: 'All is safe', exact: true }).waitFor();
+    await page.getByText('verified').first().waitFor();
+  });
+
+  test('what it does is drawn over an hour, a day, and 30 days, and is there as a table', async () => {
+    const { daemon } = await startDaemon();
+    await save(daemon.url, 'shop', { a: 'x'.repeat(1234) });
+    const { page, trouble } = await open(`${daemon.url}/#/activity`);
+    for (const range of ['Day', '30 days', 'Hour']) {
+      await page.getByText(range, { exact: true }).click();
+      await page.getByText('1 save, 0 deletions').first().waitFor();
+      await page.locator('.chart canvas').nth(3).waitFor();
+    }
+    await page.getByText('As a table').nth(2).click();
+    await page.getByRole('cell', { name: '1.2 kB' }).waitFor();
+    await save(daemon.url, 'shop', { a: 'y' });
+    await page.getByText('2 saves, 0 deletions').first().waitFor();
+    expect(trouble).toEqual([]);
+  });
+
+  describe('for everybody', () => {
+    const VIEWS = ['', '#/activity', '#/projects', '#/projects/shop', '#/projects/shop/1/a.py'];
+    const LAST = '#/projects/shop/compare/1/2/a.py';
+
+    test.each([
+      ['light', 1280],
+      ['dark', 1280],
+      ['light', 360],
+    ] as const)(
+      '%s, %i wide: no barrier that a checker finds, nothing is cut off',
+      async (colorScheme, width) => {
+        const { daemon } = await startDaemon();
+        await save(
+          daemon.url,
+          'shop',
+          { 'a.py': 'import os\n', 'b/c.py': 'x' },
+          { metadata: { a: 1 } },
+        );
+        await save(daemon.url, 'shop', { 'a.py': `import sys # ${'long '.repeat(60)}\n` });
+        const { page, trouble } = await open(daemon.url, {
+          colorScheme,
+          viewport: { width, height: 800 },
+          // Its checker is put in from outside.
+          bypassCSP: true,
+        });
+        await page.addScriptTag({ path: AXE });
+        for (const view of [...VIEWS, LAST]) {
+          await page.evaluate(`location.hash = ${JSON.stringify(view)}`);
+          await page.locator('h1').first().waitFor();
+          await page.waitForFunction(`document.querySelector('.loading') === null`);
+          const { violations } = (await page.evaluate(`axe.run()`)) as {
+            violations: { id: string; nodes: { html: string }[] }[];
+          };
+          const found = violations.map(({ id, nodes }) => [view, id, nodes[0]?.html]);
+          expect(found).toEqual([]);
+          expect(
+            await page.evaluate('document.documentElement.scrollWidth'),
+            view,
+          ).toBeLessThanOrEqual(width);
+        }
+        expect(trouble).toEqual([]);
+      },
+    );
+
+    test('all of it can be reached by the keyboard', async () => {
+      const { daemon } = await startDaemon();
+      await save(daemon.url, 'shop', { 'a.py': 'import os\n' });
+      const { page } = await open(daemon.url);
+      await page.getByRole('heading', { name: 'All is safe' }).waitFor();
+      const focused = () =>
+        page.evaluate('document.activeElement.innerText || document.activeElement.id');
+      await page.keyboard.press('Tab');
+      expect(await focused()).toBe('To the content');
+      await page.keyboard.press('Enter');
+      expect(await page.evaluate('document.activeElement.id')).toBe('main');
+      const reach = async (name: string) => {
+        for (let i = 0; i < 40 && (await focused()) !== name; i++) await page.keyboard.press('Tab');
+        expect(await focused()).toBe(name);
+        await page.keyboard.press('Enter');
+      };
+      await page.evaluate('document.activeElement.blur()');
+      await reach('Projects');
+      await page.getByRole('heading', { name: 'Projects' }).waitFor();
+      await page.getByRole('link', { name: 'shop' }).waitFor();
+      await reach('shop');
+      await page.getByRole('heading', { name: 'shop' }).waitFor();
+      await page.getByRole('link', { name: 'v1' }).waitFor();
+      await reach('v1');
+      await page.getByRole('heading', { name: 'shop v1' }).waitFor();
+    });
+  });
+
+  describe('much of it', () => {
+    /** From now on the longest task of the page, in milliseconds. */
+    const watch = (page: Page) =>
+      page.evaluate(`
+        window.longest = 0;
+        new PerformanceObserver((list) => {
+          for (const { duration } of list.getEntries()) window.longest = Math.max(window.longest, duration);
+        }).observe({ type: 'longtask' })`);
+    const longest = (page: Page) => page.evaluate('window.longest') as Promise<number>;
+
+    test('10 000 versions are gone through without a stall', async () => {
+      const { storePath, daemon } = await startDaemon();
+      await save(daemon.url, 'shop', { a: 'x' });
+      const catalog = new DatabaseSync(join(storePath, '.codebegen-storage/catalog.sqlite'));
+      const columns = catalog
+        .prepare(`select name from pragma_table_info('generations')`)
+        .all()
+        .map(({ name }) => String(name));
+      const copied = columns.map((name) =>
+        name === 'version' ? 'n' : name === 'generation_id' ? `'g' || n` : name,
+      );
+      catalog.exec(`
+        with recursive numbers (n) as (select 2 union all select n + 1 from numbers where n < 10000)
+        insert into generations (${columns.join()}) select ${copied.join()} from generations, numbers
+        where project_id = 'shop' and version = 1`);
+      catalog.close();
+      const { page } = await open(`${daemon.url}/#/projects/shop`);
+      await page.getByRole('link', { name: 'v10000', exact: true }).waitFor();
+      await watch(page);
+      for (let shown = 400; shown <= 10_000; shown += 200) {
+        await page.evaluate('scrollTo(0, document.documentElement.scrollHeight)');
+        await page
+          .locator('.timeline li')
+          .nth(shown - 1)
+          .waitFor({ state: 'attached' });
+      }
+      expect(await page.locator('.timeline li').count()).toBe(10_000);
+      await page.getByLabel('Compare v1', { exact: true }).check();
+      await page.getByText('Choose two').waitFor();
+      expect(await longest(page)).toBeLessThan(STALL_MS);
+    });
+
+    test.each([
+      [
+        'many lines',
+        Array.from({ length: 100_000 }, (_, i) => `line ${i} ${'x'.repeat(38)}`).join('\n'),
+        '100000',
+      ],
+      ['one line', 'y'.repeat(5_000_000), '1'],
+    ])('a file of 5 MB is shown without a stall: %s', async (_, text, last) => {
+      const { daemon } = await startDaemon();
+      expect(text.length).toBeGreaterThan(4_900_000);
+      await save(daemon.url, 'shop', { 'large.js': text, 'small.js': 'x' });
+      const { page } = await open(`${daemon.url}/#/projects/shop/1/small.js`);
+      await page.locator('.code').waitFor();
+      await watch(page);
+      await page.getByRole('link', { name: 'large.js' }).click();
+      await page.locator('.code.long').waitFor();
+      const shown = await page.locator('.code.long code').last().textContent();
+      // A long line goes on in the next row.
+      const end = text.includes('\n') ? shown! : shown!.replaceAll('\n', '');
+      expect([end.length > 1000, text.endsWith(end)]).toEqual([true, true]);
+      const numbers = (await page.locator('.code.long .numbers').allTextContents())
+        .join('\n')
+        .trim();
+      expect(numbers.split('\n').at(-1)).toBe(last);
+      await page.evaluate(`document.querySelector('.code').scrollTo(0, 1e9)`);
+      await page.evaluate(
+        'new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))',
+      );
+      expect(await longest(page)).toBeLessThan(STALL_MS);
+    });
+  });
+});
