@@ -9,7 +9,10 @@ import { bundle } from '../../node-agent/bundle.ts';
 import { chromiumPath, launchBrowser } from '../support/browser.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration } from '../support/generation.ts';
+import { startReceiver, typeOf, verify } from '../support/receiver.ts';
+import { runCli } from '../support/run.ts';
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const TOKEN = 'a-token-of-the-daemon-for-its-page';
@@ -72,6 +75,28 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     page.setDefaultTimeout(20_000);
     await page.goto(url);
     return { page, trouble };
+  }
+
+  /** What has the focus, as a screen reader says it. */
+  const focused = (page: Page) =>
+    page.evaluate(`(() => {
+      const { ariaLabel, labels, innerText } = document.activeElement;
+      return (ariaLabel ?? labels?.[0]?.innerText ?? innerText ?? '').split('\\n')[0].trim();
+    })()`);
+  const MOST_STEPS = 80;
+
+  /** Goes on by Tab until something has the focus. */
+  async function reach(page: Page, name: string): Promise<void> {
+    for (let i = 0; i < MOST_STEPS; i++) {
+      if ((await focused(page)) === name) return;
+      await page.keyboard.press('Tab');
+    }
+    throw new Error(`"${name}" cannot be reached by the keyboard`);
+  }
+
+  async function follow(page: Page, name: string): Promise<void> {
+    await reach(page, name);
+    await page.keyboard.press('Enter');
   }
 
   const save = async (url: string, project: string, files: object, more: object = {}) => {
@@ -187,9 +212,79 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
       const gone = await serviceClient().from(table).delete().eq('project_id', project);
       expect(gone.error).toBeNull();
     }
-    await page.getByRole('button', { name: 'Try all again' }).click();
+    await follow(page, 'Try all again');
     await page.getByRole('heading', { name: 'All is safe', exact: true }).waitFor();
     await page.getByText('verified').first().waitFor();
+  });
+
+  test('page, web page and receiver see each step of a generation, in order, within a second', async () => {
+    const stack = inject('stack');
+    const proxy = await startFaultProxy(stack.SUPABASE_URL);
+    const receiver = await startReceiver();
+    const { storePath, daemon } = await startDaemon({
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_URL: proxy.url,
+      SUPABASE_SERVICE_KEY: stack.SUPABASE_SERVICE_KEY,
+      SUPABASE_BUCKET: uniqueId('bucket'),
+    });
+    const args = ['webhooks', 'add', receiver.url, '--allow-private', '--json'];
+    const { secret } = JSON.parse((await runCli(args, { FILE_STORAGE_PATH: storePath })).stdout);
+    const { page } = await open(daemon.url);
+    await page.getByText('live', { exact: true }).waitFor();
+    // As a web page of this origin listens, and when it hears of what.
+    await page.evaluate(`void (async () => {
+      window.heard = [];
+      const { body } = await fetch('/v1/events');
+      for await (const text of body.pipeThrough(new TextDecoderStream())) {
+        for (const [, data] of text.matchAll(/^data: ({"kind".*)$/gm)) {
+          const { kind, at } = JSON.parse(data);
+          window.heard.push([kind.split('.')[1], Date.now() - Date.parse(at)]);
+        }
+      }
+    })().catch(() => {})`);
+    // When the feed of the page shows what.
+    await page.evaluate(`(() => {
+      window.shown = [];
+      const seen = new Set();
+      new MutationObserver(() => {
+        for (const li of [...document.querySelectorAll('.feed li')].reverse()) {
+          const { dateTime } = li.querySelector('time');
+          const kind = li.querySelector('.badge').textContent.split(' ')[1];
+          if (seen.has(kind + dateTime)) continue;
+          seen.add(kind + dateTime);
+          window.shown.push([kind, Date.now() - Date.parse(dateTime)]);
+        }
+      }).observe(document.querySelector('main'), { childList: true, subtree: true });
+    })()`);
+    const delays: number[] = [];
+    const came = receiver.answer;
+    receiver.answer = (answer, one) => {
+      delays.push(Date.now() - Date.parse(verify(one, secret).timestamp));
+      came(answer, one);
+    };
+
+    proxy.rule = (method, path) =>
+      method === 'POST' && path.startsWith('/storage/v1/object/')
+        ? { kind: 'answer', status: 400, body: { statusCode: '413' } }
+        : null;
+    const project = uniqueId();
+    await save(daemon.url, project, { a: 'x' });
+    await page.getByRole('heading', { name: '1 upload parked' }).waitFor();
+    proxy.rule = () => null;
+    await page.getByRole('button', { name: 'Try all again' }).click();
+    await page.getByText('generation verified').waitFor();
+    await fetch(`${daemon.url}/v1/projects/${project}/1`, { method: 'DELETE' });
+    await page.getByText('generation deleted').waitFor();
+    const steps = ['saved', 'settled', 'failed', 'uploaded', 'verified', 'deleted'];
+    const received = await receiver.after(steps.length);
+    expect(received.map((one) => typeOf(one).split('.')[1])).toEqual(steps);
+    for (const name of ['heard', 'shown']) {
+      const told = (await page.evaluate(`window.${name}`)) as [string, number][];
+      expect(told.map(([kind]) => kind)).toEqual(steps);
+      delays.push(...told.map(([, delay]) => delay));
+    }
+    expect(delays).toHaveLength(3 * steps.length);
+    expect(Math.max(...delays)).toBeLessThan(1000);
   });
 
   test('what it does is drawn over an hour, a day, and 30 days, and is there as a table', async () => {
@@ -252,31 +347,69 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
       },
     );
 
-    test('all of it can be reached by the keyboard', async () => {
-      const { daemon } = await startDaemon();
-      await save(daemon.url, 'shop', { 'a.py': 'import os\n' });
+    test('each action is done by the keyboard alone', async () => {
+      const { daemon } = await startDaemon({ AGENT_TOKEN: TOKEN });
+      const headers = { authorization: `Bearer ${TOKEN}` };
+      for (const word of ['os', 'sys']) {
+        const body = JSON.stringify({ project_id: 'shop', files: { 'a.py': `import ${word}\n` } });
+        const init = {
+          method: 'POST',
+          headers: { ...headers, 'content-type': 'application/json' },
+        };
+        expect((await fetch(`${daemon.url}/v1/generations`, { ...init, body })).status).toBe(201);
+      }
       const { page } = await open(daemon.url);
+      await page.getByLabel('Token').waitFor();
+      await reach(page, 'Token');
+      await page.keyboard.type(TOKEN);
+      await page.keyboard.press('Enter');
       await page.getByRole('heading', { name: 'All is safe' }).waitFor();
-      const focused = () =>
-        page.evaluate('document.activeElement.innerText || document.activeElement.id');
+
       await page.keyboard.press('Tab');
-      expect(await focused()).toBe('To the content');
+      expect(await focused(page)).toBe('To the content');
       await page.keyboard.press('Enter');
       expect(await page.evaluate('document.activeElement.id')).toBe('main');
-      const reach = async (name: string) => {
-        for (let i = 0; i < 40 && (await focused()) !== name; i++) await page.keyboard.press('Tab');
-        expect(await focused()).toBe(name);
-        await page.keyboard.press('Enter');
-      };
-      await page.evaluate('document.activeElement.blur()');
-      await reach('Projects');
-      await page.getByRole('heading', { name: 'Projects' }).waitFor();
+
+      await follow(page, 'Activity');
+      await page.getByText('2 saves').first().waitFor();
+      await reach(page, 'Hour');
+      await page.keyboard.press('ArrowRight');
+      expect(await focused(page)).toBe('Day');
+      await follow(page, 'As a table');
+      await page.getByRole('columnheader', { name: 'saves' }).waitFor();
+
+      await follow(page, 'Projects');
       await page.getByRole('link', { name: 'shop' }).waitFor();
-      await reach('shop');
-      await page.getByRole('heading', { name: 'shop' }).waitFor();
+      await reach(page, 'Project id');
+      await page.keyboard.type('shop');
+      await page.keyboard.press('Enter');
       await page.getByRole('link', { name: 'v1' }).waitFor();
-      await reach('v1');
-      await page.getByRole('heading', { name: 'shop v1' }).waitFor();
+      for (const version of ['v1', 'v2']) {
+        await reach(page, `Compare ${version}`);
+        await page.keyboard.press('Space');
+      }
+      await follow(page, 'Compare v1 with v2');
+      await page.getByRole('link', { name: 'a.py' }).waitFor();
+      await follow(page, 'a.py');
+      await page.locator('td.added', { hasText: 'import sys' }).waitFor();
+
+      await follow(page, 'shop');
+      await page.getByRole('link', { name: 'v2' }).waitFor();
+      await reach(page, 'Version');
+      await page.keyboard.type('1');
+      await page.keyboard.press('Enter');
+      await page.getByRole('link', { name: 'a.py' }).waitFor();
+      await follow(page, 'a.py');
+      await page.locator('.code', { hasText: 'import os' }).waitFor();
+      const download = page.waitForEvent('download');
+      await follow(page, 'Download');
+      await download;
+      await follow(page, 'Activate');
+      await page.getByText('It is the active one now').waitFor();
+      page.once('dialog', (dialog) => void dialog.accept());
+      await follow(page, 'Delete');
+      await page.getByRole('link', { name: 'v2' }).waitFor();
+      expect((await fetch(`${daemon.url}/v1/projects/shop/1`, { headers })).status).toBe(404);
     });
   });
 
@@ -308,6 +441,10 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
       catalog.close();
       const { page } = await open(`${daemon.url}/#/projects/shop`);
       await page.getByRole('link', { name: 'v10000', exact: true }).waitFor();
+      const [paint] = (await page.evaluate(
+        `performance.getEntriesByName('first-contentful-paint').map(({ startTime }) => startTime)`,
+      )) as [number];
+      expect(paint).toBeLessThan(1000);
       await watch(page);
       for (let shown = 400; shown <= 10_000; shown += 200) {
         await page.evaluate('scrollTo(0, document.documentElement.scrollHeight)');
