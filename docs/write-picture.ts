@@ -53,7 +53,7 @@ try {
   await page.getByText('30 days').click();
   await page.getByText(`${SAVES} saves`).first().waitFor();
   await page.mouse.move(320, 300);
-  await page.locator('.chart canvas').nth(3).waitFor();
+  await page.locator('.chart canvas').nth(2).waitFor();
   await page.screenshot({ path: new URL('./dashboard.png', import.meta.url).pathname });
   await browser.close();
   await daemon.close();

@@ -3,8 +3,14 @@ import { useCallback, useContext, useEffect, useRef, useState } from 'preact/hoo
 import { Refused } from './api.ts';
 import { Live } from './live.ts';
 
-/** So long after something happened it is looked again: much may happen at once. */
+/**
+ * So long after something happened it is looked again: much may happen at once. And longer where a look takes
+ * long, so that the daemon has most of its time for others.
+ */
 const SETTLE_MS = 400;
+const SETTLE_FACTOR = 4;
+/** How often it is looked again where nothing happens: ages and the disk change all the same. */
+const QUIET_MS = 20_000;
 
 export const LiveContext = createContext(new Live());
 
@@ -38,14 +44,17 @@ export function useLoaded<T>(
   const signIn = useContext(SignInContext);
   const source = useContext(LiveContext);
   const known = useRef<readonly unknown[]>([]);
+  const tookMs = useRef(0);
   useEffect(() => {
     let isCurrent = true;
     const isOther = depends.some((one, i) => one !== known.current[i]);
     known.current = depends;
     if (isOther) setValue(null);
+    const begun = performance.now();
     load().then(
       (loaded) => {
         if (!isCurrent) return;
+        tookMs.current = performance.now() - begun;
         setValue(() => loaded);
         setError(null);
       },
@@ -67,14 +76,21 @@ export function useLoaded<T>(
     const end = source.listen(() => {
       if (source.count === seen && source.state === state) return;
       [seen, state] = [source.count, source.state];
-      timer ??= window.setTimeout(() => {
-        timer = undefined;
-        setTurn((count) => count + 1);
-      }, SETTLE_MS);
+      timer ??= window.setTimeout(
+        () => {
+          timer = undefined;
+          setTurn((count) => count + 1);
+        },
+        Math.max(SETTLE_MS, SETTLE_FACTOR * tookMs.current),
+      );
     });
+    const quiet = setInterval(() => {
+      if (!document.hidden) setTurn((count) => count + 1);
+    }, QUIET_MS);
     return () => {
       end();
       clearTimeout(timer);
+      clearInterval(quiet);
     };
   }, [live, source]);
   return { value, error, again: useCallback(() => setTurn((count) => count + 1), []) };

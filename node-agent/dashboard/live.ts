@@ -30,6 +30,8 @@ const SILENCE_MS = 40_000;
 /** Listens to the daemon, and comes again after each interruption. */
 export class Live {
   state: LiveState = 'connecting';
+  /** Since when it is as it is, in milliseconds. */
+  since = Date.now();
   /** The newest first. */
   happened: readonly Happened[] = [];
   /** Goes up with each event, and where some were missed. */
@@ -119,6 +121,7 @@ export class Live {
   }
 
   #change(changed: Partial<Pick<Live, 'state' | 'count' | 'happened'>>): void {
+    if (changed.state !== undefined && changed.state !== this.state) this.since = Date.now();
     Object.assign(this, changed);
     for (const listener of this.#listeners) listener();
   }

@@ -120,7 +120,8 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
 
     const { port } = new URL(daemon.url);
     daemon.child.kill('SIGKILL');
-    await page.getByText('not connected').waitFor();
+    await page.getByText('not connected', { exact: true }).waitFor();
+    await page.getByRole('heading', { name: 'Not connected to the daemon' }).waitFor();
     expect(trouble.splice(0).filter((text) => !/ERR_|Failed to load/.test(text))).toEqual([]);
     await startDaemon({ FILE_STORAGE_PATH: storePath, AGENT_PORT: port });
     await page.getByText('live', { exact: true }).waitFor();
@@ -208,6 +209,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     const { page } = await open(daemon.url);
     await page.getByRole('heading', { name: '1 upload parked' }).waitFor();
     await page.getByRole('cell', { name: /the version is held by generation/ }).waitFor();
+    expect(await page.title()).toContain('1 upload parked');
     for (const table of ['storage_archives', 'storage_manifests', 'storage_generations']) {
       const gone = await serviceClient().from(table).delete().eq('project_id', project);
       expect(gone.error).toBeNull();
@@ -249,7 +251,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
       new MutationObserver(() => {
         for (const li of [...document.querySelectorAll('.feed li')].reverse()) {
           const { dateTime } = li.querySelector('time');
-          const kind = li.querySelector('.badge').textContent.split(' ')[1];
+          const kind = li.querySelector('.badge').textContent;
           if (seen.has(kind + dateTime)) continue;
           seen.add(kind + dateTime);
           window.shown.push([kind, Date.now() - Date.parse(dateTime)]);
@@ -272,9 +274,9 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await page.getByRole('heading', { name: '1 upload parked' }).waitFor();
     proxy.rule = () => null;
     await page.getByRole('button', { name: 'Try all again' }).click();
-    await page.getByText('generation verified').waitFor();
+    await page.locator('.feed .badge.verified').waitFor();
     await fetch(`${daemon.url}/v1/projects/${project}/1`, { method: 'DELETE' });
-    await page.getByText('generation deleted').waitFor();
+    await page.locator('.feed .badge.deleted').waitFor();
     const steps = ['saved', 'settled', 'failed', 'uploaded', 'verified', 'deleted'];
     const received = await receiver.after(steps.length);
     expect(received.map((one) => typeOf(one).split('.')[1])).toEqual(steps);
@@ -294,7 +296,9 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     for (const range of ['Day', '30 days', 'Hour']) {
       await page.getByText(range, { exact: true }).click();
       await page.getByText('1 save, 0 deletions').first().waitFor();
-      await page.locator('.chart canvas').nth(3).waitFor();
+      await page.locator('.chart canvas').nth(2).waitFor();
+      // Nothing was uploaded.
+      expect(await page.locator('.chart .empty').count()).toBe(1);
     }
     await page.getByText('As a table').nth(2).click();
     await page.getByRole('cell', { name: '1.2 kB' }).waitFor();
@@ -372,9 +376,9 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
 
       await follow(page, 'Activity');
       await page.getByText('2 saves').first().waitFor();
-      await reach(page, 'Hour');
+      await reach(page, 'Day');
       await page.keyboard.press('ArrowRight');
-      expect(await focused(page)).toBe('Day');
+      expect(await focused(page)).toBe('30 days');
       await follow(page, 'As a table');
       await page.getByRole('columnheader', { name: 'saves' }).waitFor();
 

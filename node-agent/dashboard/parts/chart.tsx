@@ -1,3 +1,4 @@
+import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import UPlot from 'uplot';
 import type { Span } from '../api.ts';
@@ -7,14 +8,15 @@ import { Scroll } from './scroll.tsx';
 export type Series = Readonly<{
   label: string;
   of: (span: Span) => number | null;
-  kind: 'bars' | 'line';
+  /** Dots are for what is mostly nothing: that is not drawn. */
+  kind: 'bars' | 'line' | 'dots';
   colour: 'main' | 'second' | 'bad';
 }>;
 
 type Props = Readonly<{
   title: string;
   /** What it comes to, in a sentence: for who does not see the chart. */
-  summary: string;
+  summary: ComponentChildren;
   spans: readonly Span[];
   series: readonly Series[];
   format: (value: number) => string;
@@ -29,14 +31,25 @@ const WHOLE = [1, 2, 5]
 /** A chart over time, and the same as a table. */
 export function Chart({ title, summary, spans, series, format }: Props) {
   const place = useRef<HTMLDivElement>(null);
-  useEffect(() => draw(place.current!, { spans, series, format }), [spans, series, format]);
+  const isEmpty = !spans.some((span) => series.some(({ of }) => of(span)));
+  useEffect(
+    () => (isEmpty ? undefined : draw(place.current!, { spans, series, format })),
+    [spans, series, format, isEmpty],
+  );
   return (
     <figure class="chart">
       <figcaption>
         <h2>{title}</h2>
         <p>{summary}</p>
       </figcaption>
-      <div ref={place} class="plot" role="img" aria-label={`${title}: ${summary}`} />
+      {isEmpty && <p class="quiet empty">Nothing in this time.</p>}
+      <div
+        ref={place}
+        class="plot"
+        hidden={isEmpty}
+        role="img"
+        aria-label={`${title}, as a chart. The same is below as a table`}
+      />
       <details>
         <summary>As a table</summary>
         <Scroll label={`${title}, as a table`}>
@@ -78,9 +91,13 @@ function draw(
   let plot: UPlot | null = null;
   const data: UPlot.AlignedData = [
     spans.map(({ from }) => Date.parse(from) / 1000),
-    ...series.map(({ of }) => spans.map(of)),
+    ...series.map(({ of, kind }) =>
+      spans.map((span) => of(span) || (kind === 'dots' ? null : of(span))),
+    ),
   ];
   const isWhole = spans.every((span) => series.every(({ of }) => Number.isInteger(of(span) ?? 0)));
+  const [first = 0, second = 0] = data[0];
+  const step = second - first;
   const make = () => {
     plot?.destroy();
     const style = getComputedStyle(place);
@@ -103,7 +120,11 @@ function draw(
         padding: [8, 8, 0, 0],
         cursor: { y: false, points: { show: false } },
         legend: { live: true },
-        scales: { y: { range: (_, _min, max) => [0, Math.max(1, max * 1.1)] } },
+        scales: {
+          // The first and the last bar have their room.
+          x: { range: (_, min, max) => [min - step / 2, max + step / 2] },
+          y: { range: (_, _min, max) => [0, Math.max(1, max * 1.1)] },
+        },
         axes: [
           axis,
           {
@@ -120,9 +141,12 @@ function draw(
             stroke: colour(name),
             width: kind === 'line' ? 2 : 0,
             // One alone is no line.
-            points: kind === 'line' ? { size: 5 } : { show: false },
+            points:
+              kind === 'bars'
+                ? { show: false }
+                : { show: true, size: kind === 'dots' ? 8 : 5, fill: colour(name) },
             value: (_: UPlot, value: number | null) => (value === null ? '–' : format(value)),
-            ...(kind === 'bars' ? { fill: colour(name), paths: bars } : { spanGaps: true }),
+            ...(kind === 'bars' ? { fill: colour(name), paths: bars } : { spanGaps: false }),
           })),
         ],
       },

@@ -13,7 +13,7 @@ const RANGES: readonly (readonly [Range, string])[] = [
 ];
 
 export function ActivityView() {
-  const [range, setRange] = useState<Range>('hour');
+  const [range, setRange] = useState<Range>('day');
   const activity = useLoaded(() => api.activity(range), [range], { live: true });
   return (
     <>
@@ -43,11 +43,11 @@ const mean = (sum: number, number: number) => (number === 0 ? null : sum / numbe
 
 const COUNTS: Series[] = [
   { label: 'saves', of: (span) => span.saves, kind: 'bars', colour: 'main' },
-  { label: 'deletions', of: (span) => span.deletions, kind: 'line', colour: 'second' },
+  { label: 'deletions', of: (span) => span.deletions, kind: 'dots', colour: 'second' },
 ];
 const UPLOADS: Series[] = [
   { label: 'uploads', of: (span) => span.uploads, kind: 'bars', colour: 'main' },
-  { label: 'given up', of: (span) => span.failures, kind: 'line', colour: 'bad' },
+  { label: 'given up', of: (span) => span.failures, kind: 'dots', colour: 'bad' },
 ];
 const SIZES: Series[] = [
   { label: 'saved', of: (span) => span.saved_bytes, kind: 'bars', colour: 'main' },
@@ -88,7 +88,14 @@ function Charts({ spans }: { spans: Span[] }) {
       />
       <Chart
         title="Uploads"
-        summary={`${counted(sum.uploads, 'upload')}, ${count(sum.failures)} given up`}
+        summary={
+          <>
+            {counted(sum.uploads, 'upload')},{' '}
+            <span class={sum.failures > 0 ? 'trouble' : undefined}>
+              {count(sum.failures)} given up
+            </span>
+          </>
+        }
         spans={spans}
         series={UPLOADS}
         format={count}
@@ -101,7 +108,7 @@ function Charts({ spans }: { spans: Span[] }) {
         format={bytes}
       />
       <Chart
-        title="Durations"
+        title="Mean durations"
         summary={`the longest save ${duration(sum.longest)}, the longest upload ${duration(sum.longestUpload)}`}
         spans={spans}
         series={DURATIONS}

@@ -15,13 +15,15 @@ export function CompareView({ project, from, to, path }: Props) {
   const diff = useLoaded(() => api.diff(project, from, to), [project, from, to]);
   return (
     <>
-      <nav class="crumbs" aria-label="Place">
-        <a href={linkTo('projects')}>Projects</a> /{' '}
-        <a href={linkTo('projects', project)}>{project}</a>
-      </nav>
-      <h1>
-        v{from} and v{to}
-      </h1>
+      <div class="title">
+        <nav class="crumbs" aria-label="Place">
+          <a href={linkTo('projects')}>Projects</a> /{' '}
+          <a href={linkTo('projects', project)}>{project}</a>
+        </nav>
+        <h1>
+          {project}: v{from} → v{to}
+        </h1>
+      </div>
       <Shown loaded={diff}>
         {(value) => (
           <>
@@ -170,19 +172,31 @@ function Hunks({
 }
 
 function Row({ row: { left, right, isSame } }: { row: DiffRow }) {
-  const kind = (line: unknown, name: string) => (isSame ? '' : line === null ? 'none' : name);
+  const kind = (line: unknown, name: string) => (isSame ? 'same' : line === null ? 'none' : name);
+  const [before, after] = [kind(left, 'removed'), kind(right, 'added')];
   return (
     <tr>
-      <td class="number">{left?.number}</td>
-      <td class={kind(left, 'removed')}>
-        {!isSame && left !== null && <span class="unseen">removed: </span>}
+      <td class={`number left ${before}`}>{left?.number}</td>
+      <td class={`left ${before}`}>
+        {before === 'removed' && <Mark sign="−" name="removed" />}
         {left?.text}
       </td>
-      <td class="number">{right?.number}</td>
-      <td class={kind(right, 'added')}>
-        {!isSame && right !== null && <span class="unseen">added: </span>}
+      <td class={`number right ${after}`}>{right?.number}</td>
+      <td class={`right ${after}`}>
+        {after === 'added' && <Mark sign="+" name="added" />}
         {right?.text}
       </td>
     </tr>
+  );
+}
+
+function Mark({ sign, name }: { sign: string; name: string }) {
+  return (
+    <>
+      <span class="sign" aria-hidden="true">
+        {sign}
+      </span>
+      <span class="unseen">{name}: </span>
+    </>
   );
 }

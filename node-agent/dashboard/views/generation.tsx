@@ -22,11 +22,13 @@ export function GenerationView({ project, version, path }: Props) {
   );
   return (
     <>
-      <nav class="crumbs" aria-label="Place">
-        <a href={linkTo('projects')}>Projects</a> /{' '}
-        <a href={linkTo('projects', project)}>{project}</a>
-      </nav>
-      <Shown loaded={shown}>{(value) => <Facts value={value} again={shown.again} />}</Shown>
+      <div class="title">
+        <nav class="crumbs" aria-label="Place">
+          <a href={linkTo('projects')}>Projects</a> /{' '}
+          <a href={linkTo('projects', project)}>{project}</a>
+        </nav>
+        <Shown loaded={shown}>{(value) => <Facts value={value} again={shown.again} />}</Shown>
+      </div>
       <Shown loaded={files}>
         {({ items }) => (
           <div class="split">
@@ -84,21 +86,23 @@ function Facts({ value, again }: { value: GenerationDetails; again: () => void }
             {bytes(value.bytes)}; archive {bytes(value.archive_bytes)}
           </dd>
         </div>
-        <div>
-          <dt>generation</dt>
-          <dd class="id">{value.generation_id}</dd>
-        </div>
-        <div>
-          <dt>sha256</dt>
-          <dd class="id">{value.sha256 ?? '–'}</dd>
-        </div>
       </dl>
-      {metadata.length > 0 && (
-        <details>
-          <summary>Metadata</summary>
+      <details>
+        <summary>Details</summary>
+        <dl class="facts">
+          <div>
+            <dt>generation</dt>
+            <dd class="id">{value.generation_id}</dd>
+          </div>
+          <div>
+            <dt>sha256</dt>
+            <dd class="id">{value.sha256 ?? '–'}</dd>
+          </div>
+        </dl>
+        {metadata.length > 0 && (
           <Code path="metadata.json" text={JSON.stringify(value.metadata, null, 2)} />
-        </details>
-      )}
+        )}
+      </details>
     </section>
   );
 }

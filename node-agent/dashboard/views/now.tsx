@@ -1,5 +1,6 @@
 /** How things are: what is owed and since when, the cloud, the disk, what is parked, what just happened. */
 
+import { useEffect } from 'preact/hooks';
 import { api, type Status } from '../api.ts';
 import { ago, bytes, clock, count, counted } from '../format.ts';
 import { linkTo, useLive, useLoaded } from '../hooks.ts';
@@ -8,10 +9,13 @@ import { Action } from '../parts/action.tsx';
 import { Scroll } from '../parts/scroll.tsx';
 import { Shown } from '../parts/state.tsx';
 
+const TITLE = 'codebegen-storage';
+
 export function NowView() {
   const status = useLoaded(api.status, [], { live: true });
   return (
     <>
+      <Unconnected />
       <Shown loaded={status}>{(value) => <How status={value} again={status.again} />}</Shown>
       <Feed />
     </>
@@ -20,6 +24,18 @@ export function NowView() {
 
 function totalOf(generations: Status['generations']): number {
   return Object.values(generations).reduce<number>((sum, number) => sum + (number ?? 0), 0);
+}
+
+/** What is shown then is of before. */
+function Unconnected() {
+  const { state, since } = useLive();
+  if (state !== 'away') return null;
+  return (
+    <section class="health bad" aria-live="assertive">
+      <h2>Not connected to the daemon</h2>
+      <p>Since {new Date(since).toLocaleTimeString()}. What is shown below is of then.</p>
+    </section>
+  );
 }
 
 type Health = Readonly<{ level: 'good' | 'warn' | 'bad'; title: string; text: string }>;
@@ -39,7 +55,7 @@ function healthOf({ disk, cloud, outbox, generations, scan }: Status): Health {
     return { level: 'bad', title, text };
   }
   if (outbox.parked > 0) {
-    const text = 'They were given up, and wait for you.';
+    const text = 'They are not tried any more. Read below why, then try them again.';
     return { level: 'warn', title: `${counted(outbox.parked, 'upload')} parked`, text };
   }
   if (scan !== null) {
@@ -61,6 +77,12 @@ function healthOf({ disk, cloud, outbox, generations, scan }: Status): Health {
 function How({ status, again }: { status: Status; again: () => void }) {
   const { disk, cloud, outbox, cache, generations, parked, webhooks } = status;
   const health = healthOf(status);
+  useEffect(() => {
+    document.title = health.level === 'good' ? TITLE : `⚠ ${health.title} · ${TITLE}`;
+    return () => {
+      document.title = TITLE;
+    };
+  }, [health.level, health.title]);
   const retry = async () => {
     await api.retry();
     again();
@@ -70,6 +92,7 @@ function How({ status, again }: { status: Status; again: () => void }) {
       <section class={`health ${health.level}`} aria-live="polite">
         <h1>{health.title}</h1>
         <p>{health.text}</p>
+        {parked.length > 0 && <Action label="Try all again" kind="primary" run={retry} />}
       </section>
       <div class="cards">
         <section class="card">
@@ -77,7 +100,12 @@ function How({ status, again }: { status: Status; again: () => void }) {
           <p class="figure">{count(totalOf(generations))}</p>
           <dl>
             {Object.entries(generations).map(([name, n]) => (
-              <Row key={name} term={name} text={count(n ?? 0)} />
+              <Row
+                key={name}
+                term={name}
+                text={count(n ?? 0)}
+                isBad={name === 'failed' && n !== 0}
+              />
             ))}
             {status.only_in_cloud > 0 && (
               <Row term="in the cloud alone" text={count(status.only_in_cloud)} />
@@ -89,7 +117,7 @@ function How({ status, again }: { status: Status; again: () => void }) {
           <p class="figure">{count(outbox.owed)}</p>
           <dl>
             <Row term="since" text={outbox.since === null ? '–' : ago(outbox.since)} />
-            <Row term="parked" text={count(outbox.parked)} />
+            <Row term="parked" text={count(outbox.parked)} isBad={outbox.parked > 0} />
             <Row
               term="webhooks"
               text={`${count(webhooks.owed)} owed, ${count(webhooks.parked)} parked`}
@@ -98,7 +126,9 @@ function How({ status, again }: { status: Status; again: () => void }) {
         </section>
         <section class="card">
           <h2>Disk</h2>
-          <p class="figure">{disk === null ? '–' : bytes(disk.free_bytes)}</p>
+          <p class="figure">
+            {disk === null ? '–' : bytes(disk.free_bytes)} <small>free</small>
+          </p>
           {disk !== null && (
             <meter
               min={0}
@@ -111,7 +141,14 @@ function How({ status, again }: { status: Status; again: () => void }) {
             />
           )}
           <dl>
-            <Row term="free of" text={disk === null ? '–' : bytes(disk.bytes)} />
+            <Row
+              term="used"
+              text={
+                disk === null
+                  ? '–'
+                  : `${bytes(disk.bytes - disk.free_bytes)} of ${bytes(disk.bytes)}`
+              }
+            />
             <Row
               term="inodes free"
               text={disk?.free_inodes == null ? 'no limit' : count(disk.free_inodes)}
@@ -121,9 +158,11 @@ function How({ status, again }: { status: Status; again: () => void }) {
         </section>
         <section class="card">
           <h2>Cloud</h2>
-          <p class="figure">{cloud.enabled ? (cloud.away === null ? 'there' : 'away') : 'off'}</p>
+          <p class="figure">
+            {cloud.enabled ? (cloud.away === null ? 'reachable' : 'away') : 'off'}
+          </p>
           <dl>
-            <Row term="project" text={cloud.url ?? '–'} />
+            <Row term="URL" text={cloud.url ?? '–'} />
             <Row term="bucket" text={cloud.bucket ?? '–'} />
             <Row term="store" text={status.store_path} />
           </dl>
@@ -131,10 +170,7 @@ function How({ status, again }: { status: Status; again: () => void }) {
       </div>
       {parked.length > 0 && (
         <section>
-          <div class="head">
-            <h2>Parked</h2>
-            <Action label="Try all again" kind="primary" run={retry} />
-          </div>
+          <h2>Parked</h2>
           <Scroll label="Parked">
             <table>
               <thead>
@@ -152,7 +188,7 @@ function How({ status, again }: { status: Status; again: () => void }) {
                         {job.project_id} v{job.version}
                       </a>
                     </th>
-                    <td>{job.failure}</td>
+                    <td class="wide">{job.failure}</td>
                     <td>{ago(job.since)}</td>
                   </tr>
                 ))}
@@ -165,11 +201,11 @@ function How({ status, again }: { status: Status; again: () => void }) {
   );
 }
 
-function Row({ term, text }: { term: string; text: string }) {
+function Row({ term, text, isBad }: { term: string; text: string; isBad?: boolean }) {
   return (
     <div>
       <dt>{term}</dt>
-      <dd>{text}</dd>
+      <dd class={isBad ? 'trouble' : undefined}>{text}</dd>
     </div>
   );
 }
@@ -187,9 +223,7 @@ function Feed() {
           {happened.slice(0, 30).map((event) => (
             <li key={event.id}>
               <time dateTime={event.at}>{clock(event.at)}</time>
-              <span class={`badge ${event.kind.split('.')[1]}`}>
-                {event.kind.split('.').join(' ')}
-              </span>
+              <span class={`badge ${event.kind.split('.')[1]}`}>{kindOf(event)}</span>
               <What event={event} />
             </li>
           ))}
@@ -198,6 +232,9 @@ function Feed() {
     </section>
   );
 }
+
+/** Most are of generations. */
+const kindOf = ({ kind }: Happened) => kind.replace('generation.', '').replace('.', ' ');
 
 function What({ event }: { event: Happened }) {
   const { project_id: project, version, files, bytes: size, reason } = event;

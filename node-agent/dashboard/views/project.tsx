@@ -30,11 +30,13 @@ export function ProjectView({ project }: { project: string }) {
   const [from, to] = chosen.toSorted((a, b) => a - b);
   return (
     <>
-      <nav class="crumbs" aria-label="Place">
-        <a href={linkTo('projects')}>Projects</a>
-      </nav>
       <div class="head">
-        <h1>{project}</h1>
+        <div class="title">
+          <nav class="crumbs" aria-label="Place">
+            <a href={linkTo('projects')}>Projects</a>
+          </nav>
+          <h1>{project}</h1>
+        </div>
         <Jump project={project} />
       </div>
       {error !== null && (
@@ -120,17 +122,21 @@ function Version({
     <li class={item.active ? 'active' : undefined}>
       {isFirstOfDay && <h2>{dayOf(item.created_at)}</h2>}
       <div class="version">
-        <input
-          type="checkbox"
-          aria-label={`Compare v${version}`}
-          checked={isChosen}
-          onChange={() => onChoose(version)}
-        />
+        <label class="choose">
+          <input
+            type="checkbox"
+            aria-label={`Compare v${version}`}
+            checked={isChosen}
+            onChange={() => onChoose(version)}
+          />
+        </label>
         <a href={linkTo('projects', project, version)}>v{version}</a>
         <time dateTime={item.created_at}>{clock(item.created_at)}</time>
-        <Badge status={item.status} />
-        {item.active && <span class="badge good">active</span>}
-        <span class="quiet">
+        <span>
+          <Badge status={item.status} />
+          {item.active && <span class="badge good">active</span>}
+        </span>
+        <span class="quiet size">
           {item.file_count === null
             ? ''
             : `${counted(item.file_count, 'file')}, ${bytes(item.bytes)}`}

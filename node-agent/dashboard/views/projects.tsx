@@ -11,6 +11,7 @@ import { Scroll } from '../parts/scroll.tsx';
 export function ProjectsView() {
   const { pages, hasMore, isBusy, error, more } = usePages(api.projects);
   const items = pages.flat();
+  const hasOwners = items.some((project) => project.owner_id !== null);
   const [id, setId] = useState('');
   return (
     <>
@@ -40,9 +41,13 @@ export function ProjectsView() {
               <tr>
                 <th scope="col">Project</th>
                 <th scope="col">Latest</th>
-                <th scope="col">Versions</th>
-                <th scope="col">Files</th>
-                <th scope="col">Owner</th>
+                <th scope="col" class="amount">
+                  Versions
+                </th>
+                <th scope="col" class="amount">
+                  Size
+                </th>
+                {hasOwners && <th scope="col">Owner</th>}
               </tr>
             </thead>
             <tbody>
@@ -52,9 +57,9 @@ export function ProjectsView() {
                     <a href={linkTo('projects', project.project_id)}>{project.project_id}</a>
                   </th>
                   <td>v{project.latest_version}</td>
-                  <td>{count(project.versions)}</td>
-                  <td>{bytes(project.bytes)}</td>
-                  <td class="id">{project.owner_id ?? '–'}</td>
+                  <td class="amount">{count(project.versions)}</td>
+                  <td class="amount">{bytes(project.bytes)}</td>
+                  {hasOwners && <td class="id">{project.owner_id ?? '–'}</td>}
                 </tr>
               ))}
             </tbody>
