@@ -21,7 +21,9 @@ export function listGenerations(storage: Storage): Handler {
 export function showGeneration(storage: Storage): Handler {
   return async (c) => {
     const summary = await storage.show(readRef(c));
-    return c.json(toWire({ ...summary, ...(await describe(storage, summary)) }) as object);
+    const active = (await storage.activeVersion(summary.projectId)) === summary.version;
+    const description = await describe(storage, summary);
+    return c.json(toWire({ ...summary, active, ...description }) as object);
   };
 }
 

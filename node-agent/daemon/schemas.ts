@@ -137,9 +137,11 @@ const summary = {
   uploaded_at: nullable(text),
   local_path: nullable(text),
 };
-export const GenerationSchema = v.object({ ...summary, active: v.boolean() });
+const active = v.pipe(v.boolean(), v.description('Whether it is the active one of its project.'));
+export const GenerationSchema = v.object({ ...summary, active });
 export const GenerationDetailsSchema = v.object({
   ...summary,
+  active,
   metadata: nullable(v.pipe(v.looseObject({}), v.description('As it was saved.'))),
   ...description,
 });

@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs';
+import { type BigIntStats, readdirSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
@@ -33,8 +33,8 @@ export class WebhookFiles {
 
   /** All that can be read, the oldest first. Never throws. */
   list(): readonly Webhook[] {
-    const folder = statSync(this.#layout.webhooks, { bigint: true, throwIfNoEntry: false });
-    if (folder === undefined) return [];
+    const folder = this.#stat();
+    if (folder === null) return [];
     if (folder.mtimeNs === this.#knownAt) return this.#known;
     const isSettled = Date.now() - Number(folder.mtimeMs) > SAME_TIME_MS;
     this.#known = this.#names().flatMap((name) => this.#read(name) ?? []);
@@ -43,6 +43,15 @@ export class WebhookFiles {
     );
     this.#knownAt = isSettled ? folder.mtimeNs : null;
     return this.#known;
+  }
+
+  /** `null` where it is not there, or cannot be looked at: no save fails for that. */
+  #stat(): BigIntStats | null {
+    try {
+      return statSync(this.#layout.webhooks, { bigint: true, throwIfNoEntry: false }) ?? null;
+    } catch {
+      return null;
+    }
   }
 
   /** The ids of those that are told of events of a kind. Never throws. */

@@ -164,7 +164,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     ]);
     expect(download.suggestedFilename()).toMatch(/^shop-v1.*\.tar\.gz$/);
     await page.getByRole('button', { name: 'Activate' }).click();
-    await page.getByText('It is the active one now').waitFor();
+    await page.locator('h1 .badge', { hasText: 'active' }).waitFor();
     await page.getByRole('link', { name: 'shop', exact: true }).click();
     await page.locator('.timeline .active', { hasText: 'v1' }).waitFor();
     await page.getByRole('link', { name: 'v2', exact: true }).click();
@@ -409,7 +409,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
       await follow(page, 'Download');
       await download;
       await follow(page, 'Activate');
-      await page.getByText('It is the active one now').waitFor();
+      await page.locator('h1 .badge', { hasText: 'active' }).waitFor();
       page.once('dialog', (dialog) => void dialog.accept());
       await follow(page, 'Delete');
       await page.getByRole('link', { name: 'v2' }).waitFor();

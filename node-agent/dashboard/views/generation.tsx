@@ -60,11 +60,12 @@ function Facts({ value, again }: { value: GenerationDetails; again: () => void }
     <section>
       <div class="head">
         <h1>
-          {project} v{version} <Badge status={value.status} />
+          {project} v{version} <Badge status={value.status} />{' '}
+          {value.active && <span class="badge good">active</span>}
         </h1>
         <div class="actions">
           <Action label="Download" kind="primary" run={download} />
-          <Action label="Activate" run={activate} done="It is the active one now" />
+          {!value.active && <Action label="Activate" run={activate} />}
           <Action
             label="Delete"
             kind="danger"
