@@ -21,10 +21,10 @@ export type Activity = Readonly<{
 export type ActivityRow = Activity & Readonly<{ start: number }>;
 
 const MINUTE_MS = 60_000;
-/** How long a time is that is counted, in minutes, and for how long it is kept, in milliseconds. */
-const KEPT = { 1: 2 * 86_400_000, 60: 400 * 86_400_000 } as const;
+/** How long a time is that is counted, in minutes, and how many of them are kept. */
+const KEPT = { 1: 2 * 1440, 60: 400 * 24 } as const;
 
-/** By the minute for two days, by the hour for 400. */
+/** By the minute for at least two days, by the hour for at least 400. */
 export type Resolution = keyof typeof KEPT;
 
 /** The table of activity: what was done, by minute and by hour, in the transaction that does it. */
@@ -62,12 +62,19 @@ export class ActivityTable {
         done.failures ?? 0,
         done.deletions ?? 0,
       )?.is_new;
-      if (isNew === 1) this.#trim(minutes, now - KEPT[minutes]);
+      if (isNew === 1) this.#trim(minutes);
     }
   }
 
-  #trim(minutes: Resolution, before: number): void {
-    this.#db.run('delete from activity where minutes = ? and start < ?', minutes, before);
+  /** By their number: a clock that is wrong for once takes nothing along. */
+  #trim(minutes: Resolution): void {
+    this.#db.run(
+      `delete from activity where minutes = ?1 and start <= (
+         select start from activity where minutes = ?1 order by start desc limit 1 offset ?2
+       )`,
+      minutes,
+      KEPT[minutes],
+    );
   }
 
   /**

@@ -40,8 +40,8 @@ export class Deliveries {
     this.#db = db;
   }
 
-  /** Owes an event to a webhook. @returns how many older ones had to go for it */
-  add(owed: Pick<Delivery, 'webhook_id' | 'event_id' | 'body'>, now: number): number {
+  /** Owes an event to a webhook. @returns whether it is time to look whether there are too many, of any */
+  add(owed: Pick<Delivery, 'webhook_id' | 'event_id' | 'body'>, now: number): boolean {
     const { webhook_id: webhookId, event_id: eventId, body } = owed;
     const { id } = this.#db.get<{ id: number }>(
       `insert into deliveries (webhook_id, event_id, body, since, due_at)
@@ -51,10 +51,11 @@ export class Deliveries {
       body,
       now,
     )!;
-    return id % TRIM_EVERY === 0 ? this.#trim(webhookId) : 0;
+    return id % TRIM_EVERY === 0;
   }
 
-  #trim(webhookId: string): number {
+  /** Drops the oldest of a webhook that are too many. @returns how many */
+  trim(webhookId: string): number {
     const last = this.#db.get<{ id: number }>(
       'select id from deliveries where webhook_id = ? order by id desc limit 1 offset ?',
       webhookId,
@@ -143,12 +144,14 @@ export class Deliveries {
     for (const delivery of leased) if (isLeft(delivery)) this.release(delivery.id);
   }
 
-  /** Has those of a webhook that wait tried at once. */
-  hasten(webhookId: string, now: number): void {
+  /** Has those of a webhook that wait, and did not fail so often, tried at once. */
+  hasten(webhookId: string, now: number, most: number): void {
     this.#db.run(
-      'update deliveries set due_at = ?1 where webhook_id = ?2 and due_at > ?1 and parked = 0',
+      `update deliveries set due_at = ?1
+       where webhook_id = ?2 and due_at > ?1 and parked = 0 and attempts < ?3`,
       now,
       webhookId,
+      most,
     );
   }
 
@@ -163,7 +166,7 @@ export class Deliveries {
    * @returns how many were parked
    */
   restart(webhookId: string, now: number): number {
-    this.hasten(webhookId, now);
+    this.hasten(webhookId, now, Number.MAX_SAFE_INTEGER);
     return this.#db.all(
       `update deliveries set parked = 0, attempts = 0, since = ?1, due_at = ?1, failure = null
        where webhook_id = ?2 and parked = 1 returning id`,

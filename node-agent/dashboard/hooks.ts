@@ -45,13 +45,22 @@ export function useLoaded<T>(
   const source = useContext(LiveContext);
   const known = useRef<readonly unknown[]>([]);
   const tookMs = useRef(0);
+  const isRunning = useRef(false);
+  const isDue = useRef(false);
+  /** Not while one is under way: that would be for nothing. */
+  const look = useCallback(() => {
+    if (isRunning.current) isDue.current = true;
+    else setTurn((count) => count + 1);
+  }, []);
   useEffect(() => {
     let isCurrent = true;
     const isOther = depends.some((one, i) => one !== known.current[i]);
     known.current = depends;
     if (isOther) setValue(null);
     const begun = performance.now();
-    load().then(
+    isRunning.current = true;
+    isDue.current = false;
+    const run = load().then(
       (loaded) => {
         if (!isCurrent) return;
         tookMs.current = performance.now() - begun;
@@ -64,6 +73,11 @@ export function useLoaded<T>(
         setError(problem instanceof Refused ? problem.message : 'The daemon cannot be reached');
       },
     );
+    void run.then(() => {
+      if (!isCurrent) return;
+      isRunning.current = false;
+      if (isDue.current) setTimeout(look, SETTLE_MS);
+    });
     return () => {
       isCurrent = false;
     };
@@ -79,13 +93,13 @@ export function useLoaded<T>(
       timer ??= window.setTimeout(
         () => {
           timer = undefined;
-          setTurn((count) => count + 1);
+          look();
         },
         Math.max(SETTLE_MS, SETTLE_FACTOR * tookMs.current),
       );
     });
     const quiet = setInterval(() => {
-      if (!document.hidden) setTurn((count) => count + 1);
+      if (!document.hidden) look();
     }, QUIET_MS);
     return () => {
       end();

@@ -15,9 +15,10 @@ export type Keeper = Readonly<{
   events: { add(kind: string, body: string): number; idOf(number: number): string };
   /** What was done, counted by time. */
   activity: { add(done: Counted, now: number): void };
-  /** What is owed to webhooks. `add` says how many older ones had to go. */
+  /** What is owed to webhooks. `add` says whether it is time to look for what is too much. */
   deliveries: {
-    add(owed: { webhook_id: string; event_id: string; body: string }, now: number): number;
+    add(owed: { webhook_id: string; event_id: string; body: string }, now: number): boolean;
+    trim(webhookId: string): number;
   };
   receivers: { drop(webhookId: string, count: number): void };
   projects: { ownerOf(projectId: string): string | null };
@@ -32,6 +33,7 @@ export type Keeper = Readonly<{
  *
  * @param options.keeper `null` until it is open
  * @param options.webhooksFor the ids of the webhooks that are told of a kind
+ * @param options.everyWebhook those of all
  */
 export function createTell(
   listener: OnEvent | undefined,
@@ -39,10 +41,12 @@ export function createTell(
     now,
     keeper,
     webhooksFor = () => [],
+    everyWebhook = () => [],
   }: {
     now: () => number;
     keeper: () => Keeper | null;
     webhooksFor?: (kind: LoggedKind) => readonly string[];
+    everyWebhook?: () => readonly string[];
   },
 ): Tell {
   const complete = (told: Told): StorageEvent => {
@@ -72,10 +76,11 @@ export function createTell(
     const keep = () => {
       const body = JSON.stringify(toWire(event));
       const event_id = known.events.idOf(known.events.add(kind, body));
-      for (const webhook_id of webhooksFor(kind)) {
-        const dropped = known.deliveries.add({ webhook_id, event_id, body }, now());
-        if (dropped > 0) known.receivers.drop(webhook_id, dropped);
-      }
+      const told = webhooksFor(kind);
+      const isTime = told.map((webhook_id) =>
+        known.deliveries.add({ webhook_id, event_id, body }, now()),
+      );
+      if (isTime.includes(true)) for (const id of everyWebhook()) trim(known, id);
       const done = countsOf(event);
       if (done !== null) known.activity.add(done, now());
       known.afterCommit(notify);
@@ -84,6 +89,11 @@ export function createTell(
     // What happened is told also where it cannot be noted, as on a full disk.
     else void known.write(keep).catch(notify);
   };
+}
+
+function trim({ deliveries, receivers }: Keeper, webhookId: string): void {
+  const dropped = deliveries.trim(webhookId);
+  if (dropped > 0) receivers.drop(webhookId, dropped);
 }
 
 /** What happened is told also where the catalog cannot be asked. */

@@ -9,7 +9,7 @@ import { fromFileSystem, isDiskFull } from '../disk/file-errors.ts';
 import { isMissing } from '../disk/list-folder.ts';
 import { checkOpenFiles } from '../disk/open-files.ts';
 import { Reserve } from '../disk/reserve.ts';
-import type { OnEvent } from '../events/events.ts';
+import { isLogged, type OnEvent } from '../events/events.ts';
 import { createOnProblem, createTell } from '../events/tell.ts';
 import { EventFeed } from '../read/event-feed.ts';
 import { makeFolder } from '../store/durable.ts';
@@ -136,13 +136,14 @@ async function openParts(
   let parts: Parts | null = null;
   const listen: OnEvent = (event) => {
     feed?.wake();
-    parts?.background.wakeCourier();
+    if (isLogged(event.kind)) parts?.background.wakeCourier();
     options.onEvent?.(event);
   };
   const onEvent = createTell(listen, {
     now,
     keeper: () => known,
     webhooksFor: (kind) => webhooks?.toldOf(kind) ?? [],
+    everyWebhook: () => webhooks?.list().map(({ id }) => id) ?? [],
   });
   const onProblem = createOnProblem(onEvent, options.onProblem);
   const { instance, catalog, gone } = await openCatalog({

@@ -4,7 +4,7 @@ import type { Instance } from '../catalog/instance.ts';
 import { StorageError } from '../contract.ts';
 import { within } from '../threads/within.ts';
 import { messageOf } from './message.ts';
-import { LONGEST_ASKED_MS, PARK_AFTER_MS, waitMs } from './retries.ts';
+import { LONGEST_ASKED_MS, PARK_AFTER_FAILURES, PARK_AFTER_MS, waitMs } from './retries.ts';
 import { asError, type Refusal, send } from './send.ts';
 import { nameOf, type Webhook } from './webhook.ts';
 import type { WebhookFiles } from './webhook-files.ts';
@@ -13,6 +13,8 @@ import type { WebhookFiles } from './webhook-files.ts';
 const AT_ONCE = 4;
 /** How often other processes' events and leases are looked for, in milliseconds. */
 const POLL_MS = 2000;
+/** What failed so often is not sent at once because others got through. */
+const OFTEN = 5;
 
 type Parts = Readonly<{
   catalog: Catalog;
@@ -37,6 +39,7 @@ export class Courier {
   #timer: NodeJS.Timeout | null = null;
   #turn: Promise<void> | null = null;
   #again = false;
+  #tookBackAt = Number.NEGATIVE_INFINITY;
   #idle: (() => void)[] = [];
 
   constructor(parts: Parts) {
@@ -48,11 +51,18 @@ export class Courier {
     this.#again = true;
     if (this.#turn !== null || this.#stopping.signal.aborted) return;
     this.#turn = this.#turns()
-      .catch((error: unknown) => this.#parts.onProblem(error))
-      .finally(() => {
+      .then(
+        () => this.#untilDue(),
+        // A catalog that is busy, or on a full disk, is looked at again later.
+        (error: unknown) => {
+          this.#parts.onProblem(error);
+          return POLL_MS;
+        },
+      )
+      .then((ms) => {
         this.#turn = null;
         if (this.#sending.size === 0) for (const done of this.#idle.splice(0)) done();
-        this.#schedule();
+        this.#schedule(ms);
       });
   }
 
@@ -78,7 +88,7 @@ export class Courier {
       this.#again = false;
       const webhooks = this.#parts.files.list();
       if (webhooks.length === 0) return;
-      await this.#parts.catalog.write(() => this.#takeBack());
+      await this.#takeBack();
       for (const webhook of webhooks) {
         if (webhook.disabled === null) await this.#startDue(webhook);
       }
@@ -86,18 +96,22 @@ export class Courier {
   }
 
   /** From processes that ended, and from ourselves what could not be written down; and after a clock was set. */
-  #takeBack(): void {
+  async #takeBack(): Promise<void> {
     const { catalog, instance, now } = this.#parts;
+    if (performance.now() - this.#tookBackAt < POLL_MS) return;
+    this.#tookBackAt = performance.now();
     const own = new Set([...this.#sending.values()].map(({ id }) => id));
     const ended = new Map<string, boolean>();
-    catalog.deliveries.free(({ id, leased_by: by }) => {
-      if (by === instance.id) return !own.has(id);
-      if (!ended.has(by)) ended.set(by, instance.isGone(by));
-      return ended.get(by)!;
+    await catalog.write(() => {
+      catalog.deliveries.free(({ id, leased_by: by }) => {
+        if (by === instance.id) return !own.has(id);
+        if (!ended.has(by)) ended.set(by, instance.isGone(by));
+        return ended.get(by)!;
+      });
+      const latest = now() + LONGEST_ASKED_MS;
+      catalog.deliveries.adjustDue(latest);
+      catalog.receivers.adjustWait(latest);
     });
-    const latest = now() + LONGEST_ASKED_MS;
-    catalog.deliveries.adjustDue(latest);
-    catalog.receivers.adjustWait(latest);
   }
 
   async #startDue(webhook: Webhook): Promise<void> {
@@ -128,10 +142,10 @@ export class Courier {
     let refusal: Refusal | null;
     try {
       refusal = await send(webhook, messageOf(delivery), options);
-    } catch (error) {
+    } catch {
+      // It ends: what is sent twice has the same id.
       await catalog.write(() => catalog.deliveries.release(delivery.id));
-      if (signal.aborted) return;
-      throw error;
+      return;
     }
     if (refusal?.concerns === 'gone') await this.#disable(webhook, refusal);
     const told = await catalog.write(() => this.#settle(webhook, delivery, refusal));
@@ -146,7 +160,8 @@ export class Courier {
     if (refusal === null) {
       deliveries.end(delivery.id);
       receivers.recover(webhook.id);
-      if (failures > 0) deliveries.hasten(webhook.id, now());
+      // One that is refused whenever it comes has its own wait.
+      if (failures > 0) deliveries.hasten(webhook.id, now(), OFTEN);
       return null;
     }
     const { reason, concerns, retryAfterMs } = refusal;
@@ -154,7 +169,9 @@ export class Courier {
       receivers.fail(webhook.id, now() + waitMs(failures, random(), retryAfterMs), reason);
     }
     const isOld = now() - delivery.since >= PARK_AFTER_MS;
-    if (isOld || concerns === 'gone') {
+    // After a long while off, or a clock that was set, the first failure is no reason.
+    const wasTried = Math.max(failures, delivery.attempts) >= PARK_AFTER_FAILURES;
+    if ((isOld && wasTried) || concerns === 'gone') {
       deliveries.park(delivery.id, reason);
       if (concerns === 'gone') deliveries.parkAll(webhook.id, reason);
       return asError({ ...refusal, reason: `${reason}. It is parked` }, nameOf(webhook));
@@ -173,10 +190,10 @@ export class Courier {
     if (isThere) await files.put({ ...webhook, disabled: reason }).catch(onProblem);
   }
 
-  #schedule(): void {
+  #schedule(ms: number): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     if (this.#stopping.signal.aborted) return;
-    this.#timer = setTimeout(() => this.wake(), Math.min(POLL_MS, this.#untilDue()));
+    this.#timer = setTimeout(() => this.wake(), ms);
     this.#timer.unref();
   }
 

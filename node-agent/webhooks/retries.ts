@@ -11,6 +11,8 @@ const LONGEST_WAIT_MS = 600_000;
 export const LONGEST_ASKED_MS = 3_600_000;
 /** What is owed for longer, and fails, is parked. */
 export const PARK_AFTER_MS = 3 * 86_400_000;
+/** But not before so many failures in a row, of it or of its receiver. */
+export const PARK_AFTER_FAILURES = 20;
 
 /**
  * @param failures how many came before in a row

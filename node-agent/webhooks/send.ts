@@ -36,18 +36,18 @@ export async function send(
   message: Message,
   { now, answerMs, signal }: Readonly<{ now: number; answerMs: number; signal: AbortSignal }>,
 ): Promise<Refusal | null> {
-  // Most processes never send one.
-  const { Webhook: Signer } = await import('standardwebhooks');
-  const sentAt = new Date(now);
-  const headers = {
-    'content-type': 'application/json',
-    'user-agent': 'codebegen-storage',
-    'webhook-id': message.id,
-    'webhook-timestamp': String(Math.floor(now / 1000)),
-    'webhook-signature': new Signer(webhook.secret).sign(message.id, sentAt, message.body),
-  };
   const timeout = AbortSignal.timeout(answerMs);
   try {
+    // Most processes never send one.
+    const { Webhook: Signer } = await import('standardwebhooks');
+    const signer = new Signer(webhook.secret);
+    const headers = {
+      'content-type': 'application/json',
+      'user-agent': 'codebegen-storage',
+      'webhook-id': message.id,
+      'webhook-timestamp': String(Math.floor(now / 1000)),
+      'webhook-signature': signer.sign(message.id, new Date(now), message.body),
+    };
     const answer = await post(webhook, message.body, headers, AbortSignal.any([signal, timeout]));
     return refusalOf(answer);
   } catch (error) {

@@ -9,7 +9,7 @@ export const WebhookSchema = v.object({
   id: v.pipe(v.string(), v.regex(/^wh_[0-9a-f]{12}$/)),
   url: v.pipe(v.string(), v.url()),
   /** Signs what is sent: `whsec_` and 24 bytes in base64. */
-  secret: v.string(),
+  secret: v.pipe(v.string(), v.regex(/^whsec_[A-Za-z0-9+/]{32}$/)),
   /** The kinds of events; `null`: all. */
   kinds: v.nullable(v.array(v.string())),
   /** Whether it may be in a network of ours. */

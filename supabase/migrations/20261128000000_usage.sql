@@ -41,51 +41,70 @@ as $$
   select (now() at time zone 'utc')::date
 $$;
 
+-- Of all rows of a statement at once: whoever deletes a project of thousands counts it once.
+
 create function public.storage_count_change()
 returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
 declare
-  changed_generations integer := 0;
-  changed_bytes bigint := 0;
+  changes jsonb;
 begin
-  if tg_op <> 'INSERT' and old.deleted_at is null then
-    changed_generations := -1;
-    changed_bytes := -coalesce(old.archive_bytes, 0);
+  if tg_op = 'INSERT' then
+    select jsonb_agg(jsonb_build_object('project_id', after.project_id, 'generations', 1,
+      'archive_bytes', coalesce(after.archive_bytes, 0)))
+    into changes from after where after.deleted_at is null;
+  elsif tg_op = 'UPDATE' then
+    select jsonb_agg(jsonb_build_object('project_id', after.project_id,
+      'generations', (after.deleted_at is null)::integer - (before.deleted_at is null)::integer,
+      'archive_bytes',
+        case when after.deleted_at is null then coalesce(after.archive_bytes, 0) else 0 end
+        - case when before.deleted_at is null then coalesce(before.archive_bytes, 0) else 0 end))
+    into changes from after join before using (project_id, version)
+    where (after.deleted_at is null) <> (before.deleted_at is null)
+      or after.archive_bytes is distinct from before.archive_bytes;
+  else
+    select jsonb_agg(jsonb_build_object('project_id', before.project_id, 'generations', -1,
+      'archive_bytes', -coalesce(before.archive_bytes, 0)))
+    into changes from before where before.deleted_at is null;
   end if;
-  if tg_op <> 'DELETE' and new.deleted_at is null then
-    changed_generations := changed_generations + 1;
-    changed_bytes := changed_bytes + coalesce(new.archive_bytes, 0);
-  end if;
-  insert into public.storage_usage_daily as daily (project_id, day, generations, archive_bytes)
-  values (
-    coalesce(new.project_id, old.project_id), public.storage_today(), changed_generations, changed_bytes
-  )
-  on conflict (project_id, day) do update
-  set generations = daily.generations + excluded.generations,
-    archive_bytes = daily.archive_bytes + excluded.archive_bytes;
+  perform public.storage_add_usage(changes) where changes is not null;
   return null;
 end
 $$;
 comment on function public.storage_count_change is
-  'Counts what a change of a generation adds to what is kept, or takes from it.';
+  'Counts what a statement adds to what is kept, or takes from it.';
+
+create function public.storage_add_usage(p_changes jsonb)
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into public.storage_usage_daily as daily (project_id, day, generations, archive_bytes)
+  select changed.project_id, public.storage_today(), sum(changed.generations),
+    sum(changed.archive_bytes)
+  from jsonb_to_recordset(p_changes) as changed (
+    project_id text, generations integer, archive_bytes bigint
+  )
+  group by changed.project_id
+  having bool_or(changed.generations <> 0 or changed.archive_bytes <> 0)
+  order by changed.project_id collate "C"
+  on conflict (project_id, day) do update
+  set generations = daily.generations + excluded.generations,
+    archive_bytes = daily.archive_bytes + excluded.archive_bytes
+$$;
+comment on function public.storage_add_usage is 'Adds changes to what is counted of today.';
 
 create trigger storage_generations_added
-  after insert on public.storage_generations
-  for each row when (new.deleted_at is null)
-  execute function public.storage_count_change();
+  after insert on public.storage_generations referencing new table as after
+  for each statement execute function public.storage_count_change();
 create trigger storage_generations_changed
-  after update on public.storage_generations
-  for each row when (
-    (old.deleted_at is null) <> (new.deleted_at is null)
-    or (new.deleted_at is null and old.archive_bytes is distinct from new.archive_bytes)
-  )
-  execute function public.storage_count_change();
+  after update on public.storage_generations referencing old table as before new table as after
+  for each statement execute function public.storage_count_change();
 create trigger storage_generations_removed
-  after delete on public.storage_generations
-  for each row when (old.deleted_at is null)
-  execute function public.storage_count_change();
+  after delete on public.storage_generations referencing old table as before
+  for each statement execute function public.storage_count_change();
 
 -- What was kept before this was counted.
 insert into public.storage_usage_daily (project_id, day, generations, archive_bytes)
@@ -104,17 +123,23 @@ create function public.storage_download_generation(
 returns jsonb
 language plpgsql security definer
 set search_path = ''
+set lock_timeout = '500ms'
 as $$
 declare
   found jsonb := public.storage_get_generation_of(auth.uid(), p_project_id, p_version);
 begin
   if found ->> 'status' in ('uploaded', 'verified')
     and found ->> 'generation_id' = coalesce(p_generation_id, found ->> 'generation_id') then
-    insert into public.storage_usage_daily as daily (project_id, day, downloads, download_bytes)
-    values (p_project_id, public.storage_today(), 1, coalesce((found ->> 'archive_bytes')::bigint, 0))
-    on conflict (project_id, day) do update
-    set downloads = daily.downloads + 1,
-      download_bytes = daily.download_bytes + excluded.download_bytes;
+    begin
+      insert into public.storage_usage_daily as daily (project_id, day, downloads, download_bytes)
+      values (p_project_id, public.storage_today(), 1, coalesce((found ->> 'archive_bytes')::bigint, 0))
+      on conflict (project_id, day) do update
+      set downloads = daily.downloads + 1,
+        download_bytes = daily.download_bytes + excluded.download_bytes;
+    exception when others then
+      -- In a database that cannot be written, as on a full disk, or where others are at it for long.
+      raise warning 'A download was not counted: %', sqlerrm;
+    end;
   end if;
   return found;
 end
@@ -178,7 +203,7 @@ begin
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
-        'storage_today', 'storage_count_change', 'storage_download_generation', 'storage_usage_history'
+        'storage_today', 'storage_count_change', 'storage_add_usage', 'storage_download_generation', 'storage_usage_history'
       ])
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);

@@ -8,23 +8,32 @@ language plpgsql security definer
 set search_path = ''
 as $$
 declare
-  owner uuid;
+  told record;
 begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is null then
     return null;
   end if;
-  select owner_id into owner from public.storage_projects where id = new.project_id;
-  if owner is null then
-    return null;
-  end if;
   begin
-    execute 'select realtime.send($1, $2, $3, true)' using
-      jsonb_build_object(
-        'project_id', new.project_id, 'version', new.version, 'generation_id', new.generation_id,
-        'status', new.status, 'failure', new.failure, 'digest', new.digest
-      ),
-      'generation.' || new.status,
-      'storage:' || owner;
+    if tg_op = 'INSERT' then
+      for told in
+        select p.owner_id as owner, to_jsonb(after) as generation
+        from after join public.storage_projects p on p.id = after.project_id
+        where p.owner_id is not null
+      loop
+        perform public.storage_tell(told.owner, told.generation);
+      end loop;
+    else
+      for told in
+        select p.owner_id as owner, to_jsonb(after) as generation
+        from after
+        join before using (project_id, version)
+        join public.storage_projects p on p.id = after.project_id
+        where p.owner_id is not null
+          and (after.status, after.digest) is distinct from (before.status, before.digest)
+      loop
+        perform public.storage_tell(told.owner, told.generation);
+      end loop;
+    end if;
   exception when others then
     -- Who listens misses it, and asks. Nobody's upload fails for it.
     raise warning 'Realtime did not take a message: %', sqlerrm;
@@ -35,18 +44,35 @@ $$;
 comment on function public.storage_broadcast is
   'Sends the owner of a generation what became of it: event generation.{status}, topic storage:{owner}.';
 
-revoke all on function public.storage_broadcast() from public, anon, authenticated;
-grant execute on function public.storage_broadcast() to service_role;
+create function public.storage_tell(p_owner uuid, p_generation jsonb)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute 'select realtime.send($1, $2, $3, true)' using
+    jsonb_build_object(
+      'project_id', p_generation -> 'project_id', 'version', p_generation -> 'version',
+      'generation_id', p_generation -> 'generation_id', 'status', p_generation -> 'status',
+      'failure', p_generation -> 'failure', 'digest', p_generation -> 'digest'
+    ),
+    'generation.' || (p_generation ->> 'status'),
+    'storage:' || p_owner;
+end
+$$;
+comment on function public.storage_tell is 'Sends one message, where Realtime is.';
+
+revoke all on function public.storage_broadcast(),
+  public.storage_tell(uuid, jsonb) from public, anon, authenticated;
+grant execute on function public.storage_broadcast(),
+  public.storage_tell(uuid, jsonb) to service_role;
 
 create trigger storage_generations_told
-  after insert on public.storage_generations
-  for each row execute function public.storage_broadcast();
+  after insert on public.storage_generations referencing new table as after
+  for each statement execute function public.storage_broadcast();
 create trigger storage_generations_told_again
-  after update on public.storage_generations
-  for each row when (
-    old.status is distinct from new.status or old.digest is distinct from new.digest
-  )
-  execute function public.storage_broadcast();
+  after update on public.storage_generations referencing old table as before new table as after
+  for each statement execute function public.storage_broadcast();
 
 create function public.storage_allow_listening()
 returns void

@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(19);
+select plan(21);
 
 create function pg_temp.sign_in(id text) returns void language sql as $$
   select set_config('request.jwt.claims', json_build_object('sub', id, 'role', 'authenticated')::text, true),
@@ -34,6 +34,14 @@ select storage_mark_deleted('kept-1', 2);
 select is(pg_temp.row_of('kept-1'), '1 100 0 0', 'once');
 delete from storage_generations where project_id = 'kept-1' and version = 3;
 select is(pg_temp.row_of('kept-1'), '1 100 0 0', 'a tombstone that goes takes nothing off');
+
+insert into storage_projects (id) values ('kept-many-1'), ('kept-many-2');
+insert into storage_generations (project_id, version, generation_id, bucket, object_key, archive_bytes)
+select 'kept-many-' || 1 + n % 2, 1 + n / 2, 'g', 'b', 'kept-many/' || n, 10 from generate_series(0, 9) n;
+select is(pg_temp.row_of('kept-many-1') || ', ' || pg_temp.row_of('kept-many-2'), '5 50 0 0, 5 50 0 0',
+  'many in one statement are counted each');
+select storage_mark_deleted('kept-many-1', null);
+select is(pg_temp.row_of('kept-many-1'), '0 0 0 0', 'so are those of a project that is deleted');
 
 -- It was there on the days before, and there was more of it.
 insert into storage_usage_daily values

@@ -273,6 +273,7 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_record_removals: (p) => ({ p_objects: [{ bucket: BUCKET, object_key: keyOf(p) }] }),
   storage_unneeded_of: (p) => version(p),
   storage_today: () => ({}),
+  storage_add_usage: () => ({ p_changes: [] }),
   storage_allow_listening: () => ({}),
   storage_object_of: (p) => ({ p_bucket: BUCKET, p_object_key: keyOf(p) }),
   storage_free_key: (p) => ({

@@ -15,11 +15,6 @@ export function GenerationView({ project, version, path }: Props) {
   const shown = useLoaded(() => api.generation(project, version), [project, version], {
     live: true,
   });
-  const files = useLoaded(() => api.files(project, version), [project, version]);
-  const linkOf = useCallback(
-    (file: string) => linkTo('projects', project, version, file),
-    [project, version],
-  );
   return (
     <>
       <div class="title">
@@ -29,15 +24,29 @@ export function GenerationView({ project, version, path }: Props) {
         </nav>
         <Shown loaded={shown}>{(value) => <Facts value={value} again={shown.again} />}</Shown>
       </div>
-      <Shown loaded={files}>
-        {({ items }) => (
-          <div class="split">
-            <Tree files={items} selected={path} linkOf={linkOf} />
-            <Selected project={project} version={version} path={path} items={items} />
-          </div>
-        )}
-      </Shown>
+      {shown.value !== null && (
+        <Files project={project} version={version} path={path} digest={shown.value.digest} />
+      )}
     </>
+  );
+}
+
+/** @property digest of the content: another may take its place while it is looked at */
+function Files({ project, version, path, digest }: Props & { digest: string | null }) {
+  const files = useLoaded(() => api.files(project, version), [project, version, digest]);
+  const linkOf = useCallback(
+    (file: string) => linkTo('projects', project, version, file),
+    [project, version],
+  );
+  return (
+    <Shown loaded={files}>
+      {({ items }) => (
+        <div class="split">
+          <Tree files={items} selected={path} linkOf={linkOf} />
+          <Selected project={project} version={version} path={path} items={items} />
+        </div>
+      )}
+    </Shown>
   );
 }
 
@@ -124,7 +133,7 @@ function File({ project, version, entry }: { project: string; version: number; e
   const isTooLarge = size > MOST_BYTES;
   const content = useLoaded(
     async () => (isTooLarge ? null : { text: decode(await api.file(project, version, path)) }),
-    [project, version, path],
+    [project, version, path, entry.sha256],
   );
   return (
     <div class="pane">

@@ -1,11 +1,14 @@
 /** The versions of a project on a time line, the newest first. */
-import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { api, type Generation } from '../api.ts';
 import { bytes, clock, counted, dayOf } from '../format.ts';
 import { linkTo, useLive } from '../hooks.ts';
 import { usePages } from '../pages.ts';
 import { More } from '../parts/more.tsx';
 import { Badge } from '../parts/state.tsx';
+
+/** So long after something happened the list is looked at again: much may happen at once. */
+const SETTLE_MS = 1000;
 
 export function ProjectView({ project }: { project: string }) {
   const load = useCallback((cursor: number | null) => api.generations(project, cursor), [project]);
@@ -14,9 +17,15 @@ export function ProjectView({ project }: { project: string }) {
   const { happened } = useLive();
   const newest = happened.find(({ project_id }) => project_id === project)?.id;
   // Whoever reads further down is not brought back to the begin.
+  const timer = useRef<number | undefined>(undefined);
   useEffect(() => {
-    if (newest !== undefined && scrollY < innerHeight) again();
+    if (newest === undefined) return;
+    timer.current ??= window.setTimeout(() => {
+      timer.current = undefined;
+      if (scrollY < innerHeight) again();
+    }, SETTLE_MS);
   }, [newest, again]);
+  useEffect(() => () => clearTimeout(timer.current), []);
 
   const choose = useCallback(
     (version: number) =>
