@@ -1,23 +1,7 @@
+import { type Activity, NOTHING_DONE } from '../events/activity.ts';
 import type { Database } from './database.ts';
 
-/** What was done within a time: counts, bytes, and how long it took in milliseconds. */
-export type Activity = Readonly<{
-  saves: number;
-  /** Of the files that were saved. */
-  savedBytes: number;
-  saveMs: number;
-  longestSaveMs: number;
-  uploads: number;
-  /** Of the archives that were sent. */
-  uploadedBytes: number;
-  uploadMs: number;
-  longestUploadMs: number;
-  /** Ways to the cloud that were given up. */
-  failures: number;
-  deletions: number;
-}>;
-
-/** The same, from a time on, in milliseconds. */
+/** What was done from a time on, in milliseconds. */
 export type ActivityRow = Activity & Readonly<{ start: number }>;
 
 const MINUTE_MS = 60_000;
@@ -36,7 +20,8 @@ export class ActivityTable {
   }
 
   /** Adds to what was done at a time, in a transaction of the caller's. */
-  add(done: Partial<Activity>, now: number): void {
+  add(counted: Partial<Activity>, now: number): void {
+    const done = { ...NOTHING_DONE, ...counted };
     for (const minutes of [1, 60] as const) {
       const length = minutes * MINUTE_MS;
       const start = Math.floor(now / length) * length;
@@ -51,16 +36,16 @@ export class ActivityTable {
          returning saves + uploads + failures + deletions = ?3 + ?7 + ?11 + ?12 as is_new`,
         minutes,
         start,
-        done.saves ?? 0,
-        done.savedBytes ?? 0,
-        done.saveMs ?? 0,
-        done.longestSaveMs ?? 0,
-        done.uploads ?? 0,
-        done.uploadedBytes ?? 0,
-        done.uploadMs ?? 0,
-        done.longestUploadMs ?? 0,
-        done.failures ?? 0,
-        done.deletions ?? 0,
+        done.saves,
+        done.savedBytes,
+        done.saveMs,
+        done.longestSaveMs,
+        done.uploads,
+        done.uploadedBytes,
+        done.uploadMs,
+        done.longestUploadMs,
+        done.failures,
+        done.deletions,
       )?.is_new;
       if (isNew === 1) this.#trim(minutes);
     }

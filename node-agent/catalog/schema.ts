@@ -135,6 +135,7 @@ const SCHEMA = `
     failure text
   ) strict;
   create index deliveries_due on deliveries (webhook_id, parked, leased_by, due_at);
+  create index deliveries_of_webhook on deliveries (webhook_id, id);
   create index deliveries_late on deliveries (due_at);
   create index deliveries_leased on deliveries (leased_by) where leased_by is not null;
 
@@ -148,7 +149,7 @@ const SCHEMA = `
   ) strict, without rowid;
 `;
 
-const SCHEMA_VERSION = 15;
+const SCHEMA_VERSION = 16;
 
 /**
  * Makes the tables where there are none. In a transaction of the caller's.

@@ -2,7 +2,7 @@
 import type { Context, Handler } from 'hono';
 import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
 import { parseId, StorageError } from '../contract.ts';
-import { LOGGED_KINDS } from '../events/events.ts';
+import { isLogged, LOGGED_KINDS } from '../events/events.ts';
 import type { EventFeed, FeedEvent } from '../read/event-feed.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readWhole } from './input.ts';
@@ -90,7 +90,7 @@ async function follow(
 function readFilter(c: Context): (event: FeedEvent) => boolean {
   const { kinds, project } = c.req.query();
   const named = kinds?.split(',');
-  const unknown = named?.find((kind) => !(LOGGED_KINDS as readonly string[]).includes(kind));
+  const unknown = named?.find((kind) => !isLogged(kind));
   if (unknown !== undefined) {
     throw new StorageError(
       'invalid_input',

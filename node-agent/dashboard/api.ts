@@ -32,6 +32,16 @@ export class Refused extends Error {
   }
 }
 
+/** What to say of what went wrong. */
+export function whyOf(problem: unknown): string {
+  return problem instanceof Refused ? problem.message : 'The daemon cannot be reached';
+}
+
+/** Whether the daemon wants a token, or another one. */
+export function wantsToken(problem: unknown): boolean {
+  return problem instanceof Refused && problem.status === 401;
+}
+
 const TOKEN = 'token';
 const TIMEOUT_MS = 60_000;
 

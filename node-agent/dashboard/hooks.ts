@@ -1,6 +1,6 @@
 import { createContext } from 'preact';
 import { useCallback, useContext, useEffect, useRef, useState } from 'preact/hooks';
-import { Refused } from './api.ts';
+import { wantsToken, whyOf } from './api.ts';
 import { Live } from './live.ts';
 
 /**
@@ -69,8 +69,8 @@ export function useLoaded<T>(
       },
       (problem: unknown) => {
         if (!isCurrent) return;
-        if (problem instanceof Refused && problem.status === 401) signIn();
-        setError(problem instanceof Refused ? problem.message : 'The daemon cannot be reached');
+        if (wantsToken(problem)) signIn();
+        setError(whyOf(problem));
       },
     );
     void run.then(() => {

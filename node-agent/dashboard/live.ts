@@ -1,7 +1,7 @@
 /** What happens at the daemon, as it happens. */
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import type { LoggedKind } from '../events/events.ts';
-import { authorization, Refused } from './api.ts';
+import { authorization, Refused, wantsToken } from './api.ts';
 
 /** An event, as the daemon sends it. */
 export type Happened = Readonly<{
@@ -61,7 +61,7 @@ export class Live {
           pause = FIRST_PAUSE_MS;
         });
       } catch (error) {
-        if (error instanceof Refused && error.status === 401) return;
+        if (wantsToken(error)) return;
       }
       if (signal.aborted) return;
       this.#change({ state: 'away' });

@@ -40,17 +40,17 @@ function Page() {
   );
 }
 
+const PLACES = [
+  ['', 'Now'],
+  ['activity', 'Activity'],
+  ['projects', 'Projects'],
+] as const;
 const STATES = { connecting: 'connecting', live: 'live', away: 'not connected' } as const;
 
 function Frame() {
   const route = useRoute();
   const { state } = useLive();
   const [place = ''] = route;
-  const link = (name: string, to: string) => (
-    <a href={to} aria-current={place === name ? 'page' : undefined}>
-      {name === '' ? 'Now' : name === 'activity' ? 'Activity' : 'Projects'}
-    </a>
-  );
   return (
     <>
       {/* biome-ignore lint/a11y/useValidAnchor: a link to a part of the page, as one expects there */}
@@ -63,9 +63,11 @@ function Frame() {
           codebegen-storage
         </a>
         <nav aria-label="Main">
-          {link('', linkTo())}
-          {link('activity', linkTo('activity'))}
-          {link('projects', linkTo('projects'))}
+          {PLACES.map(([name, label]) => (
+            <a key={name} href={linkTo(name)} aria-current={place === name ? 'page' : undefined}>
+              {label}
+            </a>
+          ))}
         </nav>
         <p class={`link-state ${state}`} role="status">
           {STATES[state]}
@@ -94,13 +96,7 @@ function Place({ route }: { route: string[] }) {
       />
     );
   }
-  return (
-    <GenerationView
-      project={project}
-      version={Number(version)}
-      path={from === undefined ? null : from}
-    />
-  );
+  return <GenerationView project={project} version={Number(version)} path={from ?? null} />;
 }
 
 /** The address is the page's place: a link to a part of it would change that. */

@@ -1,5 +1,5 @@
 import { useCallback, useContext, useEffect, useRef, useState } from 'preact/hooks';
-import { type Page, Refused } from './api.ts';
+import { type Page, wantsToken, whyOf } from './api.ts';
 import { SignInContext } from './hooks.ts';
 
 /** A list that comes in pages: those that were asked for so far. */
@@ -37,8 +37,8 @@ export function usePages<T, Cursor>(
         setError(null);
       } catch (problem) {
         if (own !== run.current) return;
-        if (problem instanceof Refused && problem.status === 401) signIn();
-        setError(problem instanceof Refused ? problem.message : 'The daemon cannot be reached');
+        if (wantsToken(problem)) signIn();
+        setError(whyOf(problem));
         setHasMore(false);
       } finally {
         if (own === run.current) setBusy(false);

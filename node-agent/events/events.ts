@@ -103,7 +103,7 @@ export type LoggedKind = (typeof LOGGED_KINDS)[number];
 
 const LOGGED: ReadonlySet<string> = new Set(LOGGED_KINDS);
 
-export function isLogged(kind: EventKind): kind is LoggedKind {
+export function isLogged(kind: string): kind is LoggedKind {
   return LOGGED.has(kind);
 }
 

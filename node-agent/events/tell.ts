@@ -1,5 +1,5 @@
 import { StorageError } from '../contract.ts';
-import { type Counted, countsOf } from './activity.ts';
+import { type Activity, countsOf } from './activity.ts';
 import {
   isLogged,
   type LoggedKind,
@@ -14,7 +14,7 @@ import { toWire } from './wire.ts';
 export type Keeper = Readonly<{
   events: { add(kind: string, body: string): number; idOf(number: number): string };
   /** What was done, counted by time. */
-  activity: { add(done: Counted, now: number): void };
+  activity: { add(done: Partial<Activity>, now: number): void };
   /** What is owed to webhooks. `add` says whether it is time to look for what is too much. */
   deliveries: {
     add(owed: { webhook_id: string; event_id: string; body: string }, now: number): boolean;
@@ -27,26 +27,29 @@ export type Keeper = Readonly<{
   write<T>(work: () => T): Promise<T>;
 }>;
 
+/** Who is told by HTTP, by id: all, and those that are told of a kind. */
+export type WebhookIds = Readonly<{
+  list(): readonly Readonly<{ id: string }>[];
+  toldOf(kind: LoggedKind): readonly string[];
+}>;
+
 /**
  * Makes what tells of events: each gets its time, and its owner where it is about a generation; what is kept goes
  * into the catalog, with what is owed to webhooks for it. A listener that throws is not ours to die of.
  *
  * @param options.keeper `null` until it is open
- * @param options.webhooksFor the ids of the webhooks that are told of a kind
- * @param options.everyWebhook those of all
+ * @param options.webhooks `null` until they are known
  */
 export function createTell(
   listener: OnEvent | undefined,
   {
     now,
     keeper,
-    webhooksFor = () => [],
-    everyWebhook = () => [],
+    webhooks = () => null,
   }: {
     now: () => number;
     keeper: () => Keeper | null;
-    webhooksFor?: (kind: LoggedKind) => readonly string[];
-    everyWebhook?: () => readonly string[];
+    webhooks?: () => WebhookIds | null;
   },
 ): Tell {
   const complete = (told: Told): StorageEvent => {
@@ -76,11 +79,10 @@ export function createTell(
     const keep = () => {
       const body = JSON.stringify(toWire(event));
       const event_id = known.events.idOf(known.events.add(kind, body));
-      const told = webhooksFor(kind);
-      const isTime = told.map((webhook_id) =>
-        known.deliveries.add({ webhook_id, event_id, body }, now()),
-      );
-      if (isTime.includes(true)) for (const id of everyWebhook()) trim(known, id);
+      const isTime = webhooks()
+        ?.toldOf(kind)
+        .map((webhook_id) => known.deliveries.add({ webhook_id, event_id, body }, now()));
+      if (isTime?.includes(true)) for (const { id } of webhooks()!.list()) trim(known, id);
       const done = countsOf(event);
       if (done !== null) known.activity.add(done, now());
       known.afterCommit(notify);

@@ -1,6 +1,7 @@
-import type { Activity, ActivityRow } from '../catalog/activity.ts';
+import type { ActivityRow } from '../catalog/activity.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { StorageError } from '../contract.ts';
+import { type Activity, NOTHING_DONE } from '../events/activity.ts';
 
 /** The longest time that is looked back, in days: what is kept. */
 export const MOST_DAYS = 400;
@@ -20,19 +21,6 @@ const RANGES = {
 
 export type Range = keyof typeof RANGES;
 export const RANGE_NAMES = Object.keys(RANGES) as Range[];
-
-const NOTHING: Activity = {
-  saves: 0,
-  savedBytes: 0,
-  saveMs: 0,
-  longestSaveMs: 0,
-  uploads: 0,
-  uploadedBytes: 0,
-  uploadMs: 0,
-  longestUploadMs: 0,
-  failures: 0,
-  deletions: 0,
-};
 
 /** What was done lately, from the oldest span on: every one of them, the present one last. */
 export function listRange(catalog: Catalog, range: Range, now: number): Span[] {
@@ -70,7 +58,7 @@ function fill(
   const known = new Map(list(first).map((row) => [row.start, row]));
   return Array.from({ length: count }, (_, i) => {
     const start = first + i * length;
-    const { start: _start, ...done } = known.get(start) ?? { start, ...NOTHING };
+    const { start: _start, ...done } = known.get(start) ?? { start, ...NOTHING_DONE };
     return { from: new Date(start).toISOString(), ...done };
   });
 }

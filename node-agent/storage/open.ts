@@ -142,8 +142,7 @@ async function openParts(
   const onEvent = createTell(listen, {
     now,
     keeper: () => known,
-    webhooksFor: (kind) => webhooks?.toldOf(kind) ?? [],
-    everyWebhook: () => webhooks?.list().map(({ id }) => id) ?? [],
+    webhooks: () => webhooks,
   });
   const onProblem = createOnProblem(onEvent, options.onProblem);
   const { instance, catalog, gone } = await openCatalog({

@@ -5,7 +5,7 @@ import { StorageError } from '../contract.ts';
 import { within } from '../threads/within.ts';
 import { messageOf } from './message.ts';
 import { LONGEST_ASKED_MS, PARK_AFTER_FAILURES, PARK_AFTER_MS, waitMs } from './retries.ts';
-import { asError, type Refusal, send } from './send.ts';
+import { type Refusal, send } from './send.ts';
 import { nameOf, type Webhook } from './webhook.ts';
 import type { WebhookFiles } from './webhook-files.ts';
 
@@ -51,14 +51,12 @@ export class Courier {
     this.#again = true;
     if (this.#turn !== null || this.#stopping.signal.aborted) return;
     this.#turn = this.#turns()
-      .then(
-        () => this.#untilDue(),
+      .then(() => this.#untilDue())
+      .catch((error: unknown) => {
         // A catalog that is busy, or on a full disk, is looked at again later.
-        (error: unknown) => {
-          this.#parts.onProblem(error);
-          return POLL_MS;
-        },
-      )
+        this.#parts.onProblem(error);
+        return POLL_MS;
+      })
       .then((ms) => {
         this.#turn = null;
         if (this.#sending.size === 0) for (const done of this.#idle.splice(0)) done();
@@ -117,8 +115,7 @@ export class Courier {
   async #startDue(webhook: Webhook): Promise<void> {
     const { catalog, instance, now } = this.#parts;
     const { failures, wait_until: waitUntil } = catalog.receivers.find(webhook.id);
-    const running = [...this.#sending.values()].filter((one) => one.webhook_id === webhook.id);
-    const room = (failures > 0 ? 1 : AT_ONCE) - running.length;
+    const room = (failures > 0 ? 1 : AT_ONCE) - this.#sendingTo(webhook);
     const due = catalog.deliveries.nextDue(webhook.id);
     if (room <= 0 || due === null || due > now() || waitUntil > now()) return;
     const claimed = await catalog.write(() =>
@@ -174,13 +171,13 @@ export class Courier {
     if ((isOld && wasTried) || concerns === 'gone') {
       deliveries.park(delivery.id, reason);
       if (concerns === 'gone') deliveries.parkAll(webhook.id, reason);
-      return asError({ ...refusal, reason: `${reason}. It is parked` }, nameOf(webhook));
+      return asError(webhook, `${reason}. It is parked`);
     }
     const wait = waitMs(delivery.attempts, random(), retryAfterMs);
     deliveries.retry(delivery.id, now() + wait, reason);
     // Of many that fail one after another the first says it.
     const isFirst = concerns === 'receiver' ? failures === 0 : delivery.attempts === 0;
-    return isFirst ? asError(refusal, nameOf(webhook)) : null;
+    return isFirst ? asError(webhook, reason) : null;
   }
 
   /** Whoever answers that it is gone is told nothing more, until somebody has it tried again. */
@@ -198,19 +195,23 @@ export class Courier {
   }
 
   #untilDue(): number {
-    try {
-      const { catalog, files, now } = this.#parts;
-      const waits = files.list().flatMap((webhook) => {
-        const due = catalog.deliveries.nextDue(webhook.id);
-        const { wait_until: waitUntil } = catalog.receivers.find(webhook.id);
-        const isSending = [...this.#sending.values()].some((one) => one.webhook_id === webhook.id);
-        // What ends wakes.
-        const isOff = due === null || isSending || webhook.disabled !== null;
-        return isOff ? [] : [Math.max(due, waitUntil) - now()];
-      });
-      return Math.max(1, Math.min(POLL_MS, ...waits));
-    } catch {
-      return POLL_MS;
-    }
+    const { catalog, files, now } = this.#parts;
+    const waits = files.list().flatMap((webhook) => {
+      const due = catalog.deliveries.nextDue(webhook.id);
+      const { wait_until: waitUntil } = catalog.receivers.find(webhook.id);
+      // What ends wakes.
+      const isOff = due === null || this.#sendingTo(webhook) > 0 || webhook.disabled !== null;
+      return isOff ? [] : [Math.max(due, waitUntil) - now()];
+    });
+    return Math.max(1, Math.min(POLL_MS, ...waits));
   }
+
+  #sendingTo({ id }: Webhook): number {
+    return [...this.#sending.values()].filter((one) => one.webhook_id === id).length;
+  }
+}
+
+/** @param reason why a receiver did not take something */
+function asError(webhook: Webhook, reason: string): StorageError {
+  return new StorageError('unavailable', `Cannot tell ${nameOf(webhook)}: ${reason}`);
 }

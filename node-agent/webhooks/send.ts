@@ -1,7 +1,6 @@
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { parseRetryAfter } from '../cloud/retry-after.ts';
-import { StorageError } from '../contract.ts';
 import { isPrivate, lookupPublic, PrivateAddress } from './address.ts';
 import type { Message } from './message.ts';
 import type { Webhook } from './webhook.ts';
@@ -111,9 +110,4 @@ function post(
   asked.on('error', reject);
   asked.end(body);
   return promise.finally(() => agent.destroy());
-}
-
-/** What a refusal is to who asked for it to be sent. */
-export function asError(refusal: Refusal, name: string): StorageError {
-  return new StorageError('unavailable', `Cannot tell ${name}: ${refusal.reason}`);
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
 import { StorageError } from '../contract.ts';
-import { LOGGED_KINDS, type LoggedKind } from '../events/events.ts';
+import { isLogged, LOGGED_KINDS } from '../events/events.ts';
 import { isPrivate } from './address.ts';
 
 /** Who is told of what happens, and of what: as it is kept, in a file of its own. */
@@ -53,13 +53,13 @@ export function nameOf({ id, url }: Pick<Webhook, 'id' | 'url'>): string {
   return `webhook ${id} (${new URL(url).origin})`;
 }
 
-function parseKinds(kinds: readonly string[]): LoggedKind[] {
-  const unknown = kinds.find((kind) => !(LOGGED_KINDS as readonly string[]).includes(kind));
+function parseKinds(kinds: readonly string[]): string[] {
+  const unknown = kinds.find((kind) => !isLogged(kind));
   if (unknown !== undefined || kinds.length === 0) {
     const named = JSON.stringify(unknown?.slice(0, 100) ?? '');
     throw refused(`there is no event ${named}; there are ${LOGGED_KINDS.join(', ')}`);
   }
-  return [...new Set(kinds)] as LoggedKind[];
+  return [...new Set(kinds)];
 }
 
 function parseUrl(text: string, allowPrivate: boolean): string {

@@ -4,6 +4,7 @@ import { useMemo } from 'preact/hooks';
 import { api, type Diff } from '../api.ts';
 import { bytes, counted } from '../format.ts';
 import { linkTo, useLoaded } from '../hooks.ts';
+import { Crumbs } from '../parts/crumbs.tsx';
 import { Scroll } from '../parts/scroll.tsx';
 import { Shown } from '../parts/state.tsx';
 import { type DiffRow, sideBySide } from '../side-by-side.ts';
@@ -16,10 +17,7 @@ export function CompareView({ project, from, to, path }: Props) {
   return (
     <>
       <div class="title">
-        <nav class="crumbs" aria-label="Place">
-          <a href={linkTo('projects')}>Projects</a> /{' '}
-          <a href={linkTo('projects', project)}>{project}</a>
-        </nav>
+        <Crumbs project={project} />
         <h1>
           {project}: v{from} → v{to}
         </h1>

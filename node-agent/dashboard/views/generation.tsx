@@ -5,6 +5,7 @@ import { bytes, counted, moment } from '../format.ts';
 import { linkTo, useLoaded } from '../hooks.ts';
 import { Action } from '../parts/action.tsx';
 import { Code } from '../parts/code.tsx';
+import { Crumbs } from '../parts/crumbs.tsx';
 import { Badge, Shown } from '../parts/state.tsx';
 import { Tree } from '../parts/tree.tsx';
 import { decode } from '../text.ts';
@@ -18,10 +19,7 @@ export function GenerationView({ project, version, path }: Props) {
   return (
     <>
       <div class="title">
-        <nav class="crumbs" aria-label="Place">
-          <a href={linkTo('projects')}>Projects</a> /{' '}
-          <a href={linkTo('projects', project)}>{project}</a>
-        </nav>
+        <Crumbs project={project} />
         <Shown loaded={shown}>{(value) => <Facts value={value} again={shown.again} />}</Shown>
       </div>
       {shown.value !== null && (

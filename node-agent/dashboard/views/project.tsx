@@ -4,6 +4,7 @@ import { api, type Generation } from '../api.ts';
 import { bytes, clock, counted, dayOf } from '../format.ts';
 import { linkTo, useLive } from '../hooks.ts';
 import { usePages } from '../pages.ts';
+import { Crumbs } from '../parts/crumbs.tsx';
 import { More } from '../parts/more.tsx';
 import { Badge } from '../parts/state.tsx';
 
@@ -41,9 +42,7 @@ export function ProjectView({ project }: { project: string }) {
     <>
       <div class="head">
         <div class="title">
-          <nav class="crumbs" aria-label="Place">
-            <a href={linkTo('projects')}>Projects</a>
-          </nav>
+          <Crumbs />
           <h1>{project}</h1>
         </div>
         <Jump project={project} />
