@@ -181,7 +181,9 @@ test('what was packed again since its upload is not recorded', async () => {
 test('what was replaced before its upload was recorded is not called uploaded', async () => {
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const cloud = { ...testCloud(BUCKET), url: proxy.url };
-  const storage = await openTestStorage({ cloud });
+  // It waits for as long as this takes.
+  const now = Date.now();
+  const storage = await openTestStorage({ cloud, now: () => now });
   const slow = { projectId: uniqueId(), version: 1 };
   const ref = { projectId: uniqueId(), version: 1, generationId: 'g' };
   // While one upload is under way, what is uploaded waits to be recorded with it.
