@@ -26,6 +26,7 @@ export {
 export {
   foldId,
   isId,
+  isVersion,
   MAX_VERSION,
   parseId,
   parseVersion,

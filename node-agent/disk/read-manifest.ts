@@ -26,8 +26,17 @@ export function findManifest(place: Place): Manifest | null {
  * @throws StorageError `corrupt` where something else is in its place
  */
 export function findText(place: Place): string | null {
+  return ifThere(place, () => readText(place));
+}
+
+/**
+ * Does something with a file of the store; `null` where there is none.
+ *
+ * @throws StorageError `corrupt` where something else is in its place
+ */
+export function ifThere<T>(place: Place, use: () => T): T | null {
   try {
-    return readText(place);
+    return use();
   } catch (error) {
     if (!(error instanceof NotAFile)) throw error;
     if (error.problem === 'missing') return null;

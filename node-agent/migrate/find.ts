@@ -13,6 +13,7 @@ import { readManifest as readManifestAt } from '../disk/read-manifest.ts';
 import { archiveIn } from '../store/lay-out.ts';
 import { inGeneration, Layout, OWN_FOLDER } from '../store/layout.ts';
 import { flatRef, isFlat } from '../store/legacy/flat.ts';
+import { Tombstones } from '../store/tombstones.ts';
 
 /**
  * A generation on disk.
@@ -38,17 +39,24 @@ export type Unfit = Readonly<{ kind: 'unfit'; path: string; reason: string }>;
  */
 export function* findAll(root: string, only: string | null): Generator<Found | Unfit> {
   const layout = new Layout(root);
+  const tombstones = new Tombstones(layout);
   for (const name of only === null ? namesIn(root) : [only]) {
     const path = join(root, name);
     if (name === OWN_FOLDER) continue;
     if (isLinkedFolder(path)) yield { kind: 'unfit', path, reason: LINK };
     if (!isFolder(path)) continue;
-    if (isId(name)) yield* findInProject(layout, name);
+    if (isId(name)) yield* findInProject(layout, tombstones, name);
     else yield { kind: 'unfit', path, reason: 'its name is no project id' };
   }
 }
 
-function* findInProject(layout: Layout, projectId: string): Generator<Found | Unfit> {
+function* findInProject(
+  layout: Layout,
+  tombstones: Tombstones,
+  projectId: string,
+): Generator<Found | Unfit> {
+  /** By ours: what lies there is on its way out. */
+  const isDeleted = (ref: Ref) => tombstones.find(ref) !== null;
   const versions = new Map<number, string>();
   /** One version, one generation: the other stays readable by its id, and is told of. */
   const taken = (ref: Ref, path: string): Unfit | null => {
@@ -75,10 +83,10 @@ function* findInProject(layout: Layout, projectId: string): Generator<Found | Un
       continue;
     }
     const ref = { projectId, ...parsed };
-    if (!isBuried(layout, ref)) yield taken(ref, path) ?? look(layout, ref, path);
+    if (!isDeleted(ref)) yield taken(ref, path) ?? look(layout, ref, path);
   }
   const flat = flatRef(projectId);
-  const isFree = !versions.has(flat.version) && !isBuried(layout, flat);
+  const isFree = !versions.has(flat.version) && !isDeleted(flat);
   if (isFree && isFlat(layout, projectId)) {
     versions.set(flat.version, flat.generationId);
     yield { kind: 'flat', ref: flat, path: layout.project(projectId) };
@@ -99,14 +107,9 @@ function* findInProject(layout: Layout, projectId: string): Generator<Found | Un
     }
     const ref = { projectId, ...parsed };
     // The folder is there too: what was archived is what it holds.
-    if (versions.get(ref.version) === ref.generationId || isBuried(layout, ref)) continue;
+    if (versions.get(ref.version) === ref.generationId || isDeleted(ref)) continue;
     yield taken(ref, path) ?? { kind: 'archived', ref, path };
   }
-}
-
-/** Deleted by ours: what lies there is on its way out. */
-function isBuried(layout: Layout, ref: Ref): boolean {
-  return existsSync(layout.tombstone(ref));
 }
 
 function look(layout: Layout, ref: Ref, path: string): Found | Unfit {
@@ -147,7 +150,7 @@ function listFolder(folder: string): string[] {
 }
 
 /** What lies beside generations: the link to the active one, and the owner. */
-const KNOWN = new Set(['active', 'project.json']);
+const KNOWN = new Set(['active', 'project.json', 'tombstones.jsonl']);
 
 /** What only leads elsewhere would not be kept by keeping this disk. */
 const LINK = 'it is a symbolic link: put the folder itself in its place';

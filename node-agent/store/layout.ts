@@ -85,11 +85,9 @@ export class Layout {
   projectFile(projectId: string): string {
     return join(this.generations(projectId), 'project.json');
   }
+  /** The marks of what was deleted. */
   tombstones(projectId: string): string {
-    return join(this.generations(projectId), '.deleted');
-  }
-  tombstone(ref: Ref): string {
-    return join(this.tombstones(ref.projectId), `${folderName(ref)}.json`);
+    return join(this.generations(projectId), 'tombstones.jsonl');
   }
   /** The link to the active generation. */
   active(projectId: string): string {

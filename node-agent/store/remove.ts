@@ -72,7 +72,9 @@ export class Removals {
       rmSync(this.#layout.oldArchive(ref), { force: true });
     } catch (error) {
       // Nothing is half done: what could not be taken away is there, and not deleted.
-      if (!wasDeleted && existsSync(folder)) await this.#tombstones.drop(ref).catch(() => {});
+      if (!wasDeleted && existsSync(folder)) {
+        await this.#tombstones.drop(ref, mark.deleted_at).catch(() => {});
+      }
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
     }
     return { before, after: after ?? stamp() };

@@ -2,17 +2,14 @@ import { existsSync } from 'node:fs';
 import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  folderName,
   formatRef,
   isId,
   type Limits,
   type Manifest,
-  parseFolderName,
   type Ref,
   StorageError,
 } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
-import { listFolder } from '../disk/list-folder.ts';
 import { findManifest } from '../disk/read-manifest.ts';
 import { Active } from './active.ts';
 import { Archives } from './archives.ts';
@@ -56,7 +53,7 @@ export class Store {
     const staging = new Staging(layout, instanceId);
     this.layout = layout;
     this.staging = staging;
-    this.tombstones = new Tombstones(layout, staging);
+    this.tombstones = new Tombstones(layout);
     this.active = new Active(layout, staging);
     this.projects = new ProjectFiles(layout, staging);
     const parts = { layout, limits, staging, work };
@@ -148,7 +145,7 @@ export class Store {
     const found = this.layout.listRefs(projectId).find((ref) => ref.version === version);
     if (found !== undefined) return found;
     const flat = flatRef(projectId);
-    const mayBe = version === flat.version && !existsSync(this.layout.tombstone(flat));
+    const mayBe = version === flat.version && this.tombstones.find(flat) === null;
     return mayBe && isFlat(this.layout, projectId) ? flat : null;
   }
 
@@ -169,31 +166,23 @@ export class Store {
    */
   listProject(projectId: string): OnDisk[] {
     try {
-      const deleted = this.#listRefs(projectId, this.layout.tombstones(projectId));
-      const found = this.#listRefs(projectId, this.layout.generations(projectId));
+      const deleted = this.tombstones.list(projectId);
+      const found = this.layout.listRefs(projectId);
       const flat = flatRef(projectId);
       const versionIsTaken = found.some(({ version }) => version === flat.version);
       if (!versionIsTaken && isFlat(this.layout, projectId)) found.push(flat);
-      const gone = new Set(deleted.map(folderName));
-      const inPlace = found.filter((ref) => !gone.has(folderName(ref)));
+      const inPlace = found.filter((ref) => this.tombstones.find(ref) === null);
       return [
         ...inPlace.map((ref) => ({ ref, deletedAt: null, movedTo: null })),
-        ...deleted.map((ref) => ({
-          ref,
-          deletedAt: this.tombstones.deletedAt(ref),
-          movedTo: this.tombstones.movedTo(ref),
+        ...deleted.map(({ version, generation_id, deleted_at, moved_to }) => ({
+          ref: { projectId, version, generationId: generation_id },
+          deletedAt: deleted_at,
+          movedTo: moved_to ?? null,
         })),
       ];
     } catch (error) {
       throw fromFileSystem(error, `read "${this.layout.project(projectId)}"`);
     }
-  }
-
-  #listRefs(projectId: string, folder: string): Ref[] {
-    return listFolder(folder).flatMap((name) => {
-      const parsed = parseFolderName(name.replace(/\.json$/, ''));
-      return parsed === null ? [] : [{ projectId, ...parsed }];
-    });
   }
 }
 

@@ -1,14 +1,15 @@
-import { existsSync, rmSync, statSync } from 'node:fs';
-import { formatRef, type Ref } from '../contract.ts';
+import { closeSync, constants, fstatSync, readSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { folderName, formatRef, isId, isVersion, type Ref } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
-import { makeFolder, syncPath, writeFileDurably } from './durable.ts';
+import { openInside } from '../disk/open-inside.ts';
+import { PRIVATE_FILE } from '../disk/private.ts';
+import { ifThere } from '../disk/read-manifest.ts';
+import { makeFolder, syncPath } from './durable.ts';
 import type { Layout } from './layout.ts';
-import { readText } from './read-text.ts';
-import type { Staging } from './staging.ts';
 
 /** The mark that something was deleted, or has another version now. */
 export type Tombstone = Readonly<{
-  project_id: string;
   version: number;
   generation_id: string;
   deleted_at: string;
@@ -18,68 +19,141 @@ export type Tombstone = Readonly<{
   moved_to?: number;
 }>;
 
-/** The marks of what was deleted, or has another version now. */
+/** Takes the mark before it back. */
+type Undeletion = Readonly<{ version: number; generation_id: string; undeleted_at: string }>;
+
+/** What is known of the file of a project, and how far it was read. */
+type Known = { id: string; size: number; readTo: number; marks: Map<string, Tombstone> };
+
+/** Of so many projects at most the marks are kept in memory. */
+const MAX_KNOWN = 200;
+
+const TO_APPEND =
+  constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
+
+/**
+ * The marks of what was deleted, or has another version now: one file a project, which only grows. A
+ * line is a mark, the last one of a generation counts. Each is written with the end of the line before it,
+ * so that one which a crash cut short spoils no other, and is none itself.
+ */
 export class Tombstones {
   readonly #layout: Layout;
-  readonly #staging: Staging;
+  readonly #known = new Map<string, Known>();
 
-  constructor(layout: Layout, staging: Staging) {
+  constructor(layout: Layout) {
     this.#layout = layout;
-    this.#staging = staging;
   }
 
-  /**
-   * When a generation was deleted; `null` where it was not. That its tombstone is there says all,
-   * and when it was made its file knows too.
-   */
+  /** The mark of a generation; `null` where it was not deleted. */
+  find(ref: Ref): Tombstone | null {
+    return this.#read(ref.projectId).get(folderName(ref)) ?? null;
+  }
+
+  /** When a generation was deleted; `null` where it was not. */
   deletedAt(ref: Ref): string | null {
-    const stat = statSync(this.#layout.tombstone(ref), { throwIfNoEntry: false });
-    return stat?.mtime.toISOString() ?? null;
+    return this.find(ref)?.deleted_at ?? null;
   }
 
   /** Which version a generation has that was moved; `null` where it was not. */
   movedTo(ref: Ref): number | null {
-    return this.#read(ref)?.moved_to ?? null;
+    return this.find(ref)?.moved_to ?? null;
   }
 
   /** Of the content that was deleted under a ref, as far as that is known. */
   digestsOf(ref: Ref): readonly string[] {
-    return this.#read(ref)?.digests ?? [];
+    return this.find(ref)?.digests ?? [];
   }
 
-  #read(ref: Ref): Partial<Tombstone> | null {
-    const text = readText(this.#layout, this.#layout.tombstone(ref));
-    try {
-      return text === null ? null : (JSON.parse(text) as Tombstone);
-    } catch {
-      // Emptied by a power loss: its being there says that it was deleted.
-      return null;
-    }
-  }
-
-  /** Takes a tombstone away: what the cloud has under this name is to be seen here. */
-  async drop(ref: Ref): Promise<void> {
-    try {
-      if (!existsSync(this.#layout.tombstone(ref))) return;
-      rmSync(this.#layout.tombstone(ref), { force: true });
-      await syncPath(this.#layout.tombstones(ref.projectId));
-    } catch (error) {
-      throw fromFileSystem(error, `delete ${formatRef(ref)}`);
-    }
+  /** All of a project. */
+  list(projectId: string): Tombstone[] {
+    return [...this.#read(projectId).values()];
   }
 
   /** Puts a tombstone up for good, where there is none: from then on the generation is deleted. */
   async put(ref: Ref, mark: Pick<Tombstone, 'deleted_at' | 'digests' | 'moved_to'>): Promise<void> {
-    const file = this.#layout.tombstone(ref);
-    if (existsSync(file)) return;
-    const tombstone: Tombstone = {
-      project_id: ref.projectId,
-      version: ref.version,
-      generation_id: ref.generationId,
-      ...mark,
-    };
-    await makeFolder(this.#layout.tombstones(ref.projectId), this.#layout.project(ref.projectId));
-    const text = `${JSON.stringify(tombstone, null, 2)}\n`;
-    await writeFileDurably(file, text, this.#staging.pathToPlace());
+    if (this.find(ref) !== null) return;
+    const { version, generationId: generation_id } = ref;
+    await this.#append(ref, { version, generation_id, ...mark } satisfies Tombstone);
+  }
+
+  /** Takes a tombstone away for good: what the cloud has under this name is to be seen here. */
+  async drop(ref: Ref, at: string): Promise<void> {
+    if (this.find(ref) === null) return;
+    const { version, generationId: generation_id } = ref;
+    try {
+      await this.#append(ref, { version, generation_id, undeleted_at: at } satisfies Undeletion);
+    } catch (error) {
+      throw fromFileSystem(error, `note that ${formatRef(ref)} is not deleted`);
+    }
+  }
+
+  async #append({ projectId }: Ref, mark: Tombstone | Undeletion): Promise<void> {
+    const folder = this.#layout.generations(projectId);
+    await makeFolder(folder, this.#layout.project(projectId));
+    const file = await open(this.#layout.tombstones(projectId), TO_APPEND, PRIVATE_FILE);
+    let isNew: boolean;
+    try {
+      isNew = (await file.stat()).size === 0;
+      await file.appendFile(`\n${JSON.stringify(mark)}`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    if (isNew) await syncPath(folder);
+  }
+
+  /** By the names of their folders. Of a file that grew, what is new is read. */
+  #read(projectId: string): ReadonlyMap<string, Tombstone> {
+    const place = this.#layout.placeOf(this.#layout.tombstones(projectId));
+    const fd = ifThere(place, () => openInside(place.root, place.path));
+    if (fd === null) return new Map();
+    try {
+      const { ino, birthtimeNs, size } = fstatSync(fd, { bigint: true });
+      // Numbers of files are given again.
+      const id = `${ino}-${birthtimeNs}`;
+      let known = this.#known.get(projectId);
+      if (known?.id !== id || BigInt(known.size) > size) {
+        known = { id, size: 0, readTo: 0, marks: new Map() };
+      }
+      if (BigInt(known.size) < size) readMarks(fd, Number(size), known);
+      // Those that were asked for last are at the end.
+      this.#known.delete(projectId);
+      this.#known.set(projectId, known);
+      for (const oldest of this.#known.keys()) {
+        if (this.#known.size <= MAX_KNOWN) break;
+        this.#known.delete(oldest);
+      }
+      return known.marks;
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+/** Reads on from the last line, which may not have been whole. */
+function readMarks(fd: number, size: number, known: Known): void {
+  const bytes = Buffer.allocUnsafe(size - known.readTo);
+  const length = readSync(fd, bytes, 0, bytes.length, known.readTo);
+  const text = bytes.subarray(0, length);
+  for (const line of text.toString().split('\n')) {
+    const mark = parse(line);
+    if (mark === null) continue;
+    const { version, generation_id: generationId } = mark;
+    const name = folderName({ version, generationId });
+    if ('deleted_at' in mark) known.marks.set(name, mark);
+    else known.marks.delete(name);
+  }
+  known.readTo += Math.max(0, text.lastIndexOf(0x0a));
+  known.size = size;
+}
+
+/** `null` for what a crash left of one. */
+function parse(line: string): Tombstone | Undeletion | null {
+  if (line === '') return null;
+  try {
+    const mark = JSON.parse(line);
+    return isVersion(mark?.version) && isId(mark.generation_id) ? mark : null;
+  } catch {
+    return null;
   }
 }

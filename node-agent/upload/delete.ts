@@ -23,7 +23,7 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
       await catalog.write(() => catalog.meta.setWitness(ref, true));
       return 'done';
     case 'other':
-      await store.tombstones.drop(ref);
+      await store.tombstones.drop(ref, new Date(parts.now()).toISOString());
       await catalog.write(() => {
         catalog.projects.setCloudVersion(ref.projectId, ref.version, false);
         forget(catalog, ref);

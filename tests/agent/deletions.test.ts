@@ -1,5 +1,5 @@
 /** What the web app or another host deleted is learnt, and removed here. */
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import { makeUser, serviceClient, type TestUser, uniqueId } from '../support/cloud.ts';
@@ -99,9 +99,10 @@ test('more deletions than fit a page, all at the same time, are learnt; those of
   for (const receipt of [kept, other]) {
     expect(await storage.get(receipt)).toMatchObject({ from: 'store' });
   }
-  expect(readdirSync(join(kept.path, '../.deleted'))).toEqual([
-    `v${count + 1}__g-${count + 1}.json`,
-  ]);
+  const tombstones = readFileSync(join(kept.path, '../tombstones.jsonl'), 'utf8')
+    .trim()
+    .split('\n');
+  expect(tombstones.map((line) => JSON.parse(line).generation_id)).toEqual([`g-${count + 1}`]);
 });
 
 test('a deletion whose transaction ended late is learnt too', async () => {
@@ -164,14 +165,14 @@ test('one deletion that cannot be carried out keeps no other from being learnt',
     return receipt;
   };
   const [one, two] = [await save(), await save()];
-  const inTheWay = join(one.path, '../.deleted');
-  writeFileSync(inTheWay, 'in the way');
+  const inTheWay = join(one.path, '../tombstones.jsonl');
+  mkdirSync(inTheWay);
   await deleteAsUser(user, one.projectId, 1);
   await deleteAsUser(user, two.projectId, 1);
   expect(await storage.learnChanges()).toBe(1);
   expect(problems).toHaveLength(1);
   await expect(storage.get(two)).rejects.toMatchObject({ code: 'not_found' });
-  rmSync(inTheWay);
+  rmdirSync(inTheWay);
   expect(await storage.learnChanges()).toBe(1);
   await expect(storage.get(one)).rejects.toMatchObject({ code: 'not_found' });
 });

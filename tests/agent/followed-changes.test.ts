@@ -1,6 +1,5 @@
 /** What another host or the web user changed is followed, and what was saved here meanwhile stays. */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
@@ -160,12 +159,11 @@ test('a deletion that could not be followed is followed after a restart', async 
     expect((await rows.eq('project_id', projectId)).error).toBeNull();
   }
   const inTheWay = new Layout(a.storePath).tombstones(first.projectId);
-  mkdirSync(dirname(inTheWay), { recursive: true });
-  writeFileSync(inTheWay, '');
+  mkdirSync(inTheWay, { recursive: true });
   await a.storage.learnChanges();
   expect(await a.storage.show(first)).toMatchObject({ status: 'verified' });
   await a.storage.close();
-  rmSync(inTheWay);
+  rmdirSync(inTheWay);
   const again = await startHost(bucket, { storePath: a.storePath });
   await again.storage.learnChanges();
   await expect(again.storage.show(first)).rejects.toMatchObject({ code: 'not_found' });

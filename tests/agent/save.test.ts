@@ -321,11 +321,11 @@ describe('delete', () => {
     const receipt = await storage.save({ projectId: 'p', generationId: 'g', files: { a: '1' } });
     expect(await storage.delete(receipt)).toMatchObject({ deleted: true });
     expect(listTree(receipt.path)).toEqual([]);
-    const tombstone = join(receipt.path, '../.deleted/v1__g.json');
-    expect(JSON.parse(await readFile(tombstone, 'utf8'))).toMatchObject({
-      project_id: 'p',
+    const tombstones = join(receipt.path, '../tombstones.jsonl');
+    expect(JSON.parse(await readFile(tombstones, 'utf8'))).toMatchObject({
       version: 1,
       generation_id: 'g',
+      digests: [receipt.digest],
     });
     await expect(storage.get(receipt)).rejects.toMatchObject({ code: 'not_found' });
     expect(await storage.delete(receipt)).toMatchObject({ deleted: false });
