@@ -52,7 +52,9 @@ const EXAMPLES: Record<string, { path: string; body?: object; save?: string }> =
   diffGenerations: { path: '/projects/$PROJECT/diff?from=1&to=2&unified=true' },
   activateGeneration: { path: '/projects/$PROJECT/2/activate' },
   deleteGeneration: { path: '/projects/$PROJECT/1' },
+  undeleteGeneration: { path: '/projects/$PROJECT/1/undelete' },
   deleteProject: { path: '/projects/$PROJECT' },
+  undeleteProject: { path: '/projects/$PROJECT/undelete' },
   showUsage: { path: '/usage' },
   showUsageHistory: { path: '/usage/history?days=7' },
   health: { path: '/health' },
@@ -171,7 +173,7 @@ try {
 ## Live status
 
 Where the project has Supabase Realtime, each change of a generation is sent to its owner as a private _Broadcast_, by a trigger: topic
-\`storage:{user id}\`, event \`generation.pending\`, \`.uploaded\`, \`.verified\`, \`.failed\` or \`.deleted\`, with \`project_id\`, \`version\`,
+\`storage:{user id}\`, event \`generation.pending\`, \`.uploaded\`, \`.verified\`, \`.failed\`, \`.deleted\` or \`.undeleted\`, with \`project_id\`, \`version\`,
 \`generation_id\`, \`status\`, \`failure\` and \`digest\`. Nobody else may listen to that topic, and nobody but the database sends there. (Not by
 \`postgres_changes\`: that never delivers what its policy hides, so no deletion.)
 

@@ -2,8 +2,6 @@
 import { type ClientResponse, hc } from 'hono/client';
 import type {
   Activation,
-  DeletedGeneration,
-  DeletedProject,
   Diff,
   Download,
   FileEntry,
@@ -15,6 +13,14 @@ import type {
   UsageHistory,
 } from '../_shared/contract/api.ts';
 import type { Folder } from '../_shared/contract/archive-names.ts';
+import type {
+  DeletedGeneration,
+  DeletedProject,
+  UndeletableGeneration,
+  UndeletableProject,
+  UndeletedGeneration,
+  UndeletedProject,
+} from '../_shared/contract/deletions.ts';
 import {
   ERROR_CODES,
   type ErrorCode,
@@ -41,6 +47,10 @@ export type {
   Live,
   Page,
   Project,
+  UndeletableGeneration,
+  UndeletableProject,
+  UndeletedGeneration,
+  UndeletedProject,
   Usage,
   UsageHistory,
 };
@@ -63,6 +73,10 @@ export type CallOptions = Readonly<{ signal?: AbortSignal }>;
 export type PageOptions = Readonly<{ limit?: number; cursor?: string }>;
 /** Where the generation id is given, it must match, else `not_found`. */
 export type GenerationOptions = Readonly<{ generation?: string }>;
+/** @property purge whether it is gone for good at once; false by default */
+export type DeleteOptions = Readonly<{ purge?: boolean }>;
+/** @property digest of content that was replaced: it takes the place of what is there */
+export type UndeleteOptions = GenerationOptions & Readonly<{ digest?: string }>;
 export type FolderOptions = GenerationOptions & Readonly<{ folder?: Folder }>;
 export type DownloadOptions = GenerationOptions &
   Readonly<{
@@ -88,7 +102,15 @@ export type DiffOptions = Readonly<{
 export type Client = Readonly<{
   listProjects(options?: PageOptions, call?: CallOptions): Promise<Page<Project>>;
   createProject(options: { name: string }, call?: CallOptions): Promise<Project>;
-  deleteProject(project: string, call?: CallOptions): Promise<DeletedProject>;
+  /** It can be undeleted for a while, with all that is deleted with it. */
+  deleteProject(
+    project: string,
+    options?: DeleteOptions,
+    call?: CallOptions,
+  ): Promise<DeletedProject>;
+  /** Those whose deletion can be undone, the last one first. */
+  listDeletedProjects(options?: PageOptions, call?: CallOptions): Promise<Page<UndeletableProject>>;
+  undeleteProject(project: string, call?: CallOptions): Promise<UndeletedProject>;
   listGenerations(
     project: string,
     options?: PageOptions,
@@ -131,9 +153,22 @@ export type Client = Readonly<{
   deleteGeneration(
     project: string,
     version: number,
-    options?: GenerationOptions,
+    options?: GenerationOptions & DeleteOptions,
     call?: CallOptions,
   ): Promise<DeletedGeneration>;
+  /** What can be undone in a project: deletions, and replacements. */
+  listDeletedGenerations(
+    project: string,
+    options?: PageOptions,
+    call?: CallOptions,
+  ): Promise<Page<UndeletableGeneration>>;
+  /** Undoes a deletion, or brings content back that was replaced. */
+  undeleteGeneration(
+    project: string,
+    version: number,
+    options?: UndeleteOptions,
+    call?: CallOptions,
+  ): Promise<UndeletedGeneration>;
   showUsage(call?: CallOptions): Promise<Usage>;
   /** What was kept and downloaded, day by day, today last. */
   showUsageHistory(options?: UsageHistoryOptions, call?: CallOptions): Promise<UsageHistory>;
@@ -207,20 +242,40 @@ export function createClient(url: string, getToken: GetToken, options: ClientOpt
     return answerOf(call, send, (answer) => answer.json());
   }
 
+  /** A page of a list whose items depend on what is asked for. */
+  function pageFrom<T, A extends ClientResponse<unknown>>(
+    call: CallOptions | undefined,
+    send: (options: SendOptions) => Promise<A>,
+  ): Promise<Page<T>> {
+    return answerOf(call, send, (answer) => answer.json());
+  }
+
   const { projects, usage } = api;
   const one = projects[':project'];
   const version = one[':version'];
   const methods: Omit<Client, 'waitFor'> = {
     listProjects: (options = {}, call) =>
-      jsonOf(call, (init) => projects.$get({ query: pageQuery(options) }, init)),
+      pageFrom(call, (init) => projects.$get({ query: pageQuery(options) }, init)),
+    listDeletedProjects: (options = {}, call) => {
+      const query = { ...pageQuery(options), deleted: 'true' };
+      return pageFrom(call, (init) => projects.$get({ query }, init));
+    },
     createProject: ({ name }, call) =>
       jsonOf(call, (init) => projects.$post({ json: { name } }, init)),
-    deleteProject: (project, call) =>
-      jsonOf(call, (init) => one.$delete({ param: projectParam(project) }, init)),
+    deleteProject: (project, { purge = false } = {}, call) => {
+      const query = { purge: String(purge) };
+      return jsonOf(call, (init) => one.$delete({ param: projectParam(project), query }, init));
+    },
+    undeleteProject: (project, call) =>
+      jsonOf(call, (init) => one.undelete.$post({ param: projectParam(project) }, init)),
     listGenerations: (project, options = {}, call) =>
-      jsonOf(call, (init) =>
+      pageFrom(call, (init) =>
         one.$get({ param: projectParam(project), query: pageQuery(options) }, init),
       ),
+    listDeletedGenerations: (project, options = {}, call) => {
+      const query = { ...pageQuery(options), deleted: 'true' };
+      return pageFrom(call, (init) => one.$get({ param: projectParam(project), query }, init));
+    },
     showGeneration: (project, number, { generation } = {}, call) =>
       jsonOf(call, (init) =>
         version.$get({ param: versionParam(project, number), query: { generation } }, init),
@@ -257,10 +312,16 @@ export function createClient(url: string, getToken: GetToken, options: ClientOpt
       const param = versionParam(project, number);
       return jsonOf(call, (init) => version.activate.$post({ param, query: { generation } }, init));
     },
-    deleteGeneration: (project, number, { generation } = {}, call) =>
-      jsonOf(call, (init) =>
-        version.$delete({ param: versionParam(project, number), query: { generation } }, init),
-      ),
+    deleteGeneration: (project, number, { generation, purge = false } = {}, call) => {
+      const query = { generation, purge: String(purge) };
+      const param = versionParam(project, number);
+      return jsonOf(call, (init) => version.$delete({ param, query }, init));
+    },
+    undeleteGeneration: (project, number, { generation, digest } = {}, call) => {
+      const query = { generation, digest };
+      const param = versionParam(project, number);
+      return jsonOf(call, (init) => version.undelete.$post({ param, query }, init));
+    },
     showUsage: (call) => jsonOf(call, (init) => usage.$get({}, init)),
     showUsageHistory: ({ days } = {}, call) => {
       const query = { days: days === undefined ? undefined : String(days) };

@@ -6,14 +6,17 @@ import { cors } from 'hono/cors';
 import { requestId } from 'hono/request-id';
 import {
   CreateProjectBodySchema,
+  DeleteGenerationQuerySchema,
+  DeleteProjectQuerySchema,
   DiffQuerySchema,
   DownloadBodySchema,
   FileParamSchema,
   FileQuerySchema,
   FilesQuerySchema,
   GenerationQuerySchema,
-  PageQuerySchema,
+  ListQuerySchema,
   ProjectParamSchema,
+  UndeleteQuerySchema,
   UsageHistoryQuerySchema,
   VersionParamSchema,
   ZipQuerySchema,
@@ -39,6 +42,8 @@ import { onceMore } from './rows.ts';
 import { showFile } from './show-file.ts';
 import { showGeneration } from './show-generation.ts';
 import { showUsage, showUsageHistory } from './show-usage.ts';
+import { undeleteGeneration } from './undelete-generation.ts';
+import { undeleteProject } from './undelete-project.ts';
 
 /** What a browser may read of an answer beside its body. */
 const EXPOSED_HEADERS = [
@@ -123,17 +128,31 @@ function createRoutes(environment: Environment) {
     .use('/projects/*', byToken)
     .use('/usage', byToken)
     .use('/usage/*', byToken)
-    .get('/projects', input({ query: PageQuerySchema }), listProjects)
+    .get('/projects', input({ query: ListQuerySchema }), listProjects)
     .post('/projects', input({ json: CreateProjectBodySchema }), createProject)
-    .get('/projects/:project', input({ ...project, query: PageQuerySchema }), listGenerations)
-    .delete('/projects/:project', input(project), deleteProject)
+    .get('/projects/:project', input({ ...project, query: ListQuerySchema }), listGenerations)
+    .delete(
+      '/projects/:project',
+      input({ ...project, query: DeleteProjectQuerySchema }),
+      deleteProject,
+    )
+    .post('/projects/:project/undelete', input(project), undeleteProject)
     .get(
       '/projects/:project/diff',
       input({ ...project, query: DiffQuerySchema }),
       onceMore(diffGenerations),
     )
     .get('/projects/:project/:version', input(generation), showGeneration)
-    .delete('/projects/:project/:version', input(generation), deleteGeneration)
+    .delete(
+      '/projects/:project/:version',
+      input({ param: VersionParamSchema, query: DeleteGenerationQuerySchema }),
+      deleteGeneration,
+    )
+    .post(
+      '/projects/:project/:version/undelete',
+      input({ param: VersionParamSchema, query: UndeleteQuerySchema }),
+      undeleteGeneration,
+    )
     .post(
       '/projects/:project/:version/download',
       input({ ...generation, json: DownloadBodySchema }),

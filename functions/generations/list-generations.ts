@@ -1,24 +1,25 @@
 import type {
   Generation,
+  ListQuerySchema,
   Page,
-  PageQuerySchema,
   ProjectParamSchema,
 } from '../_shared/contract/api.ts';
+import type { UndeletableGeneration } from '../_shared/contract/deletions.ts';
 import { MAX_VERSION } from '../_shared/contract/ids.ts';
 import { notFound } from '../_shared/contract/ref.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserContext } from './context.ts';
-import { notOfThisList, toGeneration } from './rows.ts';
+import { notOfThisList, toGeneration, toIso } from './rows.ts';
 
-type Input = { param: typeof ProjectParamSchema; query: typeof PageQuerySchema };
+type Input = { param: typeof ProjectParamSchema; query: typeof ListQuerySchema };
 
-/** `GET /projects/:project`: a project's generations, newest version first. */
+/** `GET /projects/:project`: a project's generations, or what of it can be undone, newest version first. */
 export async function listGenerations(c: UserContext<Input>) {
   const { project } = c.req.valid('param');
-  const { limit, cursor } = c.req.valid('query');
-  const rows = await callDatabase<Generation[] | null>(
+  const { limit, cursor, deleted } = c.req.valid('query');
+  const rows = await callDatabase<Generation[] | UndeletableGeneration[] | null>(
     c.var.database,
-    'storage_list_generations',
+    deleted ? 'storage_list_deleted' : 'storage_list_generations',
     {
       p_project_id: project,
       p_limit: limit + 1,
@@ -28,11 +29,27 @@ export async function listGenerations(c: UserContext<Input>) {
   );
   if (rows === null) throw notFound({ projectId: project });
   const items = rows.slice(0, limit);
-  const page: Page<Generation> = {
-    items: items.map(toGeneration),
+  const page: Page<Generation | UndeletableGeneration> = {
+    items: items.map((row) => ('replaced' in row ? toUndeletable(row) : toGeneration(row))),
     next_cursor: rows.length > limit ? String(items.at(-1)?.version) : null,
   };
   return c.json(page);
+}
+
+function toUndeletable(row: UndeletableGeneration): UndeletableGeneration {
+  const { status, deleted_at, undelete_until, replaced } = row;
+  return {
+    ...toGeneration(row as Generation),
+    status,
+    deleted_at: deleted_at && toIso(deleted_at),
+    undelete_until: undelete_until && toIso(undelete_until),
+    replaced: replaced.map((content) => ({
+      ...content,
+      created_at: content.created_at && toIso(content.created_at),
+      replaced_at: toIso(content.replaced_at),
+      undelete_until: toIso(content.undelete_until),
+    })),
+  };
 }
 
 /** The cursor is the last version of the page before. */

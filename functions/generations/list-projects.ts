@@ -1,27 +1,35 @@
-import type { Page, PageQuerySchema, Project } from '../_shared/contract/api.ts';
+import type { ListQuerySchema, Page, Project } from '../_shared/contract/api.ts';
+import type { UndeletableProject } from '../_shared/contract/deletions.ts';
 import { isId } from '../_shared/contract/ids.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserContext } from './context.ts';
 import { notOfThisList, toIso } from './rows.ts';
 
-type Input = { query: typeof PageQuerySchema };
+type Input = { query: typeof ListQuerySchema };
 
-/** `GET /projects`: the user's projects, newest first. */
+/** `GET /projects`: the user's projects, newest first; or those that can be undeleted, the last deleted first. */
 export async function listProjects(c: UserContext<Input>) {
-  const { limit, cursor } = c.req.valid('query');
-  const rows = await callDatabase<Project[]>(
+  const { limit, cursor, deleted } = c.req.valid('query');
+  const column = deleted ? 'deleted_at' : 'created_at';
+  const rows = await callDatabase<(Project | UndeletableProject)[]>(
     c.var.database,
-    'storage_list_projects',
-    { p_limit: limit + 1, ...(cursor === undefined ? {} : parseCursor(cursor)) },
+    deleted ? 'storage_list_deleted_projects' : 'storage_list_projects',
+    { p_limit: limit + 1, ...(cursor === undefined ? {} : parseCursor(cursor, column)) },
     'list your projects',
   );
   const items = rows.slice(0, limit);
-  const last = items.at(-1);
-  const page: Page<Project> = {
-    items: items.map((row) => ({ ...row, created_at: toIso(row.created_at) })),
+  const last = items.at(-1) as (Project & Partial<UndeletableProject>) | undefined;
+  const page: Page<Project | UndeletableProject> = {
+    items: items.map((row) => ({
+      ...row,
+      created_at: toIso(row.created_at),
+      ...('deleted_at' in row
+        ? { deleted_at: toIso(row.deleted_at), undelete_until: toIso(row.undelete_until) }
+        : {}),
+    })),
     // The cursor keeps the microseconds that the item has lost.
     next_cursor:
-      rows.length > limit && last !== undefined ? makeCursor(last.created_at, last.id) : null,
+      rows.length > limit && last !== undefined ? makeCursor(last[column]!, last.id) : null,
   };
   return c.json(page);
 }
@@ -29,17 +37,15 @@ export async function listProjects(c: UserContext<Input>) {
 /** A time as PostgreSQL prints it in JSON. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d:\d\d$/;
 
-function makeCursor(createdAt: string, id: string): string {
-  return btoa(`${createdAt} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+function makeCursor(at: string, id: string): string {
+  return btoa(`${at} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
 
-function parseCursor(cursor: string): { p_before_created_at: string; p_before_id: string } {
+function parseCursor(cursor: string, column: string): Record<string, string> {
   try {
     const text = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'));
-    const [createdAt = '', id = ''] = text.split(' ');
-    if (isId(id) && TIME.test(createdAt)) {
-      return { p_before_created_at: createdAt, p_before_id: id };
-    }
+    const [at = '', id = ''] = text.split(' ');
+    if (isId(id) && TIME.test(at)) return { [`p_before_${column}`]: at, p_before_id: id };
   } catch {
     // Not base64: the same answer as for any other cursor that is none of ours.
   }

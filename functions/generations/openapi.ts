@@ -1,8 +1,7 @@
 /** The OpenAPI document of the Edge API. */
+import * as v from 'valibot';
 import {
   ActivationSchema,
-  DeletedGenerationSchema,
-  DeletedProjectSchema,
   DiffSchema,
   DownloadSchema,
   FileEntrySchema,
@@ -17,6 +16,15 @@ import {
   UsageHistorySchema,
   UsageSchema,
 } from '../_shared/contract/api.ts';
+import {
+  DeletedGenerationSchema,
+  DeletedProjectSchema,
+  ReplacedContentSchema,
+  UndeletableGenerationSchema,
+  UndeletableProjectSchema,
+  UndeletedGenerationSchema,
+  UndeletedProjectSchema,
+} from '../_shared/contract/deletions.ts';
 import { describeApi, type Operation, pageOf, type Route } from '../_shared/contract/openapi.ts';
 import { findInputSchemas } from '../_shared/input.ts';
 
@@ -33,6 +41,11 @@ const SCHEMAS = {
   Place: PlaceSchema,
   Problem: ProblemSchema,
   Project: ProjectSchema,
+  ReplacedContent: ReplacedContentSchema,
+  UndeletableGeneration: UndeletableGenerationSchema,
+  UndeletableProject: UndeletableProjectSchema,
+  UndeletedGeneration: UndeletedGenerationSchema,
+  UndeletedProject: UndeletedProjectSchema,
   Usage: UsageSchema,
   UsageDay: UsageDaySchema,
 } as const;
@@ -41,8 +54,8 @@ const SCHEMAS = {
 const OPERATIONS: Record<string, Operation> = {
   'GET /projects': {
     id: 'listProjects',
-    summary: 'Your projects, newest first.',
-    answer: pageOf(ProjectSchema),
+    summary: 'Your projects, newest first; or those whose deletion can be undone.',
+    answer: pageOf(v.union([ProjectSchema, UndeletableProjectSchema])),
   },
   'POST /projects': {
     id: 'createProject',
@@ -53,8 +66,8 @@ const OPERATIONS: Record<string, Operation> = {
   },
   'GET /projects/{project}': {
     id: 'listGenerations',
-    summary: 'The versions of a project, newest first.',
-    answer: pageOf(GenerationSchema),
+    summary: 'The versions of a project, newest first; or what of them can be undone.',
+    answer: pageOf(v.union([GenerationSchema, UndeletableGenerationSchema])),
     errors: ['not_found'],
   },
   'GET /projects/{project}/{version}': {
@@ -103,14 +116,27 @@ const OPERATIONS: Record<string, Operation> = {
   },
   'DELETE /projects/{project}/{version}': {
     id: 'deleteGeneration',
-    summary: 'Deletes a version for good: its row, its archive, and the copies on hosts.',
+    summary:
+      'Deletes a version: it is gone for everybody at once, and can be undeleted for a while.',
     answer: DeletedGenerationSchema,
+    errors: ['not_found'],
+  },
+  'POST /projects/{project}/{version}/undelete': {
+    id: 'undeleteGeneration',
+    summary: 'Undoes the deletion of a version, or brings content back that was replaced.',
+    answer: UndeletedGenerationSchema,
     errors: ['not_found'],
   },
   'DELETE /projects/{project}': {
     id: 'deleteProject',
-    summary: 'Deletes a project with all its versions, for good.',
+    summary: 'Deletes a project with all its versions. It can be undeleted for a while.',
     answer: DeletedProjectSchema,
+    errors: ['not_found'],
+  },
+  'POST /projects/{project}/undelete': {
+    id: 'undeleteProject',
+    summary: 'Undoes the deletion of a project, with all that was deleted with it.',
+    answer: UndeletedProjectSchema,
     errors: ['not_found'],
   },
   'GET /usage': { id: 'showUsage', summary: 'How much you keep, in all.', answer: UsageSchema },

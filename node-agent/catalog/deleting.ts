@@ -1,6 +1,7 @@
 /** What a deletion changes in the catalog. */
 import type { Ref } from '../contract.ts';
 import type { Catalog } from './catalog.ts';
+import { type CloudFacts, fromCloud } from './progress.ts';
 import { checkHolder } from './saving.ts';
 
 /**
@@ -23,6 +24,24 @@ export function markDeleted(
     generations.putDeleted(ref, at, digests);
     jobs.dropUnleased(ref);
     jobs.owe(ref, 'delete', now);
+  });
+}
+
+/**
+ * Marks a generation undeleted of which the cloud has the content.
+ *
+ * @returns whether it was deleted, and its deletion is not still to be told
+ */
+export function markUndeleted(catalog: Catalog, ref: Ref, facts: CloudFacts): boolean {
+  const { generations, jobs } = catalog;
+  return catalog.transaction(() => {
+    const row = generations.find(ref.projectId, ref.version);
+    const isDeleted = row?.generation_id === ref.generationId && row.state === 'deleted';
+    if (!isDeleted || jobs.isDeletionOwed(ref)) return false;
+    catalog.countUp(ref.projectId);
+    generations.update(ref, { state: 'stored', ...fromCloud(facts) });
+    jobs.owe(ref, 'reserve', 0);
+    return true;
   });
 }
 

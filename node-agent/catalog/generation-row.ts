@@ -23,6 +23,8 @@ export type GenerationRow = Readonly<{
   earlier_keys: string;
   replaced_digest: string | null;
   cloud_digest: string | null;
+  /** Up to which of its epochs in the database it was followed. */
+  cloud_epoch: number;
   /** Whether its version was chosen here and not reserved yet: 2 where the cloud was not asked. */
   provisional: 0 | 1 | 2;
 }>;

@@ -135,6 +135,21 @@ export class Generations {
     );
   }
 
+  /** Notes which epoch of the database a generation was followed to; an earlier one changes nothing. */
+  setCloudEpoch(ref: Pick<Ref, 'projectId' | 'version'>, epoch: number): void {
+    this.#db.run(
+      'update generations set cloud_epoch = ?1 where project_id = ?2 and version = ?3 and cloud_epoch < ?1',
+      epoch,
+      ref.projectId,
+      ref.version,
+    );
+  }
+
+  /** Of a database that knows less, none was followed. */
+  dropCloudEpochs(): void {
+    this.#db.run('update generations set cloud_epoch = 0 where cloud_epoch > 0');
+  }
+
   /** Forgets which other owners were named with saves of a project: whose it is was decided. */
   dropNamedOwners(projectId: string): void {
     this.#db.run('update generations set owner_id = null where project_id = ?', projectId);

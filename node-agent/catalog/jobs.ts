@@ -160,6 +160,12 @@ export class Jobs {
     return this.#db.get(sql, job.project_id, job.version, job.id) !== null;
   }
 
+  /** Whether the deletion of a generation is still to be told. */
+  isDeletionOwed({ projectId, version }: Ref): boolean {
+    const sql = `select 1 from jobs where project_id = ? and version = ? and step = 'delete'`;
+    return this.#db.get(sql, projectId, version) !== null;
+  }
+
   /** Owes a step for a generation, unless what is owed already comes to the same. */
   owe(ref: Ref, step: 'reserve' | 'delete', now: number): void {
     // What was given up before is no reason not to ask again.
@@ -190,20 +196,13 @@ export class Jobs {
   }
 
   /** Drops what is owed for a generation and not worked on. */
-  dropUnleased(ref: Ref): void {
-    this.#db.run(
-      'delete from jobs where project_id = ? and version = ? and leased_by is null',
-      ref.projectId,
-      ref.version,
-    );
+  dropUnleased({ projectId, version }: Ref): void {
+    const sql = 'delete from jobs where project_id = ? and version = ? and leased_by is null';
+    this.#db.run(sql, projectId, version);
   }
 
-  dropAll(ref: Ref): void {
-    this.#db.run(
-      'delete from jobs where project_id = ? and version = ?',
-      ref.projectId,
-      ref.version,
-    );
+  dropAll({ projectId, version }: Ref): void {
+    this.#db.run('delete from jobs where project_id = ? and version = ?', projectId, version);
   }
 
   /**

@@ -70,14 +70,13 @@ export class Meta {
     this.#set('epoch', String(count));
   }
 
-  /** Up to where changes in the cloud are known; `null` at first. */
-  get changesSeen(): string | null {
-    return this.#find('changes_seen');
+  /** Up to which number changes in the cloud are known; 0 at first. */
+  get changesSeen(): number {
+    return Number(this.#find('changes_seen') ?? 0);
   }
 
-  setChangesSeen(changedAt: string | null): void {
-    if (changedAt === null) this.#drop('changes_seen');
-    else this.#set('changes_seen', changedAt);
+  setChangesSeen(number: number): void {
+    this.#set('changes_seen', String(number));
   }
 
   /** Up to where it is known what is active in the cloud; `null` at first. */

@@ -1,6 +1,7 @@
 /** How far the content of a generation is on its way to the cloud, as the catalog notes it. */
 import type { Ref } from '../contract.ts';
 import type { Catalog } from './catalog.ts';
+import type { Changes } from './generations.ts';
 
 /**
  * Notes that the cloud has content of a generation; other content may have taken its place here.
@@ -55,6 +56,28 @@ export function notePutBack(catalog: Catalog, ref: Ref, digest: string | null, n
   });
 }
 
+/** What the cloud has of a generation. */
+export type CloudFacts = Readonly<{
+  digest: string | null;
+  sha256: string | null;
+  bytes: number | null;
+  key: string;
+}>;
+
+/** What a row says of content that the cloud alone has: its bytes are not proven. */
+export function fromCloud({ digest, sha256, bytes, key }: CloudFacts): Changes {
+  return {
+    status: 'uploaded',
+    failure: null,
+    cloud_digest: null,
+    digest,
+    sha256,
+    md5: null,
+    archive_bytes: bytes,
+    object_key: key,
+  };
+}
+
 /**
  * Takes over what the cloud has of a generation, of which nothing is left here.
  *
@@ -65,28 +88,14 @@ export function takeFromCloud(
   catalog: Catalog,
   ref: Ref,
   seen: string | null,
-  facts: Readonly<{
-    digest: string | null;
-    sha256: string | null;
-    bytes: number | null;
-    key: string;
-  }>,
+  facts: CloudFacts,
 ): boolean {
   const { generations } = catalog;
   return catalog.transaction(() => {
     const row = generations.find(ref.projectId, ref.version);
     const isSeen = row?.state === 'stored' && row.instance_id === null && row.digest === seen;
     if (!isSeen) return false;
-    generations.update(ref, {
-      status: 'uploaded',
-      failure: null,
-      cloud_digest: null,
-      digest: facts.digest,
-      sha256: facts.sha256,
-      md5: null,
-      archive_bytes: facts.bytes,
-      object_key: facts.key,
-    });
+    generations.update(ref, fromCloud(facts));
     return true;
   });
 }

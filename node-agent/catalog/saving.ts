@@ -3,6 +3,9 @@ import { formatRef, MAX_VERSION, type Ref, StorageError } from '../contract.ts';
 import type { Catalog } from './catalog.ts';
 import { type GenerationRow, keysGivenFor, refOf, type StoredFacts } from './generation-row.ts';
 
+/** Of a generation that is replaced again and again, so many keys are remembered. */
+const MAX_KEYS = 16;
+
 /** Where a save goes: a place of its own, or one that is stored or being saved already. */
 export type SavePlace =
   | Readonly<{ kind: 'new'; ref: Ref }>
@@ -128,7 +131,7 @@ export function finishReplace(
       uploaded_at: null,
       object_key: null,
       // A database that is put back may forget them, and what was sent there.
-      earlier_keys: JSON.stringify(keysGivenFor(old)),
+      earlier_keys: JSON.stringify(keysGivenFor(old).slice(-MAX_KEYS)),
       is_replacement: 1,
       cloud_digest: null,
       owner_id: facts.ownerId ?? old.owner_id,

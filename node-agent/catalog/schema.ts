@@ -46,12 +46,14 @@ const SCHEMA = `
     is_replacement integer not null default 0,
     -- that the cloud gave; until then the key follows from the ref
     object_key text,
-    -- keys that it gave for what was here before, until it was told of them again: a JSON list
+    -- the last keys that it gave for what was here before, of which a database that was put back is told: a JSON list
     earlier_keys text not null default '[]',
     -- what the cloud had when this took its place, until this is there
     replaced_digest text,
     -- what the cloud has under this name, where that is other content of another host
     cloud_digest text,
+    -- up to which of its epochs in the database it was followed: what is told of an earlier one comes late
+    cloud_epoch integer not null default 0,
     -- whether the version was chosen here without the cloud being asked
     provisional integer not null default 0,
     primary key (project_id, version)
@@ -149,7 +151,7 @@ const SCHEMA = `
   ) strict, without rowid;
 `;
 
-const SCHEMA_VERSION = 16;
+const SCHEMA_VERSION = 17;
 
 /**
  * Makes the tables where there are none. In a transaction of the caller's.

@@ -2,12 +2,14 @@ import { StorageError } from '../contract.ts';
 import type { CloudActivations } from './activations.ts';
 import type { CloudObjects } from './objects.ts';
 import type { CloudRecords } from './records.ts';
+import type { CloudRetention } from './retention.ts';
 
 /** The cloud: what lies in the bucket, and what the database says of it. */
 export type Cloud = Readonly<{
   objects: CloudObjects;
   records: CloudRecords;
   activations: CloudActivations;
+  retention: CloudRetention;
 }>;
 
 /** @throws StorageError `unavailable` while the cloud is off */

@@ -49,12 +49,42 @@ export const RecordOutcomeSchema = v.variant('outcome', [
 ]);
 
 export const DeletionOutcomeSchema = v.variant('outcome', [
+  v.object({
+    outcome: v.literal('recorded'),
+    epoch: v.number(),
+    /** Until when it can be undone; `null`: not at all. */
+    undelete_until: v.nullable(v.string()),
+    /** Whether its content is kept until then. */
+    kept: v.boolean(),
+    unneeded,
+  }),
+  v.object({ outcome: v.literal('other') }),
+]);
+
+export const DamageOutcomeSchema = v.variant('outcome', [
   v.object({ outcome: v.literal('recorded'), unneeded }),
   v.object({ outcome: v.literal('other') }),
 ]);
 
+/** `live`: there is nothing to undo; `no_content`: it never held that, or it is purged. */
+export const UndeletionOutcomeSchema = v.variant('outcome', [
+  v.object({ outcome: v.picklist(['undeleted', 'live']), epoch: v.number() }),
+  v.object({ outcome: v.picklist(['purged', 'no_content']) }),
+  v.object({ outcome: v.literal('missing') }),
+]);
+
+export const PurgeOutcomeSchema = v.object({
+  generations: v.number(),
+  /** Of generations that hold something else since. */
+  contents: v.number(),
+  objects: unneeded,
+});
+
 export const FailureOutcomeSchema = v.object({ outcome: v.picklist(['recorded', 'other']) });
-export const RemovalOutcomeSchema = v.object({ outcome: v.literal('recorded') });
+export const RemovalOutcomeSchema = v.object({
+  outcome: v.literal('recorded'),
+  freed_bytes: v.number(),
+});
 
 /** `known`: it is that already; `missing`: there is no such project, or it is deleted. */
 export const OwnerOutcomeSchema = v.object({
@@ -66,18 +96,23 @@ export const OwnerOutcomeSchema = v.object({
 export const CheckInSchema = v.object({
   outcome: v.picklist(['known', 'older']),
   count: v.number(),
+  /** The number that the last change has. */
+  last_change: v.number(),
 });
 
 export const UnneededSchema = unneeded;
 
 export const ChangesSchema = v.array(
   v.object({
+    number: v.number(),
     project_id: v.string(),
     version: v.number(),
     generation_id: v.string(),
     status: v.picklist(['pending', 'uploaded', 'verified', 'failed', 'deleted']),
     digest: v.nullable(v.string()),
-    changed_at: v.string(),
+    epoch: v.number(),
+    /** Until when it can be undone; `null` where it is not deleted, or cannot. */
+    purge_at: v.nullable(v.string()),
   }),
 );
 
@@ -99,8 +134,11 @@ export type NoDatabase = { outcome: 'no_database' };
 
 export type ReserveOutcome = v.InferOutput<typeof ReserveOutcomeSchema> | NoDatabase;
 export type RecordOutcome = v.InferOutput<typeof RecordOutcomeSchema> | NoDatabase;
+export type DamageOutcome = v.InferOutput<typeof DamageOutcomeSchema> | NoDatabase;
 export type DeletionOutcome = v.InferOutput<typeof DeletionOutcomeSchema> | NoDatabase;
-/** What was deleted or replaced in the cloud; `status` and `digest` are those of now. */
+export type Purged = v.InferOutput<typeof PurgeOutcomeSchema>;
+export type UndeletionOutcome = v.InferOutput<typeof UndeletionOutcomeSchema> | NoDatabase;
+/** What was deleted, undeleted, purged or replaced in the cloud, as it is now. */
 export type CloudChange = v.InferOutput<typeof ChangesSchema>[number];
 export type CloudRow = v.InferOutput<typeof CloudRowSchema>;
 export type UnneededObject = v.InferOutput<typeof UnneededSchema>[number];

@@ -3,29 +3,22 @@ import { formatRef, type Ref } from '../contract.ts';
 import type { Connection } from './connection.ts';
 import type { ObjectPlace } from './objects.ts';
 import {
-  ChangesSchema,
   CheckInSchema,
-  type CloudChange,
   type CloudRow,
   CloudRowSchema,
-  type DeletionOutcome,
-  DeletionOutcomeSchema,
+  type DamageOutcome,
+  DamageOutcomeSchema,
   FailureOutcomeSchema,
   OwnerOutcomeSchema,
   type RecordOutcome,
   RecordOutcomeSchema,
-  RemovalOutcomeSchema,
   type ReserveOutcome,
   ReserveOutcomeSchema,
-  type UnneededObject,
   UnneededSchema,
 } from './outcomes.ts';
 import { inGroups, type Recording, type Reservation } from './recording.ts';
 import { checked, DATABASE, Rpc } from './rpc.ts';
 import { fromPlatform } from './translate.ts';
-
-/** Where in the order of changes one is. `changed_at` is the database's text, to the microsecond. */
-export type ChangePosition = Pick<CloudChange, 'changed_at' | 'project_id' | 'version'>;
 
 /** How PostgREST says that a table is not there. */
 const NO_SUCH_TABLE = new Set(['PGRST205', '42P01']);
@@ -146,14 +139,14 @@ export class CloudRecords {
    * Notes that the object of a generation is not what it was; tells which objects to remove. It is
    * `other` where the row names another object.
    */
-  recordDamage(ref: Ref, { bucket, key }: ObjectPlace): Promise<DeletionOutcome> {
+  recordDamage(ref: Ref, { bucket, key }: ObjectPlace): Promise<DamageOutcome> {
     return this.#rpc.call(
       'storage_record_damage',
       {
         ...{ p_bucket: bucket, p_object_key: key },
         ...{ p_project_id: ref.projectId, p_version: ref.version },
       },
-      DeletionOutcomeSchema,
+      DamageOutcomeSchema,
       `record the damage of ${formatRef(ref)}`,
     );
   }
@@ -189,43 +182,6 @@ export class CloudRecords {
   }
 
   /**
-   * Leaves a tombstone; tells which objects to remove.
-   *
-   * @param of.digests of the content that is deleted: any other stays, `other`; `null`: whatever it is
-   * @param of.keys where the cloud has it, as far as this host knows: a database that was put back may not
-   */
-  recordDeletion(
-    ref: Ref,
-    of: Readonly<{ digests: readonly string[] | null; keys: readonly string[] }>,
-    hostId: string,
-  ): Promise<DeletionOutcome> {
-    return this.#rpc.call(
-      'storage_record_deletion',
-      {
-        p_bucket: this.#connection.settings.bucket,
-        p_project_id: ref.projectId,
-        p_version: ref.version,
-        p_generation_id: ref.generationId,
-        p_digests: of.digests,
-        p_host_id: hostId,
-        p_sent_keys: of.keys,
-      },
-      DeletionOutcomeSchema,
-      `record the deletion of ${formatRef(ref)}`,
-    );
-  }
-
-  /** Notes that objects that nothing needs are gone. */
-  async recordRemovals(objects: readonly UnneededObject[]): Promise<void> {
-    await this.#rpc.call(
-      'storage_record_removals',
-      { p_objects: objects },
-      RemovalOutcomeSchema,
-      'record what was removed',
-    );
-  }
-
-  /**
    * Says that this host is there.
    *
    * @param count what the last answer said; 0 at first, and after `older`
@@ -248,42 +204,6 @@ export class CloudRecords {
       'ask the database',
     );
     return Array.isArray(listed);
-  }
-
-  /** Objects that nothing needs and nobody removed; none where no database is there. */
-  async listUnneeded(limit: number): Promise<UnneededObject[]> {
-    const listed = await this.#rpc.call(
-      'storage_list_unneeded',
-      { p_limit: limit },
-      UnneededSchema,
-      'list what is not needed',
-    );
-    return Array.isArray(listed) ? listed : [];
-  }
-
-  /**
-   * A page of what was deleted or replaced in the cloud, oldest first; none where no database is
-   * there.
-   *
-   * @param after the last one that is known
-   */
-  async listChanges(after: ChangePosition | null, limit: number): Promise<CloudChange[]> {
-    const page = await this.#rpc.call(
-      'storage_list_changes',
-      {
-        p_limit: limit,
-        ...(after === null
-          ? {}
-          : {
-              p_after_changed_at: after.changed_at,
-              p_after_project_id: after.project_id,
-              p_after_version: after.version,
-            }),
-      },
-      ChangesSchema,
-      'list what was changed',
-    );
-    return Array.isArray(page) ? page : [];
   }
 }
 

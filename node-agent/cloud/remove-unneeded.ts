@@ -1,12 +1,12 @@
 import type { Cloud } from './cloud.ts';
 import type { UnneededObject } from './outcomes.ts';
 
-/** Removes what the database says that nothing needs, and says so there. */
+/** Removes what the database says that nothing needs, and says so there. Returns how many bytes that freed. */
 export async function removeUnneeded(
-  { objects, records }: Pick<Cloud, 'objects' | 'records'>,
+  { objects, retention }: Pick<Cloud, 'objects' | 'retention'>,
   unneeded: readonly UnneededObject[],
-): Promise<void> {
-  if (unneeded.length === 0) return;
+): Promise<number> {
+  if (unneeded.length === 0) return 0;
   await objects.remove(unneeded.map(({ bucket, object_key: key }) => ({ bucket, key })));
-  await records.recordRemovals(unneeded);
+  return retention.recordRemovals(unneeded);
 }

@@ -68,6 +68,7 @@ export const EVENT_LEVELS: Readonly<Record<EventKind, 'debug' | 'info' | 'warn'>
   'generation.verified': 'info',
   'generation.read': 'debug',
   'generation.deleted': 'info',
+  'generation.undeleted': 'info',
   'generation.renumbered': 'info',
   'generation.failed': 'warn',
   'generation.conflict': 'warn',

@@ -35,6 +35,8 @@ type LoggedEvents = Readonly<{
   'generation.failed': About & { step: StepName; reason: string };
   /** It was deleted: here, or in the cloud, by the web app or another host, and therefore here. */
   'generation.deleted': About & { digest: string | null; where: 'here' | 'cloud' };
+  /** Its deletion was undone: here, or in the cloud, by the web app or another host, and therefore here. */
+  'generation.undeleted': About & { digest: string | null; where: 'here' | 'cloud' };
   /** It was saved anew under this version, for the cloud had given `from` to another. */
   'generation.renumbered': About & { from: number };
   /**
@@ -91,6 +93,7 @@ export const LOGGED_KINDS = [
   'generation.verified',
   'generation.failed',
   'generation.deleted',
+  'generation.undeleted',
   'generation.renumbered',
   'generation.conflict',
   'generation.lost',

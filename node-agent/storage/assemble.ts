@@ -5,7 +5,9 @@ import { CloudActivations } from '../cloud/activations.ts';
 import { connect, DEFAULT_TIMEOUTS } from '../cloud/connection.ts';
 import { CloudObjects } from '../cloud/objects.ts';
 import { CloudRecords } from '../cloud/records.ts';
+import { CloudRetention } from '../cloud/retention.ts';
 import type { Limits, StorageError } from '../contract.ts';
+import { purge } from '../delete/purge.ts';
 import type { Reserve } from '../disk/reserve.ts';
 import type { Tell } from '../events/events.ts';
 import { DownloadUrls } from '../read/download-url.ts';
@@ -68,6 +70,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
           objects: new CloudObjects(connection),
           records: new CloudRecords(connection),
           activations: new CloudActivations(connection),
+          retention: new CloudRetention(connection),
         };
   const isCloudOn = cloud !== null;
   // Both are woken by what they are made of.
@@ -113,6 +116,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
       await evictCached(shared, limits).catch(opened.onProblem);
       await evictTrees(shared, limits);
     },
+    purge: () => purge(cloud),
     keepReserve: () => opened.reserve.restore(store.staging.path()),
     cleanupEveryMs: options.cleanupEveryMs,
     isOn: options.background !== false,

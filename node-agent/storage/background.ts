@@ -8,8 +8,8 @@ import type { Courier } from '../webhooks/courier.ts';
 
 /** How often changes in the cloud are looked for, in milliseconds. */
 const CHANGES_MS = 60_000;
-/** How often objects are looked for that nothing needs and nobody removed, in milliseconds. */
-const UNNEEDED_MS = 3_600_000;
+/** How often is purged what is kept no longer, and what nothing needs and nobody removed, in milliseconds. */
+const PURGE_MS = 3_600_000;
 /** How often it is looked whether the file system is nearly full, in milliseconds. */
 const PRESSURE_MS = 60_000;
 /** After which time a scan goes on that could not be ended, in milliseconds. */
@@ -24,6 +24,8 @@ type Parts = Readonly<{
   courier: Courier;
   /** Evicts cached copies and trees; those that are too old or too much only where it is asked for. */
   evict: (isTooMuch: boolean) => Promise<unknown>;
+  /** Purges what is kept no longer. */
+  purge: () => Promise<unknown>;
   /** Takes room for a full disk, where there is plenty. */
   keepReserve: () => Promise<void>;
   cleanupEveryMs: number | null;
@@ -93,7 +95,7 @@ export class Background {
   }
 
   #others(): Repeated[] {
-    const { outbox, uploads, evict, keepReserve, cleanupEveryMs, onProblem } = this.#parts;
+    const { outbox, uploads, evict, purge, keepReserve, cleanupEveryMs, onProblem } = this.#parts;
     const others: Repeated[] = [];
     if (outbox !== null) {
       // The cloud that is away is the outbox's to tell of, once.
@@ -103,7 +105,8 @@ export class Background {
       others.push(
         new Repeated(() => uploads.learnChanges(), CHANGES_MS, tell),
         new Repeated(() => uploads.exchangeActive(), CHANGES_MS, tell),
-        new Repeated(() => uploads.removeUnneeded(), UNNEEDED_MS, tell),
+        new Repeated(() => uploads.removeUnneeded(), PURGE_MS, tell),
+        new Repeated(() => purge(), PURGE_MS, tell),
       );
     }
     let isFirst = true;

@@ -13,6 +13,7 @@ import {
 } from '../contract.ts';
 import { deleteGeneration } from '../delete/delete.ts';
 import { deleteProject } from '../delete/delete-project.ts';
+import { type PurgeReport, purge } from '../delete/purge.ts';
 import { checkWritable } from '../disk/check-writable.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { type ArchiveOnDisk, getArchive } from '../read/archive.ts';
@@ -347,6 +348,15 @@ export class Storage {
     const deletion = await deleteProject(this.#parts, projectId, requestId);
     this.#parts.wake();
     return deletion;
+  }
+
+  /**
+   * Purges what was deleted or replaced and is kept no longer. It is done in the background, too.
+   *
+   * @throws StorageError `unavailable` where the cloud is away
+   */
+  purge(): Promise<PurgeReport> {
+    return purge(this.#parts.cloud);
   }
 
   /** What is owed to the cloud, oldest first. */

@@ -1,7 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
-import type { CloudObjects } from '../cloud/objects.ts';
-import type { CloudRecords } from '../cloud/records.ts';
+import type { Cloud } from '../cloud/cloud.ts';
 import { formatRef, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
@@ -15,8 +14,9 @@ type Parts = Readonly<{
   locks: Locks;
   /** Why nothing can be written to the store; `null` where it can. */
   unwritable: StorageError | null;
-  objects: CloudObjects;
-  records: CloudRecords;
+  objects: Cloud['objects'];
+  records: Cloud['records'];
+  retention: Cloud['retention'];
   now: () => number;
   onEvent: Tell;
   /** Told of what stays because the cloud has it not. Never throws. */

@@ -4,9 +4,9 @@ import { rm } from 'node:fs/promises';
 import type { Catalog } from '../catalog/catalog.ts';
 import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import { oweAgain } from '../catalog/owing.ts';
-import type { CloudObjects, ObjectPlace } from '../cloud/objects.ts';
+import type { Cloud } from '../cloud/cloud.ts';
+import type { ObjectPlace } from '../cloud/objects.ts';
 import type { CloudRow } from '../cloud/outcomes.ts';
-import type { CloudRecords } from '../cloud/records.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { isInCloud, type Ref, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
@@ -15,7 +15,7 @@ import type { Store } from '../store/store.ts';
 import { packAgain } from './archive-of.ts';
 import type { Locks } from './locks.ts';
 
-type Parts = Readonly<{ store: Store; objects: CloudObjects; records: CloudRecords }>;
+type Parts = Readonly<{ store: Store }> & Pick<Cloud, 'objects' | 'records' | 'retention'>;
 
 /**
  * What lies in the bucket: the content of a generation, in an archive with this sha256, which may be
@@ -162,11 +162,13 @@ async function isWhole(parts: Parameters<typeof packAgain>[0], ref: Ref): Promis
  * they are sent there again; that of another's is not given again.
  */
 export async function dropDamaged(
-  { objects, records }: Pick<Parts, 'objects' | 'records'>,
+  { objects, records, retention }: Omit<Parts, 'store'>,
   ref: Ref,
   { isOurs, ...place }: Damaged,
 ): Promise<void> {
   const answer = isOurs ? null : await records.recordDamage(ref, place);
-  if (answer?.outcome === 'recorded') await removeUnneeded({ objects, records }, answer.unneeded);
+  if (answer?.outcome === 'recorded') {
+    await removeUnneeded({ objects, retention }, answer.unneeded);
+  }
   if (answer === null || answer.outcome === 'no_database') await objects.remove([place]);
 }

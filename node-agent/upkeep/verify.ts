@@ -1,7 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
-import type { CloudObjects } from '../cloud/objects.ts';
-import type { CloudRecords } from '../cloud/records.ts';
+import type { Cloud } from '../cloud/cloud.ts';
 import { isInCloud, type Ref, StorageError } from '../contract.ts';
 import { isDiskFull } from '../disk/file-errors.ts';
 import type { Tell } from '../events/events.ts';
@@ -38,8 +37,6 @@ export type Verified = Readonly<
     repaired: boolean;
   }
 >;
-
-type Cloud = Readonly<{ objects: CloudObjects; records: CloudRecords }>;
 
 /**
  * Reads generations, one after another by project and version, and compares every byte with the

@@ -1,5 +1,6 @@
 import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import { noteInCloud } from '../catalog/progress.ts';
+import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { formatRef, isInCloud, StorageError } from '../contract.ts';
 import { deleteHere } from '../delete/delete-here.ts';
 import { proveObject } from '../upkeep/proof.ts';
@@ -73,8 +74,10 @@ async function recordFound(parts: Parts, row: GenerationRow): Promise<StepResult
     ownerId: row.owner_id ?? catalog.projects.ownerOf(ref.projectId),
     replace: row.is_replacement === 1,
     hostId: catalog.meta.hostId,
+    earlierKeys: JSON.parse(row.earlier_keys),
   });
   if (reserved.outcome === 'no_database') throw noDatabase(ref);
+  await removeUnneeded(parts, reserved.unneeded ?? []);
   if (reserved.outcome === 'reserved' && reserved.object_key === key) {
     const status = 'verified';
     const details = {

@@ -10,17 +10,20 @@ import type { Parts } from './parts.ts';
  * the same name in other content stays, and is seen here from then on.
  */
 export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<StepResult> {
-  const { store, catalog, objects, records } = parts;
+  const { store, catalog, objects, retention } = parts;
   const ref = refOf(row);
   // What it took the place of is deleted too, where it had not got there yet.
   const known = [row.digest, row.replaced_digest].filter((digest) => digest !== null);
   const digests = row.digest === null ? null : known;
   const of = { digests, keys: keysGivenFor(row) };
-  const answer = await records.recordDeletion(ref, of, catalog.meta.hostId);
+  const answer = await retention.recordDeletion(ref, of, catalog.meta.hostId);
   switch (answer.outcome) {
     case 'recorded':
       await removeUnneeded(parts, answer.unneeded);
-      await catalog.write(() => catalog.meta.setWitness(ref, true));
+      await catalog.write(() => {
+        catalog.meta.setWitness(ref, true);
+        catalog.generations.setCloudEpoch(ref, answer.epoch);
+      });
       return 'done';
     case 'other':
       await store.tombstones.drop(ref, new Date(parts.now()).toISOString());

@@ -3,15 +3,16 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { GenerationRow } from '../catalog/generation-row.ts';
 import { notePutBack } from '../catalog/progress.ts';
 import type { CloudChange } from '../cloud/outcomes.ts';
-import type { ChangePosition, CloudRecords } from '../cloud/records.ts';
+import type { CloudRecords } from '../cloud/records.ts';
+import type { CloudRetention } from '../cloud/retention.ts';
 import { isInCloud, type Ref } from '../contract.ts';
 import { deleteHere } from '../delete/delete-here.ts';
+import { undeleteHere } from '../delete/undelete-here.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import { superseded } from './failures.ts';
-import { lookBack, PAGE } from './look-back.ts';
 import { takeOver } from './take-over.ts';
 
 type Parts = Readonly<{
@@ -19,6 +20,7 @@ type Parts = Readonly<{
   cache: Cache;
   catalog: Catalog;
   records: CloudRecords;
+  retention: CloudRetention;
   locks: Locks;
   scan: Scan;
   now: () => number;
@@ -29,22 +31,29 @@ type Parts = Readonly<{
   onEvent: Tell;
 }>;
 
+/** Whether a change was followed, and did something; `again` where somebody was working on it. */
+type Followed = boolean | 'again';
+
+/** How many changes are asked for at once. */
+const PAGE = 1000;
+
 /**
- * Learns from the database what the web app or another host deleted or replaced, and follows it
- * here.
+ * Learns from the database what the web app or another host deleted, undeleted or replaced, and follows it
+ * here, in the order of its numbers.
  *
  * @returns how many generations or cached copies it changed
  */
 export async function learnChanges(parts: Parts): Promise<number> {
-  const { catalog, records, failed, onProblem } = parts;
+  const { catalog, retention, failed, onProblem } = parts;
   let changed = 0;
   /** One that cannot be followed now keeps no other from being learnt; the next polls try again. */
   const attempt = async (change: CloudChange): Promise<boolean> => {
     const name = `${change.project_id} ${change.version}`;
     try {
       const done = await follow(parts, change);
-      failed.delete(name);
-      return done;
+      if (done === 'again') failed.set(name, change);
+      else failed.delete(name);
+      return done === true;
     } catch (error) {
       failed.set(name, change);
       onProblem(error);
@@ -52,33 +61,22 @@ export async function learnChanges(parts: Parts): Promise<number> {
     }
   };
   for (const change of [...failed.values()]) if (await attempt(change)) changed++;
-  const lastSeen = catalog.meta.changesSeen;
-  let position: ChangePosition | null =
-    lastSeen === null ? null : { changed_at: lookBack(lastSeen), project_id: '', version: 0 };
-  for (;;) {
-    const page = await records.listChanges(position, PAGE);
+  for (let after = catalog.meta.changesSeen; ; ) {
+    const page = await retention.listChanges(after, PAGE);
     for (const change of page) if (await attempt(change)) changed++;
     const last = page.at(-1);
     if (last !== undefined) {
-      position = last;
+      after = last.number;
       // No further than what could not be followed: a restart forgets the rest.
-      const seen = earliest([last, ...failed.values()]);
+      const before = [...failed.values()].map(({ number }) => number - 1);
+      const seen = Math.min(after, ...before);
       await catalog.write(() => catalog.meta.setChangesSeen(seen));
     }
     if (page.length < PAGE) return changed;
   }
 }
 
-function earliest(changes: readonly CloudChange[]): string {
-  const [first] = changes.map((change) => change.changed_at).sort(byTime);
-  return first!;
-}
-
-function byTime(a: string, b: string): number {
-  return Date.parse(a) - Date.parse(b);
-}
-
-async function follow(parts: Parts, change: CloudChange): Promise<boolean> {
+async function follow(parts: Parts, change: CloudChange): Promise<Followed> {
   const { cache, catalog, scan } = parts;
   const { project_id: projectId, version, generation_id: generationId } = change;
   const ref = { projectId, version, generationId };
@@ -89,11 +87,30 @@ async function follow(parts: Parts, change: CloudChange): Promise<boolean> {
   await scan.project(projectId);
   const row = catalog.generations.find(projectId, version);
   // Another generation may have the version here: its own reservation settles that.
-  if (row?.generation_id !== generationId || row.state !== 'stored') return isStale;
-  const followed = isDeleted
-    ? await followDeletion(parts, ref, row, change)
-    : await followReplacement(parts, ref, row, change);
+  if (row?.generation_id !== generationId || row.state === 'saving') return isStale;
+  // What was deleted here, and is not told, is told; and what is told of an earlier state comes late.
+  const isLate = catalog.jobs.isDeletionOwed(ref) || change.epoch <= row.cloud_epoch;
+  if (isLate) return isStale;
+  const followed = await followIt(parts, ref, row, change);
+  if (followed === 'again') return followed;
+  await catalog.write(() => catalog.generations.setCloudEpoch(ref, change.epoch));
   return followed || isStale;
+}
+
+async function followIt(
+  parts: Parts,
+  ref: Ref,
+  row: GenerationRow,
+  change: CloudChange,
+): Promise<Followed> {
+  if (row.state === 'stored') {
+    return change.status === 'deleted'
+      ? followDeletion(parts, ref, row, change)
+      : followReplacement(parts, ref, row, change);
+  }
+  if (change.status === 'deleted') return false;
+  const found = await parts.records.find(ref.projectId, ref.version);
+  return found?.generation_id === ref.generationId && undeleteHere(parts, ref, found);
 }
 
 async function followDeletion(
@@ -101,7 +118,7 @@ async function followDeletion(
   ref: Ref,
   row: GenerationRow,
   { digest }: CloudChange,
-): Promise<boolean> {
+): Promise<Followed> {
   const { store, onProblem } = parts;
   const isOther = digest !== null && row.digest !== digest;
   // What is on its way, or was given up, is told when it gets there.
@@ -111,7 +128,7 @@ async function followDeletion(
     onProblem(await superseded(parts, row, digest));
     return true;
   }
-  return deleteHere(parts, ref, { where: 'cloud', digest: row.digest });
+  return (await deleteHere(parts, ref, { where: 'cloud', digest: row.digest })) || 'again';
 }
 
 async function followReplacement(
@@ -119,7 +136,7 @@ async function followReplacement(
   ref: Ref,
   row: GenerationRow,
   { digest }: CloudChange,
-): Promise<boolean> {
+): Promise<Followed> {
   const { store, catalog, records, now, onProblem } = parts;
   if (row.digest === digest) {
     // It was replaced, and put back.
@@ -136,5 +153,5 @@ async function followReplacement(
   // Nothing of it is left here: it is what the cloud has.
   const found = await records.find(ref.projectId, ref.version);
   if (found === null || found.generation_id !== ref.generationId) return false;
-  return takeOver(parts, row, found);
+  return (await takeOver(parts, row, found)) || 'again';
 }

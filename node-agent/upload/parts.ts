@@ -1,6 +1,7 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
+import type { CloudRetention } from '../cloud/retention.ts';
 import type { Tell } from '../events/events.ts';
 import type { Saver } from '../save/save.ts';
 import type { Versions } from '../save/versions.ts';
@@ -14,6 +15,7 @@ export type Parts = Readonly<{
   catalog: Catalog;
   objects: CloudObjects;
   records: CloudRecords;
+  retention: CloudRetention;
   locks: Locks;
   scan: Scan;
   now: () => number;

@@ -24,12 +24,7 @@ export async function reserve(
   const row = await withHashes(parts, given);
   if (row === null) return 'changed';
   const answer = await ask(reservationOf(parts, row));
-  if (answer.outcome !== 'no_database') {
-    await removeUnneeded(parts, answer.unneeded ?? []);
-    await parts.catalog.write(() =>
-      parts.catalog.generations.update(ref, { earlier_keys: '[]' }, row.digest),
-    );
-  }
+  if (answer.outcome !== 'no_database') await removeUnneeded(parts, answer.unneeded ?? []);
   switch (answer.outcome) {
     case 'reserved':
       return noteReserved(parts, row, answer);

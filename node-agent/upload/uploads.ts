@@ -121,7 +121,7 @@ export class Uploads {
   async learnChanges(): Promise<number> {
     const { cloud, catalog, isAway, onEvent, onProblem, wake } = this.#parts;
     if (cloud === null) return 0;
-    const parts = { ...this.#parts, records: cloud.records };
+    const parts = { ...this.#parts, ...cloud };
     if (await isOlder(parts)) {
       onEvent({ kind: 'cloud.older' });
       onProblem(
@@ -160,7 +160,7 @@ export class Uploads {
     if (cloud === null) return 0;
     let removed = 0;
     for (;;) {
-      const some = await cloud.records.listUnneeded(UNNEEDED_AT_ONCE);
+      const some = await cloud.retention.listUnneeded(UNNEEDED_AT_ONCE);
       await removeUnneeded(cloud, some);
       removed += some.length;
       if (some.length < UNNEEDED_AT_ONCE) return removed;

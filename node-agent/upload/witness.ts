@@ -16,19 +16,20 @@ export async function beginAnew(parts: Parts): Promise<void> {
   const { catalog } = parts;
   await catalog.write(() => {
     catalog.meta.dropWitnesses();
-    catalog.meta.setChangesSeen(null);
+    catalog.meta.setChangesSeen(0);
+    catalog.generations.dropCloudEpochs();
     catalog.meta.setActiveSeen(null);
     catalog.meta.setCheckIns(0);
   });
   await checkIn(parts);
 }
 
-/** Whether the database has counted as many check-ins of this host as the host has. */
+/** Whether the database has counted as many check-ins of this host, and as many changes, as the host has. */
 async function checkIn({ catalog, records }: Parts): Promise<boolean> {
   const answer = await records.checkIn(catalog.meta.hostId, catalog.meta.checkIns);
   // Without our migrations there is nothing to know.
   if (answer.outcome === 'no_database') return true;
-  if (answer.outcome === 'older') return false;
+  if (answer.outcome === 'older' || answer.last_change < catalog.meta.changesSeen) return false;
   await catalog.write(() => catalog.meta.setCheckIns(answer.count));
   return true;
 }

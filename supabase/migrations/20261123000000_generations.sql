@@ -42,15 +42,15 @@ create table public.storage_generations (
   uploaded_at timestamptz,
   verified_at timestamptz,
   deleted_at timestamptz,
-  -- When other content took the place of what was there.
-  replaced_at timestamptz,
-  -- What hosts follow: when it was deleted, or replaced.
-  changed_at timestamptz generated always as (greatest(deleted_at, replaced_at)) stored,
-  -- Counts the contents that it had, and its deletion: what was asked for on an older one is late.
+  -- Whether it was the active one when it was deleted.
+  was_active boolean not null default false,
+  -- From when on what is kept of a deleted one may go; null where nothing is, or that is over.
+  purge_at timestamptz,
+  -- When it was given up for good: it cannot be undeleted from then on.
+  purged_at timestamptz,
+  -- Counts the contents that it had, its deletions, and what followed them: what was asked for, or is told,
+  -- of an older one is late.
   epoch integer not null default 1,
-  -- Set once the objects of a deleted generation are out of the bucket: until then a repeated
-  -- deletion has something left to do.
-  object_removed_at timestamptz,
   primary key (project_id, version),
   unique (bucket, object_key),
   check ((status = 'deleted') = (deleted_at is not null))
@@ -60,9 +60,6 @@ comment on table public.storage_generations is
 
 create index storage_generations_listed
   on public.storage_generations (project_id, version desc) where deleted_at is null;
-create index storage_generations_changed
-  on public.storage_generations (changed_at, project_id, version) where changed_at is not null;
-
 create table public.storage_archives (
   bucket text not null,
   object_key text not null,
@@ -79,12 +76,18 @@ create table public.storage_archives (
   host_id uuid,
   -- The epoch of the generation that it was to follow.
   follows integer not null default 0,
-  -- expected: given out, and not recorded yet; current: the row names it; unneeded: it is to be removed;
-  -- removed: it was
-  state text not null check (state in ('expected', 'current', 'unneeded', 'removed')),
+  -- expected: given out, and not recorded yet; current: the row names it; kept: of what was deleted or
+  -- replaced, for as long as that can be undone; unneeded: it is to be removed; removed: it was
+  state text not null check (state in ('expected', 'current', 'kept', 'unneeded', 'removed')),
   state_at timestamptz not null default now(),
   -- When the row began to name it; null where it never did.
   current_at timestamptz,
+  -- From when on a kept one may go.
+  purge_at timestamptz,
+  -- What the row had beside it, of one that was replaced and is kept.
+  manifest jsonb,
+  block_index jsonb,
+  verified_at timestamptz,
   -- An upload that was under way when the object was removed may have ended after that: when to look
   -- for it once more.
   look_again_at timestamptz,
@@ -469,129 +472,17 @@ $$;
 comment on function public.storage_activate_generation is
   'Makes a version the active one; false where the caller owns no such generation.';
 
-create function public.storage_delete_generation(
-  p_project_id text,
-  p_version integer,
-  p_generation_id text default null
-)
-returns jsonb
-language plpgsql security definer
-set search_path = ''
-as $$
-declare
-  target public.storage_generations;
-begin
-  perform 1 from public.storage_projects
-  where id = p_project_id and owner_id = auth.uid() for update;
-  select g.* into target
-  from public.storage_generations g
-  join public.storage_projects p on p.id = g.project_id
-  where g.project_id = p_project_id and g.version = p_version and p.owner_id = auth.uid()
-    and (p_generation_id is null or g.generation_id = p_generation_id)
-  for update of g;
-  if not found or target.object_removed_at is not null then
-    return null;
-  end if;
-  perform public.storage_mark_deleted(p_project_id, p_version);
-  return jsonb_build_object('generation_id', target.generation_id,
-    'objects', public.storage_unneeded_of(p_project_id, p_version));
-end
-$$;
-comment on function public.storage_delete_generation is
-  'Leaves a tombstone and tells which objects to remove; null where there is nothing of the caller''s left to delete.';
-
-create function public.storage_delete_project(p_project_id text, p_limit integer)
-returns jsonb
-language plpgsql security definer
-set search_path = ''
-as $$
-declare
-  target public.storage_projects;
-  objects jsonb;
-begin
-  select * into target from public.storage_projects
-  where id = p_project_id and owner_id = auth.uid() for update;
-  if not found then
-    return null;
-  end if;
-  perform public.storage_mark_deleted(p_project_id, null);
-  update public.storage_projects
-  set deleted_at = coalesce(deleted_at, now()), active_version = null
-  where id = p_project_id;
-  select coalesce(jsonb_agg(to_jsonb(owed)), '[]') into objects
-  from (
-    select bucket, object_key from public.storage_archives
-    where project_id = p_project_id and state = 'unneeded'
-    order by version, object_key
-    limit p_limit
-  ) owed;
-  if target.deleted_at is not null and objects = '[]' then
-    return null;
-  end if;
-  return objects;
-end
-$$;
-comment on function public.storage_delete_project is
-  'Leaves tombstones of a project and of all in it, and tells which objects to remove, so many at a time; null where there is nothing of the caller''s left to delete.';
-
--- What deletions share. They are called with the project locked.
-
-create function public.storage_mark_deleted(p_project_id text, p_version integer)
-returns void
-language sql
-set search_path = ''
-as $$
-  -- The key of a row that no host reserved is written down too.
-  insert into public.storage_archives (bucket, object_key, project_id, version, digest, state)
-  select bucket, object_key, project_id, version, digest, 'current'
-  from public.storage_generations
-  where project_id = p_project_id and version = coalesce(p_version, version)
-    and object_removed_at is null
-  on conflict do nothing;
-  update public.storage_archives
-  set state = 'unneeded', state_at = now()
-  where project_id = p_project_id and version = coalesce(p_version, version)
-    and state in ('expected', 'current');
-  update public.storage_generations
-  set status = 'deleted', deleted_at = now(), epoch = epoch + 1, failure = null
-  where project_id = p_project_id and version = coalesce(p_version, version)
-    and deleted_at is null;
-  delete from public.storage_manifests
-  where project_id = p_project_id and version = coalesce(p_version, version);
-  update public.storage_projects
-  set active_version = null
-  where id = p_project_id and active_version = coalesce(p_version, active_version);
-$$;
-comment on function public.storage_mark_deleted is
-  'Leaves a tombstone of a version, or of all of a project where it is null; its objects are to be removed.';
-
-create function public.storage_unneeded_of(p_project_id text, p_version integer)
-returns jsonb
-language sql stable
-set search_path = ''
-as $$
-  select coalesce(
-    jsonb_agg(jsonb_build_object('bucket', bucket, 'object_key', object_key) order by object_key), '[]')
-  from public.storage_archives
-  where project_id = p_project_id and version = p_version and state = 'unneeded'
-$$;
-comment on function public.storage_unneeded_of is
-  'The objects of a generation that are to be removed.';
-
 -- Who may call -------------------------------------------------------------------------------
 -- PostgreSQL lets everybody execute a new function, and hosted Supabase grants it to anon too.
 
 do $$
 declare
   called record;
-  for_the_service constant text[] := array[
-    'storage_get_generation_of', 'storage_mark_deleted', 'storage_unneeded_of'
-  ];
+  for_the_service constant text[] := array['storage_get_generation_of'];
   for_users constant text[] := array[
     'storage_generation_json', 'storage_list_projects', 'storage_list_generations',
     'storage_get_generation', 'storage_show_generation', 'storage_manifest_files', 'storage_has_files', 'storage_list_files',
-    'storage_find_files', 'storage_usage', 'storage_create_project', 'storage_activate_generation',
-    'storage_delete_generation', 'storage_delete_project'
+    'storage_find_files', 'storage_usage', 'storage_create_project', 'storage_activate_generation'
   ];
 begin
   for called in

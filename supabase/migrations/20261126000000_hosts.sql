@@ -301,7 +301,7 @@ begin
   object := public.storage_object_of(given.bucket, given.object_key);
   is_replacement := existing.digest is distinct from archive.digest;
   if existing.deleted_at is not null
-    or archive.state in ('unneeded', 'removed')
+    or archive.state in ('kept', 'unneeded', 'removed')
     or (archive.state = 'expected' and is_replacement and archive.follows <> existing.epoch)
     or (archive.state = 'expected' and not is_replacement
       and existing.status in ('uploaded', 'verified')
@@ -311,7 +311,7 @@ begin
     -- Something else was there first: whatever this host has sent goes.
     update public.storage_archives
     set state = 'unneeded', state_at = now(), look_again_at = null
-    where bucket = given.bucket and object_key = given.object_key;
+    where bucket = given.bucket and object_key = given.object_key and state <> 'kept';
     return jsonb_build_object(
       'outcome', case
         when existing.deleted_at is not null then 'deleted'
@@ -334,6 +334,9 @@ begin
     else given.status
   end;
   if archive.state = 'expected' then
+    if is_replacement then
+      perform public.storage_keep_content(existing);
+    end if;
     -- Of the same content, other archives are unneeded now; after a replacement every other is.
     update public.storage_archives
     set state = 'unneeded', state_at = now()
@@ -349,8 +352,7 @@ begin
         source_bytes = archive.source_bytes, file_count = archive.file_count,
         created_at = archive.created_at, status = reached, failure = null,
         uploaded_at = now(), verified_at = case when reached = 'verified' then now() end,
-        epoch = epoch + case when is_replacement then 1 else 0 end,
-        replaced_at = case when is_replacement then now() else replaced_at end
+        epoch = epoch + case when is_replacement then 1 else 0 end
     where project_id = given.project_id and version = given.version;
     if given.manifest is null then
       delete from public.storage_manifests
@@ -566,154 +568,6 @@ $$;
 comment on function public.storage_list_active is
   'A page of which versions are active, by when that was noted, after the given position: hosts follow it.';
 
-create function public.storage_record_deletion(
-  p_bucket text,
-  p_project_id text,
-  p_version integer,
-  p_generation_id text,
-  p_digests text[] default null,
-  p_host_id uuid default null,
-  p_sent_keys text[] default null
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  existing public.storage_generations;
-begin
-  insert into public.storage_projects (id) values (p_project_id) on conflict do nothing;
-  perform 1 from public.storage_projects where id = p_project_id for update;
-  if not found then
-    return jsonb_build_object('outcome', 'other');
-  end if;
-  -- A reservation that is still on its way must find the tombstone.
-  insert into public.storage_generations (
-    project_id, version, generation_id, bucket, object_key, digest, status, deleted_at,
-    object_removed_at
-  ) values (
-    p_project_id, p_version, p_generation_id, p_bucket,
-    public.storage_free_key(p_bucket, p_project_id, p_version, p_generation_id, ''),
-    p_digests[1], 'deleted', now(), now()
-  ) on conflict (project_id, version) do nothing;
-  select * into existing from public.storage_generations
-  where project_id = p_project_id and version = p_version for update;
-  if existing.generation_id <> p_generation_id
-    or (existing.deleted_at is null and existing.digest <> all (p_digests) and not exists (
-      -- What the host was about to replace it with.
-      select 1 from public.storage_archives a
-      where a.project_id = p_project_id and a.version = p_version and a.state = 'expected'
-        and a.host_id = p_host_id and (
-          (a.digest = any (p_digests) and a.follows = existing.epoch)
-          -- What it was about to put there, and replaced before it got there: it may not know any
-          -- more which content that was, where the answer to its reservation was lost.
-          or (a.object_key = existing.object_key
-            and existing.status not in ('uploaded', 'verified'))
-        )
-    )) then
-    return jsonb_build_object('outcome', 'other');
-  end if;
-  perform public.storage_note_keys(p_bucket, p_project_id, p_version, p_sent_keys);
-  perform public.storage_mark_deleted(p_project_id, p_version);
-  return jsonb_build_object('outcome', 'recorded',
-    'unneeded', public.storage_unneeded_of(p_project_id, p_version));
-end
-$$;
-comment on function public.storage_record_deletion is
-  'Leaves a tombstone for what a host deleted, also where it was never here: recorded, with the objects to remove, or other where the name has other content than the host knows of.';
-
-create function public.storage_record_removals(p_objects jsonb)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform 1 from public.storage_projects
-  where id in (
-    select a.project_id
-    from public.storage_archives a
-    join jsonb_to_recordset(p_objects) as gone (bucket text, object_key text)
-      using (bucket, object_key)
-  )
-  order by id collate "C" for update;
-  update public.storage_archives a
-  set state = 'removed', state_at = now(),
-      look_again_at = case when a.state = 'unneeded'
-        -- As long as a token for an upload is good, and a while.
-        then now() + interval '130 minutes'
-      end
-  from jsonb_to_recordset(p_objects) as gone (bucket text, object_key text)
-  where a.bucket = gone.bucket and a.object_key = gone.object_key
-    and (a.state = 'unneeded' or (a.state = 'removed' and a.look_again_at <= now()));
-  update public.storage_generations g
-  set object_removed_at = coalesce(g.object_removed_at, now())
-  from (
-    select distinct a.project_id, a.version
-    from public.storage_archives a
-    join jsonb_to_recordset(p_objects) as gone (bucket text, object_key text)
-      using (bucket, object_key)
-  ) touched
-  where g.project_id = touched.project_id and g.version = touched.version
-    and g.deleted_at is not null
-    and not exists (
-      select 1 from public.storage_archives a
-      where a.project_id = g.project_id and a.version = g.version and a.state <> 'removed'
-    );
-  return jsonb_build_object('outcome', 'recorded');
-end
-$$;
-comment on function public.storage_record_removals is
-  'Notes that unneeded objects are out of the bucket. Each is looked for once more, two hours later.';
-
-create function public.storage_list_unneeded(p_limit integer)
-returns jsonb
-language sql stable
-set search_path = ''
-as $$
-  select coalesce(jsonb_agg(to_jsonb(page)), '[]')
-  from (
-    (
-      select bucket, object_key from public.storage_archives
-      -- Whoever made it unneeded mostly removes it at once.
-      where state = 'unneeded' and state_at < now() - interval '5 minutes'
-      order by state_at limit p_limit
-    )
-    union all
-    (
-      select bucket, object_key from public.storage_archives
-      where look_again_at is not null and look_again_at <= now()
-      order by look_again_at limit p_limit
-    )
-    limit p_limit
-  ) page
-$$;
-comment on function public.storage_list_unneeded is
-  'Objects that somebody should have removed, or that are to be looked for once more: any host removes them.';
-
-create function public.storage_list_changes(
-  p_limit integer,
-  p_after_changed_at timestamptz default '-infinity',
-  p_after_project_id text default '',
-  p_after_version integer default 0
-)
-returns jsonb
-language sql stable
-set search_path = ''
-as $$
-  select coalesce(jsonb_agg(to_jsonb(page) order by page.changed_at, page.project_id, page.version), '[]')
-  from (
-    select project_id, version, generation_id, status, digest, changed_at
-    from public.storage_generations
-    where changed_at is not null
-      and (changed_at, project_id, version) > (
-        p_after_changed_at, p_after_project_id, p_after_version)
-    order by changed_at, project_id, version
-    limit p_limit
-  ) page
-$$;
-comment on function public.storage_list_changes is
-  'A page of what was deleted or replaced, oldest first, after the given position: hosts follow it.';
-
 create table public.storage_check_ins (
   host_id uuid primary key,
   count bigint not null,
@@ -736,17 +590,19 @@ begin
   select count into known from public.storage_check_ins where host_id = p_host_id for update;
   if coalesce(known, 0) < p_count then
     -- Noted once the host has done what follows from it, and begins again at 0.
-    return jsonb_build_object('outcome', 'older', 'count', 0);
+    return jsonb_build_object('outcome', 'older', 'count', 0,
+      'last_change', public.storage_last_change());
   end if;
   insert into public.storage_check_ins as host (host_id, count)
   values (p_host_id, p_count + 1)
   on conflict (host_id) do update
     set count = host.count + 1, checked_in_at = now();
-  return jsonb_build_object('outcome', 'known', 'count', coalesce(known, p_count) + 1);
+  return jsonb_build_object('outcome', 'known', 'count', coalesce(known, p_count) + 1,
+    'last_change', public.storage_last_change());
 end
 $$;
 comment on function public.storage_check_in is
-  'Notes that a host is there, and how often it was: known, or older where fewer are known here than there.';
+  'Notes that a host is there, and how often it was: known, or older where fewer are known here than there. With the number of the last change.';
 
 -- Who may call: the service alone. PostgreSQL lets everybody execute a new function, and hosted
 -- Supabase grants it to anon too.
@@ -762,8 +618,7 @@ begin
       and p.proname = any (array[
         'storage_object_of', 'storage_free_key', 'storage_note_keys', 'storage_reserve_generation',
         'storage_record_generation', 'storage_reserve_generations', 'storage_record_generations',
-        'storage_record_damage', 'storage_record_failure', 'storage_set_owner', 'storage_record_deletion',
-        'storage_record_removals', 'storage_list_unneeded', 'storage_list_changes',
+        'storage_record_damage', 'storage_record_failure', 'storage_set_owner',
         'storage_check_in', 'storage_set_active', 'storage_list_active'
       ])
   loop

@@ -16,22 +16,24 @@ begin
   begin
     if tg_op = 'INSERT' then
       for told in
-        select p.owner_id as owner, to_jsonb(after) as generation
+        select p.owner_id as owner, to_jsonb(after) as generation, after.status as what
         from after join public.storage_projects p on p.id = after.project_id
         where p.owner_id is not null
       loop
-        perform public.storage_tell(told.owner, told.generation);
+        perform public.storage_tell(told.owner, told.generation, told.what);
       end loop;
     else
       for told in
-        select p.owner_id as owner, to_jsonb(after) as generation
+        select p.owner_id as owner, to_jsonb(after) as generation,
+          case when before.deleted_at is not null and after.deleted_at is null
+            then 'undeleted' else after.status end as what
         from after
         join before using (project_id, version)
         join public.storage_projects p on p.id = after.project_id
         where p.owner_id is not null
           and (after.status, after.digest) is distinct from (before.status, before.digest)
       loop
-        perform public.storage_tell(told.owner, told.generation);
+        perform public.storage_tell(told.owner, told.generation, told.what);
       end loop;
     end if;
   exception when others then
@@ -42,9 +44,9 @@ begin
 end
 $$;
 comment on function public.storage_broadcast is
-  'Sends the owner of a generation what became of it: event generation.{status}, topic storage:{owner}.';
+  'Sends the owner of a generation what became of it: event generation.{status}, or generation.undeleted, topic storage:{owner}.';
 
-create function public.storage_tell(p_owner uuid, p_generation jsonb)
+create function public.storage_tell(p_owner uuid, p_generation jsonb, p_what text)
 returns void
 language plpgsql
 set search_path = ''
@@ -56,16 +58,16 @@ begin
       'generation_id', p_generation -> 'generation_id', 'status', p_generation -> 'status',
       'failure', p_generation -> 'failure', 'digest', p_generation -> 'digest'
     ),
-    'generation.' || (p_generation ->> 'status'),
+    'generation.' || p_what,
     'storage:' || p_owner;
 end
 $$;
 comment on function public.storage_tell is 'Sends one message, where Realtime is.';
 
 revoke all on function public.storage_broadcast(),
-  public.storage_tell(uuid, jsonb) from public, anon, authenticated;
+  public.storage_tell(uuid, jsonb, text) from public, anon, authenticated;
 grant execute on function public.storage_broadcast(),
-  public.storage_tell(uuid, jsonb) to service_role;
+  public.storage_tell(uuid, jsonb, text) to service_role;
 
 create trigger storage_generations_told
   after insert on public.storage_generations referencing new table as after

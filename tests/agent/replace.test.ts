@@ -6,6 +6,7 @@ import { run } from '../support/run.ts';
 import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { listTree, readTree } from '../support/tree.ts';
+import { keysOf } from '../support/two-hosts.ts';
 
 const files = (text: string) => ({ a: text, [`only-in-${text}`]: text });
 
@@ -50,7 +51,7 @@ describe('replace', () => {
     expect(tree).toEqual({ a: Buffer.from(text), [`only-in-${text}`]: Buffer.from(text) });
   });
 
-  test('in the cloud goes to a key of its own, switches the row, and removes the old object', async () => {
+  test('in the cloud goes to a key of its own, switches the row, and keeps the old object for a while', async () => {
     const bucket = uniqueId('bucket');
     const storage = await openTestStorage({ cloud: testCloud(bucket) });
     const input = { projectId: uniqueId(), version: 1, generationId: 'g' };
@@ -79,10 +80,16 @@ describe('replace', () => {
     ]);
     const into = serviceClient().storage.from(bucket);
     expect((await into.exists(objectKey)).data).toBe(true);
-    expect((await into.exists(oldKey)).data).toBe(false);
+    expect((await into.exists(oldKey)).data).toBe(true);
     // And once more, and back: each replacement is an object of its own.
     const back = await storage.save({ ...input, files: files('old'), replace: true });
     await waitForStatus(storage, back, 'verified');
+    expect(await keysOf(bucket, input.projectId)).toHaveLength(1);
+    const archives = serviceClient()
+      .from('storage_archives')
+      .update({ purge_at: new Date(0) });
+    await archives.match({ project_id: input.projectId, state: 'kept' });
+    await storage.purge();
     expect((await into.list(`${input.projectId}/generations`)).data).toHaveLength(1);
   });
 

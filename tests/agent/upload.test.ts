@@ -257,17 +257,14 @@ describe('deleting', () => {
     await storage.delete(receipt);
     await storage.drain();
     const service = serviceClient();
-    expect((await service.storage.from(bucket).exists(objectKey)).data).toBe(false);
+    // It is kept for as long as that can be undone.
+    expect((await service.storage.from(bucket).exists(objectKey)).data).toBe(true);
     const rows = await service
       .from('storage_generations')
-      .select('status, deleted_at, object_removed_at')
+      .select('status, deleted_at, purge_at')
       .eq('project_id', receipt.projectId);
     expect(rows.data).toEqual([
-      {
-        status: 'deleted',
-        deleted_at: expect.any(String),
-        object_removed_at: expect.any(String),
-      },
+      { status: 'deleted', deleted_at: expect.any(String), purge_at: expect.any(String) },
     ]);
     expect((await userClient(owner).from('storage_generations').select()).data).toEqual([]);
     expect((await storage.status()).outbox).toMatchObject({ owed: 0, parked: 0 });

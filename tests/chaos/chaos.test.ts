@@ -265,6 +265,12 @@ class Chaos {
     const named = new Set(
       rows.filter(({ status }) => isThere(status)).map(({ object_key }) => object_key),
     );
+    // What can be undone is there, too.
+    const { rows: kept } = await pg.query<{ object_key: string }>(
+      `select object_key from storage_archives where state = 'kept' and project_id = any($1)`,
+      [this.#projects],
+    );
+    for (const { object_key } of kept) named.add(object_key);
     // What was given up may have something in its place.
     const spared = new Set(
       rows.filter(({ status }) => status === 'failed').map(({ object_key }) => object_key),

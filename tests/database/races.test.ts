@@ -166,7 +166,7 @@ describe.skipIf(postgresVersion === null)('24 sessions of PostgreSQL', () => {
     expect(new Set(made.map(({ id }) => id)).size).toBe(SESSIONS);
   });
 
-  test('what is deleted while it is recorded is deleted, and its object is to go', async () => {
+  test('what is deleted while it is recorded is deleted, and its object is to go, or kept', async () => {
     for (let round = 0; round < 5; round++) {
       const project = `deleted-${round}`;
       const item = reservation(project, 1, { owner_id: USER });
@@ -184,7 +184,8 @@ describe.skipIf(postgresVersion === null)('24 sessions of PostgreSQL', () => {
         'select state from storage_archives where project_id = $1',
         [project],
       );
-      expect(rows).toEqual([{ state: 'unneeded' }]);
+      // What was recorded before can be had back.
+      expect(rows).toEqual([{ state: row.uploaded_at === null ? 'unneeded' : 'kept' }]);
       const again = await call('storage_reserve_generation', [item]);
       expect(again.outcome).toBe('deleted');
     }
@@ -208,7 +209,8 @@ describe.skipIf(postgresVersion === null)('24 sessions of PostgreSQL', () => {
         ...{ digest: content, sha256: content.repeat(64), replace: true },
         created_at: `2026-11-27T00:00:0${pick([1, 2, 3])}Z`,
       });
-      switch (pick(['reserve', 'reserve', 'reserve', 'activate', 'set', 'delete', 'damage'])) {
+      const kinds = ['reserve', 'reserve', 'reserve', 'activate', 'set', 'delete', 'damage'];
+      switch (pick([...kinds, 'undelete', 'content', 'purge', 'list'])) {
         case 'activate':
           await call('storage_activate_generation', [project, version], 'authenticated');
           break;
@@ -218,6 +220,27 @@ describe.skipIf(postgresVersion === null)('24 sessions of PostgreSQL', () => {
         case 'delete':
           if (version === 3)
             await call('storage_delete_generation', [project, version], 'authenticated');
+          break;
+        case 'undelete':
+          await call('storage_undelete_generation', [project, version], 'authenticated');
+          break;
+        case 'content':
+          await call('storage_record_undeletion', [project, version, `g${version}`, content]);
+          break;
+        case 'purge':
+          // As if its time had come: of one row, so that it waits for nobody who waits for it.
+          for (const table of ['storage_generations', 'storage_archives']) {
+            await server.pool.query(
+              `update ${table} set purge_at = now() where ctid = (
+                 select ctid from ${table} where project_id = $1 and version = $2
+                   and purge_at is not null limit 1)`,
+              [project, version],
+            );
+          }
+          await call('storage_purge', [10]);
+          break;
+        case 'list':
+          await call('storage_list_changes', [100, 0]);
           break;
         case 'damage': {
           const { bucket, object_key } = await rowOf(project, version);
@@ -258,6 +281,19 @@ describe.skipIf(postgresVersion === null)('24 sessions of PostgreSQL', () => {
           where p.id = any ($1) and p.active_version is not null and not exists (
             select 1 from storage_generations g where g.project_id = p.id
               and g.version = p.active_version and g.deleted_at is null)) as active_of_nothing,
+        -- What can be undone is there, and what is purged nowhere.
+        (select count(*)::int from storage_generations g
+          where g.project_id = any ($1) and g.purge_at is not null and g.uploaded_at is not null
+            and exists (select 1 from storage_archives a where a.bucket = g.bucket
+              and a.object_key = g.object_key and a.state not in ('kept', 'unneeded'))) as not_kept,
+        (select count(*)::int from storage_generations g
+          join storage_archives a using (project_id, version)
+          where g.project_id = any ($1) and g.purged_at is not null
+            and a.state not in ('unneeded', 'removed')) as not_purged,
+        (select count(*)::int from storage_generations g
+          where g.project_id = any ($1) and g.epoch > 1 and not exists (
+            select 1 from storage_changes c where c.project_id = g.project_id
+              and c.version = g.version)) as untold,
         (select count(*)::int from (
           select 1 from storage_archives where project_id = any ($1)
           group by bucket, object_key having count(distinct sha256) > 1) twice) as keys_twice`,
@@ -265,6 +301,7 @@ describe.skipIf(postgresVersion === null)('24 sessions of PostgreSQL', () => {
     );
     expect(rows[0]).toEqual({
       ...{ without_archive: 0, stray: 0, half_deleted: 0, active_of_nothing: 0, keys_twice: 0 },
+      ...{ not_kept: 0, not_purged: 0, untold: 0 },
     });
   }
 });

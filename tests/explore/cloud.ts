@@ -119,6 +119,15 @@ export class Cloud {
     return rows;
   }
 
+  /** The keys of what was deleted or replaced, and is kept. */
+  async kept(projectId: string): Promise<string[]> {
+    const { rows } = await this.#pg.query<{ object_key: string }>(
+      `select object_key from storage_archives where project_id = $1 and state = 'kept'`,
+      [projectId],
+    );
+    return rows.map(({ object_key }) => object_key);
+  }
+
   /** Lets so much time pass for the database that whatever it has planned is due. */
   async passTime(projectId: string): Promise<void> {
     await this.#pg.query(

@@ -13,8 +13,10 @@ const VERSIONS = [1, 2, 3];
 
 type Step =
   | { kind: 'put'; version: number; status: 'pending' | 'uploaded' }
-  | { kind: 'delete'; version: number; fails: 'never' | 'object' | 'record' }
-  | { kind: 'delete project'; fails: 'never' | 'object' | 'record' };
+  | { kind: 'delete'; version: number; purge: boolean; fails: 'never' | 'object' | 'record' }
+  | { kind: 'delete project'; purge: boolean; fails: 'never' | 'object' | 'record' }
+  | { kind: 'undelete'; version: number }
+  | { kind: 'undelete project' };
 
 const version = fc.constantFrom(...VERSIONS);
 const fails = fc.constantFrom('never' as const, 'object' as const, 'record' as const);
@@ -27,11 +29,25 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
     weight: 5,
   },
-  { arbitrary: fc.record({ kind: fc.constant('delete' as const), version, fails }), weight: 4 },
-  { arbitrary: fc.record({ kind: fc.constant('delete project' as const), fails }), weight: 1 },
+  {
+    arbitrary: fc.record({
+      ...{ kind: fc.constant('delete' as const), version, fails },
+      purge: fc.boolean(),
+    }),
+    weight: 4,
+  },
+  {
+    arbitrary: fc.record({
+      ...{ kind: fc.constant('delete project' as const), fails },
+      purge: fc.boolean(),
+    }),
+    weight: 1,
+  },
+  { arbitrary: fc.record({ kind: fc.constant('undelete' as const), version }), weight: 3 },
+  { arbitrary: fc.record({ kind: fc.constant('undelete project' as const) }), weight: 1 },
 );
 
-test('deletions that fail anywhere leave nothing listed that is gone, and nothing readable', async () => {
+test('deletions that fail anywhere, undone or not, leave nothing listed that is gone, and nothing readable', async () => {
   const owner = await makeUser();
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const as = asUser(callInProcess({ SUPABASE_URL: proxy.url }), owner);
@@ -54,17 +70,20 @@ test('deletions that fail anywhere leave nothing listed that is gone, and nothin
           // A version that is deleted is not given again.
           await putGeneration({ projectId, ownerId: owner.id, archive, ...step }).catch(() => {});
         } else {
-          proxy.rule = faults[step.fails]() ?? (() => null);
-          const path = step.kind === 'delete' ? `/${step.version}` : '';
-          const answer = await as('DELETE', `/projects/${projectId}${path}`);
+          const path = `/projects/${projectId}${'version' in step ? `/${step.version}` : ''}`;
+          if ('fails' in step) proxy.rule = faults[step.fails]() ?? (() => null);
+          const answer =
+            'fails' in step
+              ? await as('DELETE', `${path}?purge=${step.purge}`)
+              : await as('POST', `${path}/undelete`);
           expect([200, 404, 503]).toContain(answer.status);
           proxy.rule = () => null;
         }
         await checkAll(as, owner, projectId);
       }
       // A repeat finishes whatever was left.
-      await as('DELETE', `/projects/${projectId}`);
-      expect((await as('DELETE', `/projects/${projectId}`)).status).toBe(404);
+      await as('DELETE', `/projects/${projectId}?purge=true`);
+      expect((await as('DELETE', `/projects/${projectId}?purge=true`)).status).toBe(404);
       const left = await serviceClient().storage.from(BUCKET).list(`${projectId}/generations`);
       expect(left.data).toEqual([]);
     }),

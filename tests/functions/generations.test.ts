@@ -248,7 +248,7 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     expect((await as(owner, 'DELETE', `${path}?generation=gen-1`)).status).toBe(404);
   });
 
-  test('an owner deletes: the row is a tombstone, the object gone, a repeat 404', async () => {
+  test('an owner deletes for good: the row is a tombstone, the object gone, a repeat 404', async () => {
     const project = uniqueId();
     const { bucket, key } = await putGeneration({
       projectId: project,
@@ -258,7 +258,7 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     await putGeneration({ projectId: project, version: 2, ownerId: owner.id });
     const path = `/projects/${project}/1`;
     const { download_url } = await (await as(owner, 'GET', path)).json();
-    const answer = await as(owner, 'DELETE', path);
+    const answer = await as(owner, 'DELETE', `${path}?purge=true`);
     expect(answer.status).toBe(200);
     expect(await answer.json()).toMatchObject({ version: 1, status: 'deleted' });
     expect((await serviceClient().storage.from(bucket).exists(key)).data).toBe(false);
@@ -273,7 +273,7 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     ).toMatchObject({ statusCode: '404' });
   });
 
-  test('an owner deletes a project: nothing of it is left, a repeat 404', async () => {
+  test('an owner deletes a project for good: nothing of it is left, a repeat 404', async () => {
     const project = uniqueId();
     const put = (version: number) =>
       putGeneration({ projectId: project, version, ownerId: owner.id });
@@ -282,10 +282,10 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     await as(owner, 'DELETE', `/projects/${project}/1`);
     const { download_url } = await (await as(owner, 'GET', `/projects/${project}/2`)).json();
     expect((await as(stranger, 'DELETE', `/projects/${project}`)).status).toBe(404);
-    const answer = await as(owner, 'DELETE', `/projects/${project}`);
+    const answer = await as(owner, 'DELETE', `/projects/${project}?purge=true`);
     expect([answer.status, await answer.json()]).toEqual([
       200,
-      { project_id: project, status: 'deleted' },
+      { project_id: project, status: 'deleted', undelete_until: null },
     ]);
     const bucket = serviceClient().storage.from('codebegen-projects');
     for (const key of keys) expect((await bucket.exists(key)).data).toBe(false);
@@ -306,12 +306,12 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     // Agents learn of each version, and the id is not given again.
     const tombstones = await serviceClient()
       .from('storage_generations')
-      .select('version, status, object_removed_at')
+      .select('version, status, purged_at')
       .eq('project_id', project)
       .order('version');
     expect(tombstones.data).toEqual([
-      { version: 1, status: 'deleted', object_removed_at: expect.any(String) },
-      { version: 2, status: 'deleted', object_removed_at: expect.any(String) },
+      { version: 1, status: 'deleted', purged_at: expect.any(String) },
+      { version: 2, status: 'deleted', purged_at: expect.any(String) },
     ]);
     await expect(put(3)).rejects.toThrow('deleted');
   });
@@ -403,7 +403,7 @@ test('a deletion that ends before the object is gone is finished by a repeat', a
   const owner = await makeUser();
   const projectId = uniqueId();
   const { bucket, key } = await putGeneration({ projectId, version: 1, ownerId: owner.id });
-  const path = `http://x/generations/projects/${projectId}/1`;
+  const path = `http://x/generations/projects/${projectId}/1?purge=true`;
   const init = { method: 'DELETE', headers: { authorization: `Bearer ${owner.token}` } };
   // A service key that storage refuses: the tombstone is left, the object stays.
   const broken = { ...functionEnvironment(), SUPABASE_SERVICE_ROLE_KEY: 'not-a-key' };
@@ -437,10 +437,9 @@ test('the deletion of a project of many versions is finished by a repeat', async
   const as = asUser(callInProcess({ SUPABASE_URL: proxy.url }), owner);
   const owed = async () => {
     const counted = await serviceClient()
-      .from('storage_generations')
+      .from('storage_archives')
       .select('*', { count: 'exact', head: true })
-      .eq('project_id', projectId)
-      .is('object_removed_at', null);
+      .match({ project_id: projectId, state: 'unneeded' });
     return counted.count;
   };
   // Storage fails at the second thousand.
@@ -449,7 +448,8 @@ test('the deletion of a project of many versions is finished by a repeat', async
     method === 'DELETE' && path.includes('/storage/') && ++removals === 2
       ? { kind: 'answer', status: 500 }
       : null;
-  const failed = await as('DELETE', `/projects/${projectId}`);
+  const path = `/projects/${projectId}?purge=true`;
+  const failed = await as('DELETE', path);
   expect([failed.status, (await failed.json()).detail]).toEqual([
     503,
     expect.stringContaining('try again'),
@@ -457,7 +457,7 @@ test('the deletion of a project of many versions is finished by a repeat', async
   expect(await owed()).toBe(versions - 1000);
   expect((await as('GET', `/projects/${projectId}`)).status).toBe(404);
   expect((await userClient(owner).storage.from(bucket).download(key)).error).not.toBeNull();
-  expect((await as('DELETE', `/projects/${projectId}`)).status).toBe(200);
+  expect((await as('DELETE', path)).status).toBe(200);
   expect(await owed()).toBe(0);
   expect((await as('DELETE', `/projects/${projectId}`)).status).toBe(404);
 });

@@ -10,8 +10,9 @@ import { getDocument, operationsOf } from '../support/openapi.ts';
 
 const BUCKET = 'codebegen-projects';
 
-type State = 'existing' | 'missing' | 'deleted';
-const STATES: State[] = ['existing', 'missing', 'deleted'];
+/** `kept`: deleted, and not purged yet. */
+type State = 'existing' | 'missing' | 'kept' | 'purged';
+const STATES: State[] = ['existing', 'missing', 'kept', 'purged'];
 
 type Route = {
   method: string;
@@ -23,6 +24,8 @@ type Route = {
   changes?: boolean;
   /** Whether it is about a project, not one of its versions. */
   ofProject?: boolean;
+  /** Whether it is for what is deleted: the owner gets at that, too. */
+  ofDeleted?: boolean;
 };
 
 /** By the operation ids of the OpenAPI document: a route that is not here fails a test. */
@@ -34,6 +37,33 @@ const ROUTES: Record<string, Route> = {
     found: 200,
     ofProject: true,
     changes: true,
+  },
+  undeleteProject: {
+    method: 'POST',
+    path: (p) => `/projects/${p}/undelete`,
+    found: 200,
+    ofProject: true,
+    ofDeleted: true,
+  },
+  listDeletedGenerations: {
+    method: 'GET',
+    path: (p) => `/projects/${p}?deleted=true`,
+    found: 200,
+    ofProject: true,
+    ofDeleted: true,
+  },
+  undeleteGeneration: {
+    method: 'POST',
+    path: (p) => `/projects/${p}/1/undelete`,
+    found: 200,
+    ofDeleted: true,
+  },
+  purgeGeneration: {
+    method: 'DELETE',
+    path: (p) => `/projects/${p}/1?purge=true`,
+    found: 200,
+    changes: true,
+    ofDeleted: true,
   },
   diffGenerations: { method: 'GET', path: (p) => `/projects/${p}/diff?from=1&to=1`, found: 200 },
   showGeneration: { method: 'GET', path: (p) => `/projects/${p}/1`, found: 200 },
@@ -80,8 +110,8 @@ const NOBODIES: [string, () => string | null | Promise<string | null>][] = [
 let owner: TestUser;
 let stranger: TestUser;
 const projects = {} as Record<State, string>;
-/** A project whose version is deleted, and one that is deleted as a whole. */
-let deletedProject: string;
+/** Projects that are deleted as a whole; of those in `projects` the version is. */
+const deletedProjects = {} as Record<'kept' | 'purged', string>;
 
 const call = (token: string | null, method: string, path: string, body?: object) =>
   callGateway()(method, path, {
@@ -104,15 +134,23 @@ async function makeProject(): Promise<string> {
 beforeAll(async () => {
   [owner, stranger] = [await makeUser(), await makeUser()];
   projects.existing = await makeProject();
-  projects.deleted = await makeProject();
   projects.missing = uniqueId('missing');
-  deletedProject = await makeProject();
-  expect((await call(owner.token, 'DELETE', `/projects/${projects.deleted}/1`)).status).toBe(200);
-  expect((await call(owner.token, 'DELETE', `/projects/${deletedProject}`)).status).toBe(200);
+  for (const state of ['kept', 'purged'] as const) {
+    projects[state] = await makeProject();
+    deletedProjects[state] = await makeProject();
+    for (const path of [`${projects[state]}/1`, deletedProjects[state]]) {
+      const answer = await call(
+        owner.token,
+        'DELETE',
+        `/projects/${path}?purge=${state === 'purged'}`,
+      );
+      expect(answer.status).toBe(200);
+    }
+  }
 });
 
 const projectOf = ({ ofProject }: Route, state: State) =>
-  state === 'deleted' && ofProject ? deletedProject : projects[state];
+  (state === 'kept' || state === 'purged') && ofProject ? deletedProjects[state] : projects[state];
 
 test('the table has every route', async () => {
   const ids = operationsOf(await getDocument()).map(({ id }) => id);
@@ -150,6 +188,7 @@ describe.each(Object.entries(ROUTES))('%s', (_, route) => {
 
   test('the owner: what is there, and 404 else', async () => {
     for (const state of STATES) {
+      if (route.ofDeleted && (state === 'kept' || state === 'purged')) continue;
       const mine = state === 'existing' && route.changes;
       const answer = await ask(owner.token, mine ? await makeProject() : projectOf(route, state));
       await answer.arrayBuffer();
@@ -180,7 +219,7 @@ describe('what is about the asker', () => {
     const { items } = await (await call(owner.token, 'GET', '/projects?limit=200')).json();
     const ids = items.map((item: { id: string }) => item.id);
     expect(ids).toContain(projects.existing);
-    expect(ids).not.toContain(deletedProject);
+    for (const id of Object.values(deletedProjects)) expect(ids).not.toContain(id);
   });
 
   test('health and the OpenAPI document are for everybody', async () => {
@@ -254,6 +293,30 @@ const WAYS_PAST: [string, (asker: Asker, project: string) => Promise<unknown>][]
     (asker, p) => storage(asker, 'POST', `object/list/${BUCKET}`, { prefix: `${p}/generations` }),
   ],
 ];
+/** The same of what is deleted. */
+const WAYS_TO_DELETED: typeof WAYS_PAST = [
+  [
+    'RPC: storage_list_deleted',
+    (asker, p) => rpc(asker, 'storage_list_deleted', { p_project_id: p, p_limit: 10 }),
+  ],
+  [
+    'RPC: storage_delete_generation, for good',
+    (asker, p) => rpc(asker, 'storage_delete_generation', { ...version(p), p_purge: true }),
+  ],
+  [
+    'RPC: storage_delete_project, for good',
+    (asker, p) =>
+      rpc(asker, 'storage_delete_project', { p_project_id: p, p_limit: 10, p_purge: true }),
+  ],
+  [
+    'RPC: storage_undelete_generation',
+    (asker, p) => rpc(asker, 'storage_undelete_generation', version(p)),
+  ],
+  [
+    'RPC: storage_undelete_project',
+    (asker, p) => rpc(asker, 'storage_undelete_project', { p_project_id: p }),
+  ],
+];
 /** What the service role alone may call, with what it takes. */
 const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_get_generation_of: (p) => ({ ...version(p), p_owner_id: owner.id }),
@@ -283,6 +346,12 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_note_keys: (p) => ({ ...version(p), p_bucket: BUCKET, p_object_keys: [keyOf(p)] }),
   storage_set_owner: (p) => ({ p_project_id: p, p_owner_id: stranger.id }),
   storage_mark_deleted: (p) => version(p),
+  storage_keep_until: () => ({}),
+  storage_last_change: () => ({}),
+  storage_give_up: (p) => version(p),
+  storage_undelete: (p) => ({ ...version(p), p_generation_id: null }),
+  storage_record_undeletion: (p) => ({ ...version(p), p_generation_id: null }),
+  storage_purge: () => ({ p_limit: 1 }),
 };
 const ITEM = {
   version: 1,
@@ -388,7 +457,7 @@ describe('past the function', () => {
   describe.each(WAYS_PAST)('%s', (name, ask) => {
     test.each(others)('%s gets nothing', async (_, makeAsker) => {
       const asker = await makeAsker();
-      for (const project of [...Object.values(projects), deletedProject]) {
+      for (const project of [...Object.values(projects), ...Object.values(deletedProjects)]) {
         expect(await ask(asker, project), project).toBeNull();
       }
     });
@@ -401,11 +470,28 @@ describe('past the function', () => {
       if (isPublic) expect(await ask(asker, project)).toBeNull();
       else expect(await ask(asker, project)).not.toBeNull();
       expect(await ask(asker, projects.missing)).toBeNull();
-      expect(await ask(asker, deletedProject)).toBeNull();
-      // The project is still there, and empty.
-      if (!/storage_projects|delete_project|list_generations/.test(name)) {
-        expect(await ask(asker, projects.deleted)).toBeNull();
+      for (const state of ['kept', 'purged'] as const) {
+        expect(await ask(asker, deletedProjects[state]), state).toBeNull();
+        // The project is still there, and empty.
+        if (!/storage_projects|delete_project|list_generations/.test(name)) {
+          expect(await ask(asker, projects[state]), state).toBeNull();
+        }
       }
+    });
+  });
+
+  describe.each(WAYS_TO_DELETED)('%s', (_, ask) => {
+    test.each(others)('%s gets nothing of what is deleted', async (_, makeAsker) => {
+      const asker = await makeAsker();
+      for (const project of [projects.kept, deletedProjects.kept, projects.missing]) {
+        expect(await ask(asker, project), project).toBeNull();
+      }
+    });
+
+    test('its owner gets at it', async () => {
+      const project = await makeProject();
+      expect((await call(owner.token, 'DELETE', `/projects/${project}`)).status).toBe(200);
+      expect(await ask(await user(owner.token), project)).not.toBeNull();
     });
   });
 

@@ -48,10 +48,14 @@ export async function rowsOf(projectId: string, columns = 'digest, status, objec
   return (await rows.eq('project_id', projectId)).data as unknown as Record<string, unknown>[];
 }
 
-/** The keys of what lies in the bucket of a project. */
+/** The keys of what lies in the bucket of a project, without what is kept of deletions and replacements. */
 export async function keysOf(bucket: string, projectId: string): Promise<string[]> {
   const { data } = await serviceClient().storage.from(bucket).list(`${projectId}/generations`);
-  return (data ?? []).map(({ name }) => `${projectId}/generations/${name}`);
+  const keys = (data ?? []).map(({ name }) => `${projectId}/generations/${name}`);
+  const archives = serviceClient().from('storage_archives').select('object_key');
+  const kept = await archives.match({ project_id: projectId, bucket, state: 'kept' });
+  const isKept = new Set((kept.data ?? []).map(({ object_key }) => object_key));
+  return keys.filter((key) => !isKept.has(key));
 }
 
 export const textsOf = async (storage: Storage, ref: RefInput) =>

@@ -9,7 +9,10 @@ import type { Status } from './status.ts';
 // What goes in --------------------------------------------------------------------------------
 // `metadata` says to the OpenAPI document what is checked in a way of our own.
 
-const id = v.pipe(v.string(), v.regex(ID_PATTERN, 'an id has 1 to 128 letters, digits, "_", "-"'));
+export const id = v.pipe(
+  v.string(),
+  v.regex(ID_PATTERN, 'an id has 1 to 128 letters, digits, "_", "-"'),
+);
 const digits = (max: number) =>
   v.pipe(
     v.string(),
@@ -37,6 +40,17 @@ const folder = v.optional(
 const generation = v.optional(
   v.pipe(id, v.description('The generation id: where given, it must match, else 404.')),
 );
+const flag = (description: string) =>
+  v.optional(
+    v.pipe(
+      v.string(),
+      v.metadata({ type: 'boolean' }),
+      v.description(description),
+      v.check((text) => text === 'true' || text === 'false', 'must be "true" or "false"'),
+      v.transform((text) => text === 'true'),
+    ),
+    'false',
+  );
 const cursor = <T extends v.GenericSchema<string, string>>(schema: T) =>
   v.optional(v.pipe(schema, v.description('The `next_cursor` of the page before.')));
 
@@ -50,6 +64,25 @@ export const FileParamSchema = v.object({
 export const PageQuerySchema = v.object({
   limit: v.optional(digits(PAGE.max), String(PAGE.default)),
   cursor: cursor(v.pipe(v.string(), v.maxLength(512, 'at most 512 characters'))),
+});
+
+export const ListQuerySchema = v.object({
+  ...PageQuerySchema.entries,
+  deleted: flag('Whether to list what can be undone instead: what was deleted, or replaced.'),
+});
+
+const purge = flag('Whether it is gone for good at once.');
+export const DeleteProjectQuerySchema = v.object({ purge });
+export const DeleteGenerationQuerySchema = v.object({ generation, purge });
+export const UndeleteQuerySchema = v.object({
+  generation,
+  digest: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^[0-9a-f]{64}$/, 'a digest has 64 hexadecimal digits'),
+      v.description('Of content that was replaced: it takes the place of what is there.'),
+    ),
+  ),
 });
 
 export const UsageHistoryQuerySchema = v.object({ days: v.optional(digits(366), '30') });
@@ -67,16 +100,7 @@ export const DiffQuerySchema = v.object({
   from: version,
   to: version,
   folder,
-  unified: v.optional(
-    v.pipe(
-      v.string(),
-      v.metadata({ type: 'boolean' }),
-      v.description('Whether to say what changed inside the files.'),
-      v.check((text) => text === 'true' || text === 'false', 'must be "true" or "false"'),
-      v.transform((text) => text === 'true'),
-    ),
-    'false',
-  ),
+  unified: flag('Whether to say what changed inside the files.'),
   path: v.optional(v.pipe(path, v.description('This file alone.'))),
 });
 
@@ -118,11 +142,16 @@ export const CreateProjectBodySchema = v.object({
 // What comes out ------------------------------------------------------------------------------
 
 /** Those that a generation in the database, and not deleted, can have. */
-const LISTED_STATUSES = ['pending', 'uploaded', 'verified', 'failed'] as const satisfies Status[];
+export const LISTED_STATUSES = [
+  'pending',
+  'uploaded',
+  'verified',
+  'failed',
+] as const satisfies Status[];
 
-const count = v.pipe(v.number(), v.integer(), v.minValue(0));
-const bytes = v.pipe(count, v.description('Bytes.'));
-const time = v.pipe(v.string(), v.isoTimestamp());
+export const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+export const bytes = v.pipe(count, v.description('Bytes.'));
+export const time = v.pipe(v.string(), v.isoTimestamp());
 const hash = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 
 export const GenerationSchema = v.object({
@@ -221,17 +250,6 @@ export type Diff = v.InferOutput<typeof DiffSchema>;
 
 export const ActivationSchema = v.object({ project_id: id, active_version: count });
 export type Activation = v.InferOutput<typeof ActivationSchema>;
-
-export const DeletedGenerationSchema = v.object({
-  project_id: id,
-  version: count,
-  generation_id: id,
-  status: v.literal('deleted'),
-});
-export type DeletedGeneration = v.InferOutput<typeof DeletedGenerationSchema>;
-
-export const DeletedProjectSchema = v.object({ project_id: id, status: v.literal('deleted') });
-export type DeletedProject = v.InferOutput<typeof DeletedProjectSchema>;
 
 export const UsageSchema = v.object({
   projects: count,

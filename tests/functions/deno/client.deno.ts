@@ -15,5 +15,6 @@ Deno.test('the client lists, creates and deletes', { ignore: !url || !token }, a
   assertEquals(await storage.deleteProject(project.id), {
     project_id: project.id,
     status: 'deleted',
+    undelete_until: null,
   });
 });

@@ -1,0 +1,120 @@
+import { formatRef, type Ref } from '../contract.ts';
+import type { Connection } from './connection.ts';
+import {
+  ChangesSchema,
+  type CloudChange,
+  type DeletionOutcome,
+  DeletionOutcomeSchema,
+  type Purged,
+  PurgeOutcomeSchema,
+  RemovalOutcomeSchema,
+  type UndeletionOutcome,
+  UndeletionOutcomeSchema,
+  type UnneededObject,
+  UnneededSchema,
+} from './outcomes.ts';
+import { Rpc } from './rpc.ts';
+
+/** What is deleted in the cloud, undeleted and purged, through our SQL functions; and the feed of it. */
+export class CloudRetention {
+  readonly #connection: Connection;
+  readonly #rpc: Rpc;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    this.#rpc = new Rpc(connection);
+  }
+
+  /**
+   * Leaves a tombstone; tells which objects to remove.
+   *
+   * @param of.digests of the content that is deleted: any other stays, `other`; `null`: whatever it is
+   * @param of.keys where the cloud has it, as far as this host knows: a database that was put back may not
+   */
+  recordDeletion(
+    ref: Ref,
+    of: Readonly<{ digests: readonly string[] | null; keys: readonly string[] }>,
+    hostId: string,
+  ): Promise<DeletionOutcome> {
+    return this.#rpc.call(
+      'storage_record_deletion',
+      {
+        p_bucket: this.#connection.settings.bucket,
+        p_project_id: ref.projectId,
+        p_version: ref.version,
+        p_generation_id: ref.generationId,
+        p_digests: of.digests,
+        p_host_id: hostId,
+        p_sent_keys: of.keys,
+      },
+      DeletionOutcomeSchema,
+      `record the deletion of ${formatRef(ref)}`,
+    );
+  }
+
+  /**
+   * Undoes a deletion, or a replacement.
+   *
+   * @param digest of the content that it is to have again; `null`: that which was deleted
+   */
+  recordUndeletion(ref: Ref, digest: string | null): Promise<UndeletionOutcome> {
+    return this.#rpc.call(
+      'storage_record_undeletion',
+      {
+        ...{ p_project_id: ref.projectId, p_version: ref.version },
+        ...{ p_generation_id: ref.generationId, p_digest: digest },
+      },
+      UndeletionOutcomeSchema,
+      `undelete ${formatRef(ref)}`,
+    );
+  }
+
+  /** Gives up for good what is kept no longer, so much at a time; none once nothing is due. */
+  async purge(limit: number): Promise<Purged> {
+    const answer = await this.#rpc.call(
+      'storage_purge',
+      { p_limit: limit },
+      PurgeOutcomeSchema,
+      'purge',
+    );
+    return 'outcome' in answer ? { generations: 0, contents: 0, objects: [] } : answer;
+  }
+
+  /** Notes that objects that nothing needs are gone. Returns how many bytes that freed. */
+  async recordRemovals(objects: readonly UnneededObject[]): Promise<number> {
+    const answer = await this.#rpc.call(
+      'storage_record_removals',
+      { p_objects: objects },
+      RemovalOutcomeSchema,
+      'record what was removed',
+    );
+    return answer.outcome === 'recorded' ? answer.freed_bytes : 0;
+  }
+
+  /** Objects that nothing needs and nobody removed; none where no database is there. */
+  async listUnneeded(limit: number): Promise<UnneededObject[]> {
+    const listed = await this.#rpc.call(
+      'storage_list_unneeded',
+      { p_limit: limit },
+      UnneededSchema,
+      'list what is not needed',
+    );
+    return Array.isArray(listed) ? listed : [];
+  }
+
+  /**
+   * A page of what was deleted, undeleted, purged or replaced in the cloud, in the order of its numbers; none
+   * where no database is there.
+   *
+   * @param after the number of the last one that is known
+   */
+  async listChanges(after: number, limit: number): Promise<CloudChange[]> {
+    const page = await this.#rpc.call(
+      'storage_list_changes',
+      { p_limit: limit, p_after: after },
+      ChangesSchema,
+      'list what was changed',
+    );
+    return Array.isArray(page) ? page : [];
+  }
+}

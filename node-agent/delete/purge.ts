@@ -1,0 +1,29 @@
+import type { Cloud } from '../cloud/cloud.ts';
+import { removeUnneeded } from '../cloud/remove-unneeded.ts';
+
+/** What went for good. `contents` are those that something else took the place of. */
+export type PurgeReport = Readonly<{ generations: number; contents: number; freedBytes: number }>;
+
+/** How many are purged in one transaction. */
+const AT_ONCE = 500;
+
+/**
+ * Purges what was deleted or replaced and is kept no longer: from then on it cannot be undone. May be repeated,
+ * by several hosts at once; where one ends in the middle, another removes what it left.
+ *
+ * @param cloud `null` while it is off
+ * @throws StorageError `unavailable`
+ */
+export async function purge(
+  cloud: Pick<Cloud, 'objects' | 'retention'> | null,
+): Promise<PurgeReport> {
+  const report = { generations: 0, contents: 0, freedBytes: 0 };
+  while (cloud !== null) {
+    const { generations, contents, objects } = await cloud.retention.purge(AT_ONCE);
+    if (generations + contents === 0) break;
+    report.generations += generations;
+    report.contents += contents;
+    report.freedBytes += await removeUnneeded(cloud, objects);
+  }
+  return report;
+}
