@@ -1,11 +1,13 @@
 /** What a deletion changes in the catalog. */
 import type { Ref } from '../contract.ts';
 import type { Catalog } from './catalog.ts';
+import type { StoredFacts } from './generation-row.ts';
 import { type CloudFacts, fromCloud } from './progress.ts';
 import { checkHolder } from './saving.ts';
 
 /**
- * Marks a generation deleted and owes its deletion; what else was owed for it is dropped.
+ * Marks a generation deleted and owes its deletion, unless the cloud has said so; what else was owed for it is
+ * dropped.
  *
  * @param digests of the content that was deleted, for a catalog that knows nothing of it
  */
@@ -14,7 +16,7 @@ export function markDeleted(
   ref: Ref,
   at: string,
   now: number,
-  digests: readonly string[] = [],
+  { digests = [], isOwed = true }: { digests?: readonly string[]; isOwed?: boolean } = {},
 ): void {
   const { generations, projects, jobs } = catalog;
   catalog.transaction(() => {
@@ -23,7 +25,7 @@ export function markDeleted(
     projects.ensure(ref.projectId);
     generations.putDeleted(ref, at, digests);
     jobs.dropUnleased(ref);
-    jobs.owe(ref, 'delete', now);
+    if (isOwed) jobs.owe(ref, 'delete', now);
   });
 }
 
@@ -41,6 +43,31 @@ export function markUndeleted(catalog: Catalog, ref: Ref, facts: CloudFacts): bo
     catalog.countUp(ref.projectId);
     generations.update(ref, { state: 'stored', ...fromCloud(facts) });
     jobs.owe(ref, 'reserve', 0);
+    return true;
+  });
+}
+
+/**
+ * Marks a generation undeleted that this host kept: its own way to the cloud begins anew, once that has heard of it.
+ *
+ * @returns whether it was deleted
+ */
+export function markRestored(
+  catalog: Catalog,
+  ref: Ref,
+  { facts, createdAt }: Readonly<{ facts: StoredFacts; createdAt: string }>,
+  now: number,
+): boolean {
+  const { generations, jobs } = catalog;
+  return catalog.transaction(() => {
+    const row = generations.find(ref.projectId, ref.version);
+    if (row?.generation_id !== ref.generationId || row.state !== 'deleted') return false;
+    catalog.countUp(ref.projectId);
+    generations.putStored(ref, facts, createdAt);
+    generations.update(ref, { status: 'pending', failure: null });
+    jobs.dropUnleased(ref);
+    // Of the Python system, and not migrated: the cloud never had it.
+    if (facts.digest !== null) jobs.add(ref, 'undelete', now);
     return true;
   });
 }

@@ -8,9 +8,17 @@ const IS_FIRST = `not exists (
 
 /**
  * The steps of a job: on the way to the cloud `reserve`, `upload`, `record`, `verify`; once that is
- * given up `fail`, which says so in the cloud; or `delete`.
+ * given up `fail`, which says so in the cloud; `delete`; or `undelete`, which goes on with `reserve`.
  */
-export const STEPS = ['reserve', 'upload', 'record', 'verify', 'fail', 'delete'] as const;
+export const STEPS = [
+  'reserve',
+  'upload',
+  'record',
+  'verify',
+  'fail',
+  'delete',
+  'undelete',
+] as const;
 
 export type Step = (typeof STEPS)[number];
 
@@ -160,20 +168,17 @@ export class Jobs {
     return this.#db.get(sql, job.project_id, job.version, job.id) !== null;
   }
 
-  /** Whether the deletion of a generation is still to be told. */
+  /** Whether the deletion of a generation is still to be told, or that it was undone. */
   isDeletionOwed({ projectId, version }: Ref): boolean {
-    const sql = `select 1 from jobs where project_id = ? and version = ? and step = 'delete'`;
+    const sql = `select 1 from jobs where project_id = ? and version = ? and step in ('delete', 'undelete')`;
     return this.#db.get(sql, projectId, version) !== null;
   }
 
   /** Owes a step for a generation, unless what is owed already comes to the same. */
   owe(ref: Ref, step: 'reserve' | 'delete', now: number): void {
     // What was given up before is no reason not to ask again.
-    this.#db.run(
-      'delete from jobs where project_id = ? and version = ? and parked = 1',
-      ref.projectId,
-      ref.version,
-    );
+    const parked = 'delete from jobs where project_id = ? and version = ? and parked = 1';
+    this.#db.run(parked, ref.projectId, ref.version);
     const owed = this.#db.get(
       `select 1 from jobs where project_id = ? and version = ? and (step = 'delete' or ? <> 'delete')`,
       ref.projectId,
@@ -184,15 +189,9 @@ export class Jobs {
   }
 
   /** Owes a step for a generation, after what is owed already. */
-  add(ref: Ref, step: Step, now: number): void {
-    this.#db.run(
-      'insert into jobs (project_id, version, step, since, due_at) values (?, ?, ?, ?, ?)',
-      ref.projectId,
-      ref.version,
-      step,
-      now,
-      now,
-    );
+  add({ projectId, version }: Ref, step: Step, now: number): void {
+    const sql = `insert into jobs (project_id, version, step, since, due_at) values (?, ?, ?, ?, ?)`;
+    this.#db.run(sql, projectId, version, step, now, now);
   }
 
   /** Drops what is owed for a generation and not worked on. */
@@ -221,7 +220,8 @@ export class Jobs {
     );
     for (const { id } of givenUp) {
       this.#db.run(
-        `update jobs set step = case step when 'delete' then step else 'reserve' end,
+        `update jobs set step = case when step = 'delete' then step
+             when given_up_at = 'undelete' then given_up_at else 'reserve' end,
            parked = 0, given_up_at = null, attempts = 0, setbacks = 0, due_at = ?, failure = null
          where id = ?`,
         now,

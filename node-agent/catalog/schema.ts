@@ -74,7 +74,7 @@ const SCHEMA = `
     id integer primary key,
     project_id text not null,
     version integer not null,
-    step text not null check (step in ('reserve', 'upload', 'record', 'verify', 'fail', 'delete')),
+    step text not null check (step in ('reserve', 'upload', 'record', 'verify', 'fail', 'delete', 'undelete')),
     -- from when on it is owed
     since integer not null,
     attempts integer not null default 0,

@@ -52,3 +52,9 @@ function asArgument<T>(parse: () => T): T {
     throw error;
   }
 }
+
+/** @throws InvalidArgumentError */
+export function parseDigestArgument(text: string): string {
+  if (/^[0-9a-f]{64}$/.test(text)) return text;
+  throw new InvalidArgumentError('a digest has 64 hexadecimal digits');
+}

@@ -15,11 +15,13 @@ import { addList } from './list.ts';
 import { addMigrate } from './migrate.ts';
 import { addOpen } from './open.ts';
 import { addOwner } from './owner.ts';
+import { addPurge } from './purge.ts';
 import { addSave } from './save.ts';
 import { addShow } from './show.ts';
 import { addStart } from './start.ts';
 import { addStats } from './stats.ts';
 import { addStatus } from './status.ts';
+import { addUndelete } from './undelete.ts';
 import { addUploads } from './uploads.ts';
 import { addUrl } from './url.ts';
 import { addVerify } from './verify.ts';
@@ -63,6 +65,8 @@ export async function main(args: string[]): Promise<number> {
     addDiff,
     addActivate,
     addDelete,
+    addUndelete,
+    addPurge,
     addOwner,
     addStatus,
     addStats,

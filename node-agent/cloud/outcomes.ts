@@ -58,6 +58,8 @@ export const DeletionOutcomeSchema = v.variant('outcome', [
     kept: v.boolean(),
     unneeded,
   }),
+  /** It was undone since. */
+  v.object({ outcome: v.literal('undeleted'), epoch: v.number() }),
   v.object({ outcome: v.literal('other') }),
 ]);
 
@@ -68,7 +70,11 @@ export const DamageOutcomeSchema = v.variant('outcome', [
 
 /** `live`: there is nothing to undo; `no_content`: it never held that, or it is purged. */
 export const UndeletionOutcomeSchema = v.variant('outcome', [
-  v.object({ outcome: v.picklist(['undeleted', 'live']), epoch: v.number() }),
+  v.object({
+    outcome: v.picklist(['undeleted', 'live']),
+    generation_id: v.string(),
+    epoch: v.number(),
+  }),
   v.object({ outcome: v.picklist(['purged', 'no_content']) }),
   v.object({ outcome: v.literal('missing') }),
 ]);
@@ -127,6 +133,7 @@ export const CloudRowSchema = v.object({
   digest: v.nullable(v.string()),
   sha256: v.nullable(v.string()),
   archive_bytes: v.nullable(v.number()),
+  epoch: v.number(),
 });
 
 /** Our migrations are not applied. */

@@ -29,11 +29,17 @@ export class CloudRetention {
    * Leaves a tombstone; tells which objects to remove.
    *
    * @param of.digests of the content that is deleted: any other stays, `other`; `null`: whatever it is
+   * @param of.deletedAt when, and `of.epoch` up to which it was followed: one that was undone since is not told again
    * @param of.keys where the cloud has it, as far as this host knows: a database that was put back may not
    */
   recordDeletion(
     ref: Ref,
-    of: Readonly<{ digests: readonly string[] | null; keys: readonly string[] }>,
+    of: Readonly<{
+      digests: readonly string[] | null;
+      keys: readonly string[];
+      deletedAt: string | null;
+      epoch: number;
+    }>,
     hostId: string,
   ): Promise<DeletionOutcome> {
     return this.#rpc.call(
@@ -46,6 +52,8 @@ export class CloudRetention {
         p_digests: of.digests,
         p_host_id: hostId,
         p_sent_keys: of.keys,
+        p_deleted_at: of.deletedAt,
+        p_epoch: of.epoch,
       },
       DeletionOutcomeSchema,
       `record the deletion of ${formatRef(ref)}`,
@@ -57,12 +65,15 @@ export class CloudRetention {
    *
    * @param digest of the content that it is to have again; `null`: that which was deleted
    */
-  recordUndeletion(ref: Ref, digest: string | null): Promise<UndeletionOutcome> {
+  recordUndeletion(
+    ref: Pick<Ref, 'projectId' | 'version'> & { generationId?: string | undefined },
+    digest: string | null,
+  ): Promise<UndeletionOutcome> {
     return this.#rpc.call(
       'storage_record_undeletion',
       {
         ...{ p_project_id: ref.projectId, p_version: ref.version },
-        ...{ p_generation_id: ref.generationId, p_digest: digest },
+        ...{ p_generation_id: ref.generationId ?? null, p_digest: digest },
       },
       UndeletionOutcomeSchema,
       `undelete ${formatRef(ref)}`,

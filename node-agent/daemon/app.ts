@@ -17,6 +17,7 @@ import {
   listGenerations,
   openGeneration,
   showGeneration,
+  undeleteGeneration,
 } from './generations.ts';
 import { createGuard } from './guard.ts';
 import { logRequests } from './log.ts';
@@ -76,6 +77,7 @@ export function createApp({ storage, config, log, metrics, closing }: Parts): Ho
   app.get('/v1/projects/:project/diff', diffGenerations(storage));
   app.get(GENERATION, showGeneration(storage));
   app.delete(GENERATION, deleteGeneration(storage));
+  app.post(`${GENERATION}/undelete`, undeleteGeneration(storage));
   app.post(`${GENERATION}/activate`, activateGeneration(storage));
   app.post(`${GENERATION}/open`, openGeneration(storage));
   app.get(`${GENERATION}/download`, downloadGeneration(storage));

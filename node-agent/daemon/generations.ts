@@ -35,6 +35,18 @@ export function deleteGeneration(storage: Storage): Handler {
   };
 }
 
+/** `POST /v1/projects/:project/:version/undelete?digest`: undoes its deletion, or a replacement. */
+export function undeleteGeneration(storage: Storage): Handler {
+  return async (c) => {
+    const { digest } = c.req.query();
+    const { ref, undeleted } = await storage.undelete(readRef(c), {
+      requestId: c.var.requestId,
+      ...(digest === undefined ? {} : { digest }),
+    });
+    return c.json(toWire({ ...ref, undeleted }) as object);
+  };
+}
+
 /** `POST /v1/projects/:project/:version/activate`: makes it the active one of its project. */
 export function activateGeneration(storage: Storage): Handler {
   return async (c) => {

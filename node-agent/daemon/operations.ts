@@ -33,6 +33,8 @@ import {
   RetriedSchema,
   SaveQuerySchema,
   StatusSchema,
+  UndeletedGenerationSchema,
+  UndeleteQuerySchema,
   UploadSchema,
 } from './schemas.ts';
 
@@ -158,6 +160,13 @@ export const OPERATIONS: Record<string, Operation> = {
     summary: 'Deletes a generation: here at once, in the cloud soon after.',
     answer: DeletedGenerationSchema,
     inputs: ofGeneration,
+    errors: ['not_found', ...WRITES],
+  },
+  [`POST ${GENERATION}/undelete`]: {
+    id: 'undeleteGeneration',
+    summary: 'Undoes the deletion of a generation, or brings content back that was replaced.',
+    answer: UndeletedGenerationSchema,
+    inputs: { param: VersionParamSchema, query: UndeleteQuerySchema },
     errors: ['not_found', ...WRITES],
   },
   [`POST ${GENERATION}/activate`]: {

@@ -25,6 +25,12 @@ const generation = v.optional(
   v.pipe(v.string(), v.description('The generation id: where given, it must match, else 404.')),
 );
 export const GenerationQuerySchema = v.object({ generation });
+export const UndeleteQuerySchema = v.object({
+  generation,
+  digest: v.optional(
+    v.pipe(v.string(), v.description('Of content that was replaced: it comes back.')),
+  ),
+});
 const limit = v.optional(whole(PAGE.max, 'Rows.'), String(PAGE.default));
 export const ProjectsQuerySchema = v.object({
   limit,
@@ -163,6 +169,10 @@ export const DeletedProjectSchema = v.object({
   status: v.literal('deleted'),
   deleted: v.pipe(count, v.description('Generations that were there.')),
 });
+export const UndeletedGenerationSchema = v.object({
+  ...ref,
+  undeleted: v.pipe(v.boolean(), v.description('`false`: it was not deleted.')),
+});
 export const ActivationSchema = v.object({ project_id: text, active_version: count });
 export const OpenedSchema = v.object({
   ...ref,
@@ -189,7 +199,7 @@ export const DiffSchema = v.object({
 
 export const UploadSchema = v.object({
   ...ref,
-  step: v.picklist(['reserve', 'upload', 'record', 'verify', 'delete']),
+  step: v.picklist(['reserve', 'upload', 'record', 'verify', 'delete', 'undelete']),
   since: time,
   attempts: count,
   due_at: nullable(time),

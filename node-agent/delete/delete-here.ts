@@ -1,32 +1,40 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { markDeleted } from '../catalog/deleting.ts';
+import type { GenerationRow } from '../catalog/generation-row.ts';
 import type { Ref } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
+import { isNearlyFull } from '../upkeep/evict.ts';
 import { noteChange } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
 
+type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  locks: Locks;
+  isCloudOn: boolean;
+  /** For how long what was deleted is kept, in milliseconds. */
+  keepDeletedMs: number;
+  now: () => number;
+  onEvent: Tell;
+}>;
+
 /**
  * Deletes a generation here: a tombstone, then its files, then the catalog, which owes the
- * deletion to the cloud. It is locked meanwhile: a start after a crash finds the lock, and finishes the deletion.
+ * deletion to the cloud. What the cloud has not proven to have is kept for as long as it can be undone. It is locked meanwhile: a start after a crash finds the lock, and finishes the deletion.
  *
+ * @param why.purge whether nothing of it is kept
  * @param why.digest of the content that was deleted in the cloud: what took its place here meanwhile
  *   stays; whoever deletes here deletes whatever it is
  * @returns whether there was something to delete
  * @throws StorageError `unavailable`, `disk_full`, `forbidden`
  */
 export async function deleteHere(
-  parts: Readonly<{
-    store: Store;
-    catalog: Catalog;
-    locks: Locks;
-    now: () => number;
-    onEvent: Tell;
-  }>,
+  parts: Parts,
   ref: Ref,
   why:
-    | Readonly<{ where: 'here'; requestId: string | null }>
-    | Readonly<{ where: 'cloud'; digest: string | null }>,
+    | Readonly<{ where: 'here'; requestId: string | null; purge: boolean }>
+    | Readonly<{ where: 'cloud'; digest: string | null; purge: boolean }>,
 ): Promise<boolean> {
   const { store, catalog, locks, now, onEvent } = parts;
   const at = new Date(now()).toISOString();
@@ -39,10 +47,15 @@ export async function deleteHere(
       (digest) => typeof digest === 'string',
     );
     // Also where it is deleted already: what a crash left of it goes now.
-    const change = await store.removals.delete(ref, at, digests);
+    const isKept = !why.purge && (await mustKeep(parts, row));
+    const purgeAt = new Date(now() + parts.keepDeletedMs).toISOString();
+    const change = await store.removals.delete(ref, {
+      ...{ deleted_at: at, digests },
+      ...(isKept ? { purge_at: purgeAt } : {}),
+    });
     if (unlock !== null) {
       await catalog.write(() => {
-        markDeleted(catalog, ref, at, now());
+        markDeleted(catalog, ref, at, now(), { isOwed: !isCloud });
         noteChange(catalog, ref.projectId, change);
         const { where } = why;
         const requestId = isCloud ? null : why.requestId;
@@ -54,4 +67,11 @@ export async function deleteHere(
     await unlock?.();
   }
   return unlock !== null;
+}
+
+/** On a file system that is nearly full nothing is: what is deleted makes room. */
+async function mustKeep(parts: Parts, row: GenerationRow | null): Promise<boolean> {
+  if (parts.keepDeletedMs === 0) return false;
+  if (parts.isCloudOn && row?.status === 'verified') return false;
+  return !(await isNearlyFull(parts.store.layout.root));
 }

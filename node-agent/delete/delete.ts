@@ -15,5 +15,5 @@ export async function deleteGeneration(
 ): Promise<{ ref: Ref; deleted: boolean }> {
   const ref = refOf(row);
   if (row.state === 'saving') throw notFound(ref);
-  return { ref, deleted: await deleteHere(parts, ref, { where: 'here', requestId }) };
+  return { ref, deleted: await deleteHere(parts, ref, { where: 'here', requestId, purge: false }) };
 }

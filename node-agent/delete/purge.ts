@@ -1,5 +1,6 @@
 import type { Cloud } from '../cloud/cloud.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
+import type { Store } from '../store/store.ts';
 
 /** What went for good. `contents` are those that something else took the place of. */
 export type PurgeReport = Readonly<{ generations: number; contents: number; freedBytes: number }>;
@@ -9,15 +10,28 @@ const AT_ONCE = 500;
 
 /**
  * Purges what was deleted or replaced and is kept no longer: from then on it cannot be undone. May be repeated,
- * by several hosts at once; where one ends in the middle, another removes what it left.
+ * by several hosts at once; where one ends in the middle, another removes what it left in the cloud.
  *
- * @param cloud `null` while it is off
  * @throws StorageError `unavailable`
  */
-export async function purge(
-  cloud: Pick<Cloud, 'objects' | 'retention'> | null,
-): Promise<PurgeReport> {
+export async function purge({
+  store,
+  cloud,
+  now,
+}: Readonly<{
+  store: Store;
+  /** `null` while it is off. */
+  cloud: Pick<Cloud, 'objects' | 'retention'> | null;
+  now: () => number;
+}>): Promise<PurgeReport> {
   const report = { generations: 0, contents: 0, freedBytes: 0 };
+  for (const { ref, purgeAt } of store.trash.list()) {
+    const isOver = Date.parse(purgeAt) <= now() || store.tombstones.find(ref) === null;
+    if (!isOver) continue;
+    const bytes = await store.trash.drop(ref);
+    report.generations++;
+    report.freedBytes += bytes;
+  }
   while (cloud !== null) {
     const { generations, contents, objects } = await cloud.retention.purge(AT_ONCE);
     if (generations + contents === 0) break;

@@ -78,7 +78,7 @@ type PassingEvents = Readonly<{
   problem: { code: ErrorCode; reason: string };
 }>;
 
-type StepName = 'reserve' | 'upload' | 'record' | 'verify' | 'fail' | 'delete';
+type StepName = 'reserve' | 'upload' | 'record' | 'verify' | 'fail' | 'delete' | 'undelete';
 
 /** What can happen, and what is told of it: log lines, metrics and what is listened to come from it. */
 export type EventMap = LoggedEvents & PassingEvents;

@@ -54,6 +54,9 @@ type Opened = Readonly<{
   onEvent: Tell;
 }>;
 
+/** For how long what was deleted can be had back. */
+const KEEP_DELETED_MS = 7 * 24 * 3_600_000;
+
 /** Puts together what saves, reads, deletes, uploads and keeps up. Nothing runs before it is started. */
 export async function assemble(options: StorageOptions, opened: Opened): Promise<Parts> {
   const { random = Math.random, monotonic = () => performance.now(), fetch = null } = options;
@@ -77,7 +80,8 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const wake = (): void => background.wake();
   const isAway = (): boolean => outbox?.paused != null;
 
-  const base = { ...opened, random, cloud, isCloudOn, wake };
+  const { keepDeletedMs = KEEP_DELETED_MS } = options;
+  const base = { ...opened, random, cloud, isCloudOn, keepDeletedMs, wake };
   const shared = { ...base, locks: new Locks(base), scan: new Scan(base) };
   const versions = new Versions({ ...shared, records: cloud?.records ?? null, isAway });
   const saver = new Saver({ ...shared, versions });
@@ -116,7 +120,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
       await evictCached(shared, limits).catch(opened.onProblem);
       await evictTrees(shared, limits);
     },
-    purge: () => purge(cloud),
+    purge: () => purge(shared),
     keepReserve: () => opened.reserve.restore(store.staging.path()),
     cleanupEveryMs: options.cleanupEveryMs,
     isOn: options.background !== false,

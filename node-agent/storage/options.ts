@@ -13,6 +13,12 @@ export type StorageOptions = Omit<Config, 'daemon' | 'proxy'> & {
    * @default true; a command that only reads leaves it to others
    */
   background?: boolean;
+  /**
+   * For how long what was deleted, and the cloud has not, is kept on this host, in milliseconds; 0: not at all.
+   *
+   * @default seven days
+   */
+  keepDeletedMs?: number;
   /** Told of what went wrong in the background: it is tried again, parked or passed over. */
   onProblem?: (error: unknown) => void;
   /** Told of what happens, to count it. */

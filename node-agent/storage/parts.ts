@@ -40,6 +40,8 @@ export type Parts = Readonly<{
   cloud: Cloud | null;
   cloudSettings: CloudSettings | null;
   isCloudOn: boolean;
+  /** For how long what was deleted is kept here, in milliseconds. */
+  keepDeletedMs: number;
   outbox: Outbox | null;
   finder: Finder;
   getter: Getter;

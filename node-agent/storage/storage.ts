@@ -14,12 +14,13 @@ import {
 import { deleteGeneration } from '../delete/delete.ts';
 import { deleteProject } from '../delete/delete-project.ts';
 import { type PurgeReport, purge } from '../delete/purge.ts';
+import { type UndeleteOptions, undelete } from '../delete/undelete.ts';
 import { checkWritable } from '../disk/check-writable.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { type ArchiveOnDisk, getArchive } from '../read/archive.ts';
 import { type DownloadUrl, parseExpiry } from '../read/download-url.ts';
 import type { EventFeed } from '../read/event-feed.ts';
-import { parseRefInput, type RefInput } from '../read/find.ts';
+import { matches, parseRefInput, type RefInput } from '../read/find.ts';
 import type { LocalGeneration } from '../read/get.ts';
 import { type ListPage, listGenerations, listProjects, type ProjectSummary } from '../read/list.ts';
 import type { OpenFile, OpenGeneration } from '../read/open.ts';
@@ -351,12 +352,32 @@ export class Storage {
   }
 
   /**
+   * Undoes a deletion, or brings content back that was replaced: what this host keeps is back at once, what the cloud
+   * keeps is got from there. Where there is nothing to undo, all is as it is.
+   *
+   * @returns whether there was something to undo
+   * @throws StorageError `not_found` where it is kept nowhere any more; `unavailable` where the cloud is away
+   */
+  async undelete(
+    input: RefInput,
+    options: UndeleteOptions = {},
+  ): Promise<{ ref: Ref; undeleted: boolean }> {
+    checkWritable(this.#parts.unwritable, 'undelete a generation');
+    const want = parseRefInput(input);
+    const found = await this.#parts.finder.findAny(want);
+    const row = found !== null && matches(refOf(found), want) ? found : null;
+    const undeletion = await undelete(this.#parts, want, row, options);
+    this.#parts.wake();
+    return undeletion;
+  }
+
+  /**
    * Purges what was deleted or replaced and is kept no longer. It is done in the background, too.
    *
    * @throws StorageError `unavailable` where the cloud is away
    */
   purge(): Promise<PurgeReport> {
-    return purge(this.#parts.cloud);
+    return purge(this.#parts);
   }
 
   /** What is owed to the cloud, oldest first. */

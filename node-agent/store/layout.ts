@@ -60,6 +60,14 @@ export class Layout {
     return join(this.own, 'replacing');
   }
 
+  /** What was deleted and can be had back. */
+  get trash(): string {
+    return join(this.own, 'trash');
+  }
+  trashed(ref: Ref): string {
+    return join(this.trash, nameOf(ref));
+  }
+
   /** Signs this host's own download URLs. */
   get urlKey(): string {
     return join(this.own, 'url-key');
@@ -94,11 +102,7 @@ export class Layout {
     return join(this.generations(projectId), 'active');
   }
   journal(ref: Ref): string {
-    // Hashed: two long ids are longer than a file's name may be.
-    const name = createHash('sha256')
-      .update(`${ref.projectId}/${folderName(ref)}`)
-      .digest('hex');
-    return join(this.replacing, `${name}.json`);
+    return join(this.replacing, `${nameOf(ref)}.json`);
   }
   /** Those of a project whose folders are there. */
   listRefs(projectId: string): Ref[] {
@@ -110,6 +114,13 @@ export class Layout {
   generation(ref: Ref): string {
     return join(this.generations(ref.projectId), folderName(ref));
   }
+}
+
+/** Hashed: two long ids are longer than a file's name may be. */
+function nameOf(ref: Ref): string {
+  return createHash('sha256')
+    .update(`${ref.projectId}/${folderName(ref)}`)
+    .digest('hex');
 }
 
 /** What a save lays a content down as. */

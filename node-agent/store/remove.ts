@@ -1,15 +1,17 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatRef, type Ref } from '../contract.ts';
+import { folderName, formatRef, type Ref } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import type { Active } from './active.ts';
+import { syncPath } from './durable.ts';
 import { dropTree } from './lay-out.ts';
 import { inGeneration, type Layout, listTars } from './layout.ts';
 import { listFlat, mayBeFlat } from './legacy/flat.ts';
 import { type FolderChange, stampOf } from './project-stamp.ts';
 import type { Staging } from './staging.ts';
-import type { Tombstone, Tombstones } from './tombstones.ts';
+import type { Mark, Tombstones } from './tombstones.ts';
+import type { Trash } from './trash.ts';
 
 /** Takes generations away from the disk. */
 export class Removals {
@@ -17,22 +19,28 @@ export class Removals {
   readonly #staging: Staging;
   readonly #tombstones: Tombstones;
   readonly #active: Active;
+  readonly #trash: Trash;
 
-  constructor(layout: Layout, staging: Staging, tombstones: Tombstones, active: Active) {
+  constructor(
+    layout: Layout,
+    staging: Staging,
+    tombstones: Tombstones,
+    active: Active,
+    trash: Trash,
+  ) {
     this.#layout = layout;
     this.#staging = staging;
     this.#tombstones = tombstones;
     this.#active = active;
+    this.#trash = trash;
   }
 
   /**
-   * Deletes a generation: first the tombstone, which is the commit, then the folder. May be
-   * repeated, and finishes what an earlier call left.
-   *
-   * @param digests of the content that is deleted, where they are known
+   * Deletes a generation: first the tombstone, which is the commit, then the folder, which goes into the
+   * trash where the tombstone says that it is kept. May be repeated, and finishes what an earlier call left.
    */
-  delete(ref: Ref, deletedAt: string, digests: readonly string[] = []): Promise<FolderChange> {
-    return this.#takeAway(ref, { deleted_at: deletedAt, digests });
+  delete(ref: Ref, mark: Omit<Mark, 'moved_to'>): Promise<FolderChange> {
+    return this.#takeAway(ref, mark);
   }
 
   /**
@@ -50,10 +58,7 @@ export class Removals {
     await this.#removeFolder(folder);
   }
 
-  async #takeAway(
-    ref: Ref,
-    mark: Pick<Tombstone, 'deleted_at' | 'digests' | 'moved_to'>,
-  ): Promise<FolderChange> {
+  async #takeAway(ref: Ref, mark: Mark): Promise<FolderChange> {
     const folder = this.#layout.generation(ref);
     const stamp = () => stampOf(this.#layout.generations(ref.projectId));
     const before = stamp();
@@ -61,7 +66,12 @@ export class Removals {
     const wasDeleted = this.#tombstones.deletedAt(ref) !== null;
     try {
       await this.#tombstones.put(ref, mark);
-      if (existsSync(folder)) {
+      // Of an earlier call, it may be.
+      const purgeAt = this.#tombstones.find(ref)?.purge_at;
+      if (purgeAt !== undefined) {
+        await this.#throwAway(ref, purgeAt);
+        after = stamp();
+      } else if (existsSync(folder)) {
         await this.#removeFolder(folder, () => {
           after = stamp();
         });
@@ -78,6 +88,41 @@ export class Removals {
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
     }
     return { before, after: after ?? stamp() };
+  }
+
+  /**
+   * Undoes a deletion whose files are in the trash: they are in place first, then the tombstone goes,
+   * which is the commit. May be repeated.
+   *
+   * @returns whether they are in place: not where the trash was emptied meanwhile
+   */
+  async takeBack(ref: Ref, at: string): Promise<boolean> {
+    const name = folderName(ref);
+    const { projectId } = ref;
+    const isBack = await this.#trash.takeBack(ref, (found) => {
+      if (found === name) return this.#layout.generation(ref);
+      if (found === `${name}.tar.gz`) return this.#layout.oldArchive(ref);
+      return join(this.#layout.project(projectId), found);
+    });
+    if (!isBack && !existsSync(this.#layout.generation(ref))) return false;
+    await this.#tombstones.drop(ref, at);
+    return true;
+  }
+
+  /** Into the trash, with what the Python system left of it. */
+  async #throwAway(ref: Ref, purgeAt: string): Promise<void> {
+    const { projectId } = ref;
+    const active = this.#active.findRef(projectId);
+    const wasActive = active?.version === ref.version && active.generationId === ref.generationId;
+    const old = mayBeFlat(ref)
+      ? [...listFlat(this.#layout, projectId)].map((name) =>
+          join(this.#layout.project(projectId), name),
+        )
+      : [];
+    const paths = [this.#layout.generation(ref), this.#layout.oldArchive(ref), ...old];
+    if (!paths.some((path) => existsSync(path))) return;
+    await this.#trash.put({ ref, purgeAt, wasActive }, paths);
+    await syncPath(this.#layout.generations(projectId));
   }
 
   async #removeFlat(projectId: string): Promise<void> {

@@ -27,6 +27,7 @@ import type { Digested } from './stage.ts';
 import { Staging } from './staging.ts';
 import type { OnDisk, StoredGeneration } from './stored-generation.ts';
 import { Tombstones } from './tombstones.ts';
+import { Trash } from './trash.ts';
 import { Trees } from './trees.ts';
 import type { StageWork } from './work.ts';
 
@@ -38,6 +39,7 @@ export class Store {
   readonly layout: Layout;
   readonly staging: Staging;
   readonly tombstones: Tombstones;
+  readonly trash: Trash;
   readonly active: Active;
   readonly projects: ProjectFiles;
   readonly archives: Archives;
@@ -60,7 +62,8 @@ export class Store {
     this.archives = new Archives(parts);
     this.trees = new Trees(parts);
     this.replacements = new Replacements(parts);
-    this.removals = new Removals(layout, staging, this.tombstones, this.active);
+    this.trash = new Trash(layout, staging);
+    this.removals = new Removals(layout, staging, this.tombstones, this.active, this.trash);
     const commit = this.commit.bind(this);
     this.legacy = new Legacy({ ...parts, commit });
     this.#limits = limits;

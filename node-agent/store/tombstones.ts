@@ -15,9 +15,14 @@ export type Tombstone = Readonly<{
   deleted_at: string;
   /** Of the content that was deleted: what another host saved under the name is not. */
   digests?: readonly string[];
+  /** From when on what it held may go; left out: it goes at once. */
+  purge_at?: string;
   /** The version that it has now. */
   moved_to?: number;
 }>;
+
+/** What a tombstone says beside whose it is. */
+export type Mark = Omit<Tombstone, 'version' | 'generation_id'>;
 
 /** Takes the mark before it back. */
 type Undeletion = Readonly<{ version: number; generation_id: string; undeleted_at: string }>;
@@ -70,7 +75,7 @@ export class Tombstones {
   }
 
   /** Puts a tombstone up for good, where there is none: from then on the generation is deleted. */
-  async put(ref: Ref, mark: Pick<Tombstone, 'deleted_at' | 'digests' | 'moved_to'>): Promise<void> {
+  async put(ref: Ref, mark: Mark): Promise<void> {
     if (this.find(ref) !== null) return;
     const { version, generationId: generation_id } = ref;
     await this.#append(ref, { version, generation_id, ...mark } satisfies Tombstone);

@@ -51,8 +51,8 @@ export async function evictLeastUsed(
   return result;
 }
 
-/** Also where the folder is not there yet: nothing is in it then. */
-async function isNearlyFull(root: string): Promise<boolean> {
+/** Whether a file system has under a tenth of its bytes or inodes left. Not where nothing is at `root` yet. */
+export async function isNearlyFull(root: string): Promise<boolean> {
   const found = await statfs(root).catch(() => null);
   if (found === null) return false;
   const { bavail, blocks, ffree, files } = found;

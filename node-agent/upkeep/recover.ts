@@ -57,11 +57,11 @@ export async function finishDeletion(
 ): Promise<void> {
   // Also where it is known: a crash may have left files.
   const digests = store.tombstones.digestsOf(ref);
-  await store.removals.delete(ref, deletedAt, digests);
+  await store.removals.delete(ref, { deleted_at: deletedAt, digests });
   await catalog.write(() => {
     if (movedTo !== null) forget(catalog, ref);
     else if (catalog.generations.find(ref.projectId, ref.version)?.state !== 'deleted') {
-      markDeleted(catalog, ref, deletedAt, now(), digests);
+      markDeleted(catalog, ref, deletedAt, now(), { digests });
     }
   });
 }

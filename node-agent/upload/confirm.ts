@@ -25,7 +25,7 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   if (record.status === 'deleted') {
     const isThis = record.digest === null || record.digest === row.digest;
     if (!isThis) throw conflict(parts, row, 'another host replaced it, and that was deleted');
-    await deleteHere(parts, ref, { where: 'cloud', digest: row.digest });
+    await deleteHere(parts, ref, { where: 'cloud', digest: row.digest, purge: false });
     return 'obsolete';
   }
   if (record.digest !== null && record.digest !== row.digest) {

@@ -1,6 +1,7 @@
 import { forget } from '../catalog/deleting.ts';
 import { type GenerationRow, keyOf, keysGivenFor, refOf } from '../catalog/generation-row.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
+import { undeleteHere } from '../delete/undelete-here.ts';
 import { noDatabase } from './failures.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
@@ -15,16 +16,25 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
   // What it took the place of is deleted too, where it had not got there yet.
   const known = [row.digest, row.replaced_digest].filter((digest) => digest !== null);
   const digests = row.digest === null ? null : known;
-  const of = { digests, keys: keysGivenFor(row) };
+  const deletedAt = store.tombstones.deletedAt(ref);
+  const of = { digests, keys: keysGivenFor(row), deletedAt, epoch: row.cloud_epoch };
   const answer = await retention.recordDeletion(ref, of, catalog.meta.hostId);
   switch (answer.outcome) {
     case 'recorded':
       await removeUnneeded(parts, answer.unneeded);
+      // What the cloud keeps need not be kept here, nor what cannot be undone.
+      if (answer.kept || answer.undelete_until === null) await store.trash.drop(ref);
       await catalog.write(() => {
         catalog.meta.setWitness(ref, true);
         catalog.generations.setCloudEpoch(ref, answer.epoch);
       });
       return 'done';
+    case 'undeleted': {
+      const found = await parts.records.find(ref.projectId, ref.version);
+      await catalog.write(() => catalog.jobs.dropAll(ref));
+      if (found !== null) await undeleteHere(parts, ref, found);
+      return 'obsolete';
+    }
     case 'other':
       await store.tombstones.drop(ref, new Date(parts.now()).toISOString());
       await catalog.write(() => {

@@ -24,6 +24,8 @@ type Parts = Readonly<{
   locks: Locks;
   scan: Scan;
   now: () => number;
+  isCloudOn: boolean;
+  keepDeletedMs: number;
   /** Those that could not be followed so far. */
   failed: Map<string, CloudChange>;
   /** Told of each that cannot be followed. Never throws. */
@@ -108,7 +110,9 @@ async function followIt(
       ? followDeletion(parts, ref, row, change)
       : followReplacement(parts, ref, row, change);
   }
-  if (change.status === 'deleted') return false;
+  if (change.status === 'deleted') {
+    return change.purge_at === null && (await parts.store.trash.drop(ref)) > 0;
+  }
   const found = await parts.records.find(ref.projectId, ref.version);
   return found?.generation_id === ref.generationId && undeleteHere(parts, ref, found);
 }
@@ -117,7 +121,7 @@ async function followDeletion(
   parts: Parts,
   ref: Ref,
   row: GenerationRow,
-  { digest }: CloudChange,
+  { digest, purge_at }: CloudChange,
 ): Promise<Followed> {
   const { store, onProblem } = parts;
   const isOther = digest !== null && row.digest !== digest;
@@ -128,7 +132,8 @@ async function followDeletion(
     onProblem(await superseded(parts, row, digest));
     return true;
   }
-  return (await deleteHere(parts, ref, { where: 'cloud', digest: row.digest })) || 'again';
+  const why = { where: 'cloud', digest: row.digest, purge: purge_at === null } as const;
+  return (await deleteHere(parts, ref, why)) || 'again';
 }
 
 async function followReplacement(

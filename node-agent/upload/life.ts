@@ -93,6 +93,16 @@ export const LIFE: Readonly<Record<Step, Readonly<Record<Outcome, Next>>>> = {
     failed: { again: 'delete' },
     refused: 'park',
   },
+  undelete: {
+    done: { go: 'reserve' },
+    there: { go: 'reserve' },
+    proven: { go: 'reserve' },
+    changed: { go: 'reserve' },
+    missing: { go: 'reserve' },
+    obsolete: 'end',
+    failed: { again: 'undelete' },
+    refused: 'give_up',
+  },
 };
 
 /** What a step says that ended; one that failed throws. */

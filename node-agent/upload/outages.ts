@@ -11,6 +11,7 @@ const ASKS: Readonly<Record<Step, readonly Service[]>> = {
   verify: ['storage', 'database'],
   fail: ['database'],
   delete: ['database', 'storage'],
+  undelete: ['database'],
 };
 const SERVICES = ['database', 'storage'] as const satisfies Service[];
 

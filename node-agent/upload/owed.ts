@@ -7,7 +7,7 @@ import type { ListPage } from '../read/list.ts';
 /** A step that is owed to the cloud. */
 export type OwedUpload = Readonly<
   Ref & {
-    step: 'reserve' | 'upload' | 'record' | 'verify' | 'delete';
+    step: 'reserve' | 'upload' | 'record' | 'verify' | 'delete' | 'undelete';
     /** From when on it is owed. */
     since: string;
     attempts: number;

@@ -19,6 +19,8 @@ export type Parts = Readonly<{
   locks: Locks;
   scan: Scan;
   now: () => number;
+  isCloudOn: boolean;
+  keepDeletedMs: number;
   saver: Saver;
   versions: Versions;
   onEvent: Tell;

@@ -33,7 +33,7 @@ export async function reserve(
     case 'superseded':
       throw await superseded(parts, row, answer.digest);
     case 'deleted':
-      await deleteHere(parts, ref, { where: 'cloud', digest: row.digest });
+      await deleteHere(parts, ref, { where: 'cloud', digest: row.digest, purge: false });
       return 'obsolete';
     case 'no_database':
       // Uploaded before there was a database: the row is still owed.

@@ -35,6 +35,8 @@ type Parts = Readonly<{
   cloud: Cloud | null;
   unwritable: StorageError | null;
   now: () => number;
+  isCloudOn: boolean;
+  keepDeletedMs: number;
   /** Whether the outbox waits for the cloud. */
   isAway: () => boolean;
   onProblem: (error: unknown) => void;

@@ -39,7 +39,11 @@ async function hasWitnesses({ catalog, records }: Parts): Promise<boolean> {
   for (const { ref, isDeleted } of catalog.meta.witnesses()) {
     const row = await records.find(ref.projectId, ref.version);
     const known = isDeleted ? ['deleted'] : ['uploaded', 'verified', 'deleted'];
-    if (row?.generation_id === ref.generationId && known.includes(row.status)) continue;
+    const epoch = catalog.generations.find(ref.projectId, ref.version)?.cloud_epoch ?? 0;
+    if (row?.generation_id === ref.generationId) {
+      // What was deleted may have been undeleted since.
+      if (known.includes(row.status) || (epoch > 0 && row.epoch >= epoch)) continue;
+    }
     if (row !== null || (await records.isThere())) return false;
   }
   return true;

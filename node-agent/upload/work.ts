@@ -11,6 +11,7 @@ import type { Parts } from './parts.ts';
 import { record } from './record.ts';
 import { reserve } from './reserve.ts';
 import { together } from './together.ts';
+import { undeleteInCloud } from './undelete.ts';
 import { upload } from './upload.ts';
 import { verify } from './verify.ts';
 
@@ -53,6 +54,7 @@ export function createWork(parts: Parts): Work {
     }
     const row = findStored(job);
     if (row === null) return 'obsolete';
+    if (job.step === 'undelete') return undeleteInCloud(parts, row);
     // Taken out of the store: there is nothing to send, and much to ask.
     if (job.step !== 'fail' && !store.has(refOf(row))) return confirm(parts, row);
     if (job.step === 'upload') return upload(parts, row, job);

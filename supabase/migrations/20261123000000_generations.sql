@@ -42,6 +42,8 @@ create table public.storage_generations (
   uploaded_at timestamptz,
   verified_at timestamptz,
   deleted_at timestamptz,
+  -- When a deletion was undone last.
+  undeleted_at timestamptz,
   -- Whether it was the active one when it was deleted.
   was_active boolean not null default false,
   -- From when on what is kept of a deleted one may go; null where nothing is, or that is over.

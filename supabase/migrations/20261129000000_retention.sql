@@ -303,8 +303,8 @@ begin
     set state = 'current', state_at = now(), purge_at = null
     where bucket = g.bucket and object_key = g.object_key and state = 'kept';
     update public.storage_generations
-    set deleted_at = null, purge_at = null, was_active = false, epoch = epoch + 1,
-      status = case
+    set deleted_at = null, undeleted_at = now(), purge_at = null, was_active = false,
+      epoch = epoch + 1, status = case
         -- What the bucket has lost is sent again by a host that has it.
         when uploaded_at is null or public.storage_object_of(bucket, object_key) is null
           then case when failure is null then 'pending' else 'failed' end
@@ -582,7 +582,9 @@ create function public.storage_record_deletion(
   p_generation_id text,
   p_digests text[] default null,
   p_host_id uuid default null,
-  p_sent_keys text[] default null
+  p_sent_keys text[] default null,
+  p_deleted_at timestamptz default null,
+  p_epoch integer default 0
 )
 returns jsonb
 language plpgsql
@@ -623,6 +625,11 @@ begin
     )) then
     return jsonb_build_object('outcome', 'other');
   end if;
+  if existing.deleted_at is null and existing.undeleted_at > p_deleted_at
+    and p_epoch < existing.epoch then
+    -- It was undone since, and the host has not heard of that.
+    return jsonb_build_object('outcome', 'undeleted', 'epoch', existing.epoch);
+  end if;
   perform public.storage_note_keys(p_bucket, p_project_id, p_version, p_sent_keys);
   perform public.storage_mark_deleted(p_project_id, p_version);
   select * into existing from public.storage_generations
@@ -637,7 +644,7 @@ begin
 end
 $$;
 comment on function public.storage_record_deletion is
-  'Leaves a tombstone for what a host deleted, also where it was never here: recorded, with until when that can be undone, whether its content is kept here, and the objects to remove; or other where the name has other content than the host knows of.';
+  'Leaves a tombstone for what a host deleted, also where it was never here: recorded, with until when that can be undone, whether its content is kept here, and the objects to remove; undeleted where that was undone since; or other where the name has other content than the host knows of.';
 
 create function public.storage_record_undeletion(
   p_project_id text,

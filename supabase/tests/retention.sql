@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(95);
+select plan(97);
 
 -- Others may have something to purge, too.
 update public.storage_generations set purge_at = null where purge_at is not null;
@@ -246,6 +246,13 @@ select is(storage_record_undeletion('ret-a', 4, 'g4') ->> 'outcome', 'purged', '
 update storage_settings set value = '7' where name = 'undelete_days';
 select is(storage_record_deletion('r', 'new', 1, 'g', '{x}') -> 'kept', 'false', 'what was never here is not kept here');
 select is(storage_record_undeletion('new', 1, 'g') ->> 'status', 'pending', 'but can be undone by whoever has it');
+
+-- A host that comes late with a deletion that was undone.
+select is(storage_record_deletion('r', 'new', 1, 'g', '{x}', null, null, now() - interval '1 hour') ->> 'outcome', 'undeleted',
+  'what was undone since is not deleted again');
+select is(storage_record_deletion('r', 'new', 1, 'g', '{x}', null, null, now() - interval '1 hour',
+  (select epoch from storage_generations where project_id = 'new')) ->> 'outcome', 'recorded',
+  'unless the host has heard of that, whatever its clock says');
 
 select * from finish();
 rollback;

@@ -92,6 +92,16 @@ const TABLE: Record<string, Row> = {
     human: /^p-\S+ v1 \S+: deleted\n$/,
     json: { version: 1, status: 'deleted', deleted: false },
   },
+  undelete: {
+    args: ({ project }) => ['undelete', project, '1'],
+    human: /^p-\S+ v1 \S+: was not deleted\n$/,
+    json: { version: 1, undeleted: false },
+  },
+  purge: {
+    args: () => ['purge'],
+    human: /^purged 0 generations and 0 replaced contents, 0 B\n$/,
+    json: { generations: 0, contents: 0, freed_bytes: 0 },
+  },
   owner: {
     args: ({ project }) => ['owner', project, OWNER],
     human: new RegExp(`^p-\\S+ is now of ${OWNER}\\n$`),
