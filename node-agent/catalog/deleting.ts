@@ -32,14 +32,13 @@ export function markDeleted(
 /**
  * Marks a generation undeleted of which the cloud has the content.
  *
- * @returns whether it was deleted, and its deletion is not still to be told
+ * @returns whether it was deleted
  */
 export function markUndeleted(catalog: Catalog, ref: Ref, facts: CloudFacts): boolean {
   const { generations, jobs } = catalog;
   return catalog.transaction(() => {
     const row = generations.find(ref.projectId, ref.version);
-    const isDeleted = row?.generation_id === ref.generationId && row.state === 'deleted';
-    if (!isDeleted || jobs.isDeletionOwed(ref)) return false;
+    if (row?.generation_id !== ref.generationId || row.state !== 'deleted') return false;
     catalog.countUp(ref.projectId);
     generations.update(ref, { state: 'stored', ...fromCloud(facts) });
     jobs.owe(ref, 'reserve', 0);
@@ -48,14 +47,16 @@ export function markUndeleted(catalog: Catalog, ref: Ref, facts: CloudFacts): bo
 }
 
 /**
- * Marks a generation undeleted that this host kept: its own way to the cloud begins anew, once that has heard of it.
+ * Marks a generation undeleted that this host kept: its way to the cloud begins anew.
  *
+ * @param step the first one: `undelete` where the cloud has not heard of it
  * @returns whether it was deleted
  */
 export function markRestored(
   catalog: Catalog,
   ref: Ref,
   { facts, createdAt }: Readonly<{ facts: StoredFacts; createdAt: string }>,
+  step: 'undelete' | 'reserve',
   now: number,
 ): boolean {
   const { generations, jobs } = catalog;
@@ -67,7 +68,26 @@ export function markRestored(
     generations.update(ref, { status: 'pending', failure: null });
     jobs.dropUnleased(ref);
     // Of the Python system, and not migrated: the cloud never had it.
-    if (facts.digest !== null) jobs.add(ref, 'undelete', now);
+    if (facts.digest !== null) jobs.add(ref, step, now);
+    return true;
+  });
+}
+
+/**
+ * Marks a generation undeleted whose deletion is still to be told: what the cloud has of it is there, as it was.
+ *
+ * @returns whether it was deleted, and that is still to be told
+ */
+export function markWithdrawn(catalog: Catalog, ref: Ref, now: number): boolean {
+  const { generations, jobs } = catalog;
+  return catalog.transaction(() => {
+    const row = generations.find(ref.projectId, ref.version);
+    if (row?.state !== 'deleted' || !jobs.isDeletionOwed(ref)) return false;
+    catalog.countUp(ref.projectId);
+    generations.update(ref, { state: 'stored' });
+    jobs.dropUnleased(ref);
+    // Also where an attempt may have been heard.
+    jobs.add(ref, 'undelete', now);
     return true;
   });
 }

@@ -162,11 +162,11 @@ export class Generations {
     );
   }
 
-  /** Stored ones that an instance has locked. */
+  /** Stored and deleted ones that an instance has locked. */
   locked(): GenerationRow[] {
     return this.#db.all<GenerationRow>(
       `select * from generations indexed by generations_locked
-       where instance_id is not null and state = 'stored'`,
+       where instance_id is not null and state <> 'saving'`,
     );
   }
 

@@ -149,12 +149,17 @@ export function abortSave({ generations, projects }: Catalog, ref: Ref): void {
   projects.removeEmpty(ref.projectId);
 }
 
-/** Locks a stored generation, to change what is on disk; false where another instance has. */
-export function lock(catalog: Catalog, ref: Ref, instanceId: string): boolean {
+/** Locks a generation, to change what is on disk; false where another instance has, or it is in another state. */
+export function lock(
+  catalog: Catalog,
+  ref: Ref,
+  instanceId: string,
+  state: 'stored' | 'deleted' = 'stored',
+): boolean {
   const { generations } = catalog;
   return catalog.transaction(() => {
     const row = generations.find(ref.projectId, ref.version);
-    if (row?.state !== 'stored' || row.instance_id !== null) return false;
+    if (row?.state !== state || row.instance_id !== null) return false;
     generations.update(ref, { instance_id: instanceId });
     return true;
   });

@@ -75,7 +75,8 @@ export const UndeletionOutcomeSchema = v.variant('outcome', [
     generation_id: v.string(),
     epoch: v.number(),
   }),
-  v.object({ outcome: v.picklist(['purged', 'no_content']) }),
+  v.object({ outcome: v.literal('purged'), epoch: v.number() }),
+  v.object({ outcome: v.literal('no_content') }),
   v.object({ outcome: v.literal('missing') }),
 ]);
 

@@ -1,3 +1,4 @@
+import { setImmediate as breathe } from 'node:timers/promises';
 import type { Cloud } from '../cloud/cloud.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import type { Store } from '../store/store.ts';
@@ -18,19 +19,26 @@ export async function purge({
   store,
   cloud,
   now,
+  onProblem,
 }: Readonly<{
   store: Store;
   /** `null` while it is off. */
   cloud: Pick<Cloud, 'objects' | 'retention'> | null;
   now: () => number;
+  /** Told of what cannot go. Never throws. */
+  onProblem: (error: unknown) => void;
 }>): Promise<PurgeReport> {
   const report = { generations: 0, contents: 0, freedBytes: 0 };
-  for (const { ref, purgeAt } of store.trash.list()) {
-    const isOver = Date.parse(purgeAt) <= now() || store.tombstones.find(ref) === null;
-    if (!isOver) continue;
-    const bytes = await store.trash.drop(ref);
-    report.generations++;
-    report.freedBytes += bytes;
+  for (const trashed of store.trash.list()) {
+    await breathe();
+    if (!(Date.parse(trashed.purgeAt) <= now())) continue;
+    try {
+      report.freedBytes += await store.trash.remove(trashed);
+      report.generations++;
+    } catch (error) {
+      // One that cannot go keeps no other from it.
+      onProblem(error);
+    }
   }
   while (cloud !== null) {
     const { generations, contents, objects } = await cloud.retention.purge(AT_ONCE);

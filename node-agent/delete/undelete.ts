@@ -1,12 +1,13 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import { markRestored } from '../catalog/deleting.ts';
+import { markWithdrawn } from '../catalog/deleting.ts';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import { takeFromCloud } from '../catalog/progress.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { activate } from '../upkeep/activate.ts';
-import { readFacts } from '../upkeep/adopt.ts';
+import { restore } from './restore.ts';
 import { undeleteHere } from './undelete-here.ts';
 
 type Parts = Parameters<typeof activate>[0] &
@@ -51,37 +52,76 @@ export async function undelete(
   const ref = refOf(row);
   const isOther = digest !== undefined && digest !== row.digest;
   if (!isOther && row.state !== 'deleted') return { ref, undeleted: false };
-  if (!isOther && (await restore(parts, row, requestId))) return { ref, undeleted: true };
-  return undeleteThere(parts, ref, digest ?? null);
+  if (isOther && row.state === 'stored') return bringBack(parts, row, digest);
+  const restored = isOther ? null : await restore(parts, ref, { where: 'here', requestId });
+  if (restored === null) {
+    const isWithdrawn = !isOther && (await withdraw(parts, row, requestId));
+    if (isWithdrawn) return { ref, undeleted: true };
+    return undeleteThere(parts, ref, digest ?? null);
+  }
+  const { store, catalog, onProblem } = parts;
+  const back = catalog.generations.find(ref.projectId, ref.version);
+  if (restored.wasActive && back !== null && store.active.find(ref.projectId) === null) {
+    await activate(parts, back).catch(onProblem);
+  }
+  return { ref, undeleted: true };
 }
 
-/**
- * Has what was kept here in its place again.
- *
- * @returns whether it was kept here
- */
-async function restore(
-  parts: Parts,
+/** Takes a deletion back that the cloud was not told of, of what it has. Jobs of one generation go one after another. */
+async function withdraw(
+  { store, catalog, now, onEvent }: Parts,
   row: GenerationRow,
   requestId: string | null,
 ): Promise<boolean> {
-  const { store, catalog, now, onEvent } = parts;
   const ref = refOf(row);
-  const kept = store.trash.find(ref);
-  if (kept === null) return false;
-  if (!(await store.removals.takeBack(ref, new Date(now()).toISOString()))) return false;
-  const found = await readFacts(store, ref);
-  await catalog.write(() => {
-    if (!markRestored(catalog, ref, found, now())) return;
-    const { digest } = found.facts;
-    onEvent({ kind: 'generation.undeleted', ...ref, digest, where: 'here', requestId });
+  if (row.status !== 'verified' || !catalog.jobs.isDeletionOwed(ref)) return false;
+  await store.tombstones.drop(ref, new Date(now()).toISOString());
+  return catalog.write(() => {
+    const isWithdrawn = markWithdrawn(catalog, ref, now());
+    const { digest } = row;
+    if (isWithdrawn) {
+      onEvent({ kind: 'generation.undeleted', ...ref, digest, where: 'here', requestId });
+    }
+    return isWithdrawn;
   });
-  await store.trash.drop(ref);
-  if (kept.wasActive && store.active.find(ref.projectId) === null) {
-    const restored = catalog.generations.find(ref.projectId, ref.version);
-    if (restored !== null) await activate(parts, restored).catch(parts.onProblem);
+}
+
+/** Has the cloud bring back what a generation held before: what lies here of it is not that, and the cloud keeps it. */
+async function bringBack(
+  parts: Parts,
+  row: GenerationRow,
+  digest: string,
+): Promise<{ ref: Ref; undeleted: boolean }> {
+  const { store, catalog, locks, cloud } = parts;
+  const ref = refOf(row);
+  const doing = `bring back what ${formatRef(ref)} held before`;
+  if (store.active.find(ref.projectId) === ref.version) {
+    const state = 'it is the active one on this host, activate another one first';
+    throw new StorageError('conflict', `Cannot ${doing}: ${state}`);
   }
-  return true;
+  if (store.has(ref) && row.status !== 'verified') {
+    const state = `what it holds now is ${row.status}, and not proven to be in the cloud`;
+    throw new StorageError('conflict', `Cannot ${doing}: ${state}`);
+  }
+  const answer = await undeleteThere(parts, ref, digest);
+  const record = await cloud?.records.find(ref.projectId, ref.version);
+  if (record?.digest !== digest) return answer;
+  const unlock = await locks.lock(ref);
+  try {
+    const isSame = catalog.generations.find(ref.projectId, ref.version)?.digest === row.digest;
+    const isActive = store.active.find(ref.projectId) === ref.version;
+    // What was not followed here is followed from the feed.
+    if (unlock === null || !isSame || isActive) return answer;
+    await store.removals.discard(ref);
+  } finally {
+    await unlock?.();
+  }
+  const { sha256, archive_bytes: bytes, object_key: key, epoch } = record;
+  await catalog.write(() => {
+    const isTaken = takeFromCloud(catalog, ref, row.digest, { digest, sha256, bytes, key });
+    if (isTaken) catalog.generations.setCloudEpoch(ref, epoch);
+  });
+  return answer;
 }
 
 /** Has the cloud undo it, and follows that here. */
@@ -90,7 +130,7 @@ async function undeleteThere(
   want: Wanted,
   digest: string | null,
 ): Promise<{ ref: Ref; undeleted: boolean }> {
-  const { cloud, catalog } = parts;
+  const { cloud } = parts;
   if (cloud === null) throw cannot(want, 'this host does not keep it, and the cloud is off');
   const answer = await cloud.retention.recordUndeletion(want, digest);
   switch (answer.outcome) {
@@ -98,9 +138,8 @@ async function undeleteThere(
     case 'live': {
       const ref = { ...want, generationId: answer.generation_id };
       const record = await cloud.records.find(ref.projectId, ref.version);
-      if (record !== null) await undeleteHere(parts, ref, record);
-      await catalog.write(() => catalog.generations.setCloudEpoch(ref, answer.epoch));
-      return { ref, undeleted: answer.outcome === 'undeleted' };
+      const isBack = record !== null && (await undeleteHere(parts, ref, record, { isAsked: true }));
+      return { ref, undeleted: isBack || answer.outcome === 'undeleted' };
     }
     case 'no_content':
       throw cannot(want, 'the cloud keeps no such content of it');

@@ -96,17 +96,16 @@ export class Background {
 
   #others(): Repeated[] {
     const { outbox, uploads, evict, purge, keepReserve, cleanupEveryMs, onProblem } = this.#parts;
-    const others: Repeated[] = [];
+    // The cloud that is away is the outbox's to tell of, once.
+    const tell = (error: unknown) => {
+      if (!(error instanceof StorageError && error.retryable)) onProblem(error);
+    };
+    const others = [new Repeated(() => purge(), PURGE_MS, tell)];
     if (outbox !== null) {
-      // The cloud that is away is the outbox's to tell of, once.
-      const tell = (error: unknown) => {
-        if (!(error instanceof StorageError && error.retryable)) onProblem(error);
-      };
       others.push(
         new Repeated(() => uploads.learnChanges(), CHANGES_MS, tell),
         new Repeated(() => uploads.exchangeActive(), CHANGES_MS, tell),
         new Repeated(() => uploads.removeUnneeded(), PURGE_MS, tell),
-        new Repeated(() => purge(), PURGE_MS, tell),
       );
     }
     let isFirst = true;

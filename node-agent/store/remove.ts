@@ -2,9 +2,8 @@ import { existsSync, renameSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { folderName, formatRef, type Ref } from '../contract.ts';
-import { fromFileSystem } from '../disk/file-errors.ts';
+import { fromFileSystem, isDiskFull } from '../disk/file-errors.ts';
 import type { Active } from './active.ts';
-import { syncPath } from './durable.ts';
 import { dropTree } from './lay-out.ts';
 import { inGeneration, type Layout, listTars } from './layout.ts';
 import { listFlat, mayBeFlat } from './legacy/flat.ts';
@@ -63,13 +62,13 @@ export class Removals {
     const stamp = () => stampOf(this.#layout.generations(ref.projectId));
     const before = stamp();
     let after: string | null = null;
-    const wasDeleted = this.#tombstones.deletedAt(ref) !== null;
+    const earlier = this.#tombstones.find(ref);
     try {
-      await this.#tombstones.put(ref, mark);
-      // Of an earlier call, it may be.
-      const purgeAt = this.#tombstones.find(ref)?.purge_at;
+      const purgeAt = await this.#prepareTrash(ref, (earlier ?? mark).purge_at);
+      const { purge_at: _, ...rest } = mark;
+      await this.#tombstones.put(ref, { ...rest, ...(purgeAt && { purge_at: purgeAt }) });
       if (purgeAt !== undefined) {
-        await this.#throwAway(ref, purgeAt);
+        await this.#trash.put(ref, this.#pathsOf(ref));
         after = stamp();
       } else if (existsSync(folder)) {
         await this.#removeFolder(folder, () => {
@@ -82,12 +81,30 @@ export class Removals {
       rmSync(this.#layout.oldArchive(ref), { force: true });
     } catch (error) {
       // Nothing is half done: what could not be taken away is there, and not deleted.
-      if (!wasDeleted && existsSync(folder)) {
+      if (earlier === null && existsSync(folder)) {
         await this.#tombstones.drop(ref, mark.deleted_at).catch(() => {});
       }
       throw fromFileSystem(error, `delete ${formatRef(ref)}`);
     }
     return { before, after: after ?? stamp() };
+  }
+
+  /**
+   * Makes room in the trash, before anything is deleted.
+   *
+   * @returns until when it is kept; left out where it is not: on a full disk what is deleted makes room
+   */
+  async #prepareTrash(ref: Ref, purgeAt: string | undefined): Promise<string | undefined> {
+    if (purgeAt === undefined || !this.#pathsOf(ref).some((path) => existsSync(path))) return;
+    const active = this.#active.findRef(ref.projectId);
+    const wasActive = active?.version === ref.version && active.generationId === ref.generationId;
+    try {
+      await this.#trash.prepare({ ref, purgeAt, wasActive });
+      return purgeAt;
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      return;
+    }
   }
 
   /**
@@ -109,20 +126,15 @@ export class Removals {
     return true;
   }
 
-  /** Into the trash, with what the Python system left of it. */
-  async #throwAway(ref: Ref, purgeAt: string): Promise<void> {
+  /** Where it lies, with what the Python system left of it. */
+  #pathsOf(ref: Ref): string[] {
     const { projectId } = ref;
-    const active = this.#active.findRef(projectId);
-    const wasActive = active?.version === ref.version && active.generationId === ref.generationId;
-    const old = mayBeFlat(ref)
-      ? [...listFlat(this.#layout, projectId)].map((name) =>
-          join(this.#layout.project(projectId), name),
-        )
-      : [];
-    const paths = [this.#layout.generation(ref), this.#layout.oldArchive(ref), ...old];
-    if (!paths.some((path) => existsSync(path))) return;
-    await this.#trash.put({ ref, purgeAt, wasActive }, paths);
-    await syncPath(this.#layout.generations(projectId));
+    const flat = mayBeFlat(ref) ? [...listFlat(this.#layout, projectId)] : [];
+    return [
+      this.#layout.generation(ref),
+      this.#layout.oldArchive(ref),
+      ...flat.map((name) => join(this.#layout.project(projectId), name)),
+    ];
   }
 
   async #removeFlat(projectId: string): Promise<void> {

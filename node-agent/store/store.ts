@@ -174,7 +174,10 @@ export class Store {
       const flat = flatRef(projectId);
       const versionIsTaken = found.some(({ version }) => version === flat.version);
       if (!versionIsTaken && isFlat(this.layout, projectId)) found.push(flat);
-      const inPlace = found.filter((ref) => this.tombstones.find(ref) === null);
+      const gone = new Set(deleted.map((mark) => `${mark.version} ${mark.generation_id}`));
+      const inPlace = found.filter(
+        ({ version, generationId }) => !gone.has(`${version} ${generationId}`),
+      );
       return [
         ...inPlace.map((ref) => ({ ref, deletedAt: null, movedTo: null })),
         ...deleted.map(({ version, generation_id, deleted_at, moved_to }) => ({

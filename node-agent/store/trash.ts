@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { lstat, readdir, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -10,14 +11,17 @@ import type { Layout } from './layout.ts';
 import { readText } from './read-text.ts';
 import type { Staging } from './staging.ts';
 
-/** A deleted generation that can be had back. Times are ISO 8601. */
-export type Trashed = Readonly<{
+/** What is known of a deleted generation that can be had back. Times are ISO 8601. */
+type Facts = Readonly<{
   ref: Ref;
   /** From when on it may go. */
   purgeAt: string;
   /** Whether it was the active one of its project. */
   wasActive: boolean;
 }>;
+
+/** One that is here. */
+export type Trashed = Facts & Readonly<{ path: string }>;
 
 /** What is kept beside it. */
 type TrashFile = Readonly<{
@@ -33,7 +37,7 @@ const CONTENT = 'content';
 
 /**
  * What was deleted and can be had back: a folder a generation, with what is known of it and what lay in the
- * store. What the tombstone says counts: one that is here and not deleted is left from a crash.
+ * store. Each goes at its time, whatever became of its tombstone.
  */
 export class Trash {
   readonly #layout: Layout;
@@ -45,21 +49,33 @@ export class Trash {
   }
 
   /**
-   * Moves what lies of a generation here. May be repeated: what an earlier call left is moved, too.
-   *
-   * @param paths of what is moved, of which none need be there
+   * Makes room for a generation under its name, before it is deleted. May be repeated. What lies there of an
+   * earlier deletion stays until its own time.
    */
-  async put({ ref, purgeAt, wasActive }: Trashed, paths: readonly string[]): Promise<void> {
-    const folder = this.#layout.trashed(ref);
-    if (this.find(ref) === null) await this.#make(folder, { ref, purgeAt, wasActive });
+  async prepare(facts: Facts): Promise<void> {
+    const folder = this.#layout.trashed(facts.ref);
+    const known = this.#read(folder);
+    if (known?.purgeAt === facts.purgeAt) return;
+    const staged = this.#staging.pathToPlace();
+    mkdirSync(join(staged, CONTENT), { recursive: true, mode: PRIVATE_FOLDER });
+    await writeFile(join(staged, FACTS), `${JSON.stringify(toFile(facts), null, 2)}\n`, {
+      mode: PRIVATE_FILE,
+      flush: true,
+    });
+    await syncPath(staged);
+    await makeFolder(this.#layout.trash, this.#layout.own);
+    if (existsSync(folder)) renameSync(folder, `${folder}.${randomUUID()}`);
+    renameSync(staged, folder);
+    await syncPath(this.#layout.trash);
+  }
+
+  /** Moves what lies of a generation here, of which none need be there. May be repeated. */
+  async put(ref: Ref, paths: readonly string[]): Promise<void> {
+    const folder = join(this.#layout.trashed(ref), CONTENT);
     for (const path of paths) {
-      const to = join(folder, CONTENT, basename(path));
-      if (!existsSync(path)) continue;
-      // Of an earlier deletion, which was undone.
-      await rm(to, { recursive: true, force: true });
-      await moveFolder(path, to);
+      if (existsSync(path)) await moveFolder(path, join(folder, basename(path)));
     }
-    await syncPath(join(folder, CONTENT));
+    await syncPath(folder);
   }
 
   /** What is known of a generation that is here; `null` where it is not. */
@@ -67,11 +83,12 @@ export class Trash {
     return this.#read(this.#layout.trashed(ref));
   }
 
-  /** All that is here. */
-  list(): Trashed[] {
-    return listFolder(this.#layout.trash).flatMap(
-      (name) => this.#read(join(this.#layout.trash, name)) ?? [],
-    );
+  /** All that is here, one after another. */
+  *list(): Generator<Trashed> {
+    for (const name of listFolder(this.#layout.trash)) {
+      const found = this.#read(join(this.#layout.trash, name));
+      if (found !== null) yield found;
+    }
   }
 
   /**
@@ -94,40 +111,27 @@ export class Trash {
     return names.length > 0;
   }
 
-  /** Gives a generation up for good. Returns how many bytes its files had; 0 where it was not here. */
-  async drop(ref: Ref): Promise<number> {
-    const folder = this.#layout.trashed(ref);
-    if (!existsSync(folder)) return 0;
-    const bytes = await bytesOf(folder);
+  /**
+   * Gives one up for good, and no other that took its place.
+   *
+   * @returns how many bytes its files had; 0 where it is not here any more
+   */
+  async remove({ path, purgeAt }: Trashed): Promise<number> {
     const away = this.#staging.path();
     try {
-      renameSync(folder, away);
-      await syncPath(this.#layout.trash);
+      if (this.#read(path)?.purgeAt !== purgeAt) return 0;
+      renameSync(path, away);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
-      await rm(folder, { recursive: true, force: true });
+      if ((error as NodeJS.ErrnoException).code !== 'EXDEV') {
+        throw fromFileSystem(error, `remove "${path}"`);
+      }
+      await rm(path, { recursive: true, force: true });
+      return 0;
     }
+    await syncPath(this.#layout.trash);
+    const bytes = await bytesOf(away);
     await rm(away, { recursive: true, force: true });
     return bytes;
-  }
-
-  /** It is whole under its name, or not there. */
-  async #make(folder: string, { ref, purgeAt, wasActive }: Trashed): Promise<void> {
-    const facts: TrashFile = {
-      ...{ project_id: ref.projectId, version: ref.version, generation_id: ref.generationId },
-      ...{ purge_at: purgeAt, was_active: wasActive },
-    };
-    const staged = this.#staging.pathToPlace();
-    mkdirSync(join(staged, CONTENT), { recursive: true, mode: PRIVATE_FOLDER });
-    await writeFile(join(staged, FACTS), `${JSON.stringify(facts, null, 2)}\n`, {
-      mode: PRIVATE_FILE,
-      flush: true,
-    });
-    await syncPath(staged);
-    await makeFolder(this.#layout.trash, this.#layout.own);
-    await rm(folder, { recursive: true, force: true });
-    renameSync(staged, folder);
-    await syncPath(this.#layout.trash);
   }
 
   #read(folder: string): Trashed | null {
@@ -138,6 +142,7 @@ export class Trash {
       if (!isVersion(facts.version) || !isId(facts.generation_id)) return null;
       const { project_id, version, generation_id, purge_at, was_active } = facts;
       return {
+        path: folder,
         ref: { projectId: project_id, version, generationId: generation_id },
         purgeAt: purge_at,
         wasActive: was_active,
@@ -146,6 +151,13 @@ export class Trash {
       return null;
     }
   }
+}
+
+function toFile({ ref, purgeAt, wasActive }: Facts): TrashFile {
+  return {
+    ...{ project_id: ref.projectId, version: ref.version, generation_id: ref.generationId },
+    ...{ purge_at: purgeAt, was_active: wasActive },
+  };
 }
 
 async function bytesOf(folder: string): Promise<number> {

@@ -59,6 +59,23 @@ export class Locks {
   }
 
   /**
+   * Locks a deleted generation, that it may be undeleted.
+   *
+   * @returns how to give it back; `null` where it is not deleted, or somebody else works on it
+   */
+  async lockDeleted(ref: Ref): Promise<(() => Promise<void>) | null> {
+    const { catalog, instance } = this.#parts;
+    const end = await catalog.write(() =>
+      lock(catalog, ref, instance.id, 'deleted') ? this.begin(ref) : null,
+    );
+    if (end === null) return null;
+    return async () => {
+      end();
+      await catalog.write(() => unlock(catalog, ref));
+    };
+  }
+
+  /**
    * Makes what waits for others: each call settles what nobody works on any more, and pauses.
    *
    * @param doing completes "Cannot …"

@@ -1,5 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import { forget, markDeleted } from '../catalog/deleting.ts';
+import { forget, markDeleted, markRestored } from '../catalog/deleting.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { abortSave, finishReplace, unlock } from '../catalog/saving.ts';
@@ -34,7 +34,9 @@ export async function recover(parts: Parts): Promise<void> {
     });
   }
   for (const row of catalog.generations.locked()) {
-    if (row.instance_id !== null && isGone(row.instance_id)) await settleLocked(parts, refOf(row));
+    if (row.instance_id !== null && isGone(row.instance_id)) {
+      await attempt(parts, () => settleLocked(parts, refOf(row)));
+    }
   }
   for (const row of catalog.generations.saving()) {
     if (row.instance_id === null || isGone(row.instance_id)) await settleSave(parts, refOf(row));
@@ -42,10 +44,20 @@ export async function recover(parts: Parts): Promise<void> {
   await store.staging.sweep(isGone);
 }
 
-/** Finishes a deletion whose process ended in the middle; else nothing was changed. */
+/** Finishes a deletion whose process ended in the middle, or that it was undone; else nothing was changed. */
 async function settleLocked(parts: Parts, ref: Ref): Promise<void> {
-  const { store, catalog } = parts;
+  const { store, catalog, now } = parts;
   const deletedAt = store.tombstones.deletedAt(ref);
+  const row = catalog.generations.find(ref.projectId, ref.version);
+  if (row?.state === 'deleted') {
+    const isBack = deletedAt === null && store.has(ref);
+    const found = isBack ? await readFacts(store, ref) : null;
+    await catalog.write(() => {
+      unlock(catalog, ref);
+      if (found !== null) markRestored(catalog, ref, found, 'undelete', now());
+    });
+    return;
+  }
   if (deletedAt === null) await catalog.write(() => unlock(catalog, ref));
   else await finishDeletion(parts, { ref, deletedAt, movedTo: store.tombstones.movedTo(ref) });
 }

@@ -1,6 +1,7 @@
 import { forget } from '../catalog/deleting.ts';
 import { type GenerationRow, keyOf, keysGivenFor, refOf } from '../catalog/generation-row.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
+import type { Ref } from '../contract.ts';
 import { undeleteHere } from '../delete/undelete-here.ts';
 import { noDatabase } from './failures.ts';
 import type { StepResult } from './life.ts';
@@ -17,13 +18,14 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
   const known = [row.digest, row.replaced_digest].filter((digest) => digest !== null);
   const digests = row.digest === null ? null : known;
   const deletedAt = store.tombstones.deletedAt(ref);
+  // It was taken back.
+  if (deletedAt === null) return 'obsolete';
   const of = { digests, keys: keysGivenFor(row), deletedAt, epoch: row.cloud_epoch };
   const answer = await retention.recordDeletion(ref, of, catalog.meta.hostId);
   switch (answer.outcome) {
     case 'recorded':
       await removeUnneeded(parts, answer.unneeded);
-      // What the cloud keeps need not be kept here, nor what cannot be undone.
-      if (answer.kept || answer.undelete_until === null) await store.trash.drop(ref);
+      if (answer.undelete_until === null) await dropTrash(parts, ref);
       await catalog.write(() => {
         catalog.meta.setWitness(ref, true);
         catalog.generations.setCloudEpoch(ref, answer.epoch);
@@ -31,8 +33,7 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
       return 'done';
     case 'undeleted': {
       const found = await parts.records.find(ref.projectId, ref.version);
-      await catalog.write(() => catalog.jobs.dropAll(ref));
-      if (found !== null) await undeleteHere(parts, ref, found);
+      if (found !== null) await undeleteHere(parts, ref, found, { isAsked: true });
       return 'obsolete';
     }
     case 'other':
@@ -48,4 +49,10 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
       await objects.remove([{ bucket: objects.bucket, key: keyOf(row) }]);
       throw noDatabase(ref);
   }
+}
+
+/** Nothing of it can be undone any more. Returns whether anything was kept. */
+export async function dropTrash({ store }: Pick<Parts, 'store'>, ref: Ref): Promise<boolean> {
+  const kept = store.trash.find(ref);
+  return kept !== null && (await store.trash.remove(kept)) > 0;
 }

@@ -12,6 +12,7 @@ import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
+import { dropTrash } from './delete.ts';
 import { superseded } from './failures.ts';
 import { takeOver } from './take-over.ts';
 
@@ -111,7 +112,7 @@ async function followIt(
       : followReplacement(parts, ref, row, change);
   }
   if (change.status === 'deleted') {
-    return change.purge_at === null && (await parts.store.trash.drop(ref)) > 0;
+    return change.purge_at === null && dropTrash(parts, ref);
   }
   const found = await parts.records.find(ref.projectId, ref.version);
   return found?.generation_id === ref.generationId && undeleteHere(parts, ref, found);

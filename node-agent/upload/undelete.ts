@@ -14,11 +14,13 @@ export async function undeleteInCloud(parts: Parts, row: GenerationRow): Promise
       await catalog.write(() => catalog.generations.setCloudEpoch(ref, answer.epoch));
       return 'done';
     case 'purged':
-    case 'no_content':
+      // What it says of that comes late: what this host has stays.
+      await catalog.write(() => catalog.generations.setCloudEpoch(ref, answer.epoch));
       throw new StorageError(
         'forbidden',
         `Cannot undelete ${formatRef(ref)} in the cloud: it was purged there. What this host has is kept: codebegen-storage uploads renumber ${ref.projectId} ${ref.version}`,
       );
+    case 'no_content':
     case 'missing':
     case 'no_database':
       return 'done';

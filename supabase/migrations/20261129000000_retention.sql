@@ -17,6 +17,8 @@ create index storage_generations_undeletable
   on public.storage_generations (project_id, version desc) where purge_at is not null;
 create index storage_archives_to_purge
   on public.storage_archives (purge_at) where state = 'kept';
+create index storage_archives_kept
+  on public.storage_archives (project_id, version desc) where state = 'kept';
 create index storage_projects_deleted
   on public.storage_projects (owner_id, deleted_at desc, id desc) where deleted_at is not null;
 
@@ -259,6 +261,55 @@ $$;
 comment on function public.storage_unneeded_of is
   'The objects of a generation that are to be removed.';
 
+create function public.storage_revive(
+  p_project_id text,
+  p_version integer,
+  p_deleted_at timestamptz default null
+)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  was_active_version integer;
+  revived integer;
+begin
+  select max(version) into was_active_version
+  from public.storage_generations
+  where project_id = p_project_id and version = coalesce(p_version, version) and was_active
+    and deleted_at = coalesce(p_deleted_at, deleted_at) and purged_at is null;
+  update public.storage_archives a
+  set state = 'current', state_at = now(), purge_at = null
+  from public.storage_generations g
+  where g.project_id = p_project_id and g.version = coalesce(p_version, g.version)
+    and g.deleted_at = coalesce(p_deleted_at, g.deleted_at) and g.purged_at is null
+    and a.bucket = g.bucket and a.object_key = g.object_key and a.state = 'kept';
+  update public.storage_generations
+  set deleted_at = null, undeleted_at = now(), purge_at = null, was_active = false,
+    epoch = epoch + 1, status = case
+      -- What the bucket has lost is sent again by a host that has it.
+      when uploaded_at is null or public.storage_object_of(bucket, object_key) is null
+        then case when failure is null then 'pending' else 'failed' end
+      when verified_at is null then 'uploaded'
+      else 'verified'
+    end
+  where project_id = p_project_id and version = coalesce(p_version, version)
+    and deleted_at = coalesce(p_deleted_at, deleted_at) and purged_at is null;
+  get diagnostics revived = row_count;
+  update public.storage_projects
+  set deleted_at = null,
+    active_version = coalesce(active_version, was_active_version),
+    active_noted_at = case
+      when active_version is null and was_active_version is not null then now() else active_noted_at end,
+    activated_at = case
+      when active_version is null and was_active_version is not null then now() else activated_at end
+  where id = p_project_id;
+  return revived;
+end
+$$;
+comment on function public.storage_revive is
+  'Makes a deleted generation what it was, or all of a project that were deleted at a time, with the project; tells how many.';
+
 create function public.storage_undelete(
   p_project_id text,
   p_version integer,
@@ -283,14 +334,15 @@ begin
   end if;
   is_deleted := g.deleted_at is not null;
   if g.purged_at is not null then
-    return jsonb_build_object('outcome', 'purged', 'generation_id', g.generation_id);
+    return jsonb_build_object('outcome', 'purged', 'epoch', g.epoch);
   end if;
   if p_digest is not null and p_digest is distinct from g.digest then
     select * into content from public.storage_archives
     where project_id = p_project_id and version = p_version and state = 'kept' and digest = p_digest
     order by state_at desc
     limit 1;
-    if not found then
+    if not found
+      or public.storage_object_of(content.bucket, content.object_key) is null then
       return jsonb_build_object('outcome', 'no_content', 'generation_id', g.generation_id);
     end if;
   elsif not is_deleted then
@@ -299,27 +351,7 @@ begin
   end if;
 
   if is_deleted then
-    update public.storage_archives
-    set state = 'current', state_at = now(), purge_at = null
-    where bucket = g.bucket and object_key = g.object_key and state = 'kept';
-    update public.storage_generations
-    set deleted_at = null, undeleted_at = now(), purge_at = null, was_active = false,
-      epoch = epoch + 1, status = case
-        -- What the bucket has lost is sent again by a host that has it.
-        when uploaded_at is null or public.storage_object_of(bucket, object_key) is null
-          then case when failure is null then 'pending' else 'failed' end
-        when verified_at is null then 'uploaded'
-        else 'verified'
-      end
-    where project_id = p_project_id and version = p_version;
-    update public.storage_projects
-    set deleted_at = null,
-      active_version = case when g.was_active then coalesce(active_version, p_version) else active_version end,
-      active_noted_at = case
-        when g.was_active and active_version is null then now() else active_noted_at end,
-      activated_at = case
-        when g.was_active and active_version is null then now() else activated_at end
-    where id = p_project_id;
+    perform public.storage_revive(p_project_id, p_version);
   end if;
   if content.digest is not null then
     select * into g from public.storage_generations
@@ -478,8 +510,6 @@ set search_path = ''
 as $$
 declare
   project public.storage_projects;
-  deleted record;
-  count integer := 0;
 begin
   select * into project from public.storage_projects
   where id = p_project_id and owner_id = auth.uid() for update;
@@ -489,21 +519,19 @@ begin
   if project.deleted_at is null then
     return jsonb_build_object('outcome', 'live', 'versions', 0);
   end if;
-  update public.storage_projects set deleted_at = null where id = p_project_id;
-  -- What was deleted before stays deleted.
-  for deleted in
-    select version from public.storage_generations
-    where project_id = p_project_id and purge_at is not null and deleted_at = project.deleted_at
-    order by version
-  loop
-    perform public.storage_undelete(p_project_id, deleted.version, null);
-    count := count + 1;
-  end loop;
-  return jsonb_build_object('outcome', 'undeleted', 'versions', count);
+  -- What was deleted before stays deleted. One that held nothing comes back empty.
+  if not exists (
+    select 1 from public.storage_generations
+    where project_id = p_project_id and deleted_at = project.deleted_at and purged_at is null
+  ) and exists (select 1 from public.storage_generations where project_id = p_project_id) then
+    return jsonb_build_object('outcome', 'purged');
+  end if;
+  return jsonb_build_object('outcome', 'undeleted',
+    'versions', public.storage_revive(p_project_id, null, project.deleted_at));
 end
 $$;
 comment on function public.storage_undelete_project is
-  'Undoes the deletion of a project of the caller''s, with the generations that were deleted with it and are kept; null for any other.';
+  'Undoes the deletion of a project of the caller''s, with the generations that were deleted with it: undeleted; live, or purged, where nothing is left to undo; null for any other.';
 
 create function public.storage_list_deleted(
   p_project_id text,
@@ -529,12 +557,25 @@ as $$
             and a.digest is not null and a.object_key <> g.object_key
         )
       ) as item
-      from public.storage_generations g
-      where g.project_id = p_project_id and g.version < p_before
-        and (g.purge_at is not null or (g.deleted_at is null and exists (
-          select 1 from public.storage_archives a
-          where a.project_id = g.project_id and a.version = g.version and a.state = 'kept'
-        )))
+      from (
+        (
+          select version from public.storage_generations
+          where project_id = p_project_id and version < p_before and purge_at is not null
+          order by version desc limit p_limit
+        )
+        union
+        (
+          select distinct a.version
+          from public.storage_archives a
+          join public.storage_generations replaced using (project_id, version)
+          where a.project_id = p_project_id and a.version < p_before and a.state = 'kept'
+            and a.digest is not null and a.object_key <> replaced.object_key
+            and replaced.purged_at is null
+          order by a.version desc limit p_limit
+        )
+      ) undoable
+      join public.storage_generations g
+        on g.project_id = p_project_id and g.version = undoable.version
       order by g.version desc
       limit p_limit
     ) page
@@ -691,6 +732,7 @@ begin
       select version from public.storage_generations
       where project_id = due.project_id and purge_at <= now()
       order by version
+      limit greatest(p_limit - generations, 0)
     loop
       perform public.storage_give_up(due.project_id, deleted.version);
       generations := generations + 1;
@@ -787,7 +829,8 @@ declare
   called record;
   for_the_service constant text[] := array[
     'storage_keep_until', 'storage_note_changes', 'storage_last_change', 'storage_list_changes', 'storage_keep_content',
-    'storage_mark_deleted', 'storage_give_up', 'storage_unneeded_of', 'storage_undelete',
+    'storage_mark_deleted', 'storage_give_up', 'storage_unneeded_of', 'storage_revive',
+    'storage_undelete',
     'storage_record_deletion', 'storage_record_undeletion', 'storage_purge',
     'storage_record_removals', 'storage_list_unneeded'
   ];

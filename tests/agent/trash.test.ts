@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
+import { createClient } from '../../functions/client/index.ts';
 import type { Storage } from '../../node-agent/index.ts';
 import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
@@ -216,6 +217,55 @@ test('what another host undeletes is back on this one, and what is purged leaves
     await storage.learnChanges();
     expect(await textsOf(storage, ref)).toEqual(FILES);
   }
+});
+
+test('what a generation held before comes back by its digest, on the host that replaced it too', async () => {
+  const cloud = testCloud(BUCKET);
+  const [a, b] = [await openTestStorage({ cloud }), await openTestStorage({ cloud })];
+  const ref = { projectId: uniqueId(), version: 1, generationId: 'g' };
+  const first = await a.save({ ...ref, files: FILES });
+  await waitForStatus(a, first, 'verified');
+  const second = await a.save({ ...ref, files: { b: '2' }, replace: true });
+  await waitForStatus(a, second, 'verified');
+  await waitForStatus(b, await b.save({ ...ref, files: { b: '2' } }), 'verified');
+  await a.activate(ref);
+  await expect(a.undelete(ref, { digest: first.digest })).rejects.toMatchObject({
+    code: 'conflict',
+    message: expect.stringContaining('activate another one first'),
+  });
+  expect(await b.undelete(ref, { digest: first.digest })).toMatchObject({ undeleted: true });
+  expect(await textsOf(b, ref)).toEqual(FILES);
+  await expect(b.undelete(ref, { digest: 'f'.repeat(64) })).rejects.toMatchObject({
+    code: 'not_found',
+  });
+  // The other host is told, and gives out what everybody gets.
+  await a.learnChanges();
+  expect(await a.show(ref)).toMatchObject({ status: 'failed' });
+  expect(await textsOf(a, ref)).toEqual(FILES);
+});
+
+test('what never got to the cloud comes back where its user undoes the deletion there', async () => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const user = await makeUser();
+  const storage = await openTestStorage({
+    cloud: { ...testCloud(uniqueId('bucket')), url: proxy.url },
+    random: () => 0.01,
+  });
+  proxy.rule = (_, path) => (path.startsWith('/storage/') ? { kind: 'answer', status: 503 } : null);
+  const files = { projectId: uniqueId(), files: FILES, ownerId: user.id };
+  const receipt = await storage.save(files);
+  await until(async () => (await storage.status()).outbox.paused);
+  const client = createClient(inject('stack').SUPABASE_URL, async () => user.token);
+  await client.deleteGeneration(receipt.projectId, 1);
+  await storage.learnChanges();
+  await expect(storage.get(receipt)).rejects.toMatchObject({ code: 'not_found' });
+  expect(await client.undeleteGeneration(receipt.projectId, 1)).toMatchObject({
+    status: 'pending',
+  });
+  await storage.learnChanges();
+  expect(await textsOf(storage, receipt)).toEqual(FILES);
+  proxy.rule = () => null;
+  await waitForStatus(storage, receipt, 'verified');
 });
 
 test('the command says what it did, and why it could not', async () => {

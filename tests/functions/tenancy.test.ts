@@ -352,6 +352,7 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_undelete: (p) => ({ ...version(p), p_generation_id: null }),
   storage_record_undeletion: (p) => ({ ...version(p), p_generation_id: null }),
   storage_purge: () => ({ p_limit: 1 }),
+  storage_revive: (p) => version(p),
 };
 const ITEM = {
   version: 1,

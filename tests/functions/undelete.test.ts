@@ -164,6 +164,10 @@ test('what is purged is nowhere, and says so', async () => {
   await expect(client.deleteProject(project, { purge: true })).rejects.toMatchObject({
     code: 'not_found',
   });
+  await expect(client.undeleteProject(project)).rejects.toMatchObject({
+    code: 'not_found',
+    message: expect.stringContaining('it was purged'),
+  });
   const manifests = serviceClient().from('storage_manifests').select().eq('project_id', project);
   expect((await manifests).data).toEqual([]);
   const rows = serviceClient().from('storage_generations').select('status, sha256, archive_bytes');
