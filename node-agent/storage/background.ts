@@ -38,6 +38,7 @@ type Parts = Readonly<{
 export class Background {
   readonly #parts: Parts;
   readonly #repeated: readonly Repeated[];
+  readonly #purge: Repeated;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -45,11 +46,17 @@ export class Background {
     // Also where nothing else goes on: every answer is of what lies on disk.
     const scan = new Repeated(() => this.#scan(), SCAN_AGAIN_MS, onProblem);
     this.#repeated = parts.isOn ? [scan, ...this.#others()] : [scan];
+    this.#purge = new Repeated(
+      () => parts.purge(),
+      PURGE_MS,
+      (error) => this.#tell(error),
+    );
   }
 
   start(): void {
     this.wake();
     for (const repeated of this.#repeated) repeated.start();
+    if (this.#parts.isOn) this.#purge.startLater();
   }
 
   /** Looks for work, after something was added. */
@@ -83,6 +90,7 @@ export class Background {
       outbox?.stop(),
       upkeep.stop(),
       courier.stop(),
+      this.#purge.stop(),
       ...this.#repeated.map((repeated) => repeated.stop()),
     ]);
   }
@@ -94,13 +102,15 @@ export class Background {
     this.wake();
   }
 
+  /** The cloud that is away is the outbox's to tell of, once. */
+  #tell(error: unknown): void {
+    if (!(error instanceof StorageError && error.retryable)) this.#parts.onProblem(error);
+  }
+
   #others(): Repeated[] {
-    const { outbox, uploads, evict, purge, keepReserve, cleanupEveryMs, onProblem } = this.#parts;
-    // The cloud that is away is the outbox's to tell of, once.
-    const tell = (error: unknown) => {
-      if (!(error instanceof StorageError && error.retryable)) onProblem(error);
-    };
-    const others = [new Repeated(() => purge(), PURGE_MS, tell)];
+    const { outbox, uploads, evict, keepReserve, cleanupEveryMs, onProblem } = this.#parts;
+    const tell = (error: unknown) => this.#tell(error);
+    const others: Repeated[] = [];
     if (outbox !== null) {
       others.push(
         new Repeated(() => uploads.learnChanges(), CHANGES_MS, tell),

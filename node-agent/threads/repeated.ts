@@ -25,6 +25,11 @@ export class Repeated {
       .finally(() => this.#schedule());
   }
 
+  /** Runs it after a while for the first time: whoever ends soon leaves it to others. */
+  startLater(): void {
+    this.#schedule();
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);

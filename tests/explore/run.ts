@@ -61,6 +61,13 @@ export async function explore(
         await storage.delete(ref);
         acknowledged.set(host.name, { digest: null, deleted: true });
         return;
+      case 'undelete': {
+        const { undeleted } = await storage.undelete(ref);
+        const { digest } = await storage.show(ref);
+        acknowledged.set(host.name, { digest, deleted: false });
+        if (undeleted) deletedByUser = false;
+        return;
+      }
       case 'sync':
         return storage.drain();
       case 'evict':
@@ -79,11 +86,20 @@ export async function explore(
   for (const [name, steps] of Object.entries(scenario.actors)) {
     if (steps.length === 0) continue;
     if (name === 'web') {
-      schedule.add('web', 'web', () =>
-        deleteAsUser(cloud, schedule, ref, () => {
-          deletedByUser = true;
-        }),
-      );
+      schedule.add('web', 'web', async () => {
+        for (const [i, step] of steps.entries()) {
+          if (i > 0) await schedule.begin(step.do);
+          if (step.do === 'delete') {
+            await deleteAsUser(cloud, schedule, ref, () => {
+              deletedByUser = true;
+            });
+          } else {
+            // Also where the answer is lost.
+            deletedByUser = false;
+            await undeleteAsUser(cloud, schedule, ref);
+          }
+        }
+      });
       continue;
     }
     const host = hosts.get(name[0]!)!;
@@ -108,14 +124,8 @@ export async function explore(
 
 type Ref = { projectId: string; version: number; generationId: string };
 
-/** As the Edge Function does it: a tombstone, the objects, a note that they are gone. */
-async function deleteAsUser(
-  cloud: Cloud,
-  schedule: Schedule,
-  ref: Ref,
-  deleted: () => void,
-): Promise<void> {
-  const call = async (token: string, method: string, path: string, body: object) =>
+function caller(cloud: Cloud, schedule: Schedule) {
+  return (token: string, method: string, path: string, body: object) =>
     schedule.send(`${method} ${path}`, () =>
       cloud.send(
         new Request(`${CLOUD_URL}/${path}`, {
@@ -129,6 +139,24 @@ async function deleteAsUser(
         }),
       ),
     );
+}
+
+async function undeleteAsUser(cloud: Cloud, schedule: Schedule, ref: Ref): Promise<void> {
+  const path = 'rest/v1/rpc/storage_undelete_generation';
+  await caller(cloud, schedule)(cloud.userToken, 'POST', path, {
+    p_project_id: ref.projectId,
+    p_version: ref.version,
+  });
+}
+
+/** As the Edge Function does it: a tombstone, the objects, a note that they are gone. */
+async function deleteAsUser(
+  cloud: Cloud,
+  schedule: Schedule,
+  ref: Ref,
+  deleted: () => void,
+): Promise<void> {
+  const call = caller(cloud, schedule);
   const answer = await call(cloud.userToken, 'POST', 'rest/v1/rpc/storage_delete_generation', {
     p_project_id: ref.projectId,
     p_version: ref.version,

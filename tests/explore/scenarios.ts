@@ -5,8 +5,8 @@ export type Content = 'X' | 'Y' | 'Z';
 
 export type Step =
   | { do: 'save' | 'replace'; content: Content }
-  /** A host deletes it; the web user does. */
-  | { do: 'delete' }
+  /** A host deletes it, or undoes that; the web user does. */
+  | { do: 'delete' | 'undelete' }
   /** A host brings to the cloud what it owes; takes what is there out of its store; gets it. */
   | { do: 'sync' | 'evict' | 'get' }
   /** A host follows what others changed. */
@@ -22,9 +22,12 @@ export type Scenario = Readonly<{
 
 const save = (content: Content): Step => ({ do: 'save', content });
 const replace = (content: Content): Step => ({ do: 'replace', content });
-const [sync, evict, get, learn, del] = (['sync', 'evict', 'get', 'learn', 'delete'] as const).map(
-  (verb): Step => ({ do: verb }),
-) as [Step, Step, Step, Step, Step];
+const sync: Step = { do: 'sync' };
+const evict: Step = { do: 'evict' };
+const get: Step = { do: 'get' };
+const learn: Step = { do: 'learn' };
+const del: Step = { do: 'delete' };
+const undelete: Step = { do: 'undelete' };
 
 const idle = { a: [], a2: [], b: [], b2: [], web: [] } as const;
 
@@ -91,6 +94,31 @@ export const SCENARIOS: readonly Scenario[] = [
       ...idle,
       a: [save('X'), sync, replace('Y'), sync, replace('X'), sync, evict, get],
       b: [save('X'), sync, learn, replace('Z'), sync],
+    },
+  },
+  {
+    name: 'deleted and undone on one host',
+    actors: {
+      ...idle,
+      a: [save('X'), sync, del, undelete, sync, get],
+      b: [save('X'), sync, learn, get],
+    },
+  },
+  {
+    name: 'deleted and undone by the user',
+    actors: {
+      ...idle,
+      a: [save('X'), sync, learn, get],
+      b: [save('X'), sync, learn, get],
+      web: [del, undelete],
+    },
+  },
+  {
+    name: 'deleted on one host, undone on another',
+    actors: {
+      ...idle,
+      a: [save('X'), sync, del, sync],
+      b: [save('X'), sync, learn, undelete, sync],
     },
   },
 ];
