@@ -26,10 +26,12 @@ export async function beginAnew(parts: Parts): Promise<void> {
 
 /** Whether the database has counted as many check-ins of this host, and as many changes, as the host has. */
 async function checkIn({ catalog, records }: Parts): Promise<boolean> {
+  // Before it is asked: another process of this store may follow more meanwhile.
+  const seen = catalog.meta.changesSeen;
   const answer = await records.checkIn(catalog.meta.hostId, catalog.meta.checkIns);
   // Without our migrations there is nothing to know.
   if (answer.outcome === 'no_database') return true;
-  if (answer.outcome === 'older' || answer.last_change < catalog.meta.changesSeen) return false;
+  if (answer.outcome === 'older' || answer.last_change < seen) return false;
   await catalog.write(() => catalog.meta.setCheckIns(answer.count));
   return true;
 }
