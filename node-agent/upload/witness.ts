@@ -39,9 +39,10 @@ async function checkIn({ catalog, records }: Parts): Promise<boolean> {
 /** What this host last recorded there, and what it last deleted: also between two check-ins. */
 async function hasWitnesses({ catalog, records }: Parts): Promise<boolean> {
   for (const { ref, isDeleted } of catalog.meta.witnesses()) {
+    // Before it is asked, too.
+    const epoch = catalog.generations.find(ref.projectId, ref.version)?.cloud_epoch ?? 0;
     const row = await records.find(ref.projectId, ref.version);
     const known = isDeleted ? ['deleted'] : ['uploaded', 'verified', 'deleted'];
-    const epoch = catalog.generations.find(ref.projectId, ref.version)?.cloud_epoch ?? 0;
     if (row?.generation_id === ref.generationId) {
       // What was deleted may have been undeleted since.
       if (known.includes(row.status) || (epoch > 0 && row.epoch >= epoch)) continue;
