@@ -15,7 +15,7 @@ export {
   type Folder,
 } from '../functions/_shared/contract/archive-names.ts';
 export { diffFiles, type FilesDiff } from '../functions/_shared/contract/diff.ts';
-export { digestText } from '../functions/_shared/contract/digest.ts';
+export { digestText, isDigest } from '../functions/_shared/contract/digest.ts';
 export {
   ERROR_CODES,
   type ErrorCode,

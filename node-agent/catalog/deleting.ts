@@ -29,20 +29,13 @@ export function markDeleted(
   });
 }
 
-/**
- * Marks a generation undeleted of which the cloud has the content.
- *
- * @returns whether it was deleted
- */
-export function markUndeleted(catalog: Catalog, ref: Ref, facts: CloudFacts): boolean {
+/** Marks a deleted generation undeleted of which the cloud has the content. */
+export function markUndeleted(catalog: Catalog, ref: Ref, facts: CloudFacts): void {
   const { generations, jobs } = catalog;
-  return catalog.transaction(() => {
-    const row = generations.find(ref.projectId, ref.version);
-    if (row?.generation_id !== ref.generationId || row.state !== 'deleted') return false;
+  catalog.transaction(() => {
     catalog.countUp(ref.projectId);
     generations.update(ref, { state: 'stored', ...fromCloud(facts) });
     jobs.owe(ref, 'reserve', 0);
-    return true;
   });
 }
 

@@ -56,16 +56,17 @@ export function notePutBack(catalog: Catalog, ref: Ref, digest: string | null, n
   });
 }
 
-/** What the cloud has of a generation. */
+/** What the cloud has of a generation, as its row says. */
 export type CloudFacts = Readonly<{
   digest: string | null;
   sha256: string | null;
-  bytes: number | null;
-  key: string;
+  archive_bytes: number | null;
+  object_key: string;
 }>;
 
 /** What a row says of content that the cloud alone has: its bytes are not proven. */
-export function fromCloud({ digest, sha256, bytes, key }: CloudFacts): Changes {
+export function fromCloud(facts: CloudFacts): Changes {
+  const { digest, sha256, archive_bytes, object_key } = facts;
   return {
     status: 'uploaded',
     failure: null,
@@ -73,8 +74,8 @@ export function fromCloud({ digest, sha256, bytes, key }: CloudFacts): Changes {
     digest,
     sha256,
     md5: null,
-    archive_bytes: bytes,
-    object_key: key,
+    archive_bytes,
+    object_key,
   };
 }
 

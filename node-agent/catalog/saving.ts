@@ -154,7 +154,7 @@ export function lock(
   catalog: Catalog,
   ref: Ref,
   instanceId: string,
-  state: 'stored' | 'deleted' = 'stored',
+  state: 'stored' | 'deleted',
 ): boolean {
   const { generations } = catalog;
   return catalog.transaction(() => {

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { isId, parseVersion, StorageError } from '../contract.ts';
+import { isDigest, isId, parseVersion, StorageError } from '../contract.ts';
 import type { RefInput } from '../read/find.ts';
 import { parseOwner } from '../save/request.ts';
 
@@ -55,6 +55,6 @@ function asArgument<T>(parse: () => T): T {
 
 /** @throws InvalidArgumentError */
 export function parseDigestArgument(text: string): string {
-  if (/^[0-9a-f]{64}$/.test(text)) return text;
+  if (isDigest(text)) return text;
   throw new InvalidArgumentError('a digest has 64 hexadecimal digits');
 }

@@ -21,7 +21,8 @@ type Parts = Readonly<{
 
 /**
  * Deletes a generation here: a tombstone, then its files, then the catalog, which owes the
- * deletion to the cloud. What the cloud has not proven to have is kept for as long as it can be undone. It is locked meanwhile: a start after a crash finds the lock, and finishes the deletion.
+ * deletion to the cloud. What the cloud is not proven to have is kept for as long as that can be undone. It is
+ * locked meanwhile: a start after a crash finds the lock, and finishes the deletion.
  *
  * @param why.purge whether nothing of it is kept
  * @param why.digest of the content that was deleted in the cloud: what took its place here meanwhile

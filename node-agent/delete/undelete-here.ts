@@ -31,16 +31,8 @@ export async function undeleteHere(
       return true;
     }
     catalog.generations.setCloudEpoch(ref, record.epoch);
-    const isUndeleted = markUndeleted(catalog, ref, {
-      digest: record.digest,
-      sha256: record.sha256,
-      bytes: record.archive_bytes,
-      key: record.object_key,
-    });
-    if (isUndeleted) {
-      const { digest } = record;
-      onEvent({ kind: 'generation.undeleted', ...ref, digest, where: 'cloud' });
-    }
-    return isUndeleted;
+    markUndeleted(catalog, ref, record);
+    onEvent({ kind: 'generation.undeleted', ...ref, digest: record.digest, where: 'cloud' });
+    return true;
   });
 }

@@ -3,7 +3,7 @@ import { markWithdrawn } from '../catalog/deleting.ts';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { takeFromCloud } from '../catalog/progress.ts';
 import type { Cloud } from '../cloud/cloud.ts';
-import { formatRef, type Ref, StorageError } from '../contract.ts';
+import { formatRef, isDigest, type Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { activate } from '../upkeep/activate.ts';
@@ -44,7 +44,7 @@ export async function undelete(
   row: GenerationRow | null,
   { digest, requestId = null }: UndeleteOptions,
 ): Promise<{ ref: Ref; undeleted: boolean }> {
-  if (digest !== undefined && !/^[0-9a-f]{64}$/.test(digest)) {
+  if (digest !== undefined && !isDigest(digest)) {
     const message = `Cannot undelete ${formatRef(want)}: a digest has 64 hexadecimal digits`;
     throw new StorageError('invalid_input', message);
   }
@@ -116,10 +116,9 @@ async function bringBack(
   } finally {
     await unlock?.();
   }
-  const { sha256, archive_bytes: bytes, object_key: key, epoch } = record;
   await catalog.write(() => {
-    const isTaken = takeFromCloud(catalog, ref, row.digest, { digest, sha256, bytes, key });
-    if (isTaken) catalog.generations.setCloudEpoch(ref, epoch);
+    const isTaken = takeFromCloud(catalog, ref, row.digest, record);
+    if (isTaken) catalog.generations.setCloudEpoch(ref, record.epoch);
   });
   return answer;
 }

@@ -252,7 +252,7 @@ export class Saver {
   ): Promise<Saved> {
     const { catalog, instance, locks } = this.#parts;
     const end = await catalog.write(() =>
-      lock(catalog, ref, instance.id) ? locks.begin(ref) : null,
+      lock(catalog, ref, instance.id, 'stored') ? locks.begin(ref) : null,
     );
     // Somebody else works on it now: what they leave is compared anew.
     if (end === null) return this.save(request, began);

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  folderName,
   formatRef,
   isId,
   type Limits,
@@ -174,10 +175,12 @@ export class Store {
       const flat = flatRef(projectId);
       const versionIsTaken = found.some(({ version }) => version === flat.version);
       if (!versionIsTaken && isFlat(this.layout, projectId)) found.push(flat);
-      const gone = new Set(deleted.map((mark) => `${mark.version} ${mark.generation_id}`));
-      const inPlace = found.filter(
-        ({ version, generationId }) => !gone.has(`${version} ${generationId}`),
+      const gone = new Set(
+        deleted.map(({ version, generation_id: generationId }) =>
+          folderName({ version, generationId }),
+        ),
       );
+      const inPlace = found.filter((ref) => !gone.has(folderName(ref)));
       return [
         ...inPlace.map((ref) => ({ ref, deletedAt: null, movedTo: null })),
         ...deleted.map(({ version, generation_id, deleted_at, moved_to }) => ({

@@ -134,6 +134,12 @@ export class Trash {
     return bytes;
   }
 
+  /** Gives a generation up for good, of which nothing can be undone any more. Returns whether anything was kept. */
+  async drop(ref: Ref): Promise<boolean> {
+    const kept = this.find(ref);
+    return kept !== null && (await this.remove(kept)) > 0;
+  }
+
   #read(folder: string): Trashed | null {
     const text = readText(this.#layout, join(folder, FACTS));
     try {

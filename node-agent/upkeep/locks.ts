@@ -39,21 +39,13 @@ export class Locks {
    * @throws StorageError `unavailable` where somebody else works on it for too long
    */
   async lock(ref: Ref): Promise<(() => Promise<void>) | null> {
-    const { catalog, instance } = this.#parts;
+    const { catalog } = this.#parts;
     const wait = this.waiter('change');
     for (;;) {
       const row = catalog.generations.find(ref.projectId, ref.version);
       if (row?.state !== 'stored' || row.generation_id !== ref.generationId) return null;
-      const end = await catalog.write(() =>
-        // In the same breath: what is noted and not worked on is cleared away.
-        lock(catalog, ref, instance.id) ? this.begin(ref) : null,
-      );
-      if (end !== null) {
-        return async () => {
-          end();
-          await catalog.write(() => unlock(catalog, ref));
-        };
-      }
+      const giveBack = await this.#tryLock(ref, 'stored');
+      if (giveBack !== null) return giveBack;
       await wait(row);
     }
   }
@@ -63,10 +55,15 @@ export class Locks {
    *
    * @returns how to give it back; `null` where it is not deleted, or somebody else works on it
    */
-  async lockDeleted(ref: Ref): Promise<(() => Promise<void>) | null> {
+  lockDeleted(ref: Ref): Promise<(() => Promise<void>) | null> {
+    return this.#tryLock(ref, 'deleted');
+  }
+
+  async #tryLock(ref: Ref, state: 'stored' | 'deleted'): Promise<(() => Promise<void>) | null> {
     const { catalog, instance } = this.#parts;
     const end = await catalog.write(() =>
-      lock(catalog, ref, instance.id, 'deleted') ? this.begin(ref) : null,
+      // In the same breath: what is noted and not worked on is cleared away.
+      lock(catalog, ref, instance.id, state) ? this.begin(ref) : null,
     );
     if (end === null) return null;
     return async () => {

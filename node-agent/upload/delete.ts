@@ -1,7 +1,6 @@
 import { forget } from '../catalog/deleting.ts';
 import { type GenerationRow, keyOf, keysGivenFor, refOf } from '../catalog/generation-row.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
-import type { Ref } from '../contract.ts';
 import { undeleteHere } from '../delete/undelete-here.ts';
 import { noDatabase } from './failures.ts';
 import type { StepResult } from './life.ts';
@@ -25,7 +24,7 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
   switch (answer.outcome) {
     case 'recorded':
       await removeUnneeded(parts, answer.unneeded);
-      if (answer.undelete_until === null) await dropTrash(parts, ref);
+      if (answer.undelete_until === null) await store.trash.drop(ref);
       await catalog.write(() => {
         catalog.meta.setWitness(ref, true);
         catalog.generations.setCloudEpoch(ref, answer.epoch);
@@ -49,10 +48,4 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
       await objects.remove([{ bucket: objects.bucket, key: keyOf(row) }]);
       throw noDatabase(ref);
   }
-}
-
-/** Nothing of it can be undone any more. Returns whether anything was kept. */
-export async function dropTrash({ store }: Pick<Parts, 'store'>, ref: Ref): Promise<boolean> {
-  const kept = store.trash.find(ref);
-  return kept !== null && (await store.trash.remove(kept)) > 0;
 }

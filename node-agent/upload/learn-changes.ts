@@ -12,7 +12,6 @@ import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
-import { dropTrash } from './delete.ts';
 import { superseded } from './failures.ts';
 import { takeOver } from './take-over.ts';
 
@@ -112,7 +111,7 @@ async function followIt(
       : followReplacement(parts, ref, row, change);
   }
   if (change.status === 'deleted') {
-    return change.purge_at === null && dropTrash(parts, ref);
+    return change.purge_at === null && parts.store.trash.drop(ref);
   }
   const found = await parts.records.find(ref.projectId, ref.version);
   return found?.generation_id === ref.generationId && undeleteHere(parts, ref, found);

@@ -17,12 +17,7 @@ export async function takeOver(
 ): Promise<boolean> {
   const ref = refOf(seen);
   return catalog.write(() => {
-    const isTaken = takeFromCloud(catalog, ref, seen.digest, {
-      digest: record.digest,
-      sha256: record.sha256,
-      bytes: record.archive_bytes,
-      key: record.object_key,
-    });
+    const isTaken = takeFromCloud(catalog, ref, seen.digest, record);
     const reason = 'another host replaced it';
     if (isTaken) onEvent({ kind: 'generation.conflict', reason, ...ref });
     return isTaken;

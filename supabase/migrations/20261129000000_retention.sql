@@ -126,7 +126,7 @@ begin
       for update skip locked
     ), numbered as (
       select project_id, version, nextval('public.storage_change_numbers') as number
-      from (select * from unnumbered) ordered
+      from unnumbered
     )
     update public.storage_changes c set number = n.number
     from numbered n

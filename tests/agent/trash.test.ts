@@ -1,5 +1,5 @@
 /** What was deleted on a host comes back: files, active mark, owner and metadata, without a cloud too. */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import { createClient } from '../../functions/client/index.ts';
@@ -139,7 +139,6 @@ test.each([
     // The tombstone is there, and all else is as it was.
     const mark = { version: 1, generation_id: 'g', deleted_at: new Date().toISOString() };
     const purge_at = new Date(Date.now() + DAY_MS).toISOString();
-    const { appendFileSync } = await import('node:fs');
     appendFileSync(
       join(storePath, 'p/generations/tombstones.jsonl'),
       `\n${JSON.stringify({ ...mark, digests: [receipt.digest], purge_at })}`,
@@ -196,7 +195,7 @@ test('undone while the cloud is away, a deletion that it has heard of is undone 
   expect((await rows()).data).toEqual([{ status: 'verified' }]);
 });
 
-test('what another host undeletes is back on this one, and what is purged leaves its trash', async () => {
+test('what another host undeletes is back on this one', async () => {
   const cloud = testCloud(BUCKET);
   const [a, b] = [await openTestStorage({ cloud }), await openTestStorage({ cloud })];
   const ref = { projectId: uniqueId(), version: 1, generationId: 'g' };
@@ -266,6 +265,26 @@ test('what never got to the cloud comes back where its user undoes the deletion 
   expect(await textsOf(storage, receipt)).toEqual(FILES);
   proxy.rule = () => null;
   await waitForStatus(storage, receipt, 'verified');
+});
+
+test('what its user purges leaves the trash of a host', async () => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const user = await makeUser();
+  const storePath = await tempFolder();
+  const cloud = { ...testCloud(uniqueId('bucket')), url: proxy.url };
+  const storage = await openTestStorage({ storePath, cloud, random: () => 0.01 });
+  proxy.rule = (_, path) => (path.startsWith('/storage/') ? { kind: 'answer', status: 503 } : null);
+  const receipt = await storage.save({ projectId: uniqueId(), files: FILES, ownerId: user.id });
+  await until(async () => (await storage.status()).outbox.paused);
+  const client = createClient(inject('stack').SUPABASE_URL, async () => user.token);
+  await client.deleteGeneration(receipt.projectId, 1);
+  await storage.learnChanges();
+  expect(trashOf(storePath)).toHaveLength(1);
+  await client.deleteGeneration(receipt.projectId, 1, { purge: true });
+  await storage.learnChanges();
+  expect(trashOf(storePath)).toEqual([]);
+  proxy.rule = () => null;
+  await expect(storage.undelete(receipt)).rejects.toThrow('it was purged');
 });
 
 test('the command says what it did, and why it could not', async () => {

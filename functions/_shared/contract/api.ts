@@ -1,5 +1,6 @@
 /** The shapes of the Edge API's JSON. Names are snake_case, sizes bytes, times ISO 8601 UTC. */
 import * as v from 'valibot';
+import { DIGEST_PATTERN } from './digest.ts';
 import { ERROR_CODES, type ErrorCode } from './errors.ts';
 import { ID_PATTERN, MAX_VERSION } from './ids.ts';
 import { FILES_PAGE, PAGE, URL_EXPIRY } from './limits.ts';
@@ -79,7 +80,7 @@ export const UndeleteQuerySchema = v.object({
   digest: v.optional(
     v.pipe(
       v.string(),
-      v.regex(/^[0-9a-f]{64}$/, 'a digest has 64 hexadecimal digits'),
+      v.regex(DIGEST_PATTERN, 'a digest has 64 hexadecimal digits'),
       v.description('Of content that was replaced: it takes the place of what is there.'),
     ),
   ),

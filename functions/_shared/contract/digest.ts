@@ -20,3 +20,10 @@ export function digestText(
     .map((entry) => `${entry.mode.toString(8)} ${entry.sha256} ${entry.path}\n`)
     .join('');
 }
+
+export const DIGEST_PATTERN = /^[0-9a-f]{64}$/;
+
+/** Whether a text may be a digest: 64 hexadecimal digits. */
+export function isDigest(text: string): boolean {
+  return DIGEST_PATTERN.test(text);
+}
