@@ -38,6 +38,12 @@ export const FLOORS: readonly (readonly Room[])[] = [
   ],
   [
     {
+      path: 'node-agent/restore',
+      does: 'everything that the cloud has is brought into the store of a new host',
+    },
+  ],
+  [
+    {
       path: 'node-agent/upload',
       does: 'what is owed to the cloud is done, step by step; what others did there is followed',
     },

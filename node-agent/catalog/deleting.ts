@@ -45,7 +45,7 @@ export function markUndeleted(catalog: Catalog, ref: Ref, facts: CloudFacts): vo
  * @param step the first one: `undelete` where the cloud has not heard of it
  * @returns whether it was deleted
  */
-export function markRestored(
+export function markTakenBack(
   catalog: Catalog,
   ref: Ref,
   { facts, createdAt }: Readonly<{ facts: StoredFacts; createdAt: string }>,

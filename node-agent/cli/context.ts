@@ -216,3 +216,8 @@ export function formatTable(header: string[], rows: string[][]): string[] {
       .trimEnd(),
   );
 }
+
+/** Says how the page after this one is had, where there is one. */
+export function sayMore(context: CommandContext, cursor: string | number | null): void {
+  if (cursor !== null && !context.json) context.say(`There are more: --cursor ${cursor}`);
+}

@@ -2,9 +2,10 @@ import type { Command } from 'commander';
 import { PAGE, parseVersion, StorageError } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
 import { parseCountArgument, parseIdArgument } from './arguments.ts';
-import { type CommandContext, formatBytes, formatTable } from './context.ts';
+import { type CommandContext, formatBytes, formatTable, sayMore } from './context.ts';
+import { listInCloud } from './list-cloud.ts';
 
-type ListOptions = { limit: number; cursor?: string };
+type ListOptions = { limit: number; cursor?: string; cloud?: boolean };
 
 export function addList(program: Command, context: CommandContext): void {
   program
@@ -13,20 +14,23 @@ export function addList(program: Command, context: CommandContext): void {
     .argument('[project]', 'project id', parseIdArgument)
     .option('--limit <n>', 'rows', parseCountArgument, PAGE.default)
     .option('--cursor <cursor>', 'next_cursor of the page before')
+    .option('--cloud', 'what the cloud knows, whoever saved it; oldest version first')
     .addHelpText(
       'after',
       `
 Examples:
   $ codebegen-storage list
-  $ codebegen-storage list shop --limit 10 --json`,
+  $ codebegen-storage list shop --limit 10 --json
+  $ codebegen-storage list --cloud`,
     )
     .action(async (project: string | undefined, options: ListOptions) => {
       await context.withStorage(
         async (storage) => {
-          if (project === undefined) await listProjects(context, storage, options);
+          if (options.cloud === true) await listInCloud(context, storage, project, options);
+          else if (project === undefined) await listProjects(context, storage, options);
           else await listGenerations(context, storage, project, options);
         },
-        { anyway: true },
+        options.cloud === true ? { fromCloud: true } : { anyway: true },
       );
     });
 }
@@ -83,8 +87,4 @@ async function listGenerations(
     ),
   );
   sayMore(context, page.nextCursor);
-}
-
-function sayMore(context: CommandContext, cursor: string | number | null): void {
-  if (cursor !== null && !context.json) context.say(`There are more: --cursor ${cursor}`);
 }

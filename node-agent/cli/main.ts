@@ -16,6 +16,7 @@ import { addMigrate } from './migrate.ts';
 import { addOpen } from './open.ts';
 import { addOwner } from './owner.ts';
 import { addPurge } from './purge.ts';
+import { addRestore } from './restore.ts';
 import { addSave } from './save.ts';
 import { addShow } from './show.ts';
 import { addStart } from './start.ts';
@@ -73,6 +74,7 @@ export async function main(args: string[]): Promise<number> {
     addUploads,
     addCleanup,
     addVerify,
+    addRestore,
     addMigrate,
     addWebhooks,
   ];

@@ -1,6 +1,8 @@
 import { StorageError } from '../contract.ts';
 import type { CloudActivations } from './activations.ts';
+import type { CloudListing } from './listing.ts';
 import type { CloudObjects } from './objects.ts';
+import type { CloudProjectFiles } from './project-file.ts';
 import type { CloudRecords } from './records.ts';
 import type { CloudRetention } from './retention.ts';
 
@@ -10,6 +12,8 @@ export type Cloud = Readonly<{
   records: CloudRecords;
   activations: CloudActivations;
   retention: CloudRetention;
+  listing: CloudListing;
+  projectFiles: CloudProjectFiles;
 }>;
 
 /** @throws StorageError `unavailable` while the cloud is off */

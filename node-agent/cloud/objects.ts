@@ -17,6 +17,17 @@ const LOOK_FIRST_BYTES = 256 * 1024;
 /** Where an object lies. */
 export type ObjectPlace = Readonly<{ bucket: string; key: string }>;
 
+/** An archive in the bucket, as Storage lists it. @property createdAt ISO 8601; empty where it says none */
+export type ListedArchive = Readonly<{ key: string; createdAt: string; bytes: number | null }>;
+
+/** A folder has no id. */
+type ListedObject = {
+  id: string | null;
+  name: string;
+  created_at?: string | null;
+  metadata?: { size?: unknown } | null;
+};
+
 /** What one call of Storage lists, or removes. */
 const AT_ONCE = 1000;
 
@@ -197,24 +208,26 @@ export class CloudObjects {
   }
 
   /**
-   * Lists the keys of all archives in the bucket, or of those of one project, page by page.
+   * Lists all archives in the bucket, or those of one project, project by project, page by page.
    *
    * @throws StorageError `unavailable`, `not_found` where there is no bucket
    */
-  async *listArchives(only: string | null): AsyncGenerator<string> {
+  async *listArchives(only: string | null): AsyncGenerator<ListedArchive> {
     await this.#bucket.checkVisible();
     const projects = only === null ? this.#listFolder('') : [{ id: null, name: only }];
     for await (const { id, name } of projects) {
-      // A folder has no id.
       if (id !== null) continue;
       const folder = `${name}/generations`;
       for await (const object of this.#listFolder(folder)) {
-        if (object.id !== null) yield `${folder}/${object.name}`;
+        if (object.id === null) continue;
+        const { created_at: createdAt, metadata } = object;
+        const bytes = typeof metadata?.size === 'number' ? metadata.size : null;
+        yield { key: `${folder}/${object.name}`, createdAt: createdAt ?? '', bytes };
       }
     }
   }
 
-  async *#listFolder(folder: string): AsyncGenerator<{ id: string | null; name: string }> {
+  async *#listFolder(folder: string): AsyncGenerator<ListedObject> {
     for (let offset = 0; ; offset += AT_ONCE) {
       const { data, error } = await this.#in(this.bucket).list(folder, {
         limit: AT_ONCE,
@@ -223,7 +236,7 @@ export class CloudObjects {
       });
       if (error !== null) throw fromPlatform(error, `list "${folder}"`, 'storage');
       checkAnswer(Array.isArray(data), `list "${folder}"`);
-      yield* data as { id: string | null; name: string }[];
+      yield* data as ListedObject[];
       if (data.length < AT_ONCE) return;
     }
   }
@@ -268,7 +281,8 @@ export class CloudObjects {
   }
 }
 
-function isMissingBucket(error: unknown): boolean {
+/** Whether Storage says that the bucket is not there. */
+export function isMissingBucket(error: unknown): boolean {
   const cause = error instanceof StorageError ? error.cause : error;
   const { message, code } = (cause ?? {}) as { message?: string; code?: string };
   return code === 'NoSuchBucket' || /bucket not found/i.test(message ?? '');

@@ -1,7 +1,7 @@
 import { forget, markUndeleted } from '../catalog/deleting.ts';
 import type { CloudRow } from '../cloud/outcomes.ts';
 import { isInCloud, type Ref } from '../contract.ts';
-import { type Parts, restore } from './restore.ts';
+import { type Parts, takeBack } from './take-back.ts';
 
 /**
  * Undoes a deletion here that was undone in the cloud. What the trash keeps is put back. Else the tombstone goes,
@@ -19,7 +19,7 @@ export async function undeleteHere(
   { isAsked = false }: { isAsked?: boolean } = {},
 ): Promise<boolean> {
   const { store, catalog, now, onEvent } = parts;
-  if ((await restore(parts, ref, { where: 'cloud', requestId: null })) !== null) return true;
+  if ((await takeBack(parts, ref, { where: 'cloud', requestId: null })) !== null) return true;
   await store.tombstones.drop(ref, new Date(now()).toISOString());
   return catalog.write(() => {
     const row = catalog.generations.find(ref.projectId, ref.version);

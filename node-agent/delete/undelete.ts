@@ -7,7 +7,7 @@ import { formatRef, isDigest, type Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { activate } from '../upkeep/activate.ts';
-import { restore } from './restore.ts';
+import { takeBack } from './take-back.ts';
 import { undeleteHere } from './undelete-here.ts';
 
 type Parts = Parameters<typeof activate>[0] &
@@ -53,15 +53,15 @@ export async function undelete(
   const isOther = digest !== undefined && digest !== row.digest;
   if (!isOther && row.state !== 'deleted') return { ref, undeleted: false };
   if (isOther && row.state === 'stored') return bringBack(parts, row, digest);
-  const restored = isOther ? null : await restore(parts, ref, { where: 'here', requestId });
-  if (restored === null) {
+  const taken = isOther ? null : await takeBack(parts, ref, { where: 'here', requestId });
+  if (taken === null) {
     const isWithdrawn = !isOther && (await withdraw(parts, row, requestId));
     if (isWithdrawn) return { ref, undeleted: true };
     return undeleteThere(parts, ref, digest ?? null);
   }
   const { store, catalog, onProblem } = parts;
   const back = catalog.generations.find(ref.projectId, ref.version);
-  if (restored.wasActive && back !== null && store.active.find(ref.projectId) === null) {
+  if (taken.wasActive && back !== null && store.active.find(ref.projectId) === null) {
     await activate(parts, back).catch(onProblem);
   }
   return { ref, undeleted: true };

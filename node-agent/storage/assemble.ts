@@ -3,10 +3,12 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { CloudActivations } from '../cloud/activations.ts';
 import { connect, DEFAULT_TIMEOUTS } from '../cloud/connection.ts';
+import { CloudListing } from '../cloud/listing.ts';
 import { CloudObjects } from '../cloud/objects.ts';
+import { CloudProjectFiles } from '../cloud/project-file.ts';
 import { CloudRecords } from '../cloud/records.ts';
 import { CloudRetention } from '../cloud/retention.ts';
-import type { Limits, StorageError } from '../contract.ts';
+import type { Limits, Ref, StorageError } from '../contract.ts';
 import { purge } from '../delete/purge.ts';
 import type { Reserve } from '../disk/reserve.ts';
 import type { Tell } from '../events/events.ts';
@@ -21,11 +23,13 @@ import { Saves } from '../save/saves.ts';
 import { Versions } from '../save/versions.ts';
 import type { Store } from '../store/store.ts';
 import type { HeavyWork } from '../store/workers.ts';
+import { bringBack as bringBackFromCloud } from '../upkeep/bring-back.ts';
 import { evictCached } from '../upkeep/evict-cached.ts';
 import { evictTrees } from '../upkeep/evict-trees.ts';
 import { Locks } from '../upkeep/locks.ts';
 import { Scan } from '../upkeep/scan.ts';
 import { Upkeep } from '../upkeep/upkeep.ts';
+import { backoffMs } from '../upload/backoff.ts';
 import { Outbox } from '../upload/outbox.ts';
 import { Uploads } from '../upload/uploads.ts';
 import { createWork } from '../upload/work.ts';
@@ -74,6 +78,8 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
           records: new CloudRecords(connection),
           activations: new CloudActivations(connection),
           retention: new CloudRetention(connection),
+          listing: new CloudListing(connection),
+          projectFiles: new CloudProjectFiles(connection),
         };
   const isCloudOn = cloud !== null;
   // Both are woken by what they are made of.
@@ -94,7 +100,11 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const retriever = new Retriever({ cache, cloud });
   const getter = new Getter({ ...shared, finder, retriever });
   const opener = new Opener({ ...shared, finder, getter });
-  const uploads = new Uploads({ ...shared, saver, versions, isAway });
+  const find = (ref: Ref) => finder.findAny(ref);
+  const backoff = (failures: number) => backoffMs(failures, random(), null);
+  const bringBack = async (ref: Ref) =>
+    cloud !== null && bringBackFromCloud({ ...shared, ...cloud, find, backoff }, ref);
+  const uploads = new Uploads({ ...shared, saver, versions, bringBack, isAway });
   const outbox: Outbox | null =
     connection === null || cloud === null
       ? null
@@ -132,6 +142,9 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
     cloudSettings: options.cloud,
     outbox,
     finder,
+    find,
+    bringBack,
+    backoff,
     getter,
     opener,
     repairer: new Repairer({ ...shared, saver, retriever }),

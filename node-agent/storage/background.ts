@@ -38,7 +38,8 @@ type Parts = Readonly<{
 export class Background {
   readonly #parts: Parts;
   readonly #repeated: readonly Repeated[];
-  readonly #purge: Repeated;
+  /** What a command ends before: a daemon does it. */
+  readonly #later: readonly Repeated[];
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -46,17 +47,17 @@ export class Background {
     // Also where nothing else goes on: every answer is of what lies on disk.
     const scan = new Repeated(() => this.#scan(), SCAN_AGAIN_MS, onProblem);
     this.#repeated = parts.isOn ? [scan, ...this.#others()] : [scan];
-    this.#purge = new Repeated(
-      () => parts.purge(),
-      PURGE_MS,
-      (error) => this.#tell(error),
-    );
+    const tell = (error: unknown) => this.#tell(error);
+    this.#later = [
+      new Repeated(() => parts.purge(), PURGE_MS, tell),
+      new Repeated(() => parts.uploads.writeProjectFiles(), CHANGES_MS, tell),
+    ];
   }
 
   start(): void {
     this.wake();
     for (const repeated of this.#repeated) repeated.start();
-    if (this.#parts.isOn) this.#purge.startLater();
+    if (this.#parts.isOn) for (const repeated of this.#later) repeated.startLater();
   }
 
   /** Looks for work, after something was added. */
@@ -90,8 +91,7 @@ export class Background {
       outbox?.stop(),
       upkeep.stop(),
       courier.stop(),
-      this.#purge.stop(),
-      ...this.#repeated.map((repeated) => repeated.stop()),
+      ...[...this.#repeated, ...this.#later].map((repeated) => repeated.stop()),
     ]);
   }
 

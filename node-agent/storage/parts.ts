@@ -1,9 +1,10 @@
 import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import type { GenerationRow } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
-import type { StorageError } from '../contract.ts';
+import type { Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { DownloadUrls } from '../read/download-url.ts';
 import type { EventFeed } from '../read/event-feed.ts';
@@ -44,6 +45,11 @@ export type Parts = Readonly<{
   keepDeletedMs: number;
   outbox: Outbox | null;
   finder: Finder;
+  find: (ref: Ref) => Promise<GenerationRow | null>;
+  /** Has what was undeleted in the cloud lie here again. */
+  bringBack: (ref: Ref) => Promise<boolean>;
+  /** How long to wait after so many failures, in milliseconds. */
+  backoff: (failures: number) => number;
   getter: Getter;
   opener: Opener;
   repairer: Repairer;

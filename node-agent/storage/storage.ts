@@ -3,6 +3,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import { isAnyRunning } from '../catalog/instance.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
+import type { CloudGeneration, CloudProject } from '../cloud/listing.ts';
 import {
   diffFiles,
   type FilesDiff,
@@ -23,10 +24,13 @@ import type { EventFeed } from '../read/event-feed.ts';
 import { matches, parseRefInput, type RefInput } from '../read/find.ts';
 import type { LocalGeneration } from '../read/get.ts';
 import { type ListPage, listGenerations, listProjects, type ProjectSummary } from '../read/list.ts';
+import { listCloud, listCloudProjects } from '../read/list-cloud.ts';
 import type { OpenFile, OpenGeneration } from '../read/open.ts';
 import type { PathSigner } from '../read/signed-path.ts';
 import { listDays, listRange, type Range, type Span } from '../read/stats.ts';
 import { readMetadata, type Summary, summaryOf } from '../read/summary.ts';
+import type { RestoreReport } from '../restore/report.ts';
+import { type RestoreOptions, restore } from '../restore/restore.ts';
 import type { Receipt } from '../save/receipt.ts';
 import type {
   SaveDetails,
@@ -367,7 +371,10 @@ export class Storage {
     const found = await this.#parts.finder.findAny(want);
     const row = found !== null && matches(refOf(found), want) ? found : null;
     const undeletion = await undelete(this.#parts, want, row, options);
-    this.#parts.wake();
+    const { bringBack, onProblem, wake } = this.#parts;
+    // It is back, wherever it lies.
+    if (undeletion.undeleted && row !== null) await bringBack(undeletion.ref).catch(onProblem);
+    wake();
     return undeletion;
   }
 
@@ -378,6 +385,33 @@ export class Storage {
    */
   purge(): Promise<PurgeReport> {
     return purge(this.#parts);
+  }
+
+  /**
+   * Brings everything that the cloud has into this store, verified: generations, owners, what is active, what is
+   * deleted, which versions are taken. What is here stays. May be repeated, and stopped: what is done is passed over.
+   *
+   * @returns what came, and what could not be had with its reason
+   * @throws StorageError `not_found` where the database is not there, `unavailable`, `disk_full`
+   */
+  restore(options: RestoreOptions = {}): Promise<RestoreReport> {
+    if (options.dryRun !== true) checkWritable(this.#parts.unwritable, 'restore');
+    return restore(this.#parts, checkCloudOn(this.#parts.cloud), options);
+  }
+
+  /** The projects that the cloud knows, by id, whoever saved to them. @throws StorageError `unavailable`, `not_found` */
+  listCloudProjects(
+    options: { limit?: number; cursor?: string } = {},
+  ): Promise<ListPage<CloudProject, string>> {
+    return listCloudProjects(checkCloudOn(this.#parts.cloud), options);
+  }
+
+  /** The generations of a project that the cloud knows, by version, whoever saved them. @throws as the projects */
+  listCloud(
+    projectId: string,
+    options: { limit?: number; cursor?: number } = {},
+  ): Promise<ListPage<CloudGeneration, number>> {
+    return listCloud(checkCloudOn(this.#parts.cloud), projectId, options);
   }
 
   /** What is owed to the cloud, oldest first. */
@@ -453,6 +487,17 @@ export class Storage {
    */
   async exchangeActive(): Promise<number> {
     return this.#parts.uploads.exchangeActive();
+  }
+
+  /**
+   * Writes into the bucket whose each project is, what is active in it and what is deleted, where that has changed:
+   * a restore without the database goes by it. It is done in the background, too.
+   *
+   * @returns of how many projects
+   * @throws StorageError `unavailable`
+   */
+  async writeProjectFiles(): Promise<number> {
+    return this.#parts.uploads.writeProjectFiles();
   }
 
   /**
@@ -586,8 +631,9 @@ export class Storage {
    *
    * @throws StorageError `unavailable`
    */
-  archivesInBucket(only: string | null): AsyncIterable<string> {
-    return checkCloudOn(this.#parts.cloud).objects.listArchives(only);
+  async *archivesInBucket(only: string | null): AsyncIterable<string> {
+    const { objects } = checkCloudOn(this.#parts.cloud);
+    for await (const { key } of objects.listArchives(only)) yield key;
   }
 
   /**
@@ -678,6 +724,9 @@ export class Storage {
       if (drainMs > 0) {
         await Promise.all([this.drain(drainMs), background.settled(drainMs)]);
         await background.told(Math.min(drainMs, TOLD_MS));
+        // Where no daemon runs nobody else does. What fails is done by the next one.
+        const written = this.#parts.uploads.writeProjectFiles().catch(() => 0);
+        await within(Math.min(drainMs, TELL_MS), written);
       }
       const ending = background.stop();
       stop(new StorageError('unavailable', 'The agent is shutting down'));

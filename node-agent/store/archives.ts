@@ -1,15 +1,12 @@
 import { statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { ArchiveReader } from '../archive/archive-reader.ts';
-import { readArchivedManifest } from '../archive/archived-manifest.ts';
-import { findBlocks } from '../archive/find-blocks.ts';
-import { checkComplete, checkItself, damaged } from '../archive/own-manifest.ts';
 import type { BlockIndex } from '../archive/pack.ts';
 import type { Manifest, Ref } from '../contract.ts';
-import { openFileInside } from '../disk/open-inside.ts';
 import { formatArchiveFacts, readArchiveFacts, type WrittenFacts } from './archive-facts.ts';
+import { describeArchive } from './describe-archive.ts';
 import { writeFileDurably } from './durable.ts';
 import { type ArchiveFacts, hashFile } from './hash.ts';
+import type { Installed } from './install-archive.ts';
 import { manifestIn } from './lay-out.ts';
 import { inGeneration, listTars } from './layout.ts';
 import type { ViewParts } from './work.ts';
@@ -70,21 +67,28 @@ export class Archives {
     const { layout, staging } = this.#parts;
     const path = inGeneration.archive(layout.generation(ref));
     const place = layout.placeOf(path);
-    const handle = await openFileInside(place.root, place.path);
-    try {
-      const manifest = checkComplete(readArchivedManifest(handle.fd));
-      if (manifest.digest !== digest) throw damaged('it holds other content');
-      checkItself(manifest, this.#parts.limits);
-      const blockIndex = await findBlocks(handle, manifest);
-      await (await ArchiveReader.open(handle, blockIndex)).check();
-      const facts = await hashFile(path);
-      const text = formatArchiveFacts({ ...facts, digest: manifest.digest, blockIndex });
-      const written = inGeneration.archiveFacts(layout.generation(ref));
-      await writeFileDurably(written, text, staging.pathToPlace());
-      return { path, ...facts };
-    } finally {
-      await handle.close();
-    }
+    const { limits } = this.#parts;
+    const { facts } = await describeArchive(path, place, { digest, limits });
+    const written = inGeneration.archiveFacts(layout.generation(ref));
+    await writeFileDurably(written, formatArchiveFacts(facts), staging.pathToPlace());
+    const { bytes, sha256, md5 } = facts;
+    return { path, bytes, sha256, md5 };
+  }
+
+  /**
+   * Puts an archive that came from elsewhere in the place of a generation that is not here. When this
+   * returns it survives a power loss. The generation is to be locked.
+   *
+   * @param folder in staging, that holds the archive and nothing else; it is taken
+   * @param digest what it has to hold; `null`: whatever it holds
+   * @throws StorageError `corrupt`, `invalid_input`, `too_large`; `conflict` where the folder is there already
+   */
+  install(ref: Ref, folder: string, digest: string | null): Promise<Installed> {
+    const { layout, limits, work } = this.#parts;
+    const place = layout.generation(ref);
+    return work.install({
+      ...{ ref, folder, digest, limits, place, outermost: layout.project(ref.projectId) },
+    });
   }
 
   /**

@@ -2,6 +2,7 @@ import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
 import type { Limits } from '../contract.ts';
 import type { CommitInput, Committed } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
+import type { Installed, InstallInput } from './install-archive.ts';
 import type { LayOutInput } from './lay-out.ts';
 import type { Layout } from './layout.ts';
 import type { LeftOut } from './left-out.ts';
@@ -25,6 +26,7 @@ export type ViewParts = Omit<StoreParts, 'staging'> &
 export type StageWork = {
   stage(input: StageInput): Promise<Staged>;
   commit(input: CommitInput): Promise<Committed>;
+  install(input: InstallInput): Promise<Installed>;
   digest(input: DigestInput): Promise<Digested>;
   sync(folder: string): Promise<void>;
   layOut(input: LayOutInput): Promise<void>;

@@ -5,6 +5,7 @@ import { fromOutcome, type Outcome } from '../threads/outcome.ts';
 import { makeThreads } from '../threads/pool.ts';
 import type { CommitInput, Committed } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
+import type { Installed, InstallInput } from './install-archive.ts';
 import type { LayOutInput } from './lay-out.ts';
 import type { LeftOut } from './left-out.ts';
 import type { Described } from './legacy/flat.ts';
@@ -28,6 +29,10 @@ export class Workers implements HeavyWork {
 
   commit(input: CommitInput): Promise<Committed> {
     return this.#run('commit', input);
+  }
+
+  install(input: InstallInput): Promise<Installed> {
+    return this.#run('install', input);
   }
 
   digest(input: DigestInput): Promise<Digested> {

@@ -1,5 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import { forget, markDeleted, markRestored } from '../catalog/deleting.ts';
+import { forget, markDeleted, markTakenBack } from '../catalog/deleting.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { abortSave, finishReplace, unlock } from '../catalog/saving.ts';
@@ -54,7 +54,7 @@ async function settleLocked(parts: Parts, ref: Ref): Promise<void> {
     const found = isBack ? await readFacts(store, ref) : null;
     await catalog.write(() => {
       unlock(catalog, ref);
-      if (found !== null) markRestored(catalog, ref, found, 'undelete', now());
+      if (found !== null) markTakenBack(catalog, ref, found, 'undelete', now());
     });
     return;
   }

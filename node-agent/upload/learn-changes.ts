@@ -28,6 +28,8 @@ type Parts = Readonly<{
   keepDeletedMs: number;
   /** Those that could not be followed so far. */
   failed: Map<string, CloudChange>;
+  /** Told of each that the cloud has again. */
+  onUndeleted: (ref: Ref) => void;
   /** Told of each that cannot be followed. Never throws. */
   onProblem: (error: unknown) => void;
   onEvent: Tell;
@@ -114,7 +116,10 @@ async function followIt(
     return change.purge_at === null && parts.store.trash.drop(ref);
   }
   const found = await parts.records.find(ref.projectId, ref.version);
-  return found?.generation_id === ref.generationId && undeleteHere(parts, ref, found);
+  if (found?.generation_id !== ref.generationId) return false;
+  const isBack = await undeleteHere(parts, ref, found);
+  if (isBack) parts.onUndeleted(ref);
+  return isBack;
 }
 
 async function followDeletion(

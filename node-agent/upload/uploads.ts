@@ -37,6 +37,8 @@ type Parts = Readonly<{
   now: () => number;
   isCloudOn: boolean;
   keepDeletedMs: number;
+  /** Has what was undeleted in the cloud lie here again. */
+  bringBack: (ref: Ref) => Promise<unknown>;
   /** Whether the outbox waits for the cloud. */
   isAway: () => boolean;
   onProblem: (error: unknown) => void;
@@ -77,6 +79,7 @@ export class Uploads {
     const oweFrom = (after: Position | null) =>
       catalog.write(() => oweAllAgain(catalog, only, after, now()));
     await this.#oweActive(only);
+    await this.#oweProjectFiles(only);
     let { count: total, next } = await oweFrom(null);
     while (next !== null) {
       const owed = await oweFrom(next);
@@ -94,6 +97,12 @@ export class Uploads {
       if (store.active.saidAt(projectId) === null) continue;
       await catalog.write(() => catalog.projects.oweActive(projectId));
     }
+  }
+
+  /** Where the cloud is away they are as they were: the next time that it is asked for is as good. */
+  async #oweProjectFiles(only: string | null): Promise<void> {
+    const { cloud, onProblem } = this.#parts;
+    await cloud?.projectFiles.oweAgain(only).catch(onProblem);
   }
 
   /** Saves anew, under a version that is free, what was given up. Returns its new ref. */
@@ -121,7 +130,7 @@ export class Uploads {
 
   /** Follows what the web app or another host did. Returns how many generations or copies it changed. */
   async learnChanges(): Promise<number> {
-    const { cloud, catalog, isAway, onEvent, onProblem, wake } = this.#parts;
+    const { cloud, catalog, isAway, bringBack, onEvent, onProblem, wake } = this.#parts;
     if (cloud === null) return 0;
     const parts = { ...this.#parts, ...cloud };
     if (await isOlder(parts)) {
@@ -135,8 +144,12 @@ export class Uploads {
       await this.resend(null);
       await beginAnew(parts);
     }
-    const changed = await learnChanges({ ...parts, failed: this.#failedChanges });
+    const undeleted: Ref[] = [];
+    const onUndeleted = (ref: Ref) => undeleted.push(ref);
+    const failed = this.#failedChanges;
+    const changed = await learnChanges({ ...parts, failed, onUndeleted });
     if (changed > 0) wake();
+    for (const ref of undeleted) await bringBack(ref).catch(onProblem);
     // It answered, whatever another process met.
     if (catalog.meta.cloudAway !== null && !isAway()) {
       await catalog.write(() => catalog.meta.setCloudAway(null));
@@ -154,6 +167,12 @@ export class Uploads {
   async tellActive(projectId: string): Promise<void> {
     const { cloud } = this.#parts;
     if (cloud !== null) await tellActiveOf({ ...this.#parts, ...cloud }, projectId);
+  }
+
+  /** Writes down in the bucket what has changed of projects. Returns of how many. */
+  async writeProjectFiles(): Promise<number> {
+    const { cloud, isAway } = this.#parts;
+    return cloud === null || isAway() ? 0 : cloud.projectFiles.write();
   }
 
   /** Removes objects that nothing needs and whose host did not. Returns how many that were. */

@@ -139,7 +139,9 @@ test('docs/migration.md', async () => {
 test('docs/operations.md', async () => {
   const { storePath, daemon } = await startDaemon();
   const env = { FILE_STORAGE_PATH: storePath };
-  await runBlocks('operations.md', { env, daemonUrl: daemon.url });
+  // The drill is a test of its own: it has a cloud of its own.
+  const elsewhere = ['codebegen-storage restore', 'codebegen-storage list --cloud'];
+  await runBlocks('operations.md', { env, daemonUrl: daemon.url }, elsewhere);
 });
 
 test('docs/maintenance.md', async () => {

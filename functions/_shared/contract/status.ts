@@ -13,6 +13,6 @@ export const STATUSES = ['local', 'pending', 'uploaded', 'verified', 'failed', '
 export type Status = (typeof STATUSES)[number];
 
 /** Tells whether the whole archive is in the bucket, so that it may be signed and read. */
-export function isInCloud(status: Status): boolean {
+export function isInCloud(status: Status): status is 'uploaded' | 'verified' {
   return status === 'uploaded' || status === 'verified';
 }

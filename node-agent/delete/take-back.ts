@@ -1,5 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import { markRestored } from '../catalog/deleting.ts';
+import { markTakenBack } from '../catalog/deleting.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
@@ -23,7 +23,7 @@ export type Parts = Readonly<{
  * @returns whether it was the active one of its project; `null` where nothing was kept
  * @throws StorageError `unavailable` where somebody else works on it; `disk_full`, `forbidden`, `corrupt`
  */
-export async function restore(
+export async function takeBack(
   parts: Parts,
   ref: Ref,
   why: Readonly<{ where: 'here' | 'cloud'; requestId: string | null }>,
@@ -41,7 +41,7 @@ export async function restore(
     const found = await readFacts(store, ref);
     await catalog.write(() => {
       const step = why.where === 'here' ? 'undelete' : 'reserve';
-      if (!markRestored(catalog, ref, found, step, now())) return;
+      if (!markTakenBack(catalog, ref, found, step, now())) return;
       onEvent({ kind: 'generation.undeleted', ...ref, digest: found.facts.digest, ...why });
     });
     await store.trash.remove(kept);

@@ -1,0 +1,100 @@
+import * as v from 'valibot';
+import type { Connection } from './connection.ts';
+import { CloudRowSchema } from './outcomes.ts';
+import { Rpc } from './rpc.ts';
+
+const ProjectsSchema = v.array(
+  v.object({
+    project_id: v.string(),
+    owner_id: v.nullable(v.string()),
+    is_deleted: v.boolean(),
+    active_version: v.nullable(v.number()),
+    /** How many generations the cloud has, and the bytes of their archives. */
+    versions: v.number(),
+    bytes: v.number(),
+    /** How many the database knows of: deleted ones, and those on their way, too. */
+    known: v.number(),
+    latest_version: v.number(),
+  }),
+);
+
+const GenerationsSchema = v.array(
+  v.object({
+    ...CloudRowSchema.entries,
+    failure: v.nullable(v.string()),
+    source_bytes: v.nullable(v.number()),
+    file_count: v.nullable(v.number()),
+    created_at: v.string(),
+    uploaded_at: v.nullable(v.string()),
+    deleted_at: v.nullable(v.string()),
+    /** Until when a deletion can be undone; `null` where it cannot. */
+    purge_at: v.nullable(v.string()),
+  }),
+);
+
+/** A project, as the database knows it. */
+export type CloudProject = v.InferOutput<typeof ProjectsSchema>[number];
+/** A generation, as the database knows it. */
+export type CloudGeneration = v.InferOutput<typeof GenerationsSchema>[number];
+
+/** So many are asked for at once. */
+const PAGE = 500;
+
+/** All that the database knows, whoever saved it. */
+export class CloudListing {
+  readonly #rpc: Rpc;
+
+  constructor(connection: Connection) {
+    this.#rpc = new Rpc(connection);
+  }
+
+  /**
+   * A page of projects, by id.
+   *
+   * @param after the id of the last one that is known
+   * @returns `null` where no database is there
+   */
+  async listProjects(
+    after: string,
+    limit: number,
+    only: string | null = null,
+  ): Promise<CloudProject[] | null> {
+    const args = { p_limit: limit, p_after: after, p_only: only };
+    const name = 'storage_list_all_projects';
+    const page = await this.#rpc.call(name, args, ProjectsSchema, 'list the projects');
+    return Array.isArray(page) ? page : null;
+  }
+
+  /** A page of a project's generations, by version, deleted ones and those on their way too. */
+  async listGenerations(
+    projectId: string,
+    after: number,
+    limit: number,
+  ): Promise<CloudGeneration[]> {
+    const args = { p_limit: limit, p_project_id: projectId, p_after: after };
+    const doing = `list the generations of "${projectId}"`;
+    const name = 'storage_list_all_generations';
+    const page = await this.#rpc.call(name, args, GenerationsSchema, doing);
+    return Array.isArray(page) ? page : [];
+  }
+
+  /** All projects, or one, page by page; none where no database is there. */
+  async *projects(only: string | null): AsyncGenerator<CloudProject> {
+    for (let after = ''; ; ) {
+      const page = (await this.listProjects(after, PAGE, only)) ?? [];
+      yield* page;
+      if (page.length < PAGE) return;
+      after = page.at(-1)!.project_id;
+    }
+  }
+
+  /** All generations of a project, page by page. */
+  async *generations(projectId: string): AsyncGenerator<CloudGeneration> {
+    for (let after = 0; ; ) {
+      const page = await this.listGenerations(projectId, after, PAGE);
+      yield* page;
+      if (page.length < PAGE) return;
+      after = page.at(-1)!.version;
+    }
+  }
+}

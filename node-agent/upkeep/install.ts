@@ -1,0 +1,215 @@
+import { mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type GenerationRow, refOf, type StoredFacts } from '../catalog/generation-row.ts';
+import type { Instance } from '../catalog/instance.ts';
+import { noteFound, noteRestored } from '../catalog/restoring.ts';
+import { abortSave, beginSave } from '../catalog/saving.ts';
+import type { CloudObjects, ObjectPlace } from '../cloud/objects.ts';
+import { formatRef, type Ref, StorageError } from '../contract.ts';
+import { fromFileSystem } from '../disk/file-errors.ts';
+import { PRIVATE_FOLDER } from '../disk/private.ts';
+import type { Installed } from '../store/install-archive.ts';
+import { inGeneration } from '../store/layout.ts';
+import type { Store } from '../store/store.ts';
+import { noteChange } from './listed.ts';
+import type { Locks } from './locks.ts';
+
+export type Parts = Readonly<{
+  store: Store;
+  catalog: Catalog;
+  instance: Instance;
+  locks: Locks;
+  /** What this host knows of a generation. */
+  find: (ref: Ref) => Promise<GenerationRow | null>;
+  objects: CloudObjects;
+  now: () => number;
+  /** How long to wait after so many failures, in milliseconds. */
+  backoff: (failures: number) => number;
+}>;
+
+/** A generation that can be had from the cloud. Times are ISO 8601, sizes bytes. */
+export type Restorable = Readonly<{
+  ref: Ref;
+  /** Where its archive is: one place, but where several contents of it lie in the bucket. */
+  places: readonly ObjectPlace[];
+  /** What it has to hold; `null`: whatever it holds. */
+  digest: string | null;
+  /** Of its archive; `null` where nobody recorded it. */
+  sha256: string | null;
+  /** `null` where nobody knows. */
+  bytes: number | null;
+  /** What the database says of it; `null` where the bucket alone knows it. */
+  recorded: Readonly<{
+    status: 'uploaded' | 'verified';
+    uploadedAt: string | null;
+    epoch: number;
+  }> | null;
+}>;
+
+/** So often is asked for what does not come; what came damaged counts too. */
+const ATTEMPTS = 5;
+
+/**
+ * Has a generation of the cloud be in the store, whole, as if it had been saved here. May be repeated, and done by
+ * several at once. What this host has of it stays.
+ *
+ * @returns the bytes that came for it; `there` where it was here; `deleted` where it was deleted here
+ * @throws StorageError `conflict` where the version holds something else, `corrupt`, `not_found`, `unavailable`,
+ *   `disk_full`; nothing of it is left then
+ */
+export async function installGeneration(
+  parts: Parts,
+  given: Restorable,
+  signal: AbortSignal | undefined,
+): Promise<number | 'there' | 'deleted'> {
+  const { store, catalog, instance, locks, find, now } = parts;
+  const { ref } = given;
+  const wait = locks.waiter('restore');
+  for (;;) {
+    const row = await find(ref);
+    if (row !== null && row.generation_id !== ref.generationId) throw taken(ref, row);
+    if (row?.state === 'deleted') return 'deleted';
+    if (row?.state === 'stored') {
+      if (store.folderOf(ref) !== null) return compare(row, given);
+      return putBack(parts, given, signal);
+    }
+    const { place, end } = await catalog.write(() => {
+      const by = {
+        instanceId: instance.id,
+        makeId: () => ref.generationId,
+        createdAt: new Date(now()).toISOString(),
+        above: 0,
+      };
+      const place = beginSave(catalog, ref, by);
+      return { place, end: place.kind === 'new' ? locks.begin(ref) : () => {} };
+    });
+    if (place.kind === 'saving') await wait(place.row);
+    if (place.kind !== 'new') continue;
+    try {
+      return await fetchAndInstall(parts, given, signal);
+    } catch (error) {
+      // Whatever lies there now is another's.
+      if (!store.has(ref)) await catalog.write(() => abortSave(catalog, ref));
+      throw error;
+    } finally {
+      end();
+    }
+  }
+}
+
+/** What is here stays: it is the same, or on its way to the cloud. */
+function compare(row: GenerationRow, { ref, digest }: Restorable): 'there' {
+  const isSame = digest === null || row.digest === digest || row.digest === null;
+  if (isSame || row.status === 'pending') return 'there';
+  const state = 'this host holds other content under its name';
+  throw new StorageError('conflict', `Cannot restore ${formatRef(ref)}: ${state}`);
+}
+
+/** What was taken out of the store, being in the cloud, is there again. */
+async function putBack(
+  parts: Parts,
+  given: Restorable,
+  signal: AbortSignal | undefined,
+): Promise<number | 'there'> {
+  const unlock = await parts.locks.lock(given.ref);
+  try {
+    if (unlock === null || parts.store.has(given.ref)) return 'there';
+    return await fetchAndInstall(parts, given, signal);
+  } finally {
+    await unlock?.();
+  }
+}
+
+async function fetchAndInstall(
+  parts: Parts,
+  given: Restorable,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const { catalog, now } = parts;
+  const { ref, recorded } = given;
+  const { key, bucket, installed } = await fetchBest(parts, given, signal);
+  const { manifest, archive, change } = installed;
+  const facts: StoredFacts = {
+    digest: manifest.digest,
+    ...{ sha256: archive.sha256, md5: archive.md5, archiveBytes: archive.bytes },
+    sourceBytes: manifest.total_size_bytes,
+    fileCount: manifest.file_count,
+    // The database knows whose it is.
+    ownerId: recorded === null ? (manifest.owner_id ?? null) : null,
+    isReplacement: manifest.replacement === true,
+  };
+  const found = { facts, createdAt: manifest.created_at };
+  // Of another bucket than ours it is owed to ours.
+  const isInOurs = bucket === parts.objects.bucket;
+  await catalog.write(() => {
+    if (recorded === null || !isInOurs) noteFound(catalog, ref, found, key, now());
+    else noteRestored(catalog, ref, found, { ...recorded, objectKey: key }, now());
+    noteChange(catalog, ref.projectId, change);
+  });
+  return archive.bytes;
+}
+
+/** Of several contents that which it has to hold; where nobody knows which that is, the one that was sent last. */
+async function fetchBest(
+  parts: Parts,
+  given: Restorable,
+  signal: AbortSignal | undefined,
+): Promise<ObjectPlace & { installed: Installed }> {
+  let failure: unknown = new StorageError(
+    'not_found',
+    `Cannot restore ${formatRef(given.ref)}: it is not in the bucket`,
+  );
+  for (const place of given.places) {
+    try {
+      return { ...place, installed: await fetch(parts, given, place, signal) };
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
+      failure = error;
+    }
+  }
+  throw failure;
+}
+
+/** Downloads an archive, and puts it in place; again where it did not come, or came damaged. */
+async function fetch(
+  parts: Parts,
+  given: Restorable,
+  { key, bucket }: ObjectPlace,
+  signal: AbortSignal | undefined,
+): Promise<Installed> {
+  const { store, objects, backoff } = parts;
+  const { ref, digest, sha256 } = given;
+  for (let failures = 0; ; ) {
+    const folder = store.staging.pathToPlace();
+    try {
+      mkdirSync(folder, PRIVATE_FOLDER);
+      const arrived = await objects.download(key, inGeneration.archive(folder), bucket);
+      if (sha256 !== null && arrived.sha256 !== sha256) {
+        const state = 'what arrived is not what was recorded';
+        throw new StorageError('corrupt', `Cannot restore ${formatRef(ref)}: ${state}`);
+      }
+      return await store.archives.install(ref, folder, digest);
+    } catch (error) {
+      const known = fromFileSystem(error, `restore ${formatRef(ref)}`);
+      failures++;
+      if (!mayComeYet(known, failures)) throw known;
+      await sleep(backoff(failures), null, signal === undefined ? {} : { signal });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+}
+
+/** The cloud may be back in a moment, and what came damaged may come whole. */
+function mayComeYet(error: unknown, failures: number): boolean {
+  if (!(error instanceof StorageError)) return false;
+  if (error.code === 'corrupt') return failures < 2;
+  return error.retryable && failures < ATTEMPTS;
+}
+
+function taken(ref: Ref, row: GenerationRow): StorageError {
+  const state = `here the version is held by generation "${refOf(row).generationId}"`;
+  return new StorageError('conflict', `Cannot restore ${formatRef(ref)}: ${state}`);
+}
