@@ -85,7 +85,10 @@ export async function makeTemplate(scenario: Scenario, projectId: string): Promi
   const storePath = await tempFolder();
   // As a process leaves it that had no time to settle.
   const isUnsettled = scenario.includes('settle');
-  const storage = await openTestStorage({ storePath, background: !isUnsettled });
+  // What was deleted so long ago is due.
+  const ago = scenario === 'purge' ? 30 * 86_400_000 : 0;
+  const now = () => Date.now() - ago;
+  const storage = await openTestStorage({ storePath, background: !isUnsettled, now });
   await prepare(storage, scenario, projectId);
   await storage.close();
   return storePath;

@@ -38,6 +38,10 @@ test.each<[Scenario, number]>([
   ['settle twice', 37],
   ['settle and replace', 41],
   ['settle and delete', 29],
+  ['undelete', 17],
+  ['undelete twice', 31],
+  ['delete and undelete', 37],
+  ['purge', 9],
   ['migrate', 17],
 ])(
   '%s: killed before every step, nothing with a receipt is lost and nothing is torn',
@@ -109,6 +113,7 @@ async function check(crashed: Crash, scenario: Scenario, loss: Loss | null): Pro
   expect(versions).toEqual(found === null ? earlier : [2, ...earlier]);
   if (earlier.length > 0) expect(await contentOf(storage, earlierIn(PROJECT))).toBe('old');
   if (scenario === 'activate') expectActiveWhole(storePath);
+  if (found === null) await expectUndeletable(storage, scenario);
   // A migration that was stopped goes on where it was.
   if (scenario === 'migrate') await storage.adopt(REF);
   if (found !== null) {
@@ -122,6 +127,22 @@ async function check(crashed: Crash, scenario: Scenario, loss: Loss | null): Pro
     expect(await contentOf(storage, REF)).toBe('new');
   }
   await storage.close();
+}
+
+/** What was deleted and is not due can be had back; what is due goes with the next purge, and nothing is left of it. */
+async function expectUndeletable(storage: Storage, scenario: Scenario): Promise<void> {
+  if (scenario === 'purge') {
+    await storage.purge();
+    const { storePath } = await storage.status();
+    expect(readdirSync(join(storePath, '.codebegen-storage/trash'))).toEqual([]);
+    await expect(storage.undelete(REF)).rejects.toMatchObject({ code: 'not_found' });
+    return;
+  }
+  const wasThere = allowed(scenario, false).find((content) => content !== null);
+  if (!/delete/.test(scenario) || wasThere === undefined) return;
+  expect(await storage.undelete(REF)).toMatchObject({ undeleted: true });
+  expect(await contentOf(storage, REF)).toBe(wasThere);
+  await storage.delete(REF);
 }
 
 /** The link is read without us: where it is there, so is all behind it. */

@@ -67,6 +67,24 @@ async function act(to: Storage): Promise<unknown> {
       return beside(to, (other) => other.save({ ...ref, files: CONTENTS.new, replace: true }));
     case 'settle and delete':
       return beside(to, (other) => other.delete(ref));
+    case 'undelete':
+      return to.undelete(ref);
+    case 'undelete twice':
+      return both(to, (one) => one.undelete(ref));
+    case 'delete and undelete': {
+      const undelete = (one: Storage) => one.undelete(ref);
+      return both(to, undelete, (other) => other.delete(ref));
+    }
+    case 'purge':
+      return { ref, ...(await to.purge()) };
+    case 'restore':
+      return { ref, ...(await to.restore({ projectId: ref.projectId })) };
+    case 'restore twice':
+      return both(to, (one) => one.restore({ projectId: ref.projectId }));
+    case 'resend':
+      await to.resend(ref.projectId);
+      while ((await to.status()).outbox.owed > 0) await to.drain(100);
+      return { ref };
     case 'migrate':
       return { ref, leftOut: await to.adopt(ref) };
     case 'upload':
@@ -85,6 +103,26 @@ async function beside<T>(to: Storage, work: (other: Storage) => Promise<T>): Pro
     });
     const [answer] = await Promise.all([work(other), settling]);
     return answer;
+  } finally {
+    await other.close();
+  }
+}
+
+/** Two storages do it at once, or each its own; one may find the other at it. */
+async function both(
+  to: Storage,
+  work: (one: Storage) => Promise<unknown>,
+  otherWork = work,
+): Promise<unknown> {
+  const other = await open();
+  try {
+    const outcomes = await Promise.allSettled([work(to), otherWork(other)]);
+    const failures = outcomes.flatMap((outcome) =>
+      outcome.status === 'rejected' ? [outcome.reason as StorageError] : [],
+    );
+    // It was in the other's way.
+    for (const failure of failures) if (failure.code !== 'unavailable') throw failure;
+    return failures.length === outcomes.length ? null : { ref };
   } finally {
     await other.close();
   }

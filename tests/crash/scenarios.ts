@@ -17,6 +17,13 @@ export type Scenario =
   | 'read unsettled'
   | 'settle and replace'
   | 'settle and delete'
+  | 'undelete'
+  | 'undelete twice'
+  | 'delete and undelete'
+  | 'purge'
+  | 'restore'
+  | 'restore twice'
+  | 'resend'
   | 'migrate';
 
 /** What changes nothing of the content. */
@@ -42,6 +49,9 @@ export const refIn = (projectId: string) => ({ projectId, version: 2, generation
 /** What was there before, and must stay whatever happens. */
 export const earlierIn = (projectId: string) => ({ projectId, version: 1, generationId: 'gen-1' });
 
+/** Of those that begin with what was deleted. */
+const OF_DELETED: ReadonlySet<Scenario> = new Set(['undelete', 'undelete twice', 'purge']);
+
 /** Puts on disk what is there before the scenario begins. */
 export async function prepare(
   storage: Storage,
@@ -55,6 +65,10 @@ export async function prepare(
   if (scenario.startsWith('settle and')) {
     await storage.save({ ...refIn(projectId), files: CONTENTS.old });
   }
+  if (OF_DELETED.has(scenario) || scenario === 'delete and undelete') {
+    await storage.save({ ...refIn(projectId), files: CONTENTS.new });
+  }
+  if (OF_DELETED.has(scenario)) await storage.delete(refIn(projectId));
   if (scenario === 'migrate') {
     const { storePath } = await storage.status();
     new PythonStore(storePath).versioned(refIn(projectId), CONTENTS.new);
@@ -77,6 +91,13 @@ export function allowed(scenario: Scenario, receipt: boolean): (Content | null)[
     case 'delete':
     case 'settle and delete':
       return receipt ? [null] : ['old', null];
+    case 'undelete':
+    case 'undelete twice':
+      return receipt ? ['new'] : ['new', null];
+    case 'delete and undelete':
+      return ['new', null];
+    case 'purge':
+      return [null];
     case 'upload':
       return [];
     default:
