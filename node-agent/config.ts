@@ -21,6 +21,8 @@ export type Config = Readonly<{
   cache: CacheOptions;
   /** How often the cache is cleaned up by itself, in milliseconds; `null`: never. */
   cleanupEveryMs: number | null;
+  /** In how many days everything is read once, to find what is damaged; 0: never. */
+  scrubDays: number;
   /** Files that a secret was read from, where there are any. Absolute. */
   secretFiles?: readonly string[];
   /** For `codebegen-storage start` alone. */
@@ -51,6 +53,9 @@ const DEFAULT_CONCURRENCY = 4;
 const MIN_TOKEN = 16;
 const HOUR_MS = 3_600_000;
 const DEFAULT_CACHE = { ttlHours: 24, maxAgeHours: 48, cleanupHours: 6, maxBytes: 10 * 1024 ** 3 };
+/** In so many days everything is read once. */
+export const DEFAULT_SCRUB_DAYS = 30;
+const MAX_SCRUB_DAYS = 3650;
 const DEFAULT_DAEMON = { host: '127.0.0.1', port: 8787 };
 /** A timer of Node waits no longer: about 24 days. */
 const MAX_HOURS = 596;
@@ -110,6 +115,12 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       'must be a whole number of bytes',
     ),
   };
+  const scrubDays = check(
+    'SCRUB_DAYS',
+    DEFAULT_SCRUB_DAYS,
+    (text) => parseWhole(text, 0, MAX_SCRUB_DAYS),
+    `must be a whole number of days from 0 to ${MAX_SCRUB_DAYS}`,
+  );
   const autoCleanup = check('AUTO_CLEANUP_ENABLED', false, parseBoolean, 'must be true or false');
   const cleanupMs = Math.min(
     hours('CLEANUP_INTERVAL_HOURS', DEFAULT_CACHE.cleanupHours),
@@ -172,6 +183,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     uploadConcurrency,
     cache,
     cleanupEveryMs: autoCleanup ? cleanupMs : null,
+    scrubDays,
     ...(secretFiles.length === 0 ? {} : { secretFiles }),
     daemon,
     proxy,

@@ -197,6 +197,18 @@ export class Cache {
     return find()?.blockIndex ?? null;
   }
 
+  /** Reads every byte of an entry. Returns what is the matter with it, a sentence each. */
+  async check(entry: CacheEntry, signal?: AbortSignal): Promise<string[]> {
+    try {
+      // What a copy is is mostly not written down yet beside its archive.
+      await this.readBlockIndex(entry);
+      return await this.#trees.check(entry.ref, entry.digest, signal);
+    } catch (error) {
+      if (error instanceof StorageError && error.code === 'corrupt') return [error.message];
+      throw error;
+    }
+  }
+
   /** Bytes of an entry's archive and tree. */
   bytesOf({ path, bytes }: CacheEntry): number {
     try {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Ref } from '../contract.ts';
 import type { Database } from './database.ts';
+import type { Position } from './generation-row.ts';
 
 /** What of the disk is still to be read into the catalog. */
 export type ScanState = Readonly<{
@@ -14,6 +15,24 @@ export type ScanState = Readonly<{
 
 /** From when on the cloud was away or refused, in ISO 8601, and what it said last. */
 export type CloudAway = Readonly<{ since: string; cause: 'away' | 'refused'; reason: string }>;
+
+/** How far all that is kept was read, to find what is damaged. */
+export type ScrubState = Readonly<{
+  /** When the last part was begun, in milliseconds. */
+  readAt: number;
+  /** How many generations are due, with the part of one that is not whole yet, and after which it goes on. */
+  due: number;
+  after: Position | null;
+  /** The same of cached copies, by their paths. */
+  copiesDue: number;
+  copiesAfter: string;
+  /** Since when all of it is read once, how many were so far, and how many were damaged. */
+  beganAt: string;
+  checked: number;
+  damaged: number;
+  /** When all had been read the last time; `null`: never yet. */
+  endedAt: string | null;
+}>;
 
 /** What is known of the store as a whole: the table of meta. */
 export class Meta {
@@ -122,6 +141,16 @@ export class Meta {
         JSON.stringify({ ...away, since: this.cloudAway?.since ?? away.since }),
       );
     }
+  }
+
+  /** How far all was read; `null`: nothing was yet. */
+  get scrub(): ScrubState | null {
+    const text = this.#find('scrub');
+    return text === null ? null : (JSON.parse(text) as ScrubState);
+  }
+
+  setScrub(state: ScrubState): void {
+    this.#set('scrub', JSON.stringify(state));
   }
 
   /** Notes that something could be written. */

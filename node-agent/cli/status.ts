@@ -48,6 +48,11 @@ Example:
               : [
                   `webhooks     ${status.webhooks.owed} events owed, ${status.webhooks.parked} parked: codebegen-storage webhooks`,
                 ]),
+            ...(status.scrub === null
+              ? []
+              : [
+                  `scrub        ${status.scrub.checked} read since ${status.scrub.beganAt}, ${status.scrub.damaged} of them were damaged`,
+                ]),
             ...(status.scan === null
               ? []
               : [

@@ -72,6 +72,7 @@ export const EVENT_LEVELS: Readonly<Record<EventKind, 'debug' | 'info' | 'warn'>
   'generation.renumbered': 'info',
   'generation.failed': 'warn',
   'generation.conflict': 'warn',
+  'generation.damaged': 'warn',
   'generation.lost': 'warn',
   'cloud.back': 'info',
   'cloud.away': 'warn',

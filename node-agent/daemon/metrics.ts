@@ -52,6 +52,11 @@ export function createMetrics(): Metrics {
     'Generations that are at odds with the cloud: replaced or taken there, renumbered here, or lost.',
     ['kind'],
   );
+  const damages = counter(
+    'damaged_total',
+    'Generations whose bytes were not what they were, by where, and whether that was mended.',
+    ['where', 'mended'],
+  );
   const evictedBytes = counter('evicted_bytes_total', 'Bytes of files that were evicted.', [
     'from',
   ]);
@@ -62,6 +67,11 @@ export function createMetrics(): Metrics {
   const paused = gauge('outbox_paused', '1 while the cloud is away, or refuses.');
   const told = gauge('webhook_deliveries', 'Events owed to webhooks, and those parked.', ['state']);
   const tellAge = gauge('webhook_oldest_seconds', 'For how long the oldest event is owed.');
+  const scrubbed = gauge(
+    'scrub_checked',
+    'Generations of which every byte was compared since all were the last time.',
+  );
+  const scrubAge = gauge('scrub_pass_seconds', 'For how long that pass is under way.');
   const kept = gauge(
     'kept_bytes',
     'Bytes of archives in the store and the bucket, of trees, and of cached copies.',
@@ -101,6 +111,9 @@ export function createMetrics(): Metrics {
           evictions.inc({ from: event.from }, event.generations);
           evictedBytes.inc({ from: event.from }, event.bytes);
           break;
+        case 'generation.damaged':
+          damages.inc({ where: event.where, mended: String(event.mended) });
+          break;
         case 'generation.conflict':
         case 'generation.renumbered':
         case 'generation.lost':
@@ -122,6 +135,8 @@ export function createMetrics(): Metrics {
       age.set(secondsSince(outbox.since, now));
       tellAge.set(secondsSince(webhooks.since, now));
       paused.set(status.outbox.paused ? 1 : 0);
+      scrubbed.set(status.scrub?.checked ?? 0);
+      scrubAge.set(secondsSince(status.scrub?.beganAt ?? null, now));
       kept.reset();
       for (const [where, bytes] of Object.entries(sizes ?? {})) kept.set({ in: where }, bytes);
       diskFree.set(disk?.freeBytes ?? 0);

@@ -231,6 +231,10 @@ export const StatusSchema = v.object({
     reason: nullable(text),
   }),
   webhooks: v.object({ owed: count, parked: count, since: nullable(time) }),
+  /** Since when all is read anew, how many generations were, how many of them were damaged. */
+  scrub: nullable(
+    v.object({ began_at: time, checked: count, damaged: count, ended_at: nullable(time) }),
+  ),
   daemon_url: nullable(text),
   only_in_cloud: count,
   cache: v.object({ path: text, copies: count, bytes, max_bytes: bytes }),

@@ -44,6 +44,15 @@ type LoggedEvents = Readonly<{
    * what others get. `reason` says which.
    */
   'generation.conflict': About & { reason: string };
+  /**
+   * Bytes of it were not what they were: in the `store`, in a copy in the `cache`, or in the `cloud`. `reason` says
+   * how, `mended` whether another good copy has taken their place, or is on its way there.
+   */
+  'generation.damaged': About & {
+    where: 'store' | 'cache' | 'cloud';
+    reason: string;
+    mended: boolean;
+  };
   /** Neither this host nor the cloud has its bytes any more. */
   'generation.lost': About;
   /** Everything waits: the cloud is out of reach, or refuses the key or the plan. */
@@ -96,6 +105,7 @@ export const LOGGED_KINDS = [
   'generation.undeleted',
   'generation.renumbered',
   'generation.conflict',
+  'generation.damaged',
   'generation.lost',
   'cloud.away',
   'cloud.back',

@@ -1,5 +1,6 @@
 import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import type { GenerationRow } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { CloudActivations } from '../cloud/activations.ts';
 import { connect, DEFAULT_TIMEOUTS } from '../cloud/connection.ts';
@@ -8,6 +9,7 @@ import { CloudObjects } from '../cloud/objects.ts';
 import { CloudProjectFiles } from '../cloud/project-file.ts';
 import { CloudRecords } from '../cloud/records.ts';
 import { CloudRetention } from '../cloud/retention.ts';
+import { DEFAULT_SCRUB_DAYS } from '../config.ts';
 import type { Limits, Ref, StorageError } from '../contract.ts';
 import { purge } from '../delete/purge.ts';
 import type { Reserve } from '../disk/reserve.ts';
@@ -28,7 +30,9 @@ import { evictCached } from '../upkeep/evict-cached.ts';
 import { evictTrees } from '../upkeep/evict-trees.ts';
 import { Locks } from '../upkeep/locks.ts';
 import { Scan } from '../upkeep/scan.ts';
+import { scrub } from '../upkeep/scrub.ts';
 import { Upkeep } from '../upkeep/upkeep.ts';
+import { type VerifyOptions, verifyAll } from '../upkeep/verify.ts';
 import { backoffMs } from '../upload/backoff.ts';
 import { Outbox } from '../upload/outbox.ts';
 import { Uploads } from '../upload/uploads.ts';
@@ -86,8 +90,8 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const wake = (): void => background.wake();
   const isAway = (): boolean => outbox?.paused != null;
 
-  const { keepDeletedMs = KEEP_DELETED_MS } = options;
-  const base = { ...opened, random, cloud, isCloudOn, keepDeletedMs, wake };
+  const { keepDeletedMs = KEEP_DELETED_MS, scrubDays = DEFAULT_SCRUB_DAYS } = options;
+  const base = { ...opened, random, cloud, isCloudOn, keepDeletedMs, scrubDays, wake };
   const shared = { ...base, locks: new Locks(base), scan: new Scan(base) };
   const versions = new Versions({ ...shared, records: cloud?.records ?? null, isAway });
   const saver = new Saver({ ...shared, versions });
@@ -115,6 +119,13 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
           monotonic,
           refreshKey: () => connection.key.refresh(),
         });
+  const repairer = new Repairer({ ...shared, saver, retriever });
+  const repair = (row: GenerationRow) => repairer.repair(row);
+  const verify = async function* (given: VerifyOptions) {
+    await shared.scan.whole();
+    yield* verifyAll({ ...shared, repair }, given);
+    wake();
+  };
   const { requestMs: answerMs } = options.timeouts ?? DEFAULT_TIMEOUTS;
   const telling = { ...shared, files: opened.webhookFiles, answerMs };
   const courier = new Courier(telling);
@@ -131,12 +142,14 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
       await evictTrees(shared, limits);
     },
     purge: () => purge(shared),
+    scrub: () => scrub({ ...shared, verify }, stopped.signal),
     keepReserve: () => opened.reserve.restore(store.staging.path()),
     cleanupEveryMs: options.cleanupEveryMs,
     isOn: options.background !== false,
   });
   return {
     ...shared,
+    verify,
     storePath: store.layout.root,
     keepLimits: options.cache,
     cloudSettings: options.cloud,
@@ -147,7 +160,6 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
     backoff,
     getter,
     opener,
-    repairer: new Repairer({ ...shared, saver, retriever }),
     urls: new DownloadUrls(shared),
     saves,
     uploads,

@@ -1,6 +1,7 @@
 import { StorageError } from '../contract.ts';
 import { Repeated } from '../threads/repeated.ts';
 import type { Scan } from '../upkeep/scan.ts';
+import { SCRUB_EVERY_MS } from '../upkeep/scrub.ts';
 import type { Upkeep } from '../upkeep/upkeep.ts';
 import type { Outbox } from '../upload/outbox.ts';
 import type { Uploads } from '../upload/uploads.ts';
@@ -26,6 +27,8 @@ type Parts = Readonly<{
   evict: (isTooMuch: boolean) => Promise<unknown>;
   /** Purges what is kept no longer. */
   purge: () => Promise<unknown>;
+  /** Reads a part of what is kept, and mends what is damaged. */
+  scrub: () => Promise<unknown>;
   /** Takes room for a full disk, where there is plenty. */
   keepReserve: () => Promise<void>;
   cleanupEveryMs: number | null;
@@ -51,6 +54,7 @@ export class Background {
     this.#later = [
       new Repeated(() => parts.purge(), PURGE_MS, tell),
       new Repeated(() => parts.uploads.writeProjectFiles(), CHANGES_MS, tell),
+      new Repeated(() => parts.scrub(), SCRUB_EVERY_MS, tell),
     ];
   }
 

@@ -3,7 +3,7 @@ import type { Config } from '../config.ts';
 import type { Limits } from '../contract.ts';
 import type { OnEvent } from '../events/events.ts';
 
-export type StorageOptions = Omit<Config, 'daemon' | 'proxy'> & {
+export type StorageOptions = Omit<Config, 'daemon' | 'proxy' | 'scrubDays'> & {
   limits?: Limits;
   /** The longest waits for the cloud. */
   timeouts?: Timeouts;
@@ -19,6 +19,8 @@ export type StorageOptions = Omit<Config, 'daemon' | 'proxy'> & {
    * @default seven days
    */
   keepDeletedMs?: number;
+  /** In how many days everything is read once, to find what is damaged; 0: never. @default 30 */
+  scrubDays?: number;
   /** Told of what went wrong in the background: it is tried again, parked or passed over. */
   onProblem?: (error: unknown) => void;
   /** Told of what happens, to count it. */

@@ -17,11 +17,11 @@ import type { HeavyWork } from '../store/workers.ts';
 import type { KeepLimits } from '../upkeep/evict.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
+import type { Verified, VerifyOptions } from '../upkeep/verify.ts';
 import type { Outbox } from '../upload/outbox.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
 import type { Background } from './background.ts';
-import type { Repairer } from './repair.ts';
 
 /** What a storage is made of, once it is open. What needs some of it says which. */
 export type Parts = Readonly<{
@@ -41,6 +41,8 @@ export type Parts = Readonly<{
   cloud: Cloud | null;
   cloudSettings: CloudSettings | null;
   isCloudOn: boolean;
+  /** In how many days everything is read once; 0: never. */
+  scrubDays: number;
   /** For how long what was deleted is kept here, in milliseconds. */
   keepDeletedMs: number;
   outbox: Outbox | null;
@@ -52,7 +54,8 @@ export type Parts = Readonly<{
   backoff: (failures: number) => number;
   getter: Getter;
   opener: Opener;
-  repairer: Repairer;
+  /** Reads generations, and mends what is damaged. */
+  verify: (options: VerifyOptions) => AsyncIterable<Verified>;
   urls: DownloadUrls;
   saves: Saves;
   uploads: Uploads;

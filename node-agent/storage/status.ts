@@ -42,6 +42,16 @@ export type StorageStatus = Readonly<{
   };
   /** What is owed to webhooks, and was parked. `since` is of the oldest that is not parked. */
   webhooks: { owed: number; parked: number; since: string | null };
+  /**
+   * How far everything is read anew, to find what is damaged: since when, how many generations, how many of them were
+   * damaged, and when all had been read the last time. `null` before the first.
+   */
+  scrub: Readonly<{
+    beganAt: string;
+    checked: number;
+    damaged: number;
+    endedAt: string | null;
+  }> | null;
 }>;
 
 /** What has to be counted on disk, too. */
@@ -93,7 +103,14 @@ export async function getStatus(parts: Parts): Promise<StorageStatus> {
       reason: outbox?.paused?.reason ?? null,
     },
     webhooks: owedToWebhooks(catalog),
+    scrub: scrubOf(catalog),
   };
+}
+
+function scrubOf({ meta }: Catalog): StorageStatus['scrub'] {
+  if (meta.scrub === null) return null;
+  const { beganAt, checked, damaged, endedAt } = meta.scrub;
+  return { beganAt, checked, damaged, endedAt };
 }
 
 function owedToWebhooks(catalog: Catalog): StorageStatus['webhooks'] {

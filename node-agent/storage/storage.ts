@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { setImmediate as breathe } from 'node:timers/promises';
-import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
+import { refOf } from '../catalog/generation-row.ts';
 import { isAnyRunning } from '../catalog/instance.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
 import type { CloudGeneration, CloudProject } from '../cloud/listing.ts';
@@ -51,8 +51,9 @@ import { evictTrees } from '../upkeep/evict-trees.ts';
 import { convert, unpackOld } from '../upkeep/legacy.ts';
 import { openAll } from '../upkeep/open-all.ts';
 import { mendInCloud, proveInCloud } from '../upkeep/proof.ts';
+import { type ScrubReport, scrub } from '../upkeep/scrub.ts';
 import { tryWriting } from '../upkeep/try-writing.ts';
-import { type Verified, type VerifyOptions, verifyAll } from '../upkeep/verify.ts';
+import type { Verified, VerifyOptions } from '../upkeep/verify.ts';
 import type { OwedUpload } from '../upload/owed.ts';
 import { recordArchive } from '../upload/record-archive.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
@@ -548,10 +549,18 @@ export class Storage {
    * @throws StorageError `unavailable` where the cloud cannot be asked
    */
   async *verify(options: VerifyOptions = {}): AsyncIterable<Verified> {
-    await this.#parts.scan.whole();
-    const repair = (row: GenerationRow) => this.#parts.repairer.repair(row);
-    yield* verifyAll({ ...this.#parts, repair }, options);
-    this.#parts.wake();
+    yield* this.#parts.verify(options);
+  }
+
+  /**
+   * Reads the part of store, cache and cloud whose turn it is, so that all is read within `SCRUB_DAYS`, and mends what is
+   * damaged from the other good copy. It is done in the background, too.
+   *
+   * @param signal ends it
+   * @returns how many generations and copies it read, and how many of them were damaged
+   */
+  scrub(signal: AbortSignal = new AbortController().signal): Promise<ScrubReport> {
+    return scrub(this.#parts, signal);
   }
 
   /** Evicts cached copies that are too old or too much, never one that may be in use. */

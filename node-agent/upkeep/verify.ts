@@ -67,6 +67,11 @@ export async function* verifyAll(
     if (row.digest === null || parts.random() >= sample) continue;
     const ref = refOf(row);
     const problems: Verified['problems'][number][] = [];
+    const tellDamage = (where: 'store' | 'cloud', reasons: readonly string[], mended: boolean) => {
+      if (reasons.length === 0) return;
+      const reason = reasons.join('; ');
+      parts.onEvent({ kind: 'generation.damaged', ...ref, where, reason, mended });
+    };
     let repaired = false;
     let unproven: string | null = null;
     if (store && parts.store.has(ref)) {
@@ -75,6 +80,7 @@ export async function* verifyAll(
       const left = repair && reasons.length > 0 ? await parts.repair(row) : reasons;
       repaired = left.length < reasons.length && left.length === 0;
       problems.push(...reasons.map((reason) => ({ where: 'store' as const, reason })));
+      tellDamage('store', reasons, repaired);
     }
     if (store && !isInCloud(row.status) && parts.store.folderOf(ref) === null) {
       const reason = 'nothing of it can be read here, and it is not in the cloud';
@@ -89,6 +95,8 @@ export async function* verifyAll(
       else if (problem !== null) {
         problems.push({ where: 'cloud', reason: problem.reason });
         await mendInCloud(both, row, problem);
+        // It is sent again from here.
+        tellDamage('cloud', [problem.reason], parts.store.has(ref) && parts.unwritable === null);
       }
     }
     yield { ...ref, problems, unproven, repaired };
