@@ -13,6 +13,7 @@ test('an empty environment keeps everything on this host', () => {
     cleanupEveryMs: null,
     daemon: { host: '127.0.0.1', port: 8787, publicUrl: null, token: null, logLevel: 'info' },
     uploadConcurrency: 4,
+    scrubDays: 30,
     cache: {
       path: join(process.cwd(), 'storage/cache'),
       ttlMs: 24 * 3_600_000,
@@ -61,6 +62,7 @@ test('all problems are told at once, by name, and no secret with them', () => {
     UPLOAD_CONCURRENCY: '0',
     CACHE_TTL_HOURS: '-1',
     MAX_CACHE_AGE_HOURS: 'long',
+    SCRUB_DAYS: '1.5',
     CACHE_MAX_BYTES: '1e9',
   };
   const read = () => readConfig(env);
