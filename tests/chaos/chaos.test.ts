@@ -1,7 +1,8 @@
 /**
  * Two hosts and a web user on one cloud, at random, with faults on every path: requests fail, are
- * lost and held up, hosts are killed and paused, the database is put back to an earlier time. After
- * quiet every host, row and object agree, or the loser was told. `CHAOS_SEEDS=10 CHAOS_WRITES=500`
+ * lost and held up, hosts are killed and paused, the database is put back to an earlier time. What is deleted is
+ * undone and purged. After quiet every host, row and object agree, or the loser was told; what was undeleted is there,
+ * and what was purged is nowhere. `CHAOS_SEEDS=10 CHAOS_WRITES=500`
  * is the long form; `CHAOS_SEED` begins elsewhere.
  */
 import { randomUUID } from 'node:crypto';
@@ -66,6 +67,12 @@ class Chaos {
   /** Where a host died in the middle of something: nobody knows whether it was done. */
   readonly #unknown = new Set<string>();
   readonly #deletedByUser = new Set<string>();
+  /** By whom a generation was deleted since it was undeleted the last time. */
+  readonly #deletedBy = new Map<string, Set<string>>();
+  /** What was undeleted, and not deleted since. */
+  readonly #undeleted = new Set<string>();
+  /** What was purged: nothing of it comes back. */
+  readonly #purged = new Set<string>();
   #restored = false;
 
   constructor(stack: Stack, hosts: readonly ChaosHost[], seed: number) {
@@ -91,6 +98,9 @@ class Chaos {
       else if (dice < 0.09 && (backedUpAt === 0 || this.#restored)) await this.#deleteAsUser();
       else if (dice < 0.12) await host.send({ do: 'learn' });
       else if (dice < 0.14) await host.send({ do: 'evict' });
+      else if (dice < 0.22) await this.#undelete(host);
+      else if (dice < 0.26) await this.#undeleteAsUser();
+      else if (dice < 0.28) await this.#purge(host);
       // Once, somewhere in the middle: what was done since is forgotten there.
       if (backedUpAt === 0 && written > WRITES * 0.4) {
         await takeBackup(pg);
@@ -100,6 +110,8 @@ class Chaos {
         this.#restored = true;
         await this.#hearAll();
         await restoreBackup(pg);
+        // What was undone since is not, there.
+        this.#undeleted.clear();
       }
     }
     await this.#settle();
@@ -148,6 +160,7 @@ class Chaos {
     if (dice < 0.12) {
       const result = await host.send({ do: 'delete', ref });
       this.#say(ref, `${host.name} delete ${JSON.stringify(result).slice(0, 40)}`);
+      this.#noteDeletion(ref, host.name);
       if (result === 'dead') this.#unknown.add(name);
       else if ('value' in result) {
         this.#last.set(name, { ref, host, digest: null });
@@ -169,6 +182,69 @@ class Chaos {
     return true;
   }
 
+  #noteDeletion({ projectId, version }: Pick<Ref, 'projectId' | 'version'>, by: string): void {
+    const name = `${projectId} ${version}`;
+    this.#undeleted.delete(name);
+    const known = this.#deletedBy.get(name) ?? new Set();
+    this.#deletedBy.set(name, known.add(by));
+  }
+
+  /** What it holds then is whatever was deleted. */
+  #noteUndeletion({ projectId, version }: Pick<Ref, 'projectId' | 'version'>): void {
+    const name = `${projectId} ${version}`;
+    this.#undeleted.add(name);
+    this.#deletedBy.delete(name);
+    this.#deletedByUser.delete(name);
+    for (const host of this.#hosts) this.#unknown.add(`${host.name} ${name}`);
+  }
+
+  async #undelete(host: ChaosHost): Promise<void> {
+    const ref = this.#ref();
+    const name = `${ref.projectId} ${ref.version}`;
+    const result = await host.send({ do: 'undelete', ref });
+    this.#say(ref, `${host.name} undelete ${JSON.stringify(result).slice(0, 40)}`);
+    if (result === 'dead' || !('value' in result)) {
+      // It may have been carried out all the same.
+      for (const { name: at } of this.#hosts) this.#unknown.add(`${at} ${name}`);
+      this.#deletedByUser.delete(name);
+      return;
+    }
+    if (!(result.value as { undeleted: boolean }).undeleted) return;
+    const others = [...(this.#deletedBy.get(name) ?? [])].filter((by) => by !== host.name);
+    this.#noteUndeletion(ref);
+    // A deletion of another host that the cloud has not heard of is another one.
+    if (others.length > 0) this.#undeleted.delete(name);
+  }
+
+  async #undeleteAsUser(): Promise<void> {
+    const { projectId, version } = this.#ref();
+    const user = await this.#user();
+    const { data } = await user.rpc('storage_undelete_generation', {
+      p_project_id: projectId,
+      p_version: version,
+    });
+    this.#say({ projectId, version }, `the user undeletes it: ${JSON.stringify(data)}`);
+    const { outcome = null } = (data ?? {}) as { outcome?: string };
+    if (outcome === 'undeleted') this.#noteUndeletion({ projectId, version });
+  }
+
+  /** Some of what is deleted is due now, and goes for good. */
+  async #purge(host: ChaosHost): Promise<void> {
+    const { rows } = await this.#stack.database.pg.query<{ name: string }>(
+      `update storage_generations set purge_at = now() - interval '1 minute'
+       where project_id = $1 and purge_at is not null and random() < 0.5
+       returning project_id || ' ' || version as name`,
+      [this.#pick(this.#projects)],
+    );
+    await host.send({ do: 'purge' });
+    const { rows: gone } = await this.#stack.database.pg.query<{ name: string }>(
+      `select project_id || ' ' || version as name from storage_generations
+       where purged_at is not null and project_id || ' ' || version = any($1)`,
+      [rows.map(({ name }) => name)],
+    );
+    for (const { name } of gone) this.#purged.add(name);
+  }
+
   async #pause(host: ChaosHost): Promise<void> {
     host.pause();
     for (let i = 0; i < 3; i++) await this.#writeElsewhere(host);
@@ -183,12 +259,8 @@ class Chaos {
   /** As the Edge Function does it; sometimes it ends in the middle. */
   async #deleteAsUser(): Promise<void> {
     const { projectId, version } = this.#ref();
-    const token = await new SignJWT({ role: 'authenticated', aud: 'authenticated', sub: OWNER })
-      .setProtectedHeader({ alg: 'HS256' })
-      .setExpirationTime('1 hour')
-      .sign(new TextEncoder().encode(this.#stack.keys.jwtSecret));
     const { url, keys } = this.#stack;
-    const user = createClient(url, keys.publishableKey, { accessToken: async () => token });
+    const user = await this.#user();
     const { data } = await user.rpc('storage_delete_generation', {
       p_project_id: projectId,
       p_version: version,
@@ -196,12 +268,22 @@ class Chaos {
     const target = data as { objects: { bucket: string; object_key: string }[] } | null;
     if (target === null) return;
     this.#deletedByUser.add(`${projectId} ${version}`);
+    this.#noteDeletion({ projectId, version }, 'user');
     this.#say({ projectId, version }, 'the user deletes it');
     if (this.#random() < 0.3) return;
     const service = createClient(url, keys.serviceRoleKey);
     const objectKeys = target.objects.map(({ object_key }) => object_key);
     await service.storage.from(BUCKET).remove(objectKeys);
     await service.rpc('storage_record_removals', { p_objects: target.objects });
+  }
+
+  async #user() {
+    const token = await new SignJWT({ role: 'authenticated', aud: 'authenticated', sub: OWNER })
+      .setProtectedHeader({ alg: 'HS256' })
+      .setExpirationTime('1 hour')
+      .sign(new TextEncoder().encode(this.#stack.keys.jwtSecret));
+    const { url, keys } = this.#stack;
+    return createClient(url, keys.publishableKey, { accessToken: async () => token });
   }
 
   /** Every host follows what users deleted until now. */
@@ -296,6 +378,22 @@ class Chaos {
     const byName = new Map(rows.map((row) => [row.name, row]));
     for (const name of this.#deletedByUser) {
       if (byName.get(name)?.status !== 'deleted') problems.push(`${name} is back`);
+    }
+    for (const name of this.#undeleted) {
+      const { status } = byName.get(name) ?? {};
+      const isTold = this.#hosts.some(({ conflicts }) => conflicts.has(name));
+      if (status === 'deleted' && !isTold) {
+        problems.push(
+          `${name} was undeleted, and is not there`,
+          ...(this.#history.get(name) ?? []),
+        );
+      }
+    }
+    for (const name of this.#restored ? [] : this.#purged) {
+      const { status } = byName.get(name) ?? {};
+      if (status !== 'deleted') {
+        problems.push(`${name} was purged, and is ${status}`, ...(this.#history.get(name) ?? []));
+      }
     }
     for (const [at, { ref, host, digest }] of this.#last) {
       if (this.#unknown.has(at)) continue;

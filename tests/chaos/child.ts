@@ -5,8 +5,8 @@ import { openStorage, type RefInput } from '../../node-agent/index.ts';
 /** What a host is told to do. */
 export type Command =
   | { do: 'save'; ref: Required<RefInput>; text: string; ownerId: string; replace: boolean }
-  | { do: 'delete' | 'show' | 'get'; ref: RefInput }
-  | { do: 'learn' | 'evict' | 'drain' | 'retry' | 'sweep' | 'status' | 'uploads' };
+  | { do: 'delete' | 'undelete' | 'show' | 'get'; ref: RefInput }
+  | { do: 'learn' | 'evict' | 'drain' | 'retry' | 'sweep' | 'purge' | 'status' | 'uploads' };
 
 export type Settings = { storePath: string; cachePath: string; url: string; key: string };
 
@@ -31,6 +31,8 @@ async function carryOut(command: Command): Promise<unknown> {
     }
     case 'delete':
       return storage.delete(command.ref);
+    case 'undelete':
+      return storage.undelete(command.ref);
     case 'show':
       return storage.show(command.ref);
     case 'get':
@@ -45,6 +47,8 @@ async function carryOut(command: Command): Promise<unknown> {
       return storage.retryParked();
     case 'sweep':
       return storage.removeUnneeded();
+    case 'purge':
+      return storage.purge();
     case 'uploads':
       return (await storage.uploads()).items;
     case 'status':

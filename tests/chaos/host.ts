@@ -14,6 +14,8 @@ export class ChaosHost {
   readonly proxy: FaultProxy;
   /** `project version` of what it was told of. */
   readonly told = new Set<string>();
+  /** The same, without what was deleted elsewhere. */
+  readonly conflicts = new Set<string>();
   readonly #settings: Settings;
   #child!: ChildProcess;
   #ready!: Promise<void>;
@@ -58,14 +60,15 @@ export class ChaosHost {
   }
 
   #note(event: StorageEvent): void {
-    const isTold =
+    const isConflict =
       event.kind === 'generation.conflict' ||
       event.kind === 'generation.lost' ||
-      event.kind === 'generation.renumbered' ||
-      (event.kind === 'generation.deleted' && event.where === 'cloud');
-    if (!isTold) return;
-    const { projectId, version } = event;
-    this.told.add(`${projectId} ${version}`);
+      event.kind === 'generation.renumbered';
+    const isDeleted = event.kind === 'generation.deleted' && event.where === 'cloud';
+    if (!isConflict && !isDeleted) return;
+    const name = `${event.projectId} ${event.version}`;
+    this.told.add(name);
+    if (isConflict) this.conflicts.add(name);
   }
 
   async send(command: Command): Promise<Result> {
