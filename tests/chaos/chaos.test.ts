@@ -98,9 +98,9 @@ class Chaos {
       else if (dice < 0.09 && (backedUpAt === 0 || this.#restored)) await this.#deleteAsUser();
       else if (dice < 0.12) await host.send({ do: 'learn' });
       else if (dice < 0.14) await host.send({ do: 'evict' });
-      else if (dice < 0.22) await this.#undelete(host);
-      else if (dice < 0.26) await this.#undeleteAsUser();
-      else if (dice < 0.28) await this.#purge(host);
+      else if (dice < 0.26) await this.#undelete(host);
+      else if (dice < 0.34) await this.#undeleteAsUser();
+      else if (dice < 0.36) await this.#purge(host);
       // Once, somewhere in the middle: what was done since is forgotten there.
       if (backedUpAt === 0 && written > WRITES * 0.4) {
         await takeBackup(pg);
@@ -198,8 +198,16 @@ class Chaos {
     for (const host of this.#hosts) this.#unknown.add(`${host.name} ${name}`);
   }
 
+  /** One that somebody deleted; `null` where nobody did yet. */
+  #deletedRef(): Ref | null {
+    if (this.#deletedBy.size === 0) return null;
+    const [projectId = '', version = ''] = this.#pick([...this.#deletedBy.keys()]).split(' ');
+    return { projectId, version: Number(version), generationId: `g${version}` };
+  }
+
   async #undelete(host: ChaosHost): Promise<void> {
-    const ref = this.#ref();
+    const ref = this.#deletedRef();
+    if (ref === null) return;
     const name = `${ref.projectId} ${ref.version}`;
     const result = await host.send({ do: 'undelete', ref });
     this.#say(ref, `${host.name} undelete ${JSON.stringify(result).slice(0, 40)}`);
@@ -217,7 +225,9 @@ class Chaos {
   }
 
   async #undeleteAsUser(): Promise<void> {
-    const { projectId, version } = this.#ref();
+    const deleted = this.#deletedRef();
+    if (deleted === null) return;
+    const { projectId, version } = deleted;
     const user = await this.#user();
     const { data } = await user.rpc('storage_undelete_generation', {
       p_project_id: projectId,
