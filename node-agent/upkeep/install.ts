@@ -157,10 +157,7 @@ async function fetchBest(
   given: Restorable,
   signal: AbortSignal | undefined,
 ): Promise<ObjectPlace & { installed: Installed }> {
-  let failure: unknown = new StorageError(
-    'not_found',
-    `Cannot restore ${formatRef(given.ref)}: it is not in the bucket`,
-  );
+  let failure: unknown = absent(given.ref);
   for (const place of given.places) {
     try {
       return { ...place, installed: await fetch(parts, given, place, signal) };
@@ -194,6 +191,7 @@ async function fetch(
     } catch (error) {
       const known = fromFileSystem(error, `restore ${formatRef(ref)}`);
       failures++;
+      if (known instanceof StorageError && known.code === 'not_found') throw absent(ref, known);
       if (!mayComeYet(known, failures)) throw known;
       await sleep(backoff(failures), null, signal === undefined ? {} : { signal });
     } finally {
@@ -207,6 +205,11 @@ function mayComeYet(error: unknown, failures: number): boolean {
   if (!(error instanceof StorageError)) return false;
   if (error.code === 'corrupt') return failures < 2;
   return error.retryable && failures < ATTEMPTS;
+}
+
+function absent(ref: Ref, cause?: StorageError): StorageError {
+  const message = `Cannot restore ${formatRef(ref)}: it is not in the bucket`;
+  return new StorageError('not_found', message, { cause });
 }
 
 function taken(ref: Ref, row: GenerationRow): StorageError {

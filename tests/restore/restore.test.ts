@@ -1,0 +1,287 @@
+/** `restore`: what cannot be had is told of, what is here stays, and what comes is what was recorded. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, inject, test } from 'vitest';
+import type { Receipt, Storage } from '../../node-agent/index.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { type FaultProxy, first, startFaultProxy } from '../support/fault-proxy.ts';
+import { runCli } from '../support/run.ts';
+import { openTestStorage, testCloud } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+import { evict, forget, overwrite, quiet, startHost, textsOf } from '../support/two-hosts.ts';
+
+const filesOf = (i: number) => ({ 'a.txt': `${i}`, 'd/b.txt': 'b'.repeat(100 * i) });
+const keyOf = ({ projectId, version, generationId }: Receipt) =>
+  `${projectId}/generations/v${version}__${generationId}.tar.gz`;
+
+/** Generations of a project that the cloud has, and what an empty host needs to get them. */
+async function saved(count: number) {
+  const bucket = uniqueId('bucket');
+  const projectId = uniqueId();
+  const { storage } = await startHost(bucket);
+  const receipts: Receipt[] = [];
+  for (let i = 1; i <= count; i++) {
+    receipts.push(await storage.save({ projectId, files: filesOf(i), metadata: { i } }));
+  }
+  await quiet(storage);
+  const env = async () => ({
+    USE_CLOUD_STORAGE: 'true',
+    SUPABASE_URL: inject('stack').SUPABASE_URL,
+    SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
+    SUPABASE_BUCKET: bucket,
+    FILE_STORAGE_PATH: join(await tempFolder(), 'store'),
+    CACHE_PATH: await tempFolder(),
+  });
+  return { storage, bucket, projectId, receipts, env };
+}
+
+const open = async (bucket: string, options = {}) =>
+  openTestStorage({ cloud: testCloud(bucket), ...options });
+
+async function expectAll(storage: Storage, receipts: readonly Receipt[]): Promise<void> {
+  for (const [i, receipt] of receipts.entries()) {
+    expect(await textsOf(storage, receipt)).toEqual(filesOf(i + 1));
+    expect(await storage.show(receipt)).toMatchObject({
+      ...{ status: 'verified', metadata: { i: i + 1 } },
+      localPath: expect.any(String),
+    });
+  }
+}
+
+test('what is damaged, gone, or never got to the cloud is named, and the exit code is 3', async () => {
+  const { bucket, projectId, receipts, env } = await saved(4);
+  const [one, two, three] = receipts as [Receipt, Receipt, Receipt];
+  await overwrite(bucket, keyOf(one));
+  await serviceClient()
+    .storage.from(bucket)
+    .remove([keyOf(two)]);
+  const rows = serviceClient().from('storage_generations');
+  await rows.update({ digest: 'f'.repeat(64) }).match({ project_id: projectId, version: 3 });
+  const pending = { ...three, version: 5, generationId: 'late' };
+  await serviceClient()
+    .from('storage_generations')
+    .insert({
+      ...{ project_id: projectId, version: 5, generation_id: 'late', bucket },
+      object_key: keyOf(pending),
+    });
+  const settings = await env();
+  const ran = await runCli(['restore', projectId, '--json'], settings);
+  expect(ran.code, ran.stderr).toBe(3);
+  const report = JSON.parse(ran.stdout);
+  expect(report).toMatchObject({ found: 5, restored: 1, failed: 4, stopped: false });
+  const byVersion = (a: { version: number }, b: { version: number }) => a.version - b.version;
+  const reasons = report.problems.sort(byVersion).map(({ reason }: { reason: string }) => reason);
+  expect(reasons).toEqual([
+    expect.stringContaining('what arrived is not what was recorded'),
+    expect.stringContaining('it is not in the bucket'),
+    expect.stringContaining('it holds other content'),
+    expect.stringContaining('it never got to the cloud'),
+  ]);
+  const text = await runCli(['restore', projectId], settings);
+  expect(text.code).toBe(3);
+  expect(text.stdout).toContain('here      1');
+  expect(text.stdout).toContain('v5       Cannot restore');
+  const storage = await open(bucket, { storePath: settings.FILE_STORAGE_PATH });
+  expect((await storage.list(projectId)).items.map(({ version }) => version)).toEqual([4]);
+  // What could not be had has its version all the same.
+  const next = await storage.save({ projectId, files: { n: '1' } });
+  expect(next.version).toBe(6);
+});
+
+test('into a store that has some of it: what is here stays, what was taken out of it is back', async () => {
+  const { bucket, projectId, receipts } = await saved(4);
+  const [one, two, three, four] = receipts as [Receipt, Receipt, Receipt, Receipt];
+  const storage = await open(bucket);
+  await storage.restore({ projectId });
+  await evict(storage);
+  // Saved here, on its way, or deleted here while the cloud was away: this host's word counts.
+  await storage.save({ ...one, files: filesOf(1), metadata: { i: 1 } });
+  await quiet(storage);
+  const { storePath } = await storage.status();
+  await storage.close();
+  const offline = await openTestStorage({ storePath });
+  await offline.delete(four);
+  await offline.close();
+  const again = await openTestStorage({ storePath, cloud: testCloud(bucket), background: false });
+  expect(await again.restore({ projectId, dryRun: true })).toMatchObject({ restored: 2, there: 2 });
+  const path = join(storePath, projectId, `generations/v2__${two.generationId}`);
+  expect(existsSync(path)).toBe(false);
+  expect(await again.restore({ projectId })).toMatchObject({ restored: 2, there: 2, failed: 0 });
+  await expectAll(again, [one, two, three]);
+  await expect(again.get(four)).rejects.toMatchObject({ code: 'not_found' });
+});
+
+test('a version that another generation has here is a conflict, and stays', async () => {
+  const { bucket, projectId } = await saved(1);
+  const local = await openTestStorage();
+  const mine = await local.save({ projectId, version: 1, generationId: 'mine', files: { m: '1' } });
+  const { storePath } = await local.status();
+  await local.close();
+  const storage = await open(bucket, { storePath, background: false });
+  expect(await storage.restore({ projectId })).toMatchObject({
+    failed: 1,
+    problems: [{ version: 1, reason: expect.stringContaining('held by generation "mine"') }],
+  });
+  expect(await textsOf(storage, mine)).toEqual({ m: '1' });
+});
+
+test('several at once, in one process and in two, get each once', async () => {
+  const { bucket, projectId, receipts } = await saved(8);
+  const storePath = await tempFolder();
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const cloud = { ...testCloud(bucket), url: proxy.url };
+  const [one, two] = [
+    await openTestStorage({ storePath, cloud }),
+    await openTestStorage({ storePath, cloud }),
+  ];
+  const reports = await Promise.all(
+    [one, one, two].map((storage) => storage!.restore({ projectId, concurrency: 3 })),
+  );
+  for (const report of reports) expect(report).toMatchObject({ found: 8, failed: 0 });
+  const sum = reports.reduce((count, { restored }) => count + restored, 0);
+  expect(sum).toBe(8);
+  expect(downloads(proxy)).toHaveLength(8);
+  await expectAll(one!, receipts);
+});
+
+const downloads = (proxy: FaultProxy) =>
+  proxy.seen.filter((line) => /^GET \/storage\/v1\/object\/.*\.tar\.gz/.test(line));
+
+test.each([
+  { kind: 'flip', at: 30 },
+  { kind: 'answer', status: 503 },
+  { kind: 'truncate', afterBytes: 10 },
+  { kind: 'down' },
+] as const)('what does not come, or comes damaged, is asked for again: $kind', async (fault) => {
+  const { bucket, projectId, receipts } = await saved(2);
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const cloud = { ...testCloud(bucket), url: proxy.url };
+  const storage = await openTestStorage({ cloud, random: () => 0 });
+  proxy.rule = first(1, /\.tar\.gz$/, fault);
+  const report = await storage.restore({ projectId, concurrency: 1 });
+  expect(report).toMatchObject({ restored: 2, failed: 0 });
+  expect(downloads(proxy)).toHaveLength(3);
+  await expectAll(storage, receipts);
+});
+
+test('a cloud that stays away ends it, and the same call goes on', async () => {
+  const { bucket, projectId, receipts } = await saved(5);
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const cloud = { ...testCloud(bucket), url: proxy.url };
+  const storage = await openTestStorage({ cloud, random: () => 0, background: false });
+  proxy.rule = (_, path) =>
+    downloads(proxy).length > 2 && path.includes('/object/') ? { kind: 'down' } : null;
+  await expect(storage.restore({ projectId, concurrency: 1 })).rejects.toMatchObject({
+    code: 'unavailable',
+  });
+  expect((await storage.list(projectId)).items).toHaveLength(2);
+  proxy.rule = () => null;
+  const report = await storage.restore({ projectId });
+  expect(report).toMatchObject({ restored: 3, there: 2, failed: 0 });
+  await expectAll(storage, receipts);
+});
+
+test('it is stopped after those that are under way', async () => {
+  const { bucket, projectId, receipts } = await saved(6);
+  const storage = await open(bucket);
+  const stop = new AbortController();
+  const seen: number[] = [];
+  const report = await storage.restore({
+    ...{ projectId, concurrency: 1, signal: stop.signal },
+    onProgress: ({ done, total }) => {
+      expect(total).toBe(6);
+      seen.push(done);
+      if (done === 2) stop.abort();
+    },
+  });
+  expect(report).toMatchObject({ restored: 2, stopped: true, failed: 0 });
+  expect(seen).toEqual([1, 2]);
+  expect(await storage.restore({ projectId })).toMatchObject({ restored: 4, there: 2 });
+  await expectAll(storage, receipts);
+});
+
+test('without our tables it says so, and what the cloud has is listed by the command', async () => {
+  const { projectId, env, bucket } = await saved(2);
+  const settings = await env();
+  const listed = await runCli(['list', projectId, '--cloud', '--json'], settings);
+  expect(JSON.parse(listed.stdout).items).toMatchObject([
+    { version: 1, status: 'verified' },
+    { version: 2, status: 'verified' },
+  ]);
+  expect(existsSync(settings.FILE_STORAGE_PATH)).toBe(false);
+  const page = await runCli(['list', projectId, '--cloud', '--limit', '1', '--json'], settings);
+  expect(JSON.parse(page.stdout)).toMatchObject({ items: [{ version: 1 }], next_cursor: 1 });
+  const none = await runCli(['list', uniqueId(), '--cloud'], settings);
+  expect([none.code, none.stderr]).toEqual([4, expect.stringContaining('knows nothing of it')]);
+  const off = await runCli(['restore'], { ...settings, USE_CLOUD_STORAGE: 'false' });
+  expect([off.code, off.stderr]).toEqual([5, expect.stringContaining('the cloud is off')]);
+
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  proxy.rule = (_, path) =>
+    path.includes('/rest/v1/rpc/')
+      ? { kind: 'answer', status: 404, body: { code: 'PGRST202', message: 'no function' } }
+      : null;
+  const storage = await open(bucket, { cloud: { ...testCloud(bucket), url: proxy.url } });
+  await expect(storage.restore()).rejects.toMatchObject({
+    code: 'not_found',
+    message: expect.stringContaining('--from-bucket'),
+  });
+});
+
+test('from the bucket: what is no archive of ours is named, and the database learns of the rest', async () => {
+  const { bucket, projectId, receipts, storage: host } = await saved(3);
+  await host.activate(receipts[1]!);
+  await host.exchangeActive();
+  await host.writeProjectFiles();
+  await host.close();
+  const objects = serviceClient().storage.from(bucket);
+  const file = await objects.download(`${projectId}/project.json`);
+  expect(JSON.parse(await file.data!.text())).toMatchObject({
+    ...{ schema: 1, project_id: projectId, latest_version: 3 },
+    active: { version: 2, generation_id: receipts[1]!.generationId },
+  });
+  await forget(projectId);
+  const garbage = { contentType: 'application/gzip' };
+  await objects.upload(`${projectId}/generations/v9__x.tar.gz`, 'garbage', garbage);
+  await objects.upload(`${projectId}/generations/readme.txt`, 'no archive', garbage);
+  const storage = await open(bucket);
+  const report = await storage.restore({ projectId, fromBucket: true });
+  expect(report).toMatchObject({ found: 4, restored: 3, failed: 1, problems: [{ version: 9 }] });
+  await quiet(storage);
+  await storage.exchangeActive();
+  await expectAll(storage, receipts);
+  const project = serviceClient().from('storage_projects').select('active_version');
+  expect((await project.eq('id', projectId)).data).toEqual([{ active_version: 2 }]);
+});
+
+test('an archive that was put under the name of another generation does not take its place', async () => {
+  const { bucket, projectId, receipts } = await saved(2);
+  const [one, two] = receipts as [Receipt, Receipt];
+  const objects = serviceClient().storage.from(bucket);
+  const bytes = await (await objects.download(keyOf(two))).data!.arrayBuffer();
+  await objects.remove([keyOf(one)]);
+  await objects.upload(keyOf(one), bytes, { contentType: 'application/gzip' });
+  const storage = await open(bucket, { background: false });
+  const report = await storage.restore({ projectId, fromBucket: true });
+  expect(report).toMatchObject({ restored: 1, failed: 1 });
+  expect(report.problems[0]).toMatchObject({ version: 1, reason: expect.stringContaining('v2') });
+});
+
+test('an undeleted generation lies on its host again', async () => {
+  const { storage, projectId, receipts } = await saved(1);
+  const [receipt] = receipts as [Receipt];
+  const { storePath } = await storage.status();
+  const path = join(storePath, projectId, `generations/v1__${receipt.generationId}/archive.tar.gz`);
+  const before = readFileSync(path);
+  await storage.delete(receipt);
+  await quiet(storage);
+  expect(existsSync(path)).toBe(false);
+  await storage.undelete(receipt);
+  expect(readFileSync(path)).toEqual(before);
+  await storage.delete(receipt);
+  await quiet(storage);
+  const undone = { p_project_id: projectId, p_version: 1, p_generation_id: receipt.generationId };
+  await serviceClient().rpc('storage_undelete', { ...undone, p_digest: null });
+  await storage.learnChanges();
+  expect(readFileSync(path)).toEqual(before);
+});
