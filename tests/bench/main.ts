@@ -16,6 +16,7 @@ import { eventLoop } from './event-loop.ts';
 import { get } from './get.ts';
 import type { Benchmark, Measured } from './measure.ts';
 import { memory } from './memory.ts';
+import { restore } from './restore.ts';
 import { rows } from './rows.ts';
 import { save } from './save.ts';
 import { scale } from './scale.ts';
@@ -30,6 +31,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   'event-loop': eventLoop,
   archive,
   upload,
+  restore,
   get,
   memory,
   scale,
