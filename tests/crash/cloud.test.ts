@@ -2,10 +2,11 @@
  * The agent is killed before every step of what changes store and cloud: a deletion, what undoes it, a purge, a
  * restore, and what fills a bucket again. The next start finishes it: nothing is lost that is not due, and nothing left that is.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createClient } from '@supabase/supabase-js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Storage } from '../../node-agent/index.ts';
+import type { Storage, StorageOptions } from '../../node-agent/index.ts';
 import { type Stack, startStack } from '../../supabase/embedded/stack.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { openTestStorage } from '../support/storage.ts';
@@ -25,7 +26,8 @@ beforeAll(async () => {
 afterAll(() => stack?.close());
 
 const cloud = () => ({ url: stack.url, key: stack.keys.serviceRoleKey, bucket: BUCKET });
-const open = (storePath: string) => openTestStorage({ storePath, cloud: cloud() });
+const open = (storePath: string, options: Partial<StorageOptions> = {}) =>
+  openTestStorage({ storePath, cloud: cloud(), ...options });
 const service = () =>
   createClient(stack.url, stack.keys.serviceRoleKey, { auth: { persistSession: false } });
 
@@ -45,6 +47,8 @@ type Case = Readonly<{
   every: number;
   /** What is so before, beside two generations that the cloud has. */
   before: (storage: Storage, projectId: string) => Promise<unknown>;
+  /** How long ago that was, in milliseconds. */
+  agoMs?: number;
   /** Whether the process begins with an empty store. */
   isEmpty?: boolean;
   /** Does it once more, where it was not answered, and looks at what it came to. */
@@ -158,11 +162,37 @@ const cases: Case[] = [
       await expectWhole(storage, projectId);
     },
   },
+  {
+    scenario: 'scrub',
+    every: 61,
+    agoMs: 25 * 3_600_000,
+    // From then on time counts. One is damaged here, the other in the bucket.
+    before: async (storage, projectId) => {
+      await storage.scrub();
+      const { storePath } = await storage.status();
+      const path = join(storePath, projectId, 'generations/v2__gen-2/archive.tar.gz');
+      const bytes = readFileSync(path);
+      bytes[bytes.length >> 1]! ^= 1;
+      writeFileSync(path, bytes);
+      const key = `${projectId}/generations/v1__gen-1.tar.gz`;
+      const { error } = await service().storage.from(BUCKET).remove([key]);
+      expect(error).toBeNull();
+    },
+    after: async (storage, projectId, isAnswered) => {
+      const damaged: string[] = [];
+      for await (const { problems } of storage.verify({ projectId, repair: true })) {
+        damaged.push(...problems.map(({ where }) => where));
+      }
+      await expectWhole(storage, projectId);
+      // What it was answered for was mended, or is on its way.
+      if (isAnswered) expect(damaged).not.toContain('store');
+    },
+  },
 ];
 
 test.each(cases)(
   '$scenario: killed before every step, all is even in the end',
-  async ({ scenario, every, before, isEmpty = false, after }) => {
+  async ({ scenario, every, before, agoMs = 0, isEmpty = false, after }) => {
     cache = await tempFolder();
     const env = {
       NODE_COMPILE_CACHE: cache,
@@ -170,11 +200,13 @@ test.each(cases)(
       SUPABASE_URL: stack.url,
       SUPABASE_SERVICE_KEY: stack.keys.serviceRoleKey,
       SUPABASE_BUCKET: BUCKET,
+      SCRUB_DAYS: '1',
     };
     const start = async (at: number) => {
       const projectId = uniqueId();
       const template = await tempFolder();
-      const storage = await open(template);
+      const now = () => Date.now() - agoMs;
+      const storage = await open(template, { now, scrubDays: 1 });
       await storage.save({ ...earlierIn(projectId), files: CONTENTS.old });
       await storage.save({ ...refIn(projectId), files: CONTENTS.new });
       await quiet(storage);
@@ -199,4 +231,6 @@ test.each(cases)(
       });
     });
   },
+  // In the long form one of them takes some hundred processes.
+  3_600_000,
 );

@@ -85,6 +85,8 @@ async function act(to: Storage): Promise<unknown> {
       await to.resend(ref.projectId);
       while ((await to.status()).outbox.owed > 0) await to.drain(100);
       return { ref };
+    case 'scrub':
+      return { ref, ...(await to.scrub()) };
     case 'migrate':
       return { ref, leftOut: await to.adopt(ref) };
     case 'upload':

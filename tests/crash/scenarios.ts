@@ -24,6 +24,7 @@ export type Scenario =
   | 'restore'
   | 'restore twice'
   | 'resend'
+  | 'scrub'
   | 'migrate';
 
 /** What changes nothing of the content. */
