@@ -275,6 +275,15 @@ class StorageClient:
         """Deletes all generations of a project that the daemon's host knows of. Returns how many."""
         return int(self._json("DELETE", _path(project_id))["deleted"])
 
+    def undelete(self, project_id: str, version: int) -> bool:
+        """Undoes a deletion: it is there again, as it was. False: it was not deleted."""
+        answer = self._json("POST", _path(project_id, version, "/undelete"))
+        return bool(answer["undeleted"])
+
+    def undelete_project(self, project_id: str) -> int:
+        """Undoes the deletion of all generations of a project that are still kept. Returns how many."""
+        return int(self._json("POST", _path(project_id, rest="/undelete"))["undeleted"])
+
     def clean_up(self) -> Json:
         """Evicts cached copies and trees that are too old or too much, by the daemon's settings."""
         return self._json("POST", "/v1/cleanup")

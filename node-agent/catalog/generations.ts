@@ -49,6 +49,12 @@ export class Generations {
     return this.#db.get<{ version: number | null }>(sql, projectId)?.version ?? 0;
   }
 
+  /** The versions of a project that were deleted. */
+  deletedOf(projectId: string): number[] {
+    const sql = `select version from generations where project_id = ? and state = 'deleted'`;
+    return this.#db.all<{ version: number }>(sql, projectId).map(({ version }) => version);
+  }
+
   /** Takes the place of a save. */
   insertSaving(
     ref: Ref,

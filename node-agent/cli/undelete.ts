@@ -2,38 +2,73 @@ import type { Command } from 'commander';
 import { parseDigestArgument, parseIdArgument, parseVersionArgument, toRef } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 
-type UndeleteOptions = { generation?: string; content?: string };
+type UndeleteOptions = { generation?: string; content?: string; all?: boolean };
 
 export function addUndelete(program: Command, context: CommandContext): void {
   program
     .command('undelete')
     .description('undo a deletion, or bring content back that was replaced')
     .argument('<project>', 'project id', parseIdArgument)
-    .argument('<version>', 'version: 1, 2, 3 …', parseVersionArgument)
+    .argument('[version]', 'version: 1, 2, 3 …', parseVersionArgument)
     .option('--generation <id>', 'the generation id, which must match', parseIdArgument)
     .option('--content <digest>', 'what it held before it was replaced', parseDigestArgument)
+    .option('--all', 'every generation of the project that this host or the cloud still keeps')
     .addHelpText(
       'after',
       `
 Examples:
-  $ codebegen-storage undelete shop 3`,
+  $ codebegen-storage undelete shop 3
+  $ codebegen-storage undelete shop --all`,
     )
-    .action(async (projectId: string, version: number, options: UndeleteOptions) => {
-      await context.withStorage(
-        async (storage) => {
-          const { content: digest } = options;
-          const wanted = digest === undefined ? {} : { digest };
-          const { ref, undeleted } = await storage.undelete(
-            toRef(projectId, version, options),
-            wanted,
-          );
-          context.show({ ...ref, undeleted }, () => [
-            `${ref.projectId} v${ref.version} ${ref.generationId}: ${
-              undeleted ? 'undeleted' : 'was not deleted'
-            }`,
-          ]);
-        },
-        { changes: true },
-      );
-    });
+    .action(
+      async (
+        projectId: string,
+        version: number | undefined,
+        options: UndeleteOptions,
+        command: Command,
+      ) => {
+        const isOne = version !== undefined || options.generation !== undefined;
+        if (options.all === true) {
+          if (isOne || options.content !== undefined) {
+            command.error('error: --all takes no version and no content', { exitCode: 2 });
+          }
+          await undeleteAll(context, projectId);
+        } else if (version === undefined) {
+          command.error('error: a version is missing, or --all for the whole project', {
+            exitCode: 2,
+          });
+        } else await undeleteOne(context, projectId, version, options);
+      },
+    );
+}
+
+async function undeleteOne(
+  context: CommandContext,
+  projectId: string,
+  version: number,
+  options: UndeleteOptions,
+): Promise<void> {
+  await context.withStorage(
+    async (storage) => {
+      const { content: digest } = options;
+      const wanted = digest === undefined ? {} : { digest };
+      const { ref, undeleted } = await storage.undelete(toRef(projectId, version, options), wanted);
+      context.show({ ...ref, undeleted }, () => [
+        `${ref.projectId} v${ref.version} ${ref.generationId}: ${
+          undeleted ? 'undeleted' : 'was not deleted'
+        }`,
+      ]);
+    },
+    { changes: true },
+  );
+}
+
+async function undeleteAll(context: CommandContext, projectId: string): Promise<void> {
+  await context.withStorage(
+    async (storage) => {
+      const answer = await storage.undeleteProject(projectId);
+      context.show(answer, () => [`${projectId}: ${answer.undeleted} undeleted`]);
+    },
+    { changes: true },
+  );
 }

@@ -23,7 +23,7 @@ import { createGuard } from './guard.ts';
 import { logRequests } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { serveOpenApi } from './openapi.ts';
-import { deleteProject, diffGenerations, listProjects } from './projects.ts';
+import { deleteProject, diffGenerations, listProjects, undeleteProject } from './projects.ts';
 import { saveGeneration } from './save.ts';
 import {
   checkReady,
@@ -74,6 +74,7 @@ export function createApp({ storage, config, log, metrics, closing }: Parts): Ho
   app.get('/v1/projects', listProjects(storage));
   app.get('/v1/projects/:project', listGenerations(storage));
   app.delete('/v1/projects/:project', deleteProject(storage));
+  app.post('/v1/projects/:project/undelete', undeleteProject(storage));
   app.get('/v1/projects/:project/diff', diffGenerations(storage));
   app.get(GENERATION, showGeneration(storage));
   app.delete(GENERATION, deleteGeneration(storage));

@@ -34,6 +34,7 @@ import {
   SaveQuerySchema,
   StatusSchema,
   UndeletedGenerationSchema,
+  UndeletedProjectSchema,
   UndeleteQuerySchema,
   UploadSchema,
 } from './schemas.ts';
@@ -138,6 +139,13 @@ export const OPERATIONS: Record<string, Operation> = {
     id: 'deleteProject',
     summary: 'Deletes all generations of a project that this host knows of.',
     answer: DeletedProjectSchema,
+    inputs: { param: ProjectParamSchema },
+    errors: ['not_found', ...WRITES],
+  },
+  'POST /v1/projects/{project}/undelete': {
+    id: 'undeleteProject',
+    summary: 'Undoes the deletion of all generations of a project that are still kept.',
+    answer: UndeletedProjectSchema,
     inputs: { param: ProjectParamSchema },
     errors: ['not_found', ...WRITES],
   },

@@ -27,6 +27,16 @@ export function deleteProject(storage: Storage): Handler {
   };
 }
 
+/** `POST /v1/projects/:project/undelete`: all of it that this host or the cloud still keeps. */
+export function undeleteProject(storage: Storage): Handler {
+  return async (c) => {
+    const { projectId, undeleted } = await storage.undeleteProject(c.req.param('project') ?? '', {
+      requestId: c.var.requestId,
+    });
+    return c.json({ project_id: projectId, undeleted });
+  };
+}
+
 /** `GET /v1/projects/:project/diff?from&to` */
 export function diffGenerations(storage: Storage): Handler {
   return async (c) => {

@@ -169,6 +169,10 @@ export const DeletedProjectSchema = v.object({
   status: v.literal('deleted'),
   deleted: v.pipe(count, v.description('Generations that were there.')),
 });
+export const UndeletedProjectSchema = v.object({
+  project_id: text,
+  undeleted: v.pipe(count, v.description('Generations that are back.')),
+});
 export const UndeletedGenerationSchema = v.object({
   ...ref,
   undeleted: v.pipe(v.boolean(), v.description('`false`: it was not deleted.')),

@@ -102,5 +102,7 @@ export const api = {
   activate: (project: string, version: number) =>
     read(`${at(project, version)}/activate`, { method: 'POST' }),
   remove: (project: string, version: number) => read(at(project, version), { method: 'DELETE' }),
+  undelete: (project: string, version: number) =>
+    read(`${at(project, version)}/undelete`, { method: 'POST' }),
   retry: () => read<{ retried: number }>('/v1/uploads/retry', { method: 'POST' }),
 };

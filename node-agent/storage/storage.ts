@@ -16,6 +16,7 @@ import { deleteGeneration } from '../delete/delete.ts';
 import { deleteProject } from '../delete/delete-project.ts';
 import { type PurgeReport, purge } from '../delete/purge.ts';
 import { type UndeleteOptions, undelete } from '../delete/undelete.ts';
+import { undeleteProject } from '../delete/undelete-project.ts';
 import { checkWritable } from '../disk/check-writable.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { type ArchiveOnDisk, getArchive } from '../read/archive.ts';
@@ -372,11 +373,31 @@ export class Storage {
     const found = await this.#parts.finder.findAny(want);
     const row = found !== null && matches(refOf(found), want) ? found : null;
     const undeletion = await undelete(this.#parts, want, row, options);
-    const { bringBack, onProblem, wake } = this.#parts;
-    // It is back, wherever it lies.
-    if (undeletion.undeleted && row !== null) await bringBack(undeletion.ref).catch(onProblem);
-    wake();
+    if (undeletion.undeleted) await this.#bringBack([undeletion.ref]);
     return undeletion;
+  }
+
+  /**
+   * Undoes the deletion of all generations of a project that this host or the cloud still keeps.
+   *
+   * @returns how many are back
+   * @throws StorageError `not_found` where nothing of it ever was; `unavailable` where the cloud is away
+   */
+  async undeleteProject(
+    projectId: string,
+    options: Pick<UndeleteOptions, 'requestId'> = {},
+  ): Promise<{ projectId: string; undeleted: number }> {
+    checkWritable(this.#parts.unwritable, 'undelete a project');
+    const back = await undeleteProject(this.#parts, projectId, options);
+    await this.#bringBack(back);
+    return { projectId, undeleted: back.length };
+  }
+
+  /** What the cloud has again lies here again, where it did: it is back, wherever it lies. */
+  async #bringBack(refs: readonly Ref[]): Promise<void> {
+    const { bringBack, onProblem, wake } = this.#parts;
+    for (const ref of refs) await bringBack(ref).catch(onProblem);
+    wake();
   }
 
   /**

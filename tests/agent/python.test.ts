@@ -57,6 +57,7 @@ print(json.dumps({
     "deleted": [storage.delete("shop", 1), storage.delete("shop", 1)],
     "project": [storage.delete_project("shop"), storage.delete_project("shop")],
     "left": list(storage.list("shop")),
+    "back": [storage.undelete("shop", 1), storage.undelete("shop", 1), storage.undelete_project("shop")],
     "info": storage.get_storage_info()["generations"],
 }))
 `,
@@ -82,6 +83,7 @@ print(json.dumps({
     deleted: [true, false],
     project: [1, 0],
     left: [],
+    back: [true, false, 1],
     info: {},
   });
   const zip = await run('unzip', ['-p', join(to, 'shop.zip'), 'app/main.py']);

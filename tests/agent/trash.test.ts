@@ -310,3 +310,47 @@ test('the command says what it did, and why it could not', async () => {
   const purged = await cli('purge', '--json');
   expect(JSON.parse(purged.stdout)).toEqual({ generations: 0, contents: 0, freed_bytes: 0 });
 });
+
+test('a whole project is undeleted: what this host keeps, and what the cloud keeps', async () => {
+  const bucket = uniqueId('bucket');
+  const projectId = uniqueId();
+  const storePath = await tempFolder();
+  const storage = await openTestStorage({ storePath, cloud: testCloud(bucket) });
+  const saved = [];
+  for (const text of ['1', '2', '3', '4']) {
+    saved.push(await storage.save({ projectId, files: { a: text } }));
+  }
+  for (const receipt of saved) await waitForStatus(storage, receipt, 'verified');
+  await storage.activate(saved[1]!);
+  await storage.deleteProject(projectId);
+  await until(async () => (await storage.status()).outbox.owed === 0);
+  // The first was purged meanwhile; another host that was never there undoes the rest.
+  const rows = serviceClient().from('storage_generations');
+  const past = new Date(Date.now() - 1000).toISOString();
+  await rows.update({ purge_at: past }).match({ project_id: projectId, version: 1 });
+  await storage.purge();
+  const other = await openTestStorage({ cloud: testCloud(bucket) });
+  expect(await other.undeleteProject(projectId)).toEqual({ projectId, undeleted: 3 });
+  expect(await other.undeleteProject(projectId)).toEqual({ projectId, undeleted: 0 });
+  await storage.learnChanges();
+  expect(await versions(storage, projectId)).toEqual([2, 3, 4]);
+  for (const receipt of saved.slice(1)) {
+    expect(existsSync(join(receipt.path, 'archive.tar.gz'))).toBe(true);
+  }
+  await storage.deleteProject(projectId);
+  await storage.close();
+  const env = { FILE_STORAGE_PATH: storePath };
+  const offline = await openTestStorage({ storePath });
+  const never = await offline.save({ projectId, files: { a: 'here alone' } });
+  await offline.deleteProject(projectId);
+  await offline.close();
+  const ran = await runCli(['undelete', projectId, '--all'], env);
+  expect([ran.code, ran.stdout]).toEqual([0, `${projectId}: 4 undeleted\n`]);
+  const last = await openTestStorage({ storePath });
+  expect(await textsOf(last, never)).toEqual({ a: 'here alone' });
+  const unknown = await runCli(['undelete', 'nothing', '--all'], env);
+  expect([unknown.code, unknown.stderr]).toEqual([4, expect.stringContaining('nothing')]);
+  for (const args of [[], ['1', '--all'], ['--all', '--content', 'f'.repeat(64)]]) {
+    expect((await runCli(['undelete', projectId, ...args], env)).code, args.join(' ')).toBe(2);
+  }
+});

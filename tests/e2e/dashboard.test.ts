@@ -180,6 +180,10 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await page.getByRole('link', { name: 'v1', exact: true }).waitFor();
     expect(await page.getByRole('link', { name: 'v2', exact: true }).count()).toBe(0);
     expect((await fetch(`${daemon.url}/v1/projects/shop/2`)).status).toBe(404);
+    await page.getByRole('button', { name: 'Undelete v2' }).click();
+    await page.getByRole('link', { name: 'v2', exact: true }).waitFor();
+    expect((await fetch(`${daemon.url}/v1/projects/shop/2`)).status).toBe(200);
+    expect(await page.getByRole('button', { name: 'Undelete v2' }).count()).toBe(0);
     expect(trouble).toEqual([]);
   });
 

@@ -77,7 +77,7 @@ function Facts({ value, again }: { value: GenerationDetails; again: () => void }
             label="Delete"
             kind="danger"
             run={remove}
-            question={`Delete ${project} v${version} for good, here and in the cloud?`}
+            question={`Delete ${project} v${version}, here and in the cloud? It can be undone for some days.`}
           />
         </div>
       </div>

@@ -3,7 +3,9 @@ import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { api, type Generation } from '../api.ts';
 import { bytes, clock, counted, dayOf } from '../format.ts';
 import { linkTo, useLive } from '../hooks.ts';
+import type { Happened } from '../live.ts';
 import { usePages } from '../pages.ts';
+import { Action } from '../parts/action.tsx';
 import { Crumbs } from '../parts/crumbs.tsx';
 import { More } from '../parts/more.tsx';
 import { Badge } from '../parts/state.tsx';
@@ -61,6 +63,7 @@ export function ProjectView({ project }: { project: string }) {
           </a>
         )}
       </p>
+      <Deleted project={project} happened={happened} again={again} />
       <ol class="timeline">
         {pages.map((items, i) => (
           <Versions
@@ -75,6 +78,47 @@ export function ProjectView({ project }: { project: string }) {
       {hasMore && <More onMore={more} isBusy={isBusy} />}
     </>
   );
+}
+
+/** What was deleted lately can be had back. */
+function Deleted({
+  project,
+  happened,
+  again,
+}: {
+  project: string;
+  happened: readonly Happened[];
+  again: () => void;
+}) {
+  const versions = deletedLately(happened, project);
+  if (versions.length === 0) return null;
+  return (
+    <ul class="deleted" aria-label="Deleted lately">
+      {versions.map((version) => (
+        <li key={version}>
+          v{version} was deleted.{' '}
+          <Action
+            label={`Undelete v${version}`}
+            run={async () => {
+              await api.undelete(project, version);
+              again();
+            }}
+          />
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** @param happened the newest first: what happened last to a version counts */
+function deletedLately(happened: readonly Happened[], project: string): number[] {
+  const last = new Map<number, string>();
+  for (const { kind, project_id, version } of happened) {
+    const isOfIt = project_id === project && version !== undefined;
+    const isOne = kind === 'generation.deleted' || kind === 'generation.undeleted';
+    if (isOfIt && isOne && !last.has(version)) last.set(version, kind);
+  }
+  return [...last].flatMap(([version, kind]) => (kind === 'generation.deleted' ? [version] : []));
 }
 
 function dayOfLast(items: readonly Generation[] | undefined): string | null {
