@@ -1,5 +1,5 @@
 import { linkSync, renameSync, statSync } from 'node:fs';
-import { copyFile } from 'node:fs/promises';
+import { copyFile, rm } from 'node:fs/promises';
 import { checkItself, damaged } from '../archive/own-manifest.ts';
 import type { BlockIndex } from '../archive/pack.ts';
 import {
@@ -13,6 +13,7 @@ import {
 } from '../contract.ts';
 import { isUnwritable } from '../disk/file-errors.ts';
 import { Archives } from '../store/archives.ts';
+import { hashFile } from '../store/hash.ts';
 import { manifestIn, readTreeFile } from '../store/lay-out.ts';
 import { inGeneration } from '../store/layout.ts';
 import { Trees } from '../store/trees.ts';
@@ -207,6 +208,20 @@ export class Cache {
       if (error instanceof StorageError && error.code === 'corrupt') return [error.message];
       throw error;
     }
+  }
+
+  /**
+   * Takes away what is damaged of an entry: its tree, which is laid out again from the archive, or all of it where the
+   * archive is not what it was.
+   *
+   * @returns whether the archive is
+   */
+  async dropDamaged(entry: CacheEntry): Promise<boolean> {
+    const found = await hashFile(inGeneration.archive(entry.path)).catch(() => null);
+    const isSound = found?.sha256 === entry.sha256;
+    if (isSound) await rm(inGeneration.tree(entry.path), { force: true });
+    else await this.entries.discard(entry.path);
+    return isSound;
   }
 
   /** Bytes of an entry's archive and tree. */

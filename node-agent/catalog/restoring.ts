@@ -37,6 +37,8 @@ export function noteRestored(
       ...{ uploaded_at: uploadedAt, cloud_digest: null, replaced_digest: null },
     });
     generations.setCloudEpoch(ref, epoch);
+    // What is to be told of a deletion, or that it was undone, is told all the same.
+    if (jobs.isDeletionOwed(ref)) return;
     if (status === 'verified') jobs.dropUnleased(ref);
     else jobs.owe(ref, 'reserve', now);
   });

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { StorageError } from '../contract.ts';
 import type { RestoreReport } from '../restore/report.ts';
 import { parseIdArgument } from './arguments.ts';
 import { type CommandContext, formatBytes, formatTable } from './context.ts';
@@ -8,8 +7,6 @@ import { ProgressLine } from './progress.ts';
 import { listenForStop } from './signals.ts';
 
 type RestoreOptions = { dryRun?: boolean; fromBucket?: boolean; progress: boolean };
-
-const GOES_ON = 'The same command goes on: what is here is passed over';
 
 export function addRestore(program: Command, context: CommandContext): void {
   program
@@ -54,11 +51,6 @@ async function run(
           signal: stop.signal,
           onProgress: ({ done, total }) => line.show('restore', done, total),
         });
-      } catch (error) {
-        line.clear();
-        const mayGoOn = error instanceof StorageError && error.code !== 'not_found';
-        if (mayGoOn && !dryRun) context.say(GOES_ON);
-        throw error;
       } finally {
         line.clear();
       }
@@ -66,7 +58,7 @@ async function run(
     dryRun ? { fromCloud: true } : { changes: true, makes: true },
   );
   if (stop.signal.aborted) {
-    context.say(`Stopped. ${GOES_ON}`);
+    context.say('Stopped. The same command goes on: what is here is passed over');
     // Once what it came to is printed.
     setImmediate(() => stop.end(130));
   }

@@ -67,7 +67,9 @@ async function undeleteAll(context: CommandContext, projectId: string): Promise<
   await context.withStorage(
     async (storage) => {
       const answer = await storage.undeleteProject(projectId);
-      context.show(answer, () => [`${projectId}: ${answer.undeleted} undeleted`]);
+      context.show(answer, () => [
+        `${projectId}: ${answer.undeleted} undeleted${answer.gone === 0 ? '' : `, of ${answer.gone} nothing is kept that can be had now`}`,
+      ]);
     },
     { changes: true },
   );

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { ARCHIVE_TYPE, parseObjectKey, type Ref, StorageError } from '../contract.ts';
+import { ARCHIVE_TYPE, isId, parseObjectKey, type Ref, StorageError } from '../contract.ts';
 import { readRefusal } from './answer.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import { Bucket } from './bucket.ts';
@@ -208,22 +208,27 @@ export class CloudObjects {
   }
 
   /**
-   * Lists all archives in the bucket, or those of one project, project by project, page by page.
+   * The projects of which something lies in the bucket, or the one that is named.
    *
    * @throws StorageError `unavailable`, `not_found` where there is no bucket
    */
-  async *listArchives(only: string | null): AsyncGenerator<ListedArchive> {
+  async *listProjects(only: string | null): AsyncGenerator<string> {
     await this.#bucket.checkVisible();
-    const projects = only === null ? this.#listFolder('') : [{ id: null, name: only }];
-    for await (const { id, name } of projects) {
-      if (id !== null) continue;
-      const folder = `${name}/generations`;
-      for await (const object of this.#listFolder(folder)) {
-        if (object.id === null) continue;
-        const { created_at: createdAt, metadata } = object;
-        const bytes = typeof metadata?.size === 'number' ? metadata.size : null;
-        yield { key: `${folder}/${object.name}`, createdAt: createdAt ?? '', bytes };
-      }
+    if (only !== null) yield only;
+    else {
+      for await (const { id, name } of this.#listFolder(''))
+        if (id === null && isId(name)) yield name;
+    }
+  }
+
+  /** Lists the archives of a project, page by page. @throws StorageError `unavailable` */
+  async *listArchives(projectId: string): AsyncGenerator<ListedArchive> {
+    const folder = `${projectId}/generations`;
+    for await (const object of this.#listFolder(folder)) {
+      if (object.id === null) continue;
+      const { created_at: createdAt, metadata } = object;
+      const bytes = typeof metadata?.size === 'number' ? metadata.size : null;
+      yield { key: `${folder}/${object.name}`, createdAt: createdAt ?? '', bytes };
     }
   }
 

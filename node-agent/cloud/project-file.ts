@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { isId } from '../contract.ts';
+import { isId, isVersion, StorageError } from '../contract.ts';
 import { Bucket } from './bucket.ts';
 import type { Connection } from './connection.ts';
 import { isMissingBucket } from './objects.ts';
@@ -10,7 +10,10 @@ const id = v.pipe(
   v.string(),
   v.check((text) => isId(text)),
 );
-const version = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const version = v.pipe(
+  v.number(),
+  v.check((number) => isVersion(number)),
+);
 const time = v.pipe(v.string(), v.isoTimestamp());
 
 /**
@@ -54,6 +57,8 @@ export type ProjectFile = v.InferOutput<typeof FileSchema>;
 const AT_ONCE = 8;
 
 const keyOf = (projectId: string) => `${projectId}/project.json`;
+/** The file as it was when a restore began that is not done yet. */
+const restoringKeyOf = (projectId: string) => `${projectId}/restoring.json`;
 
 /** The files of projects in the bucket. */
 export class CloudProjectFiles {
@@ -85,14 +90,19 @@ export class CloudProjectFiles {
         'ask which projects have changed',
       );
       if (!Array.isArray(claimed) || claimed.length === 0) return written;
-      await Promise.all(claimed.map(({ project_id, file }) => this.#put(project_id, file)));
-      const items = claimed.map(({ project_id, revision }) => ({ project_id, revision }));
+      const puts = await Promise.allSettled(
+        claimed.map(({ project_id, file }) => this.#put(keyOf(project_id), file)),
+      );
+      const items = claimed
+        .filter((_, i) => puts[i]?.status === 'fulfilled')
+        .map(({ project_id, revision }) => ({ project_id, revision }));
       await this.#rpc.call(
         'storage_record_project_files',
         { p_items: items },
         RecordedSchema,
         'note which projects are written down',
       );
+      for (const put of puts) if (put.status === 'rejected') throw put.reason;
       written += claimed.length;
     }
   }
@@ -104,8 +114,7 @@ export class CloudProjectFiles {
     await this.#rpc.call('storage_owe_project_files', args, RecordedSchema, doing);
   }
 
-  async #put(projectId: string, file: Record<string, unknown>): Promise<void> {
-    const key = keyOf(projectId);
+  async #put(key: string, file: Record<string, unknown>): Promise<void> {
     const options = { contentType: 'application/json', upsert: true };
     const put = async () => {
       const { error } = await this.#bucket.upload(
@@ -126,11 +135,32 @@ export class CloudProjectFiles {
   /**
    * What the file of a project says.
    *
-   * @returns `null` where there is none, or it is none of ours
-   * @throws StorageError `unavailable`
+   * @returns `null` where there is none
+   * @throws StorageError `corrupt` where it is none of ours, or one of a later version; `unavailable`
    */
   async read(projectId: string): Promise<ProjectFile | null> {
-    const key = keyOf(projectId);
+    return (await this.#read(restoringKeyOf(projectId))) ?? this.#read(keyOf(projectId));
+  }
+
+  /**
+   * The same, for a restore from the bucket. It is kept as it is until {@link end}: the database knows less until that
+   * is done, and whoever writes the file meanwhile goes by the database.
+   */
+  async begin(projectId: string): Promise<ProjectFile | null> {
+    const begun = await this.#read(restoringKeyOf(projectId));
+    if (begun !== null) return begun;
+    const file = await this.#read(keyOf(projectId));
+    if (file !== null) await this.#put(restoringKeyOf(projectId), file);
+    return file;
+  }
+
+  /** All that the file says is in the database. */
+  async end(projectId: string): Promise<void> {
+    const { error } = await this.#bucket.remove([restoringKeyOf(projectId)]);
+    if (error !== null) throw fromPlatform(error, `finish restoring "${projectId}"`, 'storage');
+  }
+
+  async #read(key: string): Promise<ProjectFile | null> {
     const { data, error } = await this.#bucket.download(key);
     if (error !== null) {
       const known = fromPlatform(error, `read "${key}"`, 'storage');
@@ -139,9 +169,11 @@ export class CloudProjectFiles {
     }
     try {
       const file = v.parse(FileSchema, JSON.parse(await data.text()));
-      return file.project_id === projectId ? file : null;
+      if (key.startsWith(`${file.project_id}/`)) return file;
     } catch {
-      return null;
+      // Told below: what is in it is nobody's to print.
     }
+    const state = 'it is no project file of this version';
+    throw new StorageError('corrupt', `Cannot read "${key}": ${state}`);
   }
 }

@@ -30,10 +30,13 @@ export function deleteProject(storage: Storage): Handler {
 /** `POST /v1/projects/:project/undelete`: all of it that this host or the cloud still keeps. */
 export function undeleteProject(storage: Storage): Handler {
   return async (c) => {
-    const { projectId, undeleted } = await storage.undeleteProject(c.req.param('project') ?? '', {
-      requestId: c.var.requestId,
-    });
-    return c.json({ project_id: projectId, undeleted });
+    const { projectId, undeleted, gone } = await storage.undeleteProject(
+      c.req.param('project') ?? '',
+      {
+        requestId: c.var.requestId,
+      },
+    );
+    return c.json({ project_id: projectId, undeleted, gone });
   };
 }
 

@@ -172,6 +172,7 @@ export const DeletedProjectSchema = v.object({
 export const UndeletedProjectSchema = v.object({
   project_id: text,
   undeleted: v.pipe(count, v.description('Generations that are back.')),
+  gone: v.pipe(count, v.description('Those of which nothing is kept, where it can be had from.')),
 });
 export const UndeletedGenerationSchema = v.object({
   ...ref,

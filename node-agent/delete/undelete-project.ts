@@ -6,14 +6,16 @@ import { type UndeleteOptions, undelete } from './undelete.ts';
  * Undoes the deletion of every generation of a project that this host or the cloud still keeps. What was purged stays
  * gone, and what is there stays as it is. May be repeated.
  *
- * @returns those that are back
+ * @param onBack told of each that is back, before the next one
+ * @returns how many are back, and of how many nothing is kept where it can be had from
  * @throws StorageError `not_found` where nothing of it ever was, `unavailable`
  */
 export async function undeleteProject(
   parts: Parameters<typeof undelete>[0] & Readonly<{ scan: Scan }>,
   id: string,
   options: Pick<UndeleteOptions, 'requestId'>,
-): Promise<Ref[]> {
+  onBack: (ref: Ref) => Promise<void>,
+): Promise<{ undeleted: number; gone: number }> {
   const projectId = parseId(id, 'project id');
   const { catalog, cloud, scan } = parts;
   await scan.project(projectId);
@@ -26,16 +28,19 @@ export async function undeleteProject(
     }
   }
   if (!isKnown) throw notFound({ projectId });
-  const back: Ref[] = [];
+  let [back, gone] = [0, 0];
   for (const version of [...deleted].sort((a, b) => a - b)) {
     const row = catalog.generations.find(projectId, version);
     try {
       const { ref, undeleted } = await undelete(parts, { projectId, version }, row, options);
-      if (undeleted) back.push(ref);
+      if (!undeleted) continue;
+      back++;
+      await onBack(ref);
     } catch (error) {
-      // It was purged: nothing of it is left to bring back.
+      // It was purged, or the cloud alone has it, which is off.
       if (!(error instanceof StorageError) || error.code !== 'not_found') throw error;
+      gone++;
     }
   }
-  return back;
+  return { undeleted: back, gone };
 }

@@ -115,6 +115,15 @@ async function checkBucket({ bucket }: CloudSettings, client: SupabaseClient): P
   ) {
     return fail(`"${bucket}" refuses ${ARCHIVE_TYPE}`, 'Allow that type in its settings');
   }
+  if (
+    types !== null &&
+    !['application/json', 'application/*', '*/*'].some((type) => types.includes(type))
+  ) {
+    return warn(
+      `"${bucket}" refuses application/json, so that nothing is written down there of projects`,
+      'Allow that type in its settings: a restore without the database goes by it',
+    );
+  }
   const limit = data.file_size_limit ?? null;
   if (limit !== null && limit < LITTLE_BYTES) {
     return warn(

@@ -1,6 +1,6 @@
 import type { CloudObjects, ListedArchive } from '../cloud/objects.ts';
 import type { CloudProjectFiles, ProjectFile } from '../cloud/project-file.ts';
-import { folderName, parseObjectKey, type Ref } from '../contract.ts';
+import { folderName, formatRef, parseObjectKey, type Ref, StorageError } from '../contract.ts';
 import type { Found } from './known.ts';
 
 type Parts = Readonly<{ objects: CloudObjects; projectFiles: CloudProjectFiles }>;
@@ -8,65 +8,89 @@ type Parts = Readonly<{ objects: CloudObjects; projectFiles: CloudProjectFiles }
 /** What lies in the bucket of each generation, by ref: several archives of one that was replaced. */
 type Archives = Map<string, { ref: Ref; listed: ListedArchive[] }>;
 
-/** What lies in the bucket, project by project: archives, and what the file of a project says of them. */
-export async function* foundInBucket(parts: Parts, only: string | null): AsyncGenerator<Found> {
-  let [projectId, archives]: [string | null, Archives] = [null, new Map()];
-  for await (const archive of parts.objects.listArchives(only)) {
-    const ref = parseObjectKey(archive.key);
-    if (ref === null) continue;
-    if (projectId !== ref.projectId) {
-      if (projectId !== null) yield* foundOf(parts, projectId, archives);
-      [projectId, archives] = [ref.projectId, new Map()];
+/**
+ * What lies in the bucket, project by project: archives, and what the file of a project says of them. What is
+ * deleted comes before what is there.
+ *
+ * @param isToBegin whether the files are kept as they are until {@link CloudProjectFiles.end}
+ */
+export async function* foundInBucket(
+  parts: Parts,
+  only: string | null,
+  isToBegin: boolean,
+): AsyncGenerator<Found> {
+  const { objects, projectFiles } = parts;
+  for await (const projectId of objects.listProjects(only)) {
+    const archives: Archives = new Map();
+    for await (const archive of objects.listArchives(projectId)) {
+      const ref = parseObjectKey(archive.key);
+      if (ref === null) continue;
+      const name = folderName(ref);
+      const known = archives.get(name);
+      if (known === undefined) archives.set(name, { ref, listed: [archive] });
+      else known.listed.push(archive);
     }
-    const name = folderName(ref);
-    const listed = archives.get(name)?.listed ?? [];
-    archives.set(name, { ref, listed: [...listed, archive] });
+    let file: ProjectFile | null;
+    try {
+      file = isToBegin ? await projectFiles.begin(projectId) : await projectFiles.read(projectId);
+    } catch (error) {
+      // Without it nobody knows what was deleted: nothing of the project is taken for what is there.
+      if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
+      for (const { ref } of archives.values()) {
+        yield { kind: 'absent', ref, reason: `Cannot restore ${formatRef(ref)}: ${error.message}` };
+      }
+      continue;
+    }
+    yield* foundOf(objects.bucket, projectId, file, archives);
   }
-  if (projectId !== null) yield* foundOf(parts, projectId, archives);
 }
 
 /** How many generations there are to restore, at most. */
 export async function countInBucket({ objects }: Parts, only: string | null): Promise<number> {
   let count = 0;
-  for await (const { key } of objects.listArchives(only)) if (parseObjectKey(key) !== null) count++;
+  for await (const projectId of objects.listProjects(only)) {
+    for await (const { key } of objects.listArchives(projectId)) {
+      if (parseObjectKey(key) !== null) count++;
+    }
+  }
   return count;
 }
 
-async function* foundOf(
-  { objects, projectFiles }: Parts,
+function* foundOf(
+  bucket: string,
   projectId: string,
+  file: ProjectFile | null,
   archives: Archives,
-): AsyncGenerator<Found> {
-  const file = await projectFiles.read(projectId);
+): Generator<Found> {
+  // A folder that is nothing of ours.
+  if (file === null && archives.size === 0) return;
   yield { kind: 'project', ...projectOf(projectId, file, archives) };
-  const isOf = (ref: Ref) => (other: { version: number; generation_id: string }) =>
-    other.version === ref.version && other.generation_id === ref.generationId;
-  const gone = new Set<unknown>();
-  for (const { ref, listed } of archives.values()) {
-    const sorted = listed.toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
-    const places = sorted.map(({ key }) => ({ bucket: objects.bucket, key }));
-    const deletion = file?.deleted?.find(isOf(ref));
-    if (deletion !== undefined) {
-      gone.add(deletion);
-      yield deletionOf(projectId, deletion, places);
-      continue;
-    }
-    const digest = file?.replaced?.find(isOf(ref))?.digest ?? null;
-    const [latest] = sorted;
-    yield {
-      kind: 'generation',
-      ...{ ref, places, digest, sha256: null, bytes: latest?.bytes ?? null, recorded: null },
-    };
+  const gone = new Set<string>();
+  for (const { version, generation_id: generationId, ...of } of file?.deleted ?? []) {
+    const ref = { projectId, version, generationId };
+    gone.add(folderName(ref));
+    const { digest = null, deleted_at: deletedAt } = of;
+    yield { kind: 'deletion', ref, digest, deletedAt, epoch: null };
   }
-  // Of which nothing is in the bucket any more.
-  for (const deletion of file?.deleted ?? []) {
-    if (!gone.has(deletion)) yield deletionOf(projectId, deletion, []);
+  const current = new Map(
+    (file?.replaced ?? []).map(({ version, generation_id: generationId, digest }) => [
+      folderName({ version, generationId }),
+      digest ?? null,
+    ]),
+  );
+  for (const [name, { ref, listed }] of archives) {
+    if (gone.has(name)) continue;
+    const sorted = listed.toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
+    const places = sorted.map(({ key }) => ({ bucket, key }));
+    const digest = current.get(name) ?? null;
+    const bytes = sorted[0]?.bytes ?? null;
+    yield { kind: 'generation', ref, places, digest, sha256: null, bytes, recorded: null };
   }
 }
 
 function projectOf(projectId: string, file: ProjectFile | null, archives: Archives) {
-  const versions = [...archives.values()].map(({ ref }) => ref.version);
-  const latestVersion = Math.max(file?.latest_version ?? 0, ...versions);
+  let latestVersion = file?.latest_version ?? 0;
+  for (const { ref } of archives.values()) latestVersion = Math.max(latestVersion, ref.version);
   const { active } = file ?? {};
   const activation =
     active === undefined
@@ -76,15 +100,4 @@ function projectOf(projectId: string, file: ProjectFile | null, archives: Archiv
           at: Date.parse(active.activated_at ?? '') || 0,
         };
   return { projectId, ownerId: file?.owner_id ?? null, latestVersion, activation };
-}
-
-function deletionOf(
-  projectId: string,
-  deletion: NonNullable<ProjectFile['deleted']>[number],
-  places: readonly { bucket: string; key: string }[],
-): Found {
-  const { version, generation_id: generationId, deleted_at: deletedAt } = deletion;
-  const { digest = null } = deletion;
-  const ref = { projectId, version, generationId };
-  return { kind: 'deletion', ref, digest, deletedAt, epoch: null, places };
 }

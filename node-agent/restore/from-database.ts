@@ -1,5 +1,5 @@
 import type { CloudGeneration, CloudListing, CloudProject } from '../cloud/listing.ts';
-import { formatRef, isId, isInCloud, type Ref, StorageError } from '../contract.ts';
+import { formatRef, isId, isInCloud, isVersion, type Ref, StorageError } from '../contract.ts';
 import type { Found } from './known.ts';
 
 /** What the database knows, project by project. */
@@ -40,10 +40,16 @@ function foundOf(row: CloudGeneration): Found {
   const ref: Ref = {
     ...{ projectId: row.project_id, version: row.version, generationId: row.generation_id },
   };
+  if (!isVersion(ref.version) || !isId(ref.generationId)) {
+    throw new StorageError(
+      'corrupt',
+      `Cannot restore: the database has a generation ${JSON.stringify(ref)}`,
+    );
+  }
   const { digest, epoch } = row;
   if (row.status === 'deleted') {
     const deletedAt = iso(row.deleted_at ?? row.created_at)!;
-    return { kind: 'deletion', ref, digest, deletedAt, epoch, places: [] };
+    return { kind: 'deletion', ref, digest, deletedAt, epoch };
   }
   const { status } = row;
   if (!isInCloud(status)) {

@@ -1,4 +1,3 @@
-import type { ObjectPlace } from '../cloud/objects.ts';
 import type { Ref } from '../contract.ts';
 import type { Restorable } from '../upkeep/install.ts';
 
@@ -17,8 +16,6 @@ export type KnownDeletion = Readonly<{
   deletedAt: string;
   /** `null` where the database does not know of it. */
   epoch: number | null;
-  /** Where the bucket has something of it still, as far as the bucket was asked. */
-  places: readonly ObjectPlace[];
 }>;
 
 /** What is known of a project beside its generations. */

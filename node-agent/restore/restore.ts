@@ -1,6 +1,5 @@
 import { markDeleted } from '../catalog/deleting.ts';
 import type { Cloud } from '../cloud/cloud.ts';
-import type { ObjectPlace } from '../cloud/objects.ts';
 import { parseId, type Ref, StorageError } from '../contract.ts';
 import { Lanes } from '../threads/lanes.ts';
 import { followActive } from '../upkeep/activate.ts';
@@ -13,7 +12,7 @@ import { takeOwner } from '../upload/owner.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import { countInBucket, foundInBucket } from './from-bucket.ts';
 import { countInDatabase, foundInDatabase } from './from-database.ts';
-import type { Activation, KnownDeletion, KnownProject } from './known.ts';
+import type { KnownDeletion, KnownProject } from './known.ts';
 
 import { RestoreCounts, type RestoreReport, reasonOf } from './report.ts';
 
@@ -33,7 +32,13 @@ export type RestoreOptions = Readonly<{
 
 type Parts = Omit<InstallParts, 'objects'> &
   Parameters<typeof followActive>[0] &
-  Readonly<{ uploads: Uploads; onProblem: (error: unknown) => void; wake: () => void }>;
+  Readonly<{
+    uploads: Uploads;
+    onProblem: (error: unknown) => void;
+    wake: () => void;
+    /** Waits until nothing is owed to the cloud that can be told now. */
+    settle: () => Promise<void>;
+  }>;
 
 const CONCURRENCY = 4;
 
@@ -51,51 +56,77 @@ export async function restore(
 ): Promise<RestoreReport> {
   const { fromBucket = false, dryRun = false, signal, onProgress = () => {} } = options;
   const only = options.projectId === undefined ? null : parseId(options.projectId, 'project id');
-  if (!fromBucket) await checkDatabase(cloud);
+  await checkDatabase(cloud, fromBucket);
   const total = fromBucket
     ? await countInBucket(cloud, only)
     : await countInDatabase(cloud.listing, only);
-  const found = fromBucket ? foundInBucket(cloud, only) : foundInDatabase(cloud.listing, only);
+  const found = fromBucket
+    ? foundInBucket(cloud, only, !dryRun)
+    : foundInDatabase(cloud.listing, only);
+  const changesSeen = parts.catalog.meta.changesSeen;
   const counts = new RestoreCounts();
-  const activations: Activation[] = [];
+  const projects: KnownProject[] = [];
   const lanes = new Lanes(options.concurrency ?? CONCURRENCY);
   const installing = { ...parts, objects: cloud.objects };
-  for await (const one of found) {
-    if (signal?.aborted === true) break;
-    switch (one.kind) {
-      case 'project':
-        if (one.activation !== null) activations.push(one.activation);
-        if (!dryRun) await noteProject(parts, one);
-        break;
-      case 'absent':
-        counts.found();
-        await noteAbsent(parts, one, counts);
-        break;
-      case 'deletion':
-        if (!dryRun && (await noteDeletion(parts, one))) counts.deleted();
-        break;
-      case 'generation':
-        counts.found();
-        await lanes.run(async () => {
-          await (dryRun ? plan(parts, one, counts) : install(installing, one, counts, signal));
-          onProgress({ done: counts.done, total: Math.max(total, counts.done) });
-        });
+  try {
+    for await (const one of found) {
+      if (signal?.aborted === true) break;
+      switch (one.kind) {
+        case 'project':
+          projects.push(one);
+          if (!dryRun) await noteProject(parts, one);
+          break;
+        case 'absent':
+          counts.found();
+          await noteAbsent(parts, one, counts);
+          break;
+        case 'deletion':
+          if (!dryRun) await noteDeletion(parts, one, counts);
+          break;
+        case 'generation':
+          counts.found();
+          await lanes.run(async () => {
+            await (dryRun ? plan(parts, one, counts) : install(installing, one, counts, signal));
+            onProgress({ done: counts.done, total: Math.max(total, counts.done) });
+          });
+      }
     }
+  } finally {
+    // Whatever ended it, what is under way ends before it is told.
+    await lanes.settled();
   }
   await lanes.idle();
+  const isStopped = signal?.aborted === true;
   if (!dryRun) {
-    await makeActive(parts, fromBucket ? activations : null);
+    await followChanges(parts, changesSeen);
+    if (fromBucket) await makeActive(parts, projects);
+    await parts.uploads.exchangeActive();
     parts.wake();
+    if (fromBucket && !isStopped) {
+      await parts.settle();
+      for (const { projectId } of projects) await cloud.projectFiles.end(projectId);
+    }
   }
-  return counts.report(signal?.aborted === true);
+  return counts.report(isStopped);
 }
 
-async function checkDatabase({ records }: Cloud): Promise<void> {
+async function checkDatabase({ records }: Cloud, fromBucket: boolean): Promise<void> {
   if (await records.isThere()) return;
+  const next = fromBucket ? 'it is filled again' : 'then say --from-bucket';
   throw new StorageError(
     'not_found',
-    'Cannot restore: the database has none of our tables. Push the migrations, and say --from-bucket: codebegen-storage init',
+    `Cannot restore: the database has none of our tables. Push the migrations, ${next}`,
   );
+}
+
+/** What became of them while they came: the feed passed over what was not here yet. */
+async function followChanges({ catalog, uploads }: Parts, from: number): Promise<void> {
+  await catalog.write(() => {
+    catalog.meta.setChangesSeen(Math.min(from, catalog.meta.changesSeen));
+    // From the first on: what was not here when it was told of is here now.
+    catalog.meta.setActiveSeen(null);
+  });
+  await uploads.learnChanges();
 }
 
 /** One that cannot be had keeps no other from being restored; what keeps all is thrown. */
@@ -127,8 +158,15 @@ async function noteProject(
   parts: Parts,
   { projectId, ownerId, latestVersion }: KnownProject,
 ): Promise<void> {
-  const { store, catalog, now } = parts;
-  await catalog.write(() => catalog.projects.setCloudVersion(projectId, latestVersion, true));
+  const { store, catalog, now, onProblem } = parts;
+  try {
+    await catalog.write(() => catalog.projects.setCloudVersion(projectId, latestVersion, true));
+  } catch (error) {
+    // Another project has its id in other case: each of its generations says so.
+    if (!(error instanceof StorageError) || error.code !== 'conflict') throw error;
+    onProblem(error);
+    return;
+  }
   const cloudVersion = catalog.projects.cloudVersionOf(projectId);
   const decided = ownerId === null ? {} : { ownerDecidedAt: new Date(now()).toISOString() };
   await store.projects.write(projectId, { cloudVersion, ...decided });
@@ -149,36 +187,33 @@ async function noteAbsent(
 }
 
 /** A deletion is known here then. What lies here under its name is the feed's to decide of. */
-async function noteDeletion(parts: Parts, deletion: KnownDeletion): Promise<boolean> {
+async function noteDeletion(
+  parts: Parts,
+  { ref, digest, deletedAt, epoch }: KnownDeletion,
+  counts: RestoreCounts,
+): Promise<void> {
   const { store, catalog, find, now } = parts;
-  const { ref, digest, deletedAt, epoch, places } = deletion;
-  if ((await find(ref)) !== null) return false;
+  if ((await find(ref)) !== null) return;
   const digests = digest === null ? [] : [digest];
-  await store.tombstones.put(ref, { deleted_at: deletedAt, digests });
-  await catalog.write(() => {
-    markDeleted(catalog, ref, deletedAt, now(), { digests, isOwed: epoch === null });
-    if (epoch !== null) catalog.generations.setCloudEpoch(ref, epoch);
-    else catalog.generations.update(ref, keysOf(places));
-  });
-  return true;
-}
-
-/** Where the cloud has it, so that it is removed there. */
-function keysOf(places: readonly ObjectPlace[]) {
-  const [latest = null, ...earlier] = places.map(({ key }) => key);
-  return { object_key: latest, earlier_keys: JSON.stringify(earlier) };
-}
-
-/** @param found what the bucket says; `null` where the database is asked */
-async function makeActive(parts: Parts, found: readonly Activation[] | null): Promise<void> {
-  const { catalog, uploads, onProblem } = parts;
-  if (found === null) {
-    // From the first on: what was not here when it was told of is here now.
-    await catalog.write(() => catalog.meta.setActiveSeen(null));
-    await uploads.exchangeActive();
-    return;
+  try {
+    await catalog.write(() => {
+      // Somebody may have saved something else under its version since.
+      markDeleted(catalog, ref, deletedAt, now(), { digests, isOwed: epoch === null });
+      if (epoch !== null) catalog.generations.setCloudEpoch(ref, epoch);
+    });
+    await store.tombstones.put(ref, { deleted_at: deletedAt, digests });
+    counts.deleted();
+  } catch (error) {
+    counts.fail(ref, reasonOf(error, ref));
   }
-  for (const { ref, at } of found) {
+}
+
+/** What the bucket says of what is active; the database is told. */
+async function makeActive(parts: Parts, projects: readonly KnownProject[]): Promise<void> {
+  const { catalog, onProblem } = parts;
+  for (const { activation } of projects) {
+    if (activation === null) continue;
+    const { ref, at } = activation;
     const row = catalog.generations.find(ref.projectId, ref.version);
     if (row?.generation_id !== ref.generationId || row.state !== 'stored') continue;
     await followActive(parts, row, at).catch(onProblem);

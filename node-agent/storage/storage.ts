@@ -64,6 +64,10 @@ import { type CountedStatus, countStatus, getStatus, type StorageStatus } from '
 
 /** How long the cloud may take to be told what is active, in milliseconds. */
 const TELL_MS = 1000;
+/** How long a restore waits for the database to be told of what it found, in milliseconds. */
+const RESTORED_MS = 600_000;
+/** How long what was undone may take to be told, before it is fetched, in milliseconds. */
+const UNDONE_MS = 5000;
 /** How long {@link Storage.close} lets uploads that are due run, in milliseconds. */
 const DRAIN_MS = 10_000;
 /** How long it lets webhooks be told of that, in milliseconds: who runs on does it later. */
@@ -373,30 +377,33 @@ export class Storage {
     const found = await this.#parts.finder.findAny(want);
     const row = found !== null && matches(refOf(found), want) ? found : null;
     const undeletion = await undelete(this.#parts, want, row, options);
-    if (undeletion.undeleted) await this.#bringBack([undeletion.ref]);
+    if (undeletion.undeleted) await this.#bringBack(undeletion.ref);
     return undeletion;
   }
 
   /**
    * Undoes the deletion of all generations of a project that this host or the cloud still keeps.
    *
-   * @returns how many are back
+   * @returns how many are back, and of how many nothing is kept where it can be had from
    * @throws StorageError `not_found` where nothing of it ever was; `unavailable` where the cloud is away
    */
   async undeleteProject(
     projectId: string,
     options: Pick<UndeleteOptions, 'requestId'> = {},
-  ): Promise<{ projectId: string; undeleted: number }> {
+  ): Promise<{ projectId: string; undeleted: number; gone: number }> {
     checkWritable(this.#parts.unwritable, 'undelete a project');
-    const back = await undeleteProject(this.#parts, projectId, options);
-    await this.#bringBack(back);
-    return { projectId, undeleted: back.length };
+    const answer = await undeleteProject(this.#parts, projectId, options, (ref) =>
+      this.#bringBack(ref),
+    );
+    return { projectId, ...answer };
   }
 
   /** What the cloud has again lies here again, where it did: it is back, wherever it lies. */
-  async #bringBack(refs: readonly Ref[]): Promise<void> {
-    const { bringBack, onProblem, wake } = this.#parts;
-    for (const ref of refs) await bringBack(ref).catch(onProblem);
+  async #bringBack(ref: Ref): Promise<void> {
+    const { catalog, bringBack, onProblem, wake } = this.#parts;
+    wake();
+    if (catalog.jobs.isDeletionOwed(ref)) await this.drain(UNDONE_MS);
+    await bringBack(ref).catch(onProblem);
     wake();
   }
 
@@ -418,7 +425,8 @@ export class Storage {
    */
   restore(options: RestoreOptions = {}): Promise<RestoreReport> {
     if (options.dryRun !== true) checkWritable(this.#parts.unwritable, 'restore');
-    return restore(this.#parts, checkCloudOn(this.#parts.cloud), options);
+    const settle = () => this.drain(RESTORED_MS);
+    return restore({ ...this.#parts, settle }, checkCloudOn(this.#parts.cloud), options);
   }
 
   /** The projects that the cloud knows, by id, whoever saved to them. @throws StorageError `unavailable`, `not_found` */
@@ -663,7 +671,9 @@ export class Storage {
    */
   async *archivesInBucket(only: string | null): AsyncIterable<string> {
     const { objects } = checkCloudOn(this.#parts.cloud);
-    for await (const { key } of objects.listArchives(only)) yield key;
+    for await (const projectId of objects.listProjects(only)) {
+      for await (const { key } of objects.listArchives(projectId)) yield key;
+    }
   }
 
   /**

@@ -20,8 +20,14 @@ export class Lanes {
     if (this.#failure !== null) await this.idle();
   }
 
-  async idle(): Promise<void> {
+  /** Waits for those that are under way, whatever they come to. */
+  async settled(): Promise<void> {
     await Promise.all(this.#running);
+  }
+
+  /** The same. @throws what one of them failed with */
+  async idle(): Promise<void> {
+    await this.settled();
     if (this.#failure !== null) throw this.#failure.error;
   }
 }

@@ -17,6 +17,8 @@ export async function bringBack(parts: Parts, ref: Ref): Promise<boolean> {
   const row = catalog.generations.find(ref.projectId, ref.version);
   if (row?.generation_id !== ref.generationId || row.state !== 'stored') return false;
   if (store.has(ref)) return true;
+  // What is told of it first may change what the cloud has.
+  if (catalog.jobs.isDeletionOwed(ref)) return false;
   if (await isNearlyFull(store.layout.root)) return false;
   const record = await records.find(ref.projectId, ref.version);
   if (record?.generation_id !== ref.generationId) return false;

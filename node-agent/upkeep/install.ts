@@ -7,12 +7,13 @@ import type { Instance } from '../catalog/instance.ts';
 import { noteFound, noteRestored } from '../catalog/restoring.ts';
 import { abortSave, beginSave } from '../catalog/saving.ts';
 import type { CloudObjects, ObjectPlace } from '../cloud/objects.ts';
-import { formatRef, type Ref, StorageError } from '../contract.ts';
+import { type CompleteManifest, formatRef, type Ref, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
 import type { Installed } from '../store/install-archive.ts';
 import { inGeneration } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
+import { adopt } from './adopt.ts';
 import { noteChange } from './listed.ts';
 import type { Locks } from './locks.ts';
 
@@ -85,7 +86,7 @@ export async function installGeneration(
       const place = beginSave(catalog, ref, by);
       return { place, end: place.kind === 'new' ? locks.begin(ref) : () => {} };
     });
-    if (place.kind === 'saving') await wait(place.row);
+    if (place.kind === 'saving') await wait(place.row).catch(isBusy(ref));
     if (place.kind !== 'new') continue;
     try {
       return await fetchAndInstall(parts, given, signal);
@@ -113,7 +114,7 @@ async function putBack(
   given: Restorable,
   signal: AbortSignal | undefined,
 ): Promise<number | 'there'> {
-  const unlock = await parts.locks.lock(given.ref);
+  const unlock = await parts.locks.lock(given.ref).catch(isBusy(given.ref));
   try {
     if (unlock === null || parts.store.has(given.ref)) return 'there';
     return await fetchAndInstall(parts, given, signal);
@@ -129,22 +130,23 @@ async function fetchAndInstall(
 ): Promise<number> {
   const { catalog, now } = parts;
   const { ref, recorded } = given;
-  const { key, bucket, installed } = await fetchBest(parts, given, signal);
+  const { key, installed } = await fetchBest(parts, given, signal);
+  if (installed === null) {
+    await adopt(parts, ref);
+    return given.bytes ?? 0;
+  }
   const { manifest, archive, change } = installed;
   const facts: StoredFacts = {
     digest: manifest.digest,
     ...{ sha256: archive.sha256, md5: archive.md5, archiveBytes: archive.bytes },
     sourceBytes: manifest.total_size_bytes,
     fileCount: manifest.file_count,
-    // The database knows whose it is.
-    ownerId: recorded === null ? (manifest.owner_id ?? null) : null,
+    ownerId: recorded === null ? ownerOf(parts.store, manifest) : null,
     isReplacement: manifest.replacement === true,
   };
   const found = { facts, createdAt: manifest.created_at };
-  // Of another bucket than ours it is owed to ours.
-  const isInOurs = bucket === parts.objects.bucket;
   await catalog.write(() => {
-    if (recorded === null || !isInOurs) noteFound(catalog, ref, found, key, now());
+    if (recorded === null) noteFound(catalog, ref, found, key, now());
     else noteRestored(catalog, ref, found, { ...recorded, objectKey: key }, now());
     noteChange(catalog, ref.projectId, change);
   });
@@ -156,26 +158,54 @@ async function fetchBest(
   parts: Parts,
   given: Restorable,
   signal: AbortSignal | undefined,
-): Promise<ObjectPlace & { installed: Installed }> {
+): Promise<ObjectPlace & { installed: Installed | null }> {
   let failure: unknown = absent(given.ref);
-  for (const place of given.places) {
+  const { places, digest } = given;
+  for (const place of digest === null ? places.slice(0, 1) : places) {
     try {
       return { ...place, installed: await fetch(parts, given, place, signal) };
     } catch (error) {
-      if (!(error instanceof StorageError) || error.code !== 'corrupt') throw error;
+      const isAnother = error instanceof StorageError && OTHER_CONTENT.has(error.code);
+      if (!isAnother) throw error;
       failure = error;
     }
   }
   throw failure;
 }
 
-/** Downloads an archive, and puts it in place; again where it did not come, or came damaged. */
+/** What is said of an archive that is not the one, or is gone. */
+const OTHER_CONTENT: ReadonlySet<string> = new Set(['corrupt', 'not_found']);
+
+/** Who was named at its save, unless it was decided since whose the project is. */
+function ownerOf(store: Store, manifest: CompleteManifest): string | null {
+  const { project_id, created_at, owner_id } = manifest;
+  const { ownerDecidedAt } = store.projects.read(project_id);
+  const isDecided = ownerDecidedAt !== null && Date.parse(created_at) <= Date.parse(ownerDecidedAt);
+  return isDecided ? null : (owner_id ?? null);
+}
+
+/** Somebody else restores it, or works on it for long: that is of this one alone. */
+function isBusy(ref: Ref): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof StorageError) || error.code !== 'unavailable') throw error;
+    const state = 'other work on it is under way, restore it again';
+    throw new StorageError('conflict', `Cannot restore ${formatRef(ref)}: ${state}`, {
+      cause: error,
+    });
+  };
+}
+
+/**
+ * Downloads an archive, and puts it in place; again where it did not come, or came damaged.
+ *
+ * @returns `null` where it is of the Python system: its files are in place
+ */
 async function fetch(
   parts: Parts,
   given: Restorable,
   { key, bucket }: ObjectPlace,
   signal: AbortSignal | undefined,
-): Promise<Installed> {
+): Promise<Installed | null> {
   const { store, objects, backoff } = parts;
   const { ref, digest, sha256 } = given;
   for (let failures = 0; ; ) {
@@ -187,7 +217,7 @@ async function fetch(
         const state = 'what arrived is not what was recorded';
         throw new StorageError('corrupt', `Cannot restore ${formatRef(ref)}: ${state}`);
       }
-      return await store.archives.install(ref, folder, digest);
+      return await putInPlace(store, ref, folder, digest);
     } catch (error) {
       const known = fromFileSystem(error, `restore ${formatRef(ref)}`);
       failures++;
@@ -197,6 +227,20 @@ async function fetch(
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
+  }
+}
+
+async function putInPlace(store: Store, ref: Ref, folder: string, digest: string | null) {
+  try {
+    return await store.archives.install(ref, folder, digest);
+  } catch (error) {
+    // The Python system wrote no hashes down, and nobody has looked into it yet.
+    const mayBeOld = digest === null && error instanceof StorageError && error.code === 'corrupt';
+    if (!mayBeOld) throw error;
+    await store.legacy.unpack(ref, inGeneration.archive(folder)).catch((other: unknown) => {
+      throw other instanceof StorageError && other.code === 'corrupt' ? error : other;
+    });
+    return null;
   }
 }
 

@@ -17,9 +17,18 @@ type Parts = Readonly<{
   verify: (options: VerifyOptions) => AsyncIterable<Verified>;
   /** In how many days everything is read once; 0: nothing is. */
   scrubDays: number;
+  isCloudOn: boolean;
   now: () => number;
   onEvent: Tell;
 }>;
+
+/** The cloud cannot be asked, or refuses the key. */
+const CLOUD_AWAY: ReadonlySet<string> = new Set([
+  'unavailable',
+  'rate_limited',
+  'unauthenticated',
+  'forbidden',
+]);
 
 /** What a part came to. */
 export type ScrubReport = Readonly<{ checked: number; damaged: number }>;
@@ -91,8 +100,8 @@ async function scrubGenerations(
       await note({ after: null, due: 0, checked: 0, damaged: 0, beganAt: at, endedAt: at });
       return report();
     } catch (error) {
-      const isAway = error instanceof StorageError && error.retryable;
-      if (!isAway || isCloudAway) throw error;
+      const isOfCloud = error instanceof StorageError && CLOUD_AWAY.has(error.code);
+      if (!isOfCloud || isCloudAway) throw error;
       // What lies here is read meanwhile.
       isCloudAway = true;
     }
@@ -100,9 +109,9 @@ async function scrubGenerations(
   return report();
 }
 
-/** Copies that are not what they were go: they are fetched again. */
+/** Copies whose archive is not what it was go; a tree that is not is laid out again. */
 async function scrubCopies(
-  { cache, onEvent }: Parts,
+  { cache, isCloudOn, onEvent }: Parts,
   { copiesDue, copiesAfter }: ScrubState,
   note: Note,
   signal: AbortSignal,
@@ -116,11 +125,12 @@ async function scrubCopies(
     checked++;
     const problems = entry === null ? [] : await cache.check(entry, signal);
     if (signal.aborted) return { checked, damaged };
-    if (problems.length > 0) {
+    if (entry !== null && problems.length > 0) {
       damaged++;
-      await cache.entries.discard(path);
+      // Without its copy it is fetched again.
+      const mended = (await cache.dropDamaged(entry)) || isCloudOn;
       const reason = problems.join('; ');
-      onEvent({ kind: 'generation.damaged', ...ref, where: 'cache', reason, mended: true });
+      onEvent({ kind: 'generation.damaged', ...ref, where: 'cache', reason, mended });
     }
     await note({ copiesDue: due, copiesAfter: path });
   }

@@ -91,7 +91,9 @@ async function follow(parts: Parts, change: CloudChange): Promise<Followed> {
   await scan.project(projectId);
   const row = catalog.generations.find(projectId, version);
   // Another generation may have the version here: its own reservation settles that.
-  if (row?.generation_id !== generationId || row.state === 'saving') return isStale;
+  if (row?.generation_id !== generationId) return isStale;
+  // It is being restored, of what the cloud had before.
+  if (row.state === 'saving') return 'again';
   // What was deleted here, and is not told, is told; and what is told of an earlier state comes late.
   const isLate = catalog.jobs.isDeletionOwed(ref) || change.epoch <= row.cloud_epoch;
   if (isLate) return isStale;

@@ -88,19 +88,30 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
+  if tg_table_name = 'storage_generations' and tg_op = 'INSERT' then
+    insert into public.storage_project_files as file (project_id)
+    select project_id from (
+      select distinct project_id from after where deleted_at is not null
+    ) deleted
+    order by project_id collate "C"
+    on conflict (project_id) do update set revision = nextval('public.storage_project_revisions');
+    return null;
+  end if;
   if tg_table_name = 'storage_projects' then
     insert into public.storage_project_files as file (project_id) values (new.id)
     on conflict (project_id) do update set revision = nextval('public.storage_project_revisions');
     return null;
   end if;
   insert into public.storage_project_files as file (project_id)
-  select distinct after.project_id
-  from after
-  join before using (project_id, version)
-  where (after.deleted_at is null) <> (before.deleted_at is null)
-    or after.purged_at is distinct from before.purged_at
-    or after.digest is distinct from before.digest
-  order by 1
+  select project_id from (
+    select distinct after.project_id
+    from after
+    join before using (project_id, version)
+    where (after.deleted_at is null) <> (before.deleted_at is null)
+      or after.purged_at is distinct from before.purged_at
+      or after.digest is distinct from before.digest
+  ) changed
+  order by project_id collate "C"
   on conflict (project_id) do update set revision = nextval('public.storage_project_revisions');
   return null;
 end
@@ -117,6 +128,9 @@ create trigger storage_projects_file_again
     (old.owner_id, old.name, old.active_version, old.activated_at, old.deleted_at)
     is distinct from (new.owner_id, new.name, new.active_version, new.activated_at, new.deleted_at)
   ) execute function public.storage_note_project();
+create trigger storage_generations_file_new
+  after insert on public.storage_generations referencing new table as after
+  for each statement execute function public.storage_note_project();
 create trigger storage_generations_file
   after update on public.storage_generations
   referencing old table as before new table as after
@@ -130,7 +144,7 @@ as $$
 begin
   insert into public.storage_project_files as file (project_id)
   select id from public.storage_projects where id = coalesce(p_project_id, id)
-  order by id
+  order by id collate "C"
   on conflict (project_id) do update set revision = nextval('public.storage_project_revisions');
   return jsonb_build_object('outcome', 'recorded');
 end
@@ -211,14 +225,22 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  delete from public.storage_project_files file
-  using jsonb_to_recordset(p_items) as item (project_id text, revision bigint)
-  where file.project_id = item.project_id and file.revision = item.revision;
-  -- What has changed meanwhile is written once more.
-  update public.storage_project_files file
-  set claimed_until = null
-  from jsonb_to_recordset(p_items) as item (project_id text, revision bigint)
-  where file.project_id = item.project_id;
+  -- What has changed meanwhile is written once more; so is what somebody else wrote and noted meanwhile, whose time had
+  -- come: which of the two lies there now nobody knows.
+  with given as (
+    select project_id, revision
+    from jsonb_to_recordset(p_items) as item (project_id text, revision bigint)
+  ), done as (
+    delete from public.storage_project_files file
+    using given
+    where file.project_id = given.project_id and file.revision = given.revision
+    returning file.project_id
+  )
+  insert into public.storage_project_files as file (project_id)
+  select project_id from given
+  where project_id not in (select project_id from done)
+  order by project_id collate "C"
+  on conflict (project_id) do update set claimed_until = null;
   return jsonb_build_object('outcome', 'recorded');
 end
 $$;

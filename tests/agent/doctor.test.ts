@@ -286,3 +286,15 @@ test('a unit that keeps things elsewhere than this command is found', async () =
     expect.objectContaining({ name: 'service' }),
   );
 });
+
+test('a bucket that takes archives alone is told of: nothing can be written down there of projects', async () => {
+  const bucket = uniqueId('bucket');
+  const types = { public: false, allowedMimeTypes: ['application/gzip'] };
+  expect((await serviceClient().storage.createBucket(bucket, types)).error).toBeNull();
+  const env = await hostEnvironment({ SUPABASE_BUCKET: bucket });
+  const check = (await diagnose(env)).checks.find(({ name }) => name === 'bucket')!;
+  expect(check).toMatchObject({
+    status: 'warn',
+    why: expect.stringContaining('application/json'),
+  });
+});

@@ -5,6 +5,7 @@ import { expect, inject, test } from 'vitest';
 import type { Receipt, Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { type FaultProxy, first, startFaultProxy } from '../support/fault-proxy.ts';
+import { PythonStore } from '../support/python-store.ts';
 import { runCli } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -284,4 +285,27 @@ test('an undeleted generation lies on its host again', async () => {
   await serviceClient().rpc('storage_undelete', { ...undone, p_digest: null });
   await storage.learnChanges();
   expect(readFileSync(path)).toEqual(before);
+});
+
+test('what the Python system packed comes as it laid it down, and can be migrated', async () => {
+  const bucket = uniqueId('bucket');
+  const projectId = uniqueId();
+  const python = new PythonStore(await tempFolder());
+  const ref = { projectId, version: 1, generationId: 'old' };
+  const files = { 'main.py': 'print(1)\n', 'd/ü.txt': 'ü' };
+  python.archived(ref, files);
+  const archive = readFileSync(join(python.root, projectId, 'archive/v1__old.tar.gz'));
+  const objects = serviceClient().storage;
+  await objects.createBucket(bucket, { public: false });
+  await objects.from(bucket).upload(`${projectId}/generations/v1__old.tar.gz`, archive);
+  const other = await open(bucket);
+  await other.recordArchive(ref, `${projectId}/generations/v1__old.tar.gz`, null);
+  for (const fromBucket of [false, true]) {
+    const storage = await open(bucket, { background: false });
+    const report = await storage.restore({ projectId, fromBucket });
+    expect(report).toMatchObject({ restored: 1, failed: 0 });
+    expect(await textsOf(storage, ref)).toEqual(files);
+    expect((await storage.list(projectId)).items).toMatchObject([{ version: 1, status: 'local' }]);
+    await storage.close();
+  }
 });
