@@ -46,7 +46,13 @@ const FileSchema = v.object({
 });
 
 const ClaimedSchema = v.array(
-  v.object({ project_id: id, revision: v.number(), file: v.record(v.string(), v.unknown()) }),
+  v.object({
+    project_id: id,
+    revision: v.number(),
+    /** Where its archives are; `null` where there are none. */
+    bucket: v.nullable(v.string()),
+    file: v.record(v.string(), v.unknown()),
+  }),
 );
 const RecordedSchema = v.object({ outcome: v.literal('recorded') });
 
@@ -91,7 +97,7 @@ export class CloudProjectFiles {
       );
       if (!Array.isArray(claimed) || claimed.length === 0) return written;
       const puts = await Promise.allSettled(
-        claimed.map(({ project_id, file }) => this.#put(keyOf(project_id), file)),
+        claimed.map(({ project_id, bucket, file }) => this.#put(keyOf(project_id), file, bucket)),
       );
       const items = claimed
         .filter((_, i) => puts[i]?.status === 'fulfilled')
@@ -114,18 +120,23 @@ export class CloudProjectFiles {
     await this.#rpc.call('storage_owe_project_files', args, RecordedSchema, doing);
   }
 
-  async #put(key: string, file: Record<string, unknown>): Promise<void> {
-    const options = { contentType: 'application/json', upsert: true };
+  /** @param given the bucket; `null`: ours. One that is another's, and gone, needs none */
+  async #put(
+    key: string,
+    file: Record<string, unknown>,
+    given: string | null = null,
+  ): Promise<void> {
+    const { client, settings } = this.#connection;
+    const bucket = given ?? settings.bucket;
+    const text = `${JSON.stringify(file, null, 2)}\n`;
     const put = async () => {
-      const { error } = await this.#bucket.upload(
-        key,
-        `${JSON.stringify(file, null, 2)}\n`,
-        options,
-      );
+      const options = { contentType: 'application/json', upsert: true };
+      const { error } = await client.storage.from(bucket).upload(key, text, options);
       return error === null ? null : fromPlatform(error, `write "${key}"`, 'storage');
     };
     let failure = await put();
     if (failure !== null && isMissingBucket(failure)) {
+      if (bucket !== settings.bucket) return;
       await new Bucket(this.#connection).ensure();
       failure = await put();
     }

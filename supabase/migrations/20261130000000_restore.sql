@@ -179,6 +179,11 @@ begin
   -- In a statement of its own: it sees all that was there before the claim.
   select coalesce(jsonb_agg(jsonb_build_object(
     'project_id', p.id, 'revision', file.revision,
+    -- Where its archives are.
+    'bucket', (
+      select g.bucket from public.storage_generations g
+      where g.project_id = p.id order by g.version desc limit 1
+    ),
     'file', jsonb_strip_nulls(jsonb_build_object(
       'schema', 1, 'project_id', p.id, 'owner_id', p.owner_id, 'name', p.name,
       'deleted_at', p.deleted_at,
