@@ -158,8 +158,10 @@ async function noteProject(
   parts: Parts,
   { projectId, ownerId, latestVersion }: KnownProject,
 ): Promise<void> {
-  const { store, catalog, now, onProblem } = parts;
+  const { store, catalog, find, now, onProblem } = parts;
   try {
+    // What of it is to be read from the disk is read first.
+    await find({ projectId, version: Math.max(1, latestVersion) });
     await catalog.write(() => catalog.projects.setCloudVersion(projectId, latestVersion, true));
   } catch (error) {
     // Another project has its id in other case: each of its generations says so.
@@ -192,8 +194,8 @@ async function noteDeletion(
   { ref, digest, deletedAt, epoch }: KnownDeletion,
   counts: RestoreCounts,
 ): Promise<void> {
-  const { store, catalog, find, now } = parts;
-  if ((await find(ref)) !== null) return;
+  const { store, catalog, now } = parts;
+  if (catalog.generations.find(ref.projectId, ref.version) !== null || store.has(ref)) return;
   const digests = digest === null ? [] : [digest];
   try {
     await catalog.write(() => {

@@ -16,7 +16,7 @@ import type { Reserve } from '../disk/reserve.ts';
 import type { Tell } from '../events/events.ts';
 import { DownloadUrls } from '../read/download-url.ts';
 import type { EventFeed } from '../read/event-feed.ts';
-import { Finder } from '../read/find.ts';
+import { Finder, type RefInput } from '../read/find.ts';
 import { Getter } from '../read/get.ts';
 import { Opener } from '../read/open.ts';
 import { Retriever } from '../read/retrieve.ts';
@@ -104,7 +104,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const retriever = new Retriever({ cache, cloud });
   const getter = new Getter({ ...shared, finder, retriever });
   const opener = new Opener({ ...shared, finder, getter });
-  const find = (ref: Ref) => finder.findAny(ref);
+  const find = (ref: RefInput) => finder.findAny(ref);
   const backoff = (failures: number) => backoffMs(failures, random(), null);
   const bringBack = async (ref: Ref) =>
     cloud !== null && bringBackFromCloud({ ...shared, ...cloud, find, backoff }, ref);

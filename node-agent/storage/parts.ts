@@ -8,7 +8,7 @@ import type { Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { DownloadUrls } from '../read/download-url.ts';
 import type { EventFeed } from '../read/event-feed.ts';
-import type { Finder } from '../read/find.ts';
+import type { Finder, RefInput } from '../read/find.ts';
 import type { Getter } from '../read/get.ts';
 import type { Opener } from '../read/open.ts';
 import type { Saves } from '../save/saves.ts';
@@ -47,7 +47,7 @@ export type Parts = Readonly<{
   keepDeletedMs: number;
   outbox: Outbox | null;
   finder: Finder;
-  find: (ref: Ref) => Promise<GenerationRow | null>;
+  find: (ref: RefInput) => Promise<GenerationRow | null>;
   /** Has what was undeleted in the cloud lie here again. */
   bringBack: (ref: Ref) => Promise<boolean>;
   /** How long to wait after so many failures, in milliseconds. */
