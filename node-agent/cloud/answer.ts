@@ -11,6 +11,9 @@ export const NOT_THE_PLATFORM = 'NotThePlatform';
 /** Answers that count whoever gives them: about the key, about the plan. */
 const ABOUT_ALL = new Set([401, 402, 540]);
 
+/** What else is asked for there is asked for by a word. */
+const OF_OBJECT = /^\/storage\/v1\/object\/(?!(?:info|list|sign|upload|copy|move|public)\/)/;
+
 /** Under TUS the status is real and the body is no JSON. */
 const IN_PLAIN_TEXT = '/storage/v1/upload/resumable';
 
@@ -28,7 +31,9 @@ export async function readAnswer(response: Response, url: string): Promise<Respo
   }
   const text = await response.text();
   const body = parse(text);
-  const isWord = response.ok ? isData(body, status) : isProblem(body, url);
+  const isWord = response.ok
+    ? isData(body, status) || isObject(response, url)
+    : isProblem(body, url);
   if (!isWord && status < 500 && status !== 429 && !ABOUT_ALL.has(status)) {
     return notThePlatform(status, retryAfterMs);
   }
@@ -56,6 +61,12 @@ export async function readRefusal(
 /** Every answer that we wait for has a body: an object, or a list. */
 function isData(body: unknown, status: number): boolean {
   return status === 200 && typeof body === 'object' && body !== null;
+}
+
+/** The bytes of an object, whatever they are: Storage names every one that it gives. */
+function isObject({ status, headers }: Response, url: string): boolean {
+  const isOfObject = OF_OBJECT.test(new URL(url).pathname);
+  return status === 200 && isOfObject && headers.has('etag');
 }
 
 /** PostgREST's own codes, and those of PostgreSQL. */

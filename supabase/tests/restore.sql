@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(37);
+select plan(39);
 
 -- Others may have something to be written, too.
 delete from public.storage_project_files;
@@ -58,6 +58,15 @@ select isnt(pg_temp.file(pg_temp.claim(), 'res-B'), null, 'after that another on
 select storage_record_project_files(jsonb_agg(jsonb_build_object('project_id', project_id, 'revision', revision)))
 from storage_project_files where project_id like 'res-%';
 select is((select count(*) from storage_project_files where project_id like 'res-%'), 0::bigint, 'what is written is not owed any more');
+
+select storage_record_project_files('[{"project_id": "res-c", "revision": 1}]');
+select is((select count(*) from storage_project_files where project_id = 'res-c'), 1::bigint,
+  'what somebody wrote after its time is written once more: nobody knows what lies there');
+delete from storage_project_files;
+insert into storage_generations (project_id, version, generation_id, bucket, object_key, status, deleted_at)
+values ('res-a', 1, 'g1', 's', 'res-a/1', 'deleted', now());
+select is(pg_temp.file(pg_temp.claim(), 'res-a') #>> '{deleted,0,version}', '1', 'a tombstone that a host tells of is written down');
+delete from storage_project_files;
 
 select storage_set_active('res-c', 2, 'g2', '2026-01-02T03:04:05Z');
 select is(pg_temp.file(pg_temp.claim(), 'res-c') -> 'active',

@@ -157,3 +157,19 @@ test('while the cloud is away the store is read; a scrub that is ended goes on w
   expect(await storage.scrub()).toEqual({ checked: 3, damaged: 1 });
   expect(await textsOf(storage, saved[0]!)).toEqual(files(0));
 });
+
+test('a damaged tree of a copy costs no archive', async () => {
+  const { storage, projectId, saved, cache, events, pass } = await host(1);
+  const [receipt] = saved as [Receipt];
+  await storage.scrub();
+  await evict(storage);
+  const { path, sourcePath } = await storage.get(receipt);
+  expect(path.startsWith(cache.path)).toBe(true);
+  const archive = readFileSync(join(path, 'archive.tar.gz'));
+  writeFileSync(join(sourcePath, 'a.txt'), 'edited');
+  pass(24 * HOUR_MS);
+  await storage.scrub();
+  expect(events).toMatchObject([{ where: 'cache', mended: true, projectId }]);
+  expect(readFileSync(join(path, 'archive.tar.gz'))).toEqual(archive);
+  expect(await textsOf(storage, receipt)).toEqual(files(0));
+});
