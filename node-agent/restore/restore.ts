@@ -13,7 +13,6 @@ import type { Uploads } from '../upload/uploads.ts';
 import { countInBucket, foundInBucket } from './from-bucket.ts';
 import { countInDatabase, foundInDatabase } from './from-database.ts';
 import type { KnownDeletion, KnownProject } from './known.ts';
-
 import { RestoreCounts, type RestoreReport, reasonOf } from './report.ts';
 
 export type RestoreOptions = Readonly<{
@@ -36,8 +35,8 @@ type Parts = Omit<InstallParts, 'objects'> &
     uploads: Uploads;
     onProblem: (error: unknown) => void;
     wake: () => void;
-    /** Waits until nothing is owed to the cloud that can be told now. */
-    settle: () => Promise<void>;
+    /** Waits until the cloud is told what is owed to it. Returns whether it is. */
+    settle: () => Promise<boolean>;
   }>;
 
 const CONCURRENCY = 4;
@@ -102,8 +101,8 @@ export async function restore(
     if (fromBucket) await makeActive(parts, projects);
     await parts.uploads.exchangeActive();
     parts.wake();
-    if (fromBucket && !isStopped) {
-      await parts.settle();
+    // Until the database knows it all the next restore goes by what the files said.
+    if (fromBucket && !isStopped && (await parts.settle())) {
       for (const { projectId } of projects) await cloud.projectFiles.end(projectId);
     }
   }
@@ -198,12 +197,13 @@ async function noteDeletion(
   if (catalog.generations.find(ref.projectId, ref.version) !== null || store.has(ref)) return;
   const digests = digest === null ? [] : [digest];
   try {
+    // First, as with any deletion: what is owed for it looks for this.
+    await store.tombstones.put(ref, { deleted_at: deletedAt, digests });
     await catalog.write(() => {
-      // Somebody may have saved something else under its version since.
+      // Another generation may have its version by now.
       markDeleted(catalog, ref, deletedAt, now(), { digests, isOwed: epoch === null });
       if (epoch !== null) catalog.generations.setCloudEpoch(ref, epoch);
     });
-    await store.tombstones.put(ref, { deleted_at: deletedAt, digests });
     counts.deleted();
   } catch (error) {
     counts.fail(ref, reasonOf(error, ref));

@@ -425,7 +425,10 @@ export class Storage {
    */
   restore(options: RestoreOptions = {}): Promise<RestoreReport> {
     if (options.dryRun !== true) checkWritable(this.#parts.unwritable, 'restore');
-    const settle = () => this.drain(RESTORED_MS);
+    const settle = async () => {
+      await this.drain(RESTORED_MS);
+      return this.#parts.catalog.jobs.counts().owed === 0;
+    };
     return restore({ ...this.#parts, settle }, checkCloudOn(this.#parts.cloud), options);
   }
 
