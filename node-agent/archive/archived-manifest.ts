@@ -1,6 +1,7 @@
-import { fstatSync, readSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { constants, gunzipSync } from 'node:zlib';
 import { type Manifest, parseManifest } from '../contract.ts';
+import { readBegin } from '../disk/read-begin.ts';
 import { damaged, MANIFEST, MANIFEST_BYTES } from './own-manifest.ts';
 import { readPlainEntry } from './plain-tar.ts';
 
@@ -24,17 +25,6 @@ export function readArchivedManifest(fd: number): Manifest {
     }
     if (bytes >= size) throw damaged('it ends before its manifest does');
   }
-}
-
-function readBegin(fd: number, bytes: number): Buffer {
-  const begin = Buffer.alloc(bytes);
-  let filled = 0;
-  while (filled < bytes) {
-    const read = readSync(fd, begin, filled, bytes - filled, filled);
-    if (read === 0) break;
-    filled += read;
-  }
-  return begin.subarray(0, filled);
 }
 
 function gunzipBegin(begin: Buffer): Buffer {

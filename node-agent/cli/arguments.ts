@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { isDigest, isId, parseVersion, StorageError } from '../contract.ts';
 import type { RefInput } from '../read/find.ts';
 import { parseOwner } from '../save/request.ts';
+import { EXIT_USAGE } from './exit-codes.ts';
 
 /** Adds the arguments that name a generation: `PROJECT VERSION [--generation ID]`. */
 export function addRefArguments(command: Command): Command {
@@ -21,6 +22,21 @@ export function toRef(
     version,
     ...(options.generation === undefined ? {} : { generationId: options.generation }),
   };
+}
+
+/**
+ * Which version a command is about; `null`: all of the project, which `--all` says in the place of a version.
+ *
+ * @param isNarrowed whether something else says which one, that `--all` takes not
+ */
+export function versionOrAll(
+  command: Command,
+  version: number | undefined,
+  { all, isNarrowed, takesNo }: { all: boolean; isNarrowed: boolean; takesNo: string },
+): number | null {
+  const fail = (problem: string) => command.error(`error: ${problem}`, { exitCode: EXIT_USAGE });
+  if (!all) return version ?? fail('a version is missing, or --all for the whole project');
+  return version === undefined && !isNarrowed ? null : fail(`--all takes no ${takesNo}`);
 }
 
 export function parseIdArgument(text: string): string {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { parseIdArgument, parseVersionArgument, toRef } from './arguments.ts';
+import { parseIdArgument, parseVersionArgument, toRef, versionOrAll } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 
 type DeleteOptions = { generation?: string; all?: boolean };
@@ -26,16 +26,11 @@ Examples:
         options: DeleteOptions,
         command: Command,
       ) => {
-        if (options.all === true) {
-          if (version !== undefined || options.generation !== undefined) {
-            command.error('error: --all takes no version', { exitCode: 2 });
-          }
-          await deleteAll(context, projectId);
-        } else if (version === undefined) {
-          command.error('error: a version is missing, or --all for the whole project', {
-            exitCode: 2,
-          });
-        } else await deleteOne(context, projectId, version, options);
+        const isNarrowed = options.generation !== undefined;
+        const given = { all: options.all === true, isNarrowed, takesNo: 'version' };
+        const one = versionOrAll(command, version, given);
+        if (one === null) await deleteAll(context, projectId);
+        else await deleteOne(context, projectId, one, options);
       },
     );
 }

@@ -1,5 +1,11 @@
 import type { Command } from 'commander';
-import { parseDigestArgument, parseIdArgument, parseVersionArgument, toRef } from './arguments.ts';
+import {
+  parseDigestArgument,
+  parseIdArgument,
+  parseVersionArgument,
+  toRef,
+  versionOrAll,
+} from './arguments.ts';
 import type { CommandContext } from './context.ts';
 
 type UndeleteOptions = { generation?: string; content?: string; all?: boolean };
@@ -27,17 +33,11 @@ Examples:
         options: UndeleteOptions,
         command: Command,
       ) => {
-        const isOne = version !== undefined || options.generation !== undefined;
-        if (options.all === true) {
-          if (isOne || options.content !== undefined) {
-            command.error('error: --all takes no version and no content', { exitCode: 2 });
-          }
-          await undeleteAll(context, projectId);
-        } else if (version === undefined) {
-          command.error('error: a version is missing, or --all for the whole project', {
-            exitCode: 2,
-          });
-        } else await undeleteOne(context, projectId, version, options);
+        const isNarrowed = options.generation !== undefined || options.content !== undefined;
+        const given = { all: options.all === true, isNarrowed, takesNo: 'version and no content' };
+        const one = versionOrAll(command, version, given);
+        if (one === null) await undeleteAll(context, projectId);
+        else await undeleteOne(context, projectId, one, options);
       },
     );
 }

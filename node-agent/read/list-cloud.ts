@@ -1,7 +1,7 @@
 import type { Cloud } from '../cloud/cloud.ts';
 import type { CloudGeneration, CloudProject } from '../cloud/listing.ts';
 import { PAGE, parseId, StorageError } from '../contract.ts';
-import type { ListPage } from './list.ts';
+import { type ListPage, toPage } from './list.ts';
 
 /** The projects that the cloud knows, by id. @throws StorageError `not_found` where the database is not there */
 export async function listCloudProjects(
@@ -13,8 +13,7 @@ export async function listCloudProjects(
   if (page === null) {
     throw new StorageError('not_found', 'Cannot list: the database has none of our tables');
   }
-  const items = page.slice(0, limit);
-  return { items, nextCursor: page.length > limit ? (items.at(-1)?.project_id ?? null) : null };
+  return toPage(page, limit, ({ project_id }) => project_id);
 }
 
 /** The generations of a project that the cloud knows, by version. */
@@ -26,6 +25,5 @@ export async function listCloud(
   const limit = options.limit ?? PAGE.default;
   const project = parseId(projectId, 'project id');
   const page = await listing.listGenerations(project, options.cursor ?? 0, limit + 1);
-  const items = page.slice(0, limit);
-  return { items, nextCursor: page.length > limit ? (items.at(-1)?.version ?? null) : null };
+  return toPage(page, limit, ({ version }) => version);
 }

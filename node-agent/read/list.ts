@@ -28,8 +28,8 @@ export async function listGenerations(
   const { catalog, scan } = parts;
   await scan.project(project);
   const rows = catalog.generations.list(project, before, limit + 1);
-  const items = rows.slice(0, limit).map((row) => summaryOf(row, parts));
-  return { items, nextCursor: rows.length > limit ? (items.at(-1)?.version ?? null) : null };
+  const page = toPage(rows, limit, ({ version }) => version);
+  return { ...page, items: page.items.map((row) => summaryOf(row, parts)) };
 }
 
 /** The projects, by id. */
@@ -39,14 +39,32 @@ export async function listProjects(
 ): Promise<ListPage<ProjectSummary, string>> {
   const limit = options.limit ?? PAGE.default;
   const rows = await projectsAfter(parts, options.cursor ?? '', limit + 1);
-  const items = rows.slice(0, limit).map((row) => ({
+  const page = toPage(rows, limit, ({ id }) => id);
+  const items = page.items.map((row) => ({
     projectId: row.id,
     ownerId: row.owner_id,
     versions: row.versions,
     latestVersion: row.latest_version,
     bytes: row.source_bytes,
   }));
-  return { items, nextCursor: rows.length > limit ? (items.at(-1)?.projectId ?? null) : null };
+  return { ...page, items };
+}
+
+/**
+ * A page of what is listed.
+ *
+ * @param rows one more than the limit, where there are more
+ * @param cursorOf where the next page goes on, after its last one
+ */
+export function toPage<T, C>(
+  rows: readonly T[],
+  limit: number,
+  cursorOf: (last: T) => C,
+): ListPage<T, C> {
+  const items = rows.slice(0, limit);
+  const last = items.at(-1);
+  const hasMore = rows.length > limit && last !== undefined;
+  return { items, nextCursor: hasMore ? cursorOf(last) : null };
 }
 
 /** What lies on disk in this part of the list is read first, where it is not read yet. */

@@ -1,4 +1,4 @@
-import { formatRef, type Ref, StorageError } from '../contract.ts';
+import { type Ref, StorageError } from '../contract.ts';
 
 /** Why one could not be had. */
 type Problem = Readonly<Ref & { reason: string }>;
@@ -85,10 +85,9 @@ const OF_ONE: ReadonlySet<string> = new Set([
 ]);
 
 /** Why one cannot be had. @throws what keeps the others from being had too */
-export function reasonOf(error: unknown, ref: Ref): string {
-  if (error instanceof StorageError && OF_ONE.has(error.code)) return error.message;
-  if (error instanceof StorageError && error.code === 'unavailable' && !error.retryable) {
-    return error.message;
-  }
-  throw error instanceof Error ? error : new Error(`Cannot restore ${formatRef(ref)}`);
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof StorageError)) throw error;
+  const isOfOne = error.code === 'unavailable' ? !error.retryable : OF_ONE.has(error.code);
+  if (!isOfOne) throw error;
+  return error.message;
 }

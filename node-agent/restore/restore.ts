@@ -141,7 +141,7 @@ async function install(
     else counts.there();
   } catch (error) {
     if (signal?.aborted === true) return;
-    counts.fail(given.ref, reasonOf(error, given.ref));
+    counts.fail(given.ref, reasonOf(error));
   }
 }
 
@@ -206,7 +206,7 @@ async function noteDeletion(
     });
     counts.deleted();
   } catch (error) {
-    counts.fail(ref, reasonOf(error, ref));
+    counts.fail(ref, reasonOf(error));
   }
 }
 

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { ArchiveReader } from '../archive/archive-reader.ts';
 import { readArchivedManifest } from '../archive/archived-manifest.ts';
@@ -15,6 +14,7 @@ import { INDEXED_ABOVE } from '../archive/pack.ts';
 import { readPlainEntry } from '../archive/plain-tar.ts';
 import { type CompleteManifest, entryNameOf, type Limits, parseManifest } from '../contract.ts';
 import { openFileInside } from '../disk/open-inside.ts';
+import { readBegin } from '../disk/read-begin.ts';
 import type { Place } from '../disk/read-file.ts';
 import type { WrittenFacts } from './archive-facts.ts';
 import { hashFile } from './hash.ts';
@@ -38,7 +38,7 @@ export async function describeArchive(
   const handle = await openFileInside(place.root, place.path);
   try {
     const { size } = await handle.stat();
-    const small = size > INDEXED_ABOVE ? null : describeSmall(readAll(handle.fd, size), wanted);
+    const small = size > INDEXED_ABOVE ? null : describeSmall(readBegin(handle.fd, size), wanted);
     if (small !== null) return small;
     const manifest = checkWanted(readArchivedManifest(handle.fd), wanted);
     const blockIndex = await findBlocks(handle, manifest);
@@ -98,17 +98,6 @@ function unpack(archive: Buffer): Buffer {
   } catch (error) {
     throw damaged((error as Error).message, error);
   }
-}
-
-function readAll(fd: number, size: number): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(size);
-  let filled = 0;
-  while (filled < size) {
-    const read = readSync(fd, bytes, filled, size - filled, filled);
-    if (read === 0) break;
-    filled += read;
-  }
-  return bytes.subarray(0, filled);
 }
 
 const hash = (algorithm: 'sha256' | 'md5', bytes: Buffer) =>

@@ -1,7 +1,8 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { GenerationRow, StoredFacts } from '../catalog/generation-row.ts';
 import { finishSave } from '../catalog/saving.ts';
-import type { Ref } from '../contract.ts';
+import type { Manifest, Ref } from '../contract.ts';
+import type { ArchiveFacts } from '../store/hash.ts';
 import type { Store } from '../store/store.ts';
 
 type Parts = Readonly<{ store: Store; catalog: Catalog; now: () => number }>;
@@ -60,7 +61,20 @@ export async function noteFacts(
 export async function readFacts(store: Store, ref: Ref): Promise<FoundFacts> {
   const manifest = await store.readManifest(ref);
   const archive = store.archives.isSettled(ref) ? store.archives.readFacts(ref) : null;
-  const { ownerDecidedAt } = store.projects.read(ref.projectId);
+  return factsOf(store, manifest, archive);
+}
+
+/**
+ * What the manifest of a generation says, and its archive.
+ *
+ * @param archive `null` where it is not made yet
+ */
+export function factsOf(
+  store: Store,
+  manifest: Manifest,
+  archive: ArchiveFacts | null,
+): FoundFacts {
+  const { ownerDecidedAt } = store.projects.read(manifest.project_id);
   const isDecided =
     ownerDecidedAt !== null && Date.parse(manifest.created_at) <= Date.parse(ownerDecidedAt);
   const facts = {

@@ -2,18 +2,18 @@ import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Catalog } from '../catalog/catalog.ts';
-import { type GenerationRow, refOf, type StoredFacts } from '../catalog/generation-row.ts';
+import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { noteFound, noteRestored } from '../catalog/restoring.ts';
 import { abortSave, beginSave } from '../catalog/saving.ts';
 import type { CloudObjects, ObjectPlace } from '../cloud/objects.ts';
-import { type CompleteManifest, formatRef, type Ref, StorageError } from '../contract.ts';
+import { formatRef, type Ref, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { PRIVATE_FOLDER } from '../disk/private.ts';
 import type { Installed } from '../store/install-archive.ts';
 import { inGeneration } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
-import { adopt } from './adopt.ts';
+import { adopt, factsOf } from './adopt.ts';
 import { noteChange } from './listed.ts';
 import type { Locks } from './locks.ts';
 
@@ -145,15 +145,9 @@ async function fetchAndInstall(
     return given.bytes ?? 0;
   }
   const { manifest, archive, change } = installed;
-  const facts: StoredFacts = {
-    digest: manifest.digest,
-    ...{ sha256: archive.sha256, md5: archive.md5, archiveBytes: archive.bytes },
-    sourceBytes: manifest.total_size_bytes,
-    fileCount: manifest.file_count,
-    ownerId: recorded === null ? ownerOf(parts.store, manifest) : null,
-    isReplacement: manifest.replacement === true,
-  };
-  const found = { facts, createdAt: manifest.created_at };
+  const { facts, createdAt } = factsOf(parts.store, manifest, archive);
+  // The database knows whose it is.
+  const found = { facts: recorded === null ? facts : { ...facts, ownerId: null }, createdAt };
   await catalog.write(() => {
     if (recorded === null) noteFound(catalog, ref, found, key, now());
     else noteRestored(catalog, ref, found, { ...recorded, objectKey: key }, now());
@@ -172,7 +166,7 @@ async function fetchBest(
   const { places, digest } = given;
   for (const place of digest === null ? places.slice(0, 1) : places) {
     try {
-      return { ...place, installed: await fetch(parts, given, place, signal) };
+      return { ...place, installed: await fetchFrom(parts, given, place, signal) };
     } catch (error) {
       const isAnother = error instanceof StorageError && OTHER_CONTENT.has(error.code);
       if (!isAnother) throw error;
@@ -184,14 +178,6 @@ async function fetchBest(
 
 /** What is said of an archive that is not the one, or is gone. */
 const OTHER_CONTENT: ReadonlySet<string> = new Set(['corrupt', 'not_found']);
-
-/** Who was named at its save, unless it was decided since whose the project is. */
-function ownerOf(store: Store, manifest: CompleteManifest): string | null {
-  const { project_id, created_at, owner_id } = manifest;
-  const { ownerDecidedAt } = store.projects.read(project_id);
-  const isDecided = ownerDecidedAt !== null && Date.parse(created_at) <= Date.parse(ownerDecidedAt);
-  return isDecided ? null : (owner_id ?? null);
-}
 
 /** Somebody else restores it, or works on it for long: that is of this one alone. */
 function isBusy(ref: Ref): (error: unknown) => never {
@@ -209,7 +195,7 @@ function isBusy(ref: Ref): (error: unknown) => never {
  *
  * @returns `null` where it is of the Python system: its files are in place
  */
-async function fetch(
+async function fetchFrom(
   parts: Parts,
   given: Restorable,
   { key, bucket }: ObjectPlace,

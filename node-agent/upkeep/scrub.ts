@@ -54,11 +54,13 @@ export async function scrub(parts: Parts, signal: AbortSignal): Promise<ScrubRep
     });
   const stored = Object.values(catalog.generations.countByStatus()).reduce((a, b) => a + b, 0);
   const due = state.due + stored * share;
-  const copiesDue = state.copiesDue + countCopies(parts.cache) * share;
+  const copies = [...parts.cache.entries.list()];
+  const copiesDue = state.copiesDue + copies.length * share;
   await note({ readAt: now(), due, copiesDue });
+  // First, as they were just listed.
+  const inCache = await scrubCopies(parts, copies, { ...state, copiesDue }, note, signal);
   const found = await scrubGenerations(parts, { ...state, due }, note, signal);
-  const copies = await scrubCopies(parts, { ...state, copiesDue }, note, signal);
-  return { checked: found.checked + copies.checked, damaged: found.damaged + copies.damaged };
+  return { checked: found.checked + inCache.checked, damaged: found.damaged + inCache.damaged };
 }
 
 function newState(now: number): ScrubState {
@@ -112,14 +114,16 @@ async function scrubGenerations(
 /** Copies whose archive is not what it was go; a tree that is not is laid out again. */
 async function scrubCopies(
   { cache, isCloudOn, onEvent }: Parts,
+  copies: readonly Cached[],
   { copiesDue, copiesAfter }: ScrubState,
   note: Note,
   signal: AbortSignal,
 ): Promise<ScrubReport> {
   let [due, checked, damaged] = [copiesDue, 0, 0];
   if (due < 1) return { checked, damaged };
-  const paths = listCopies(cache);
-  for (const { ref, path, entry } of paths.filter((copy) => copy.path > copiesAfter)) {
+  // By their paths, so that each has its turn whatever goes and comes.
+  const left = copies.filter(({ path }) => path > copiesAfter);
+  for (const { ref, path, entry } of left.sort((a, b) => (a.path < b.path ? -1 : 1))) {
     if (due < 1 || signal.aborted) return { checked, damaged };
     due--;
     checked++;
@@ -136,11 +140,4 @@ async function scrubCopies(
   }
   await note({ copiesDue: 0, copiesAfter: '' });
   return { checked, damaged };
-}
-
-const countCopies = (cache: Cache): number => [...cache.entries.list()].length;
-
-/** By their paths, so that each has its turn whatever goes and comes. */
-function listCopies(cache: Cache): Cached[] {
-  return [...cache.entries.list()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }

@@ -2,7 +2,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import type { OwedJob } from '../catalog/jobs.ts';
 import { PAGE, type Ref } from '../contract.ts';
-import type { ListPage } from '../read/list.ts';
+import { type ListPage, toPage } from '../read/list.ts';
 
 /** A step that is owed to the cloud. */
 export type OwedUpload = Readonly<
@@ -26,8 +26,8 @@ export function listOwed(
 ): ListPage<OwedUpload, number> {
   const limit = options.limit ?? PAGE.default;
   const owed = jobs.list(options.cursor ?? 0, limit + 1);
-  const items = owed.slice(0, limit).map(toOwed);
-  return { items, nextCursor: owed.length > limit ? (owed[limit - 1]?.id ?? null) : null };
+  const page = toPage(owed, limit, ({ id }) => id);
+  return { ...page, items: page.items.map(toOwed) };
 }
 
 /** A job as it is shown. */

@@ -87,31 +87,24 @@ returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
+declare
+  changed text[];
 begin
-  if tg_table_name = 'storage_generations' and tg_op = 'INSERT' then
-    insert into public.storage_project_files as file (project_id)
-    select project_id from (
-      select distinct project_id from after where deleted_at is not null
-    ) deleted
-    order by project_id collate "C"
-    on conflict (project_id) do update set revision = nextval('public.storage_project_revisions');
-    return null;
-  end if;
   if tg_table_name = 'storage_projects' then
-    insert into public.storage_project_files as file (project_id) values (new.id)
-    on conflict (project_id) do update set revision = nextval('public.storage_project_revisions');
-    return null;
-  end if;
-  insert into public.storage_project_files as file (project_id)
-  select project_id from (
-    select distinct after.project_id
+    changed := array[new.id];
+  elsif tg_op = 'INSERT' then
+    select array_agg(distinct project_id) into changed from after where deleted_at is not null;
+  else
+    select array_agg(distinct after.project_id) into changed
     from after
     join before using (project_id, version)
     where (after.deleted_at is null) <> (before.deleted_at is null)
       or after.purged_at is distinct from before.purged_at
-      or after.digest is distinct from before.digest
-  ) changed
-  order by project_id collate "C"
+      or after.digest is distinct from before.digest;
+  end if;
+  insert into public.storage_project_files as file (project_id)
+  select id from unnest(changed) id
+  order by id collate "C"
   on conflict (project_id) do update set revision = nextval('public.storage_project_revisions');
   return null;
 end
