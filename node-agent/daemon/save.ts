@@ -7,11 +7,11 @@ import type { Receipt } from '../save/receipt.ts';
 import { parseLinks, type SaveDetails } from '../save/request.ts';
 import { describe } from '../storage/describe.ts';
 import type { Storage } from '../storage/storage.ts';
+import { Turns } from '../threads/turns.ts';
 import { RequestBody } from './body.ts';
 import { JsonScan } from './json-scan.ts';
 import type { LogVariables } from './log.ts';
 import { type Part, readForm } from './multipart.ts';
-import { Turns } from './turns.ts';
 
 /** Bytes of a JSON body: what is larger goes as multipart or as a tar. */
 const JSON_BYTES = 64 * 1024 * 1024;

@@ -1,7 +1,9 @@
 import { markDeleted } from '../catalog/deleting.ts';
+import { writingTogether } from '../catalog/write-together.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import { parseId, type Ref, StorageError } from '../contract.ts';
 import { Lanes } from '../threads/lanes.ts';
+import { Turns } from '../threads/turns.ts';
 import { followActive } from '../upkeep/activate.ts';
 import {
   type Parts as InstallParts,
@@ -29,7 +31,7 @@ export type RestoreOptions = Readonly<{
   onProgress?: (progress: Readonly<{ done: number; total: number }>) => void;
 }>;
 
-type Parts = Omit<InstallParts, 'objects'> &
+type Parts = Omit<InstallParts, 'download' | 'write'> &
   Parameters<typeof followActive>[0] &
   Readonly<{
     uploads: Uploads;
@@ -40,6 +42,8 @@ type Parts = Omit<InstallParts, 'objects'> &
   }>;
 
 const CONCURRENCY = 4;
+/** So many times as many are under way: what was fetched is put in place while others are. */
+const UNDER_WAY = 8;
 
 /**
  * Brings everything that the cloud has into this store, verified: generations, whose they are, what is active, what
@@ -53,7 +57,8 @@ export async function restore(
   cloud: Cloud,
   options: RestoreOptions,
 ): Promise<RestoreReport> {
-  const { fromBucket = false, dryRun = false, signal, onProgress = () => {} } = options;
+  const { fromBucket = false, dryRun = false, concurrency = CONCURRENCY, signal } = options;
+  const { onProgress = () => {} } = options;
   const only = options.projectId === undefined ? null : parseId(options.projectId, 'project id');
   await checkDatabase(cloud, fromBucket);
   const total = fromBucket
@@ -65,8 +70,15 @@ export async function restore(
   const changesSeen = parts.catalog.meta.changesSeen;
   const counts = new RestoreCounts();
   const projects: KnownProject[] = [];
-  const lanes = new Lanes(options.concurrency ?? CONCURRENCY);
-  const installing = { ...parts, objects: cloud.objects };
+  const lanes = new Lanes(concurrency * UNDER_WAY);
+  const turns = new Turns(concurrency);
+  const write = writingTogether(parts.catalog);
+  // Another is fetched once this one is: what is put in place meanwhile keeps nobody waiting.
+  const installing = (end: () => void): InstallParts => ({
+    ...parts,
+    write,
+    download: (...from) => cloud.objects.download(...from).finally(end),
+  });
   try {
     for await (const one of found) {
       if (signal?.aborted === true) break;
@@ -85,8 +97,15 @@ export async function restore(
         case 'generation':
           counts.found();
           await lanes.run(async () => {
-            await (dryRun ? plan(parts, one, counts) : install(installing, one, counts, signal));
-            onProgress({ done: counts.done, total: Math.max(total, counts.done) });
+            const end = await turns.take();
+            try {
+              if (signal?.aborted === true) return;
+              if (dryRun) await plan(parts, one, counts);
+              else await install(installing(end), one, counts, signal);
+              onProgress({ done: counts.done, total: Math.max(total, counts.done) });
+            } finally {
+              end();
+            }
           });
       }
     }

@@ -1,5 +1,6 @@
-import { createHash } from 'node:crypto';
-import { gunzipSync } from 'node:zlib';
+import { hash } from 'node:crypto';
+import { closeSync, fstatSync } from 'node:fs';
+import { constants, gunzipSync } from 'node:zlib';
 import { ArchiveReader } from '../archive/archive-reader.ts';
 import { readArchivedManifest } from '../archive/archived-manifest.ts';
 import { findBlocks } from '../archive/find-blocks.ts';
@@ -13,7 +14,7 @@ import {
 import { INDEXED_ABOVE } from '../archive/pack.ts';
 import { readPlainEntry } from '../archive/plain-tar.ts';
 import { type CompleteManifest, entryNameOf, type Limits, parseManifest } from '../contract.ts';
-import { openFileInside } from '../disk/open-inside.ts';
+import { openFileInside, openInside } from '../disk/open-inside.ts';
 import { readBegin } from '../disk/read-begin.ts';
 import type { Place } from '../disk/read-file.ts';
 import type { WrittenFacts } from './archive-facts.ts';
@@ -35,11 +36,11 @@ export async function describeArchive(
   place: Place,
   wanted: Wanted,
 ): Promise<Description> {
+  const small = readSmall(place);
+  const described = small === null ? null : describeSmall(small, wanted);
+  if (described !== null) return described;
   const handle = await openFileInside(place.root, place.path);
   try {
-    const { size } = await handle.stat();
-    const small = size > INDEXED_ABOVE ? null : describeSmall(readBegin(handle.fd, size), wanted);
-    if (small !== null) return small;
     const manifest = checkWanted(readArchivedManifest(handle.fd), wanted);
     const blockIndex = await findBlocks(handle, manifest);
     await (await ArchiveReader.open(handle, blockIndex)).check();
@@ -50,11 +51,22 @@ export async function describeArchive(
   }
 }
 
+/** All of an archive; `null` where it is not small. */
+function readSmall({ root, path }: Place): Buffer | null {
+  const fd = openInside(root, path);
+  try {
+    const { size } = fstatSync(fd);
+    return size > INDEXED_ABOVE ? null : readBegin(fd, size);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Most are small: one of them is read and unpacked once. `null` where it has an index. */
 function describeSmall(archive: Buffer, wanted: Wanted): Description | null {
   const tarBytes = archive.length < 4 ? 0 : archive.readUInt32LE(archive.length - 4);
   if (tarBytes > INDEXED_ABOVE) return null;
-  const tar = unpack(archive);
+  const tar = unpack(archive, tarBytes);
   let at = 0;
   const next = () => {
     const entry = readPlainEntry(tar, at);
@@ -92,13 +104,13 @@ function checkWanted(found: Parameters<typeof checkComplete>[0], { digest, limit
   return manifest;
 }
 
-function unpack(archive: Buffer): Buffer {
+/** @param bytes how many come, as the archive itself says */
+function unpack(archive: Buffer, bytes: number): Buffer {
   try {
-    return gunzipSync(archive, { maxOutputLength: INDEXED_ABOVE });
+    // In one piece, and not full: else another is asked for, and both are copied.
+    const chunkSize = Math.max(constants.Z_MIN_CHUNK, bytes + 1);
+    return gunzipSync(archive, { chunkSize, maxOutputLength: INDEXED_ABOVE });
   } catch (error) {
     throw damaged((error as Error).message, error);
   }
 }
-
-const hash = (algorithm: 'sha256' | 'md5', bytes: Buffer) =>
-  createHash(algorithm).update(bytes).digest('hex');

@@ -6,7 +6,7 @@ import { lowerPriority } from '../threads/niceness.ts';
 import { type Outcome, toOutcome } from '../threads/outcome.ts';
 import { type CommitInput, type Committed, commitGeneration } from './commit.ts';
 import type { ArchiveFacts } from './hash.ts';
-import { type Installed, type InstallInput, installArchive } from './install-archive.ts';
+import { type Installed, type InstallInput, installArchives } from './install-archive.ts';
 import { type LayOutInput, layOutTree } from './lay-out.ts';
 import type { LeftOut } from './left-out.ts';
 import { convertTree } from './legacy/convert.ts';
@@ -33,8 +33,8 @@ export function commit(input: CommitInput): Promise<Outcome<Committed>> {
   return toResult(() => commitGeneration(input), `save into "${input.folder}"`);
 }
 
-export function install(input: InstallInput): Promise<Outcome<Installed>> {
-  return toResult(() => installArchive(input), `restore into "${input.place}"`);
+export function install(inputs: readonly InstallInput[]): Promise<Outcome<Installed>[]> {
+  return installArchives(inputs);
 }
 
 export function digest(input: DigestInput): Promise<Outcome<Digested>> {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Unpacked, UnpackInput } from '../archive/unpack.ts';
 import type { Limits } from '../contract.ts';
+import { Grouped } from '../threads/grouped.ts';
 import { fromOutcome, type Outcome } from '../threads/outcome.ts';
 import { makeThreads } from '../threads/pool.ts';
 import type { CommitInput, Committed } from './commit.ts';
@@ -15,13 +16,26 @@ import type { ConvertInput, StageWork } from './work.ts';
 /** What would stall the event loop. */
 export type HeavyWork = StageWork & { close(): Promise<void> };
 
+const THREADS = Math.max(2, availableParallelism());
+/** A thread does so many without looking at what else there is to do. */
+const INSTALLED_TOGETHER = 16;
+
 /** The threads that do the heavy work. */
 export class Workers implements HeavyWork {
   /** Tasks that pack, those that wait with them. */
   #packing = 0;
   readonly #pool = makeThreads('worker', import.meta.url, {
-    maxThreads: Math.max(2, availableParallelism()),
+    maxThreads: THREADS,
   });
+  readonly #installs = new Grouped(
+    async (inputs: readonly InstallInput[]) => {
+      const outcomes = await this.#pool.run(inputs, { name: 'install' });
+      return Promise.allSettled(
+        (outcomes as Outcome<Installed>[]).map(async (one) => fromOutcome(one)),
+      );
+    },
+    { atOnce: THREADS / 2, most: INSTALLED_TOGETHER },
+  );
 
   stage(input: StageInput): Promise<Staged> {
     return this.#run('stage', input);
@@ -32,7 +46,7 @@ export class Workers implements HeavyWork {
   }
 
   install(input: InstallInput): Promise<Installed> {
-    return this.#run('install', input);
+    return this.#installs.run(input);
   }
 
   digest(input: DigestInput): Promise<Digested> {

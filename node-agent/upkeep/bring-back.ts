@@ -1,9 +1,11 @@
+import type { CloudObjects } from '../cloud/objects.ts';
 import type { CloudRecords } from '../cloud/records.ts';
 import { isInCloud, type Ref } from '../contract.ts';
 import { isNearlyFull } from './evict.ts';
 import { type Parts as InstallParts, installGeneration } from './install.ts';
 
-type Parts = InstallParts & Readonly<{ records: CloudRecords }>;
+type Parts = Omit<InstallParts, 'download' | 'write'> &
+  Readonly<{ objects: CloudObjects; records: CloudRecords }>;
 
 /**
  * Has a generation lie in the store again that was deleted here and undeleted in the cloud: until then the cloud
@@ -13,7 +15,7 @@ type Parts = InstallParts & Readonly<{ records: CloudRecords }>;
  * @throws StorageError `unavailable`, `corrupt`, `not_found`, `disk_full`
  */
 export async function bringBack(parts: Parts, ref: Ref): Promise<boolean> {
-  const { store, catalog, records } = parts;
+  const { store, catalog, objects, records } = parts;
   const row = catalog.generations.find(ref.projectId, ref.version);
   if (row?.generation_id !== ref.generationId || row.state !== 'stored') return false;
   if (store.has(ref)) return true;
@@ -27,6 +29,14 @@ export async function bringBack(parts: Parts, ref: Ref): Promise<boolean> {
   if (!isInCloud(status)) return false;
   const recorded = { status, uploadedAt: row.uploaded_at, epoch };
   const given = { ref, places: [{ bucket, key }], digest, sha256, bytes, recorded };
-  const came = await installGeneration(parts, given, undefined);
+  const came = await installGeneration(
+    {
+      ...parts,
+      download: (...from) => objects.download(...from),
+      write: (work) => catalog.write(work),
+    },
+    given,
+    undefined,
+  );
   return came !== 'deleted';
 }

@@ -1,11 +1,11 @@
 import { mkdirSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Catalog } from '../catalog/catalog.ts';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { noteFound, noteRestored } from '../catalog/restoring.ts';
-import { abortSave, beginSave } from '../catalog/saving.ts';
+import { abortSave, beginSave, type SavePlace } from '../catalog/saving.ts';
+import type { Write } from '../catalog/write-together.ts';
 import type { CloudObjects, ObjectPlace } from '../cloud/objects.ts';
 import { formatRef, type Ref, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
@@ -24,7 +24,9 @@ export type Parts = Readonly<{
   locks: Locks;
   /** What this host knows of a generation. */
   find: (ref: { projectId: string; version: number }) => Promise<GenerationRow | null>;
-  objects: CloudObjects;
+  download: CloudObjects['download'];
+  /** As that of the catalog. */
+  write: Write;
   now: () => number;
   /** How long to wait after so many failures, in milliseconds. */
   backoff: (failures: number) => number;
@@ -65,7 +67,7 @@ export async function installGeneration(
   given: Restorable,
   signal: AbortSignal | undefined,
 ): Promise<number | 'there' | 'deleted'> {
-  const { store, catalog, instance, locks, now } = parts;
+  const { store, catalog, locks } = parts;
   const { ref } = given;
   const wait = locks.waiter('restore');
   for (;;) {
@@ -76,16 +78,7 @@ export async function installGeneration(
       if (store.folderOf(ref) !== null) return compare(row, given);
       return putBack(parts, given, signal);
     }
-    const { place, end } = await catalog.write(() => {
-      const by = {
-        instanceId: instance.id,
-        makeId: () => ref.generationId,
-        createdAt: new Date(now()).toISOString(),
-        above: 0,
-      };
-      const place = beginSave(catalog, ref, by);
-      return { place, end: place.kind === 'new' ? locks.begin(ref) : () => {} };
-    });
+    const { place, end } = await takePlace(parts, ref);
     if (place.kind === 'saving') await wait(place.row).catch(isBusy(ref));
     if (place.kind !== 'new') continue;
     try {
@@ -97,6 +90,32 @@ export async function installGeneration(
     } finally {
       end();
     }
+  }
+}
+
+async function takePlace(
+  { catalog, instance, locks, write, now }: Parts,
+  ref: Ref,
+): Promise<{ place: SavePlace; end: () => void }> {
+  const by = {
+    instanceId: instance.id,
+    makeId: () => ref.generationId,
+    createdAt: new Date(now()).toISOString(),
+    above: 0,
+  };
+  let end = () => {};
+  try {
+    const place = await write(() => {
+      // What was taken before was not committed.
+      end();
+      const place = beginSave(catalog, ref, by);
+      if (place.kind === 'new') end = locks.begin(ref);
+      return place;
+    });
+    return { place, end };
+  } catch (error) {
+    end();
+    throw error;
   }
 }
 
@@ -137,7 +156,7 @@ async function fetchAndInstall(
   given: Restorable,
   signal: AbortSignal | undefined,
 ): Promise<number> {
-  const { catalog, now } = parts;
+  const { catalog, write, now } = parts;
   const { ref, recorded } = given;
   const { key, installed } = await fetchBest(parts, given, signal);
   if (installed === null) {
@@ -148,7 +167,7 @@ async function fetchAndInstall(
   const { facts, createdAt } = factsOf(parts.store, manifest, archive);
   // The database knows whose it is.
   const found = { facts: recorded === null ? facts : { ...facts, ownerId: null }, createdAt };
-  await catalog.write(() => {
+  await write(() => {
     if (recorded === null) noteFound(catalog, ref, found, key, now());
     else noteRestored(catalog, ref, found, { ...recorded, objectKey: key }, now());
     noteChange(catalog, ref.projectId, change);
@@ -162,7 +181,7 @@ async function fetchBest(
   given: Restorable,
   signal: AbortSignal | undefined,
 ): Promise<ObjectPlace & { installed: Installed | null }> {
-  let failure: unknown = absent(given.ref);
+  let failure: unknown = null;
   const { places, digest } = given;
   for (const place of digest === null ? places.slice(0, 1) : places) {
     try {
@@ -173,7 +192,7 @@ async function fetchBest(
       failure = error;
     }
   }
-  throw failure;
+  throw failure ?? absent(given.ref);
 }
 
 /** What is said of an archive that is not the one, or is gone. */
@@ -201,26 +220,27 @@ async function fetchFrom(
   { key, bucket }: ObjectPlace,
   signal: AbortSignal | undefined,
 ): Promise<Installed | null> {
-  const { store, objects, backoff } = parts;
+  const { store, download, backoff } = parts;
   const { ref, digest, sha256 } = given;
   for (let failures = 0; ; ) {
     const folder = store.staging.pathToPlace();
     try {
       mkdirSync(folder, PRIVATE_FOLDER);
-      const arrived = await objects.download(key, inGeneration.archive(folder), bucket);
+      const arrived = await download(key, inGeneration.archive(folder), bucket);
       if (sha256 !== null && arrived.sha256 !== sha256) {
         const state = 'what arrived is not what was recorded';
         throw new StorageError('corrupt', `Cannot restore ${formatRef(ref)}: ${state}`);
       }
-      return await putInPlace(store, ref, folder, digest);
+      const installed = await putInPlace(store, ref, folder, digest);
+      if (installed === null) await store.staging.drop(folder);
+      return installed;
     } catch (error) {
+      await store.staging.drop(folder);
       const known = fromFileSystem(error, `restore ${formatRef(ref)}`);
       failures++;
       if (known instanceof StorageError && known.code === 'not_found') throw absent(ref, known);
       if (!mayComeYet(known, failures)) throw known;
       await sleep(backoff(failures), null, signal === undefined ? {} : { signal });
-    } finally {
-      await rm(folder, { recursive: true, force: true });
     }
   }
 }

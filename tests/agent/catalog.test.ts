@@ -16,6 +16,8 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Catalog } from '../../node-agent/catalog/catalog.ts';
 import { markDeleted } from '../../node-agent/catalog/deleting.ts';
 import { finishSave } from '../../node-agent/catalog/saving.ts';
+import { writingTogether } from '../../node-agent/catalog/write-together.ts';
+import { StorageError } from '../../node-agent/contract.ts';
 import type { Storage } from '../../node-agent/index.ts';
 import { Store } from '../../node-agent/store/store.ts';
 import { Workers } from '../../node-agent/store/workers.ts';
@@ -306,4 +308,30 @@ test('its log is copied into its file while it is in use, and begun anew: it doe
     return sizeOf('-wal') > was;
   };
   await expect.poll(grows, { timeout: 60_000, interval: 200 }).toBe(false);
+});
+
+test('what is written at the same time is written in one transaction; who fails keeps no other from it', async () => {
+  const catalog = new Catalog(join(await tempFolder(), 'catalog.sqlite'));
+  onTestFinished(() => catalog.close());
+  const write = writingTogether(catalog);
+  const told: string[] = [];
+  const ensure = (projectId: string) => () => {
+    told.push(`in ${projectId}`);
+    catalog.afterCommit(() => told.push(`committed ${projectId}`));
+    catalog.projects.ensure(projectId);
+    return projectId;
+  };
+  expect(await Promise.all([write(ensure('a')), write(ensure('b'))])).toEqual(['a', 'b']);
+  expect(told).toEqual(['in a', 'in b', 'committed a', 'committed b']);
+  const failing = () => {
+    ensure('d')();
+    throw new StorageError('conflict', 'taken');
+  };
+  const written = await Promise.allSettled([
+    write(ensure('c')),
+    write(failing),
+    write(ensure('e')),
+  ]);
+  expect(written).toMatchObject([{ value: 'c' }, { reason: { message: 'taken' } }, { value: 'e' }]);
+  expect([...'abcde'].filter((id) => catalog.projects.has(id))).toEqual(['a', 'b', 'c', 'e']);
 });

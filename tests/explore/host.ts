@@ -21,7 +21,7 @@ function workHere(): HeavyWork {
   return {
     stage: (input) => value(worker.stage(input)),
     commit: (input) => value(worker.commit(input)),
-    install: (input) => value(worker.install(input)),
+    install: async (input) => fromOutcome((await worker.install([input]))[0]!),
     digest: (input) => value(worker.digest(input)),
     unpack: (input) => value(worker.unpack(input)),
     sync: (folder) => value(worker.sync(folder)),

@@ -1,7 +1,8 @@
 /** `restore`: what cannot be had is told of, what is here stays, and what comes is what was recorded. */
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, inject, test } from 'vitest';
+import { expect, inject, test, vi } from 'vitest';
 import type { Receipt, Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { type FaultProxy, first, startFaultProxy } from '../support/fault-proxy.ts';
@@ -145,8 +146,15 @@ test('several at once, in one process and in two, get each once', async () => {
   await expectAll(one!, receipts);
 });
 
-const downloads = (proxy: FaultProxy) =>
-  proxy.seen.filter((line) => /^GET \/storage\/v1\/object\/.*\.tar\.gz/.test(line));
+const downloads = ({ seen }: Pick<FaultProxy, 'seen'>) =>
+  seen.filter((line) => /^GET \/storage\/v1\/object\/.*\.tar\.gz/.test(line));
+
+/** Does something when so many archives have been asked for: that one waits for it. */
+function whenFetching(proxy: FaultProxy, count: number, work: () => Promise<unknown>): void {
+  proxy.delay = async (line) => {
+    if (downloads({ seen: [line] }).length > 0 && downloads(proxy).length === count) await work();
+  };
+}
 
 test.each([
   { kind: 'flip', at: 30 },
@@ -163,6 +171,29 @@ test.each([
   expect(report).toMatchObject({ restored: 2, failed: 0 });
   expect(downloads(proxy)).toHaveLength(3);
   await expectAll(storage, receipts);
+});
+
+test('no more are fetched at once than is said, and one that is slow holds up no other', async () => {
+  const { bucket, projectId } = await saved(12);
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const cloud = { ...testCloud(bucket), url: proxy.url };
+  const storage = await openTestStorage({ cloud, background: false });
+  let [now, most] = [0, 0];
+  const ready = Promise.withResolvers<void>();
+  const isDownload = (line: string) => downloads({ seen: [line] }).length > 0;
+  proxy.delay = async (line) => {
+    if (!isDownload(line)) return;
+    most = Math.max(most, ++now);
+    // The first is held until two others were put in place beside it.
+    if (downloads(proxy).length === 1) await ready.promise;
+  };
+  proxy.hold = async (line) => {
+    if (isDownload(line)) now--;
+  };
+  const onProgress = ({ done }: { done: number }) => (done >= 2 ? ready.resolve() : undefined);
+  const report = await storage.restore({ projectId, concurrency: 2, onProgress });
+  expect(report).toMatchObject({ restored: 12, failed: 0 });
+  expect(most).toBe(2);
 });
 
 test('a cloud that stays away ends it, and the same call goes on', async () => {
@@ -184,8 +215,10 @@ test('a cloud that stays away ends it, and the same call goes on', async () => {
 
 test('it is stopped after those that are under way', async () => {
   const { bucket, projectId, receipts } = await saved(6);
-  const storage = await open(bucket);
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const storage = await openTestStorage({ cloud: { ...testCloud(bucket), url: proxy.url } });
   const stop = new AbortController();
+  whenFetching(proxy, 3, () => once(stop.signal, 'abort'));
   const seen: number[] = [];
   const report = await storage.restore({
     ...{ projectId, concurrency: 1, signal: stop.signal },
@@ -195,9 +228,10 @@ test('it is stopped after those that are under way', async () => {
       if (done === 2) stop.abort();
     },
   });
-  expect(report).toMatchObject({ restored: 2, stopped: true, failed: 0 });
-  expect(seen).toEqual([1, 2]);
-  expect(await storage.restore({ projectId })).toMatchObject({ restored: 4, there: 2 });
+  expect(report).toMatchObject({ restored: 3, stopped: true, failed: 0 });
+  expect(seen).toEqual([1, 2, 3]);
+  expect(downloads(proxy)).toHaveLength(3);
+  expect(await storage.restore({ projectId })).toMatchObject({ restored: 3, there: 3 });
   await expectAll(storage, receipts);
 });
 
@@ -318,18 +352,14 @@ async function restoreWhile(
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const cloud = { ...testCloud(bucket), url: proxy.url };
   const storage = await openTestStorage({ cloud, background: false });
-  let doing: Promise<unknown> | null = null;
-  proxy.delay = async (line) => {
-    if (!/^GET .*\.tar\.gz$/.test(line)) return;
-    doing ??= (async () => {
-      await work();
-      // A look at the feed in the midst of it: what is not here yet is passed over.
-      await storage.learnChanges();
-    })();
-    await doing;
-  };
+  const worked = vi.fn(work);
+  whenFetching(proxy, 1, async () => {
+    await worked();
+    // A look at the feed in the midst of it: what is not here yet is passed over.
+    await storage.learnChanges();
+  });
   await storage.restore({ projectId, concurrency: 1 });
-  expect(doing).not.toBeNull();
+  expect(worked).toHaveBeenCalledOnce();
   return storage;
 }
 
@@ -387,7 +417,7 @@ test('from the bucket: a project is of whom it was given to, and replaced conten
 });
 
 test('from the bucket: a restore that was stopped goes by what the file said at first', async () => {
-  const { bucket, projectId, receipts, storage: host } = await saved(3);
+  const { bucket, projectId, receipts, storage: host } = await saved(4);
   await host.activate(receipts[2]!);
   await host.delete(receipts[1]!);
   await quiet(host);
@@ -395,18 +425,20 @@ test('from the bucket: a restore that was stopped goes by what the file said at 
   await host.writeProjectFiles();
   await host.close();
   await forget(projectId);
-  const storage = await open(bucket);
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const storage = await openTestStorage({ cloud: { ...testCloud(bucket), url: proxy.url } });
   const stop = new AbortController();
+  whenFetching(proxy, 2, () => once(stop.signal, 'abort'));
   const one = { projectId, fromBucket: true, concurrency: 1 };
   const stopped = { ...one, signal: stop.signal, onProgress: () => stop.abort() };
-  expect(await storage.restore(stopped)).toMatchObject({ restored: 1, stopped: true });
+  expect(await storage.restore(stopped)).toMatchObject({ restored: 2, stopped: true });
   await quiet(storage);
-  // The database knows one of three, and the file says no more than that.
+  // The database knows two of four, and the file says no more than that.
   await storage.writeProjectFiles();
   await storage.close();
   const other = await open(bucket);
-  expect(await other.restore(one)).toMatchObject({ found: 2, failed: 0, deleted: 1 });
-  expect((await other.list(projectId)).items.map(({ version }) => version)).toEqual([3, 1]);
+  expect(await other.restore(one)).toMatchObject({ found: 3, failed: 0, deleted: 1 });
+  expect((await other.list(projectId)).items.map(({ version }) => version)).toEqual([4, 3, 1]);
   expect(await other.activeVersion(projectId)).toBe(3);
   const left = await serviceClient().storage.from(bucket).list(projectId);
   expect(left.data!.map(({ name }) => name).sort()).toEqual(['generations', 'project.json']);
