@@ -275,9 +275,13 @@ class StorageClient:
         """Deletes all generations of a project that the daemon's host knows of. Returns how many."""
         return int(self._json("DELETE", _path(project_id))["deleted"])
 
-    def undelete(self, project_id: str, version: int) -> bool:
-        """Undoes a deletion: it is there again, as it was. False: it was not deleted."""
-        answer = self._json("POST", _path(project_id, version, "/undelete"))
+    def undelete(self, project_id: str, version: int, content: Optional[str] = None) -> bool:
+        """Undoes a deletion: it is there again, as it was. False: it was not deleted.
+
+        content: the digest of what it held before it was replaced, which takes the place of what it holds.
+        """
+        query = {} if content is None else {"digest": content}
+        answer = self._json("POST", _path(project_id, version, "/undelete"), query)
         return bool(answer["undeleted"])
 
     def undelete_project(self, project_id: str) -> int:

@@ -28,6 +28,9 @@ Example:
             ...(Object.keys(summary.metadata ?? {}).length === 0
               ? []
               : [`metadata    ${JSON.stringify(summary.metadata)}`]),
+            ...summary.replaced.map(
+              ({ digest, keptUntil }) => `held before ${digest}, kept here until ${keptUntil}`,
+            ),
           ]);
         },
         { anyway: true },

@@ -149,6 +149,10 @@ export const GenerationDetailsSchema = v.object({
   ...summary,
   active,
   metadata: nullable(v.pipe(v.looseObject({}), v.description('As it was saved.'))),
+  replaced: v.pipe(
+    v.array(v.object({ digest: text, kept_until: text })),
+    v.description('What it held before, and this host keeps.'),
+  ),
   ...description,
 });
 

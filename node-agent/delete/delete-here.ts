@@ -1,23 +1,12 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import { markDeleted } from '../catalog/deleting.ts';
-import type { GenerationRow } from '../catalog/generation-row.ts';
 import type { Ref } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
-import type { Store } from '../store/store.ts';
-import { isNearlyFull } from '../upkeep/evict.ts';
+import { type Parts as KeepParts, keptUntil } from '../upkeep/kept-until.ts';
 import { noteChange } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
 
-type Parts = Readonly<{
-  store: Store;
-  catalog: Catalog;
-  locks: Locks;
-  isCloudOn: boolean;
-  /** For how long what was deleted is kept, in milliseconds. */
-  keepDeletedMs: number;
-  now: () => number;
-  onEvent: Tell;
-}>;
+type Parts = KeepParts & Readonly<{ catalog: Catalog; locks: Locks; onEvent: Tell }>;
 
 /**
  * Deletes a generation here: a tombstone, then its files, then the catalog, which owes the
@@ -48,11 +37,10 @@ export async function deleteHere(
       (digest) => typeof digest === 'string',
     );
     // Also where it is deleted already: what a crash left of it goes now.
-    const isKept = !why.purge && (await mustKeep(parts, row));
-    const purgeAt = new Date(now() + parts.keepDeletedMs).toISOString();
+    const purgeAt = why.purge ? null : await keptUntil(parts, row);
     const change = await store.removals.delete(ref, {
       ...{ deleted_at: at, digests },
-      ...(isKept ? { purge_at: purgeAt } : {}),
+      ...(purgeAt === null ? {} : { purge_at: purgeAt }),
     });
     if (unlock !== null) {
       await catalog.write(() => {
@@ -68,11 +56,4 @@ export async function deleteHere(
     await unlock?.();
   }
   return unlock !== null;
-}
-
-/** On a file system that is nearly full nothing is: what is deleted makes room. */
-async function mustKeep(parts: Parts, row: GenerationRow | null): Promise<boolean> {
-  if (parts.keepDeletedMs === 0) return false;
-  if (parts.isCloudOn && row?.status === 'verified') return false;
-  return !(await isNearlyFull(parts.store.layout.root));
 }

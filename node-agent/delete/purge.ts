@@ -34,7 +34,8 @@ export async function purge({
     if (!(Date.parse(trashed.purgeAt) <= now())) continue;
     try {
       report.freedBytes += await store.trash.remove(trashed);
-      report.generations++;
+      if (trashed.digest === null) report.generations++;
+      else report.contents++;
     } catch (error) {
       // One that cannot go keeps no other from it.
       onProblem(error);

@@ -94,6 +94,7 @@ async function bringBack(
 ): Promise<{ ref: Ref; undeleted: boolean }> {
   const { store, catalog, locks, cloud } = parts;
   const ref = refOf(row);
+  if (cloud === null) throw cannot(ref, NOT_HERE);
   const doing = `bring back what ${formatRef(ref)} held before`;
   if (store.active.find(ref.projectId) === ref.version) {
     const state = 'it is the active one on this host, activate another one first';
@@ -104,7 +105,7 @@ async function bringBack(
     throw new StorageError('conflict', `Cannot ${doing}: ${state}`);
   }
   const answer = await undeleteThere(parts, ref, digest);
-  const record = await cloud?.records.find(ref.projectId, ref.version);
+  const record = await cloud.records.find(ref.projectId, ref.version);
   if (record?.digest !== digest) return answer;
   const unlock = await locks.lock(ref);
   try {
@@ -130,7 +131,7 @@ async function undeleteThere(
   digest: string | null,
 ): Promise<{ ref: Ref; undeleted: boolean }> {
   const { cloud } = parts;
-  if (cloud === null) throw cannot(want, 'this host does not keep it, and the cloud is off');
+  if (cloud === null) throw cannot(want, NOT_HERE);
   const answer = await cloud.retention.recordUndeletion(want, digest);
   switch (answer.outcome) {
     case 'undeleted':
@@ -149,6 +150,8 @@ async function undeleteThere(
       throw cannot(want, 'neither this host nor the cloud keeps it');
   }
 }
+
+const NOT_HERE = 'this host does not keep it, and the cloud is off';
 
 function cannot(want: Wanted, why: string): StorageError {
   return new StorageError('not_found', `Cannot undelete ${formatRef(want)}: ${why}`);

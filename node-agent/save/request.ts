@@ -77,6 +77,8 @@ export type SaveRequest = Readonly<{
   ownerId: string | null;
   metadata: Record<string, unknown>;
   replace: boolean;
+  /** Of content that was there before, in ISO 8601; left out: now. */
+  createdAt?: string;
   /** Whether the tree is laid out before the answer. */
   layOut: boolean;
   source: Source;

@@ -15,23 +15,22 @@ import type { Tell } from '../events/events.ts';
 import type { Committed } from '../store/commit.ts';
 import type { LeftOut } from '../store/left-out.ts';
 import type { Staged } from '../store/stage.ts';
-import type { Store } from '../store/store.ts';
 import { adopt } from '../upkeep/adopt.ts';
+import { type Parts as KeepParts, keptUntil } from '../upkeep/kept-until.ts';
 import { isListed, noteChange } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { SaveRequest } from './request.ts';
 import { factsOf, savedEvent } from './saved-facts.ts';
 import type { Versions } from './versions.ts';
 
-type Parts = Readonly<{
-  store: Store;
-  catalog: Catalog;
-  instance: Instance;
-  locks: Locks;
-  versions: Versions;
-  now: () => number;
-  onEvent: Tell;
-}>;
+type Parts = KeepParts &
+  Readonly<{
+    catalog: Catalog;
+    instance: Instance;
+    locks: Locks;
+    versions: Versions;
+    onEvent: Tell;
+  }>;
 
 /** What a save came to: the row, whether anything was written for it, and what was left out. */
 export type Saved = Readonly<{
@@ -209,7 +208,7 @@ export class Saver {
     return this.#whileLocked(ref, request, { began, isNew: false }, async () => {
       const isReplacement = row.is_replacement === 1;
       const details = { createdAt: row.created_at, metadata, ownerId, artifacts, isReplacement };
-      return store.replacements.replace(ref, source, details, async ({ digest, change }) => {
+      return store.replacements.replace(ref, source, details, null, async ({ digest, change }) => {
         if (digest !== row.digest) throw isOther(ref);
         const unknown = { sha256: null, md5: null, archive_bytes: null };
         await catalog.write(() => {
@@ -225,11 +224,16 @@ export class Saver {
     const { store, catalog, now, onEvent } = this.#parts;
     const { metadata, source, ownerId, artifacts = null } = request;
     return this.#whileLocked(ref, request, { began, isNew: true }, async () => {
-      const createdAt = this.#isoNow();
+      const row = catalog.generations.find(ref.projectId, ref.version);
+      const purgeAt = await keptUntil(this.#parts, row);
+      // What the Python system left has no digest to ask for it by.
+      const isKept = purgeAt !== null && row?.digest != null;
+      const { createdAt = this.#isoNow() } = request;
       return store.replacements.replace(
         ref,
         source,
         { createdAt, metadata, ownerId, artifacts, isReplacement: true },
+        isKept ? { digest: row.digest, purgeAt } : null,
         async (staged) => {
           const facts = { ...factsOf(staged, ownerId), isReplacement: true };
           const note = () => {

@@ -149,6 +149,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   });
   return {
     ...shared,
+    saver,
     verify,
     storePath: store.layout.root,
     keepLimits: options.cache,

@@ -4,13 +4,14 @@ import type { GenerationRow } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
-import type { Ref, StorageError } from '../contract.ts';
+import type { Limits, Ref, StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { DownloadUrls } from '../read/download-url.ts';
 import type { EventFeed } from '../read/event-feed.ts';
 import type { Finder, RefInput } from '../read/find.ts';
 import type { Getter } from '../read/get.ts';
 import type { Opener } from '../read/open.ts';
+import type { Saver } from '../save/save.ts';
 import type { Saves } from '../save/saves.ts';
 import type { Store } from '../store/store.ts';
 import type { HeavyWork } from '../store/workers.ts';
@@ -33,6 +34,8 @@ export type Parts = Readonly<{
   cache: Cache;
   instance: Instance;
   workers: HeavyWork;
+  saver: Saver;
+  limits: Limits;
   /** Why nothing can be written to the store; `null` where it can. */
   unwritable: StorageError | null;
   locks: Locks;

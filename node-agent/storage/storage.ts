@@ -59,6 +59,12 @@ import type { OwedUpload } from '../upload/owed.ts';
 import { recordArchive } from '../upload/record-archive.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
 import type { Parts } from './parts.ts';
+import {
+  bringContentBack,
+  findReplaced,
+  listReplaced,
+  type ReplacedContent,
+} from './replaced-content.ts';
 import { measureSizes, type Sizes } from './sizes.ts';
 import { type CountedStatus, countStatus, getStatus, type StorageStatus } from './status.ts';
 
@@ -256,9 +262,12 @@ export class Storage {
    */
   async show(
     input: RefInput,
-  ): Promise<Summary & Readonly<{ metadata: Record<string, unknown> | null }>> {
+  ): Promise<
+    Summary & Readonly<{ metadata: Record<string, unknown> | null; replaced: ReplacedContent[] }>
+  > {
     const summary = await this.summary(input);
-    return { ...summary, metadata: await readMetadata(this.#parts, summary) };
+    const metadata = await readMetadata(this.#parts, summary);
+    return { ...summary, metadata, replaced: listReplaced(this.#parts, summary) };
   }
 
   /** The generations of a project, newest version first. A project that is not there has none. */
@@ -376,7 +385,11 @@ export class Storage {
     const want = parseRefInput(input);
     const found = await this.#parts.finder.findAny(want);
     const row = found !== null && matches(refOf(found), want) ? found : null;
-    const undeletion = await undelete(this.#parts, want, row, options);
+    const kept = findReplaced(this.#parts, row, options.digest);
+    const undeletion =
+      kept === null
+        ? await undelete(this.#parts, want, row, options)
+        : await bringContentBack(this.#parts, kept, options);
     if (undeletion.undeleted) await this.#bringBack(undeletion.ref);
     return undeletion;
   }

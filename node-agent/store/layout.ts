@@ -64,8 +64,9 @@ export class Layout {
   get trash(): string {
     return join(this.own, 'trash');
   }
-  trashed(ref: Ref): string {
-    return join(this.trash, nameOf(ref));
+  /** @param digest of content that was replaced; `null`: all of a generation that was deleted */
+  trashed(ref: Ref, digest: string | null): string {
+    return join(this.trash, digest === null ? nameOf(ref) : `${nameOf(ref)}.${digest}`);
   }
 
   /** Signs this host's own download URLs. */

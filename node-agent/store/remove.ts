@@ -99,7 +99,7 @@ export class Removals {
     const active = this.#active.findRef(ref.projectId);
     const wasActive = active?.version === ref.version && active.generationId === ref.generationId;
     try {
-      await this.#trash.prepare({ ref, purgeAt, wasActive });
+      await this.#trash.prepare({ ref, digest: null, purgeAt, wasActive });
       return purgeAt;
     } catch (error) {
       if (!isDiskFull(error)) throw error;

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { formatRef, type Ref } from '../contract.ts';
-import { fromFileSystem } from '../disk/file-errors.ts';
+import { fromFileSystem, isDiskFull } from '../disk/file-errors.ts';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
 import type { Committed } from './commit.ts';
 import { makeFolder, moveFolder, syncPath, writeFileDurably } from './durable.ts';
@@ -10,19 +10,30 @@ import { inGeneration } from './layout.ts';
 import { type FolderChange, stampOf } from './project-stamp.ts';
 import { type SaveDetails, stageInputOf, withStaging } from './save-details.ts';
 import type { Source } from './source.ts';
+import type { Trash } from './trash.ts';
 import type { StoreParts } from './work.ts';
 
 /**
  * A replacement that is under way. Paths are relative to staging: a store may be moved. `isCopied`: the
- * old content could not be renamed; it lies in the trash whole, and goes from its place piece by piece.
+ * old content could not be renamed; it lies at `old` whole, and goes from its place piece by piece. `kept`: the
+ * digest of old content that is kept.
  */
-type Journal = Readonly<{ ref: Ref; staged: string; trash: string; isCopied?: boolean }>;
+type Journal = Readonly<{
+  ref: Ref;
+  staged: string;
+  old: string;
+  isCopied?: boolean;
+  kept?: string;
+}>;
+
+/** What is to become of the old content: it can be had back until its time, in ISO 8601. */
+export type Keep = Readonly<{ digest: string; purgeAt: string }>;
 
 /** Swaps generations for other content, by a journal. */
 export class Replacements {
-  readonly #parts: StoreParts;
+  readonly #parts: StoreParts & { trash: Trash };
 
-  constructor(parts: StoreParts) {
+  constructor(parts: StoreParts & { trash: Trash }) {
     this.#parts = parts;
   }
 
@@ -30,6 +41,7 @@ export class Replacements {
    * Puts other content in the place of a generation. Two renames cannot be one, so a journal is
    * written before them: a crash in between is finished by {@link recover}.
    *
+   * @param keep `null`: the old content goes for good. It does too on a disk that is full
    * @param swapped called once the new content is in place for good; where it fails, the old one
    *   is put back
    */
@@ -37,38 +49,59 @@ export class Replacements {
     ref: Ref,
     source: Source,
     details: SaveDetails,
+    keep: Keep | null,
     swapped: (staged: Committed) => Promise<void>,
   ): Promise<Committed> {
-    const trash = this.#parts.staging.path();
+    const { layout, trash } = this.#parts;
+    const old = this.#parts.staging.path();
+    const kept = keep !== null && (await this.#prepareTrash(ref, keep)) ? keep.digest : null;
     const result = await withStaging(this.#parts.staging, ref, source, async (staged) => {
       const result = await this.#parts.work.stage({
         ...stageInputOf(ref, source, details, this.#parts.limits),
         folder: staged,
       });
       await this.#layOutLike(ref, staged);
-      await makeFolder(this.#parts.layout.replacing, this.#parts.layout.own);
-      await this.#writeJournal({ ref, staged, trash });
+      await makeFolder(layout.replacing, layout.own);
+      const journal = { ref, staged, old, ...(kept === null ? {} : { kept }) };
+      await this.#writeJournal(journal);
       try {
-        return { ...result, change: await this.#swap({ ref, staged, trash }) };
+        return { ...result, change: await this.#swap(journal) };
       } catch (error) {
         // It was renamed, and cannot be made to last.
-        const isSwapped = !existsSync(staged) && existsSync(this.#parts.layout.generation(ref));
+        const isSwapped = !existsSync(staged) && existsSync(layout.generation(ref));
         // What cannot be put back now a restart decides.
-        if (isSwapped) await this.#swapBack(ref, trash).catch(() => {});
+        if (isSwapped) await this.#swapBack(ref, old).catch(() => {});
         throw error;
       }
     });
     try {
       await swapped(result);
     } catch (error) {
-      await this.#swapBack(ref, trash);
+      await this.#swapBack(ref, old);
       throw fromFileSystem(error, `save ${formatRef(ref)}`);
     }
-    // It is replaced: what cannot be removed now the next start removes.
-    for (const left of [this.#parts.layout.journal(ref), trash]) {
-      await rm(left, { recursive: true, force: true }).catch(() => {});
+    // It is replaced: what cannot be kept or removed now the next start keeps and removes.
+    try {
+      if (kept !== null) await trash.putReplaced(ref, kept, old);
+      for (const left of [layout.journal(ref), old]) {
+        await rm(left, { recursive: true, force: true });
+      }
+    } catch {
+      // The journal says so.
     }
     return result;
+  }
+
+  /** @returns whether there is room for what is to be kept */
+  async #prepareTrash(ref: Ref, keep: Keep): Promise<boolean> {
+    try {
+      await this.#parts.trash.prepare({ ref, ...keep, wasActive: false });
+      return true;
+    } catch (error) {
+      const known = fromFileSystem(error, `save ${formatRef(ref)}`);
+      if (!isDiskFull(known)) throw known;
+      return false;
+    }
   }
 
   /** Whoever reads a path that was handed out, or the link to the active one, finds a tree there. */
@@ -81,32 +114,32 @@ export class Replacements {
 
   async #writeJournal(journal: Journal): Promise<void> {
     const inStaging = (path: string) => relative(this.#parts.layout.staging, path);
-    const { staged, trash } = journal;
-    const kept = { ...journal, staged: inStaging(staged), trash: inStaging(trash) };
+    const { staged, old } = journal;
+    const written = { ...journal, staged: inStaging(staged), old: inStaging(old) };
     const temporary = this.#parts.staging.path();
     await writeFileDurably(
       this.#parts.layout.journal(journal.ref),
-      JSON.stringify(kept),
+      JSON.stringify(written),
       temporary,
     );
   }
 
   async #swap(journal: Journal): Promise<FolderChange> {
-    const { ref, staged, trash } = journal;
+    const { ref, staged, old } = journal;
     const place = this.#parts.layout.generation(ref);
     const beforeRemoval = async () => {
-      await this.#parts.work.sync(trash);
+      await this.#parts.work.sync(old);
       await this.#writeJournal({ ...journal, isCopied: true });
     };
     const before = stampOf(dirname(place));
-    if (existsSync(place)) await moveFolder(place, trash, beforeRemoval);
+    if (existsSync(place)) await moveFolder(place, old, beforeRemoval);
     let after: string | null;
     try {
       renameSync(staged, place);
       after = stampOf(dirname(place));
     } catch (error) {
       // What cannot be replaced stays: it must not go with the staging folder.
-      if (existsSync(trash)) renameSync(trash, place);
+      if (existsSync(old)) renameSync(old, place);
       throw error;
     }
     await syncPath(dirname(place));
@@ -142,12 +175,14 @@ export class Replacements {
       }
       if (!existsSync(this.#parts.layout.generation(journal.ref))) {
         if (existsSync(journal.staged)) await this.#swap(journal);
-        else if (existsSync(journal.trash)) {
-          renameSync(journal.trash, this.#parts.layout.generation(journal.ref));
+        else if (existsSync(journal.old)) {
+          renameSync(journal.old, this.#parts.layout.generation(journal.ref));
           await syncPath(this.#parts.layout.generations(journal.ref.projectId));
         }
       }
-      recovered.push({ ref: journal.ref, done: () => rmSync(file, { force: true }) });
+      const { ref, kept, old } = journal;
+      if (kept !== undefined) await this.#parts.trash.putReplaced(ref, kept, old);
+      recovered.push({ ref, done: () => rmSync(file, { force: true }) });
     }
     return recovered;
   }
@@ -158,8 +193,8 @@ function readJournal(file: string, staging: string): Journal | null {
   const text = readOrNull(file);
   if (text === null) return null;
   const journal = JSON.parse(text) as Journal;
-  const { staged, trash } = journal;
-  return { ...journal, staged: resolve(staging, staged), trash: resolve(staging, trash) };
+  const { staged, old } = journal;
+  return { ...journal, staged: resolve(staging, staged), old: resolve(staging, old) };
 }
 
 function readOrNull(path: string): string | null {

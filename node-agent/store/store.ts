@@ -62,8 +62,8 @@ export class Store {
     const parts = { layout, limits, staging, work };
     this.archives = new Archives(parts);
     this.trees = new Trees(parts);
-    this.replacements = new Replacements(parts);
     this.trash = new Trash(layout, staging);
+    this.replacements = new Replacements({ ...parts, trash: this.trash });
     this.removals = new Removals(layout, staging, this.tombstones, this.active, this.trash);
     const commit = this.commit.bind(this);
     this.legacy = new Legacy({ ...parts, commit });

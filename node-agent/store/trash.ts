@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { lstat, readdir, rm, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { formatRef, isId, isVersion, type Ref } from '../contract.ts';
+import { basename, dirname, join } from 'node:path';
+import { folderName, formatRef, isId, isVersion, type Ref } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { listFolder } from '../disk/list-folder.ts';
 import { PRIVATE_FILE, PRIVATE_FOLDER } from '../disk/private.ts';
@@ -11,9 +11,11 @@ import type { Layout } from './layout.ts';
 import { readText } from './read-text.ts';
 import type { Staging } from './staging.ts';
 
-/** What is known of a deleted generation that can be had back. Times are ISO 8601. */
+/** What is known of what can be had back. Times are ISO 8601. */
 type Facts = Readonly<{
   ref: Ref;
+  /** Of content that something else took the place of; `null`: all of a generation that was deleted. */
+  digest: string | null;
   /** From when on it may go. */
   purgeAt: string;
   /** Whether it was the active one of its project. */
@@ -23,11 +25,15 @@ type Facts = Readonly<{
 /** One that is here. */
 export type Trashed = Facts & Readonly<{ path: string }>;
 
+/** Content that something else took the place of. */
+export type Replaced = Trashed & Readonly<{ digest: string }>;
+
 /** What is kept beside it. */
 type TrashFile = Readonly<{
   project_id: string;
   version: number;
   generation_id: string;
+  digest: string | null;
   purge_at: string;
   was_active: boolean;
 }>;
@@ -36,7 +42,7 @@ const FACTS = 'trash.json';
 const CONTENT = 'content';
 
 /**
- * What was deleted and can be had back: a folder a generation, with what is known of it and what lay in the
+ * What was deleted or replaced and can be had back: a folder each, with what is known of it and what lay in the
  * store. Each goes at its time, whatever became of its tombstone.
  */
 export class Trash {
@@ -49,11 +55,11 @@ export class Trash {
   }
 
   /**
-   * Makes room for a generation under its name, before it is deleted. May be repeated. What lies there of an
-   * earlier deletion stays until its own time.
+   * Makes room for it under its name, before it is deleted or replaced. May be repeated. What lies there of an
+   * earlier time stays until its own time.
    */
   async prepare(facts: Facts): Promise<void> {
-    const folder = this.#layout.trashed(facts.ref);
+    const folder = this.#layout.trashed(facts.ref, facts.digest);
     const known = this.#read(folder);
     if (known?.purgeAt === facts.purgeAt) return;
     const staged = this.#staging.pathToPlace();
@@ -69,18 +75,46 @@ export class Trash {
     await syncPath(this.#layout.trash);
   }
 
-  /** Moves what lies of a generation here, of which none need be there. May be repeated. */
+  /** Moves what lies of a deleted generation here, of which none need be there. May be repeated. */
   async put(ref: Ref, paths: readonly string[]): Promise<void> {
-    const folder = join(this.#layout.trashed(ref), CONTENT);
+    const folder = join(this.#layout.trashed(ref, null), CONTENT);
     for (const path of paths) {
       if (existsSync(path)) await moveFolder(path, join(folder, basename(path)));
     }
     await syncPath(folder);
   }
 
-  /** What is known of a generation that is here; `null` where it is not. */
+  /** Moves the folder of a generation here that something else took the place of, where it is there. */
+  async putReplaced(ref: Ref, digest: string, folder: string): Promise<void> {
+    if (!existsSync(folder)) return;
+    const to = replacedIn({ path: this.#layout.trashed(ref, digest), ref });
+    await moveFolder(folder, to);
+    await syncPath(dirname(to));
+  }
+
+  /** What is known of a deleted generation that is here; `null` where it is not. */
   find(ref: Ref): Trashed | null {
-    return this.#read(this.#layout.trashed(ref));
+    return this.#read(this.#layout.trashed(ref, null));
+  }
+
+  /** The contents of a generation that are here, which something else took the place of: each once. */
+  replacedOf(ref: Ref): Replaced[] {
+    const found = new Map<string, Replaced>();
+    for (const kept of this.#of(ref)) {
+      const { digest, purgeAt } = kept;
+      // One that was never replaced after all has nothing in it.
+      if (digest === null || !existsSync(replacedIn(kept))) continue;
+      if ((found.get(digest)?.purgeAt ?? '') < purgeAt) found.set(digest, { ...kept, digest });
+    }
+    return [...found.values()];
+  }
+
+  #of(ref: Ref): Trashed[] {
+    const start = basename(this.#layout.trashed(ref, null));
+    return listFolder(this.#layout.trash).flatMap((name) => {
+      if (!name.startsWith(start)) return [];
+      return this.#read(join(this.#layout.trash, name)) ?? [];
+    });
   }
 
   /** All that is here, one after another. */
@@ -98,7 +132,7 @@ export class Trash {
    * @returns whether it was here
    */
   async takeBack(ref: Ref, to: (name: string) => string): Promise<boolean> {
-    const folder = join(this.#layout.trashed(ref), CONTENT);
+    const folder = join(this.#layout.trashed(ref, null), CONTENT);
     const names = listFolder(folder);
     try {
       for (const name of names) {
@@ -136,8 +170,9 @@ export class Trash {
 
   /** Gives a generation up for good, of which nothing can be undone any more. Returns whether anything was kept. */
   async drop(ref: Ref): Promise<boolean> {
-    const kept = this.find(ref);
-    return kept !== null && (await this.remove(kept)) > 0;
+    let bytes = 0;
+    for (const kept of this.#of(ref)) bytes += await this.remove(kept);
+    return bytes > 0;
   }
 
   #read(folder: string): Trashed | null {
@@ -146,10 +181,11 @@ export class Trash {
       const facts = JSON.parse(text ?? 'null') as TrashFile | null;
       if (facts === null || !isId(facts.project_id)) return null;
       if (!isVersion(facts.version) || !isId(facts.generation_id)) return null;
-      const { project_id, version, generation_id, purge_at, was_active } = facts;
+      const { project_id, version, generation_id, digest, purge_at, was_active } = facts;
       return {
         path: folder,
         ref: { projectId: project_id, version, generationId: generation_id },
+        digest: typeof digest === 'string' ? digest : null,
         purgeAt: purge_at,
         wasActive: was_active,
       };
@@ -159,10 +195,14 @@ export class Trash {
   }
 }
 
-function toFile({ ref, purgeAt, wasActive }: Facts): TrashFile {
+/** Where the folder of the generation lies in what is kept of its replaced content. */
+export const replacedIn = ({ path, ref }: Pick<Trashed, 'path' | 'ref'>) =>
+  join(path, CONTENT, folderName(ref));
+
+function toFile({ ref, digest, purgeAt, wasActive }: Facts): TrashFile {
   return {
     ...{ project_id: ref.projectId, version: ref.version, generation_id: ref.generationId },
-    ...{ purge_at: purgeAt, was_active: wasActive },
+    ...{ digest, purge_at: purgeAt, was_active: wasActive },
   };
 }
 

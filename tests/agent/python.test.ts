@@ -58,6 +58,9 @@ print(json.dumps({
     "project": [storage.delete_project("shop"), storage.delete_project("shop")],
     "left": list(storage.list("shop")),
     "back": [storage.undelete("shop", 1), storage.undelete("shop", 1), storage.undelete_project("shop")],
+    "replaced": storage.save("shop", {"a": "2"}, version=1, generation_id=saved["generation_id"], replace=True)["created"],
+    "content": storage.undelete("shop", 1, content=saved["digest"]),
+    "kept": len(storage.show("shop", 1)["replaced"]),
     "info": storage.get_storage_info()["generations"],
 }))
 `,
@@ -84,6 +87,9 @@ print(json.dumps({
     project: [1, 0],
     left: [],
     back: [true, false, 1],
+    replaced: true,
+    content: true,
+    kept: 1,
     info: {},
   });
   const zip = await run('unzip', ['-p', join(to, 'shop.zip'), 'app/main.py']);

@@ -140,12 +140,12 @@ test.each([
   const other = await first.save({ ...ref, version: 2, files: { a: 'new' } });
   await first.close();
   const staging = join(storePath, '.codebegen-storage/staging/gone');
-  const [staged, trash] = [join(staging, 'staged'), join(staging, 'trash')];
+  const [staged, away] = [join(staging, 'staged'), join(staging, 'old')];
   mkdirSync(staging, { recursive: true });
-  await rename(old.path, trash);
+  await rename(old.path, away);
   if (keepsNew) await rename(other.path, staged);
   await writeFiles(join(storePath, '.codebegen-storage/replacing'), {
-    'p__v1__g.json': JSON.stringify({ ref, staged, trash }),
+    'p__v1__g.json': JSON.stringify({ ref, staged, old: away }),
   });
   const second = await openTestStorage({ storePath });
   expect((await second.get(ref)).sourcePath).toBe(join(old.path, 'source'));
@@ -299,9 +299,9 @@ test('a replacement that could not be noted at a start is noted at the next', as
   const own = join(storePath, '.codebegen-storage');
   mkdirSync(join(own, 'staging/dead'), { recursive: true });
   mkdirSync(join(own, 'replacing'), { recursive: true });
-  await rename(old.path, join(own, 'staging/dead/trash'));
+  await rename(old.path, join(own, 'staging/dead/old'));
   cpSync(other.path, old.path, { recursive: true });
-  const journal = { ref, staged: 'dead/staged', trash: 'dead/trash' };
+  const journal = { ref, staged: 'dead/staged', old: 'dead/old' };
   writeFileSync(join(own, 'replacing/one.json'), JSON.stringify(journal));
   const rows = openCatalog(storePath);
   rows.exec("update generations set instance_id = 'dead', status = 'verified'; delete from jobs");

@@ -13,7 +13,15 @@ import { readTexts } from '../support/tree.ts';
 import { type Crash, crash, makeTemplate } from './crash.ts';
 import { eachStep, isLong } from './each-step.ts';
 import { type Loss, losePower } from './power-loss.ts';
-import { allowed, CONTENTS, type Content, earlierIn, refIn, type Scenario } from './scenarios.ts';
+import {
+  allowed,
+  CONTENTS,
+  type Content,
+  earlierIn,
+  REPLACING,
+  refIn,
+  type Scenario,
+} from './scenarios.ts';
 
 /** Besides the kill alone: each step has its turn with one of them, in the long form with all. */
 const LOSSES: Loss[] = [
@@ -40,6 +48,7 @@ test.each<[Scenario, number]>([
   ['settle and delete', 29],
   ['undelete', 17],
   ['undelete twice', 31],
+  ['undelete content', 29],
   ['delete and undelete', 37],
   ['purge', 9],
   ['migrate', 17],
@@ -114,6 +123,7 @@ async function check(crashed: Crash, scenario: Scenario, loss: Loss | null): Pro
   if (earlier.length > 0) expect(await contentOf(storage, earlierIn(PROJECT))).toBe('old');
   if (scenario === 'activate') expectActiveWhole(storePath);
   if (found === null) await expectUndeletable(storage, scenario);
+  if (REPLACING.has(scenario)) await expectBothKept(storage, found!, scenario);
   // A migration that was stopped goes on where it was.
   if (scenario === 'migrate') await storage.adopt(REF);
   if (found !== null) {
@@ -127,6 +137,19 @@ async function check(crashed: Crash, scenario: Scenario, loss: Loss | null): Pro
     expect(await contentOf(storage, REF)).toBe('new');
   }
   await storage.close();
+}
+
+/** What was replaced can be had back, and what took its place after that. */
+async function expectBothKept(storage: Storage, found: Content, scenario: Scenario): Promise<void> {
+  // It was not replaced yet.
+  if (found === 'old' && scenario !== 'undelete content') return;
+  const other = found === 'old' ? 'new' : 'old';
+  const { digest, replaced } = await storage.show(REF);
+  const [before] = replaced.filter((one) => one.digest !== digest);
+  await storage.undelete(REF, { digest: before!.digest });
+  expect(await contentOf(storage, REF)).toBe(other);
+  await storage.undelete(REF, { digest: digest! });
+  expect(await contentOf(storage, REF)).toBe(found);
 }
 
 /** What was deleted and is not due can be had back; what is due goes with the next purge, and nothing is left of it. */

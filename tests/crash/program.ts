@@ -69,6 +69,10 @@ async function act(to: Storage): Promise<unknown> {
       return beside(to, (other) => other.delete(ref));
     case 'undelete':
       return to.undelete(ref);
+    case 'undelete content': {
+      const [before] = (await to.show(ref)).replaced;
+      return to.undelete(ref, { digest: before!.digest });
+    }
     case 'undelete twice':
       return both(to, (one) => one.undelete(ref));
     case 'delete and undelete': {

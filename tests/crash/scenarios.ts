@@ -19,6 +19,7 @@ export type Scenario =
   | 'settle and delete'
   | 'undelete'
   | 'undelete twice'
+  | 'undelete content'
   | 'delete and undelete'
   | 'purge'
   | 'restore'
@@ -50,6 +51,13 @@ export const refIn = (projectId: string) => ({ projectId, version: 2, generation
 /** What was there before, and must stay whatever happens. */
 export const earlierIn = (projectId: string) => ({ projectId, version: 1, generationId: 'gen-1' });
 
+/** What a generation holds other content after, and what it held before is kept. */
+export const REPLACING: ReadonlySet<Scenario> = new Set([
+  'replace',
+  'settle and replace',
+  'undelete content',
+]);
+
 /** Of those that begin with what was deleted. */
 const OF_DELETED: ReadonlySet<Scenario> = new Set(['undelete', 'undelete twice', 'purge']);
 
@@ -70,6 +78,10 @@ export async function prepare(
     await storage.save({ ...refIn(projectId), files: CONTENTS.new });
   }
   if (OF_DELETED.has(scenario)) await storage.delete(refIn(projectId));
+  if (scenario === 'undelete content') {
+    await storage.save({ ...refIn(projectId), files: CONTENTS.old });
+    await storage.save({ ...refIn(projectId), files: CONTENTS.new, replace: true });
+  }
   if (scenario === 'migrate') {
     const { storePath } = await storage.status();
     new PythonStore(storePath).versioned(refIn(projectId), CONTENTS.new);
@@ -97,6 +109,8 @@ export function allowed(scenario: Scenario, receipt: boolean): (Content | null)[
       return receipt ? ['new'] : ['new', null];
     case 'delete and undelete':
       return ['new', null];
+    case 'undelete content':
+      return receipt ? ['old'] : ['old', 'new'];
     case 'purge':
       return [null];
     case 'upload':
