@@ -10,6 +10,7 @@ import {
   StorageError,
 } from '../contract.ts';
 import { type UndeleteOptions, undelete } from '../delete/undelete.ts';
+import type { Summary } from '../read/summary.ts';
 import type { Saver } from '../save/save.ts';
 import { inGeneration, listTars } from '../store/layout.ts';
 import { type Replaced, replacedIn } from '../store/trash.ts';
@@ -22,9 +23,14 @@ type Parts = Parameters<typeof undelete>[0] &
 export type ReplacedContent = Readonly<{ digest: string; keptUntil: string }>;
 
 /** What this host keeps of what a generation held before. */
-export function listReplaced({ store }: Pick<Parts, 'store'>, ref: Ref): ReplacedContent[] {
-  const kept = store.trash.replacedOf(ref);
-  return kept.map(({ digest, purgeAt: keptUntil }) => ({ digest, keptUntil }));
+export function listReplaced(
+  { store }: Pick<Parts, 'store'>,
+  { digest: current, ...ref }: Summary,
+): ReplacedContent[] {
+  return store.trash
+    .replacedOf(ref)
+    .filter(({ digest }) => digest !== current)
+    .map(({ digest, purgeAt: keptUntil }) => ({ digest, keptUntil }));
 }
 
 /** Content that is asked for and kept here; `null` where it is not, or the generation holds it. */

@@ -15,16 +15,9 @@ import type { StoreParts } from './work.ts';
 
 /**
  * A replacement that is under way. Paths are relative to staging: a store may be moved. `isCopied`: the
- * old content could not be renamed; it lies at `old` whole, and goes from its place piece by piece. `kept`: the
- * digest of old content that is kept.
+ * old content could not be renamed; it lies at `old` whole, and goes from its place piece by piece.
  */
-type Journal = Readonly<{
-  ref: Ref;
-  staged: string;
-  old: string;
-  isCopied?: boolean;
-  kept?: string;
-}>;
+type Journal = Readonly<{ ref: Ref; staged: string; old: string; isCopied?: boolean }>;
 
 /** What is to become of the old content: it can be had back until its time, in ISO 8601. */
 export type Keep = Readonly<{ digest: string; purgeAt: string }>;
@@ -52,9 +45,9 @@ export class Replacements {
     keep: Keep | null,
     swapped: (staged: Committed) => Promise<void>,
   ): Promise<Committed> {
-    const { layout, trash } = this.#parts;
-    const old = this.#parts.staging.path();
-    const kept = keep !== null && (await this.#prepareTrash(ref, keep)) ? keep.digest : null;
+    const { layout, staging } = this.#parts;
+    const kept = keep === null ? null : await this.#prepareTrash(ref, keep);
+    const old = kept ?? staging.path();
     const result = await withStaging(this.#parts.staging, ref, source, async (staged) => {
       const result = await this.#parts.work.stage({
         ...stageInputOf(ref, source, details, this.#parts.limits),
@@ -62,7 +55,7 @@ export class Replacements {
       });
       await this.#layOutLike(ref, staged);
       await makeFolder(layout.replacing, layout.own);
-      const journal = { ref, staged, old, ...(kept === null ? {} : { kept }) };
+      const journal = { ref, staged, old };
       await this.#writeJournal(journal);
       try {
         return { ...result, change: await this.#swap(journal) };
@@ -80,27 +73,21 @@ export class Replacements {
       await this.#swapBack(ref, old);
       throw fromFileSystem(error, `save ${formatRef(ref)}`);
     }
-    // It is replaced: what cannot be kept or removed now the next start keeps and removes.
-    try {
-      if (kept !== null) await trash.putReplaced(ref, kept, old);
-      for (const left of [layout.journal(ref), old]) {
-        await rm(left, { recursive: true, force: true });
-      }
-    } catch {
-      // The journal says so.
+    // It is replaced: what cannot be removed now the next start removes.
+    for (const left of [layout.journal(ref), ...(kept === null ? [old] : [])]) {
+      await rm(left, { recursive: true, force: true }).catch(() => {});
     }
     return result;
   }
 
-  /** @returns whether there is room for what is to be kept */
-  async #prepareTrash(ref: Ref, keep: Keep): Promise<boolean> {
+  /** @returns where what is to be kept goes; `null` where there is no room for it */
+  async #prepareTrash(ref: Ref, keep: Keep): Promise<string | null> {
     try {
-      await this.#parts.trash.prepare({ ref, ...keep, wasActive: false });
-      return true;
+      return await this.#parts.trash.prepareReplaced({ ref, ...keep });
     } catch (error) {
       const known = fromFileSystem(error, `save ${formatRef(ref)}`);
       if (!isDiskFull(known)) throw known;
-      return false;
+      return null;
     }
   }
 
@@ -142,6 +129,8 @@ export class Replacements {
       if (existsSync(old)) renameSync(old, place);
       throw error;
     }
+    // What is kept is there for good before it is gone from its place.
+    if (dirname(old) !== dirname(staged)) await syncPath(dirname(old));
     await syncPath(dirname(place));
     return { before, after };
   }
@@ -180,9 +169,7 @@ export class Replacements {
           await syncPath(this.#parts.layout.generations(journal.ref.projectId));
         }
       }
-      const { ref, kept, old } = journal;
-      if (kept !== undefined) await this.#parts.trash.putReplaced(ref, kept, old);
-      recovered.push({ ref, done: () => rmSync(file, { force: true }) });
+      recovered.push({ ref: journal.ref, done: () => rmSync(file, { force: true }) });
     }
     return recovered;
   }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { lstat, readdir, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { folderName, formatRef, isId, isVersion, type Ref } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { listFolder } from '../disk/list-folder.ts';
@@ -84,12 +84,11 @@ export class Trash {
     await syncPath(folder);
   }
 
-  /** Moves the folder of a generation here that something else took the place of, where it is there. */
-  async putReplaced(ref: Ref, digest: string, folder: string): Promise<void> {
-    if (!existsSync(folder)) return;
-    const to = replacedIn({ path: this.#layout.trashed(ref, digest), ref });
-    await moveFolder(folder, to);
-    await syncPath(dirname(to));
+  /** As {@link prepare}, for content that is to be replaced. Returns where the folder of the generation is to go. */
+  async prepareReplaced(facts: Omit<Facts, 'wasActive'> & { digest: string }): Promise<string> {
+    const { ref, digest } = facts;
+    await this.prepare({ ...facts, wasActive: false });
+    return replacedIn({ path: this.#layout.trashed(ref, digest), ref });
   }
 
   /** What is known of a deleted generation that is here; `null` where it is not. */

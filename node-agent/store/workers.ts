@@ -27,6 +27,7 @@ export class Workers implements HeavyWork {
   readonly #pool = makeThreads('worker', import.meta.url, {
     maxThreads: THREADS,
   });
+  /** Half of the threads are left to others, and what comes meanwhile makes the next group larger. */
   readonly #installs = new Grouped(
     async (inputs: readonly InstallInput[]) => {
       const outcomes = await this.#pool.run(inputs, { name: 'install' });
