@@ -24,6 +24,12 @@ export {
   toProblem,
 } from '../functions/_shared/contract/errors.ts';
 export {
+  formatHostKey,
+  HOST_KEY_BYTES,
+  isHostKey,
+  parseHostName,
+} from '../functions/_shared/contract/host-key.ts';
+export {
   foldId,
   isId,
   isVersion,

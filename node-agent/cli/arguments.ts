@@ -60,7 +60,15 @@ export function parseCountArgument(text: string): number {
   throw new InvalidArgumentError('A whole number from 1');
 }
 
-function asArgument<T>(parse: () => T): T {
+/** `12h`, `30d`: in milliseconds. */
+export function parseTimeArgument(text: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,5})([hd])$/.exec(text) ?? [];
+  if (unit === '') throw new InvalidArgumentError('A number of hours or days, as in 12h or 30d');
+  return Number(count) * (unit === 'h' ? 3_600_000 : 86_400_000);
+}
+
+/** What a parser of ours refuses is a mistake in the command. */
+export function asArgument<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {

@@ -1,4 +1,5 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { parseTimeArgument } from './arguments.ts';
 import { type CommandContext, formatBytes } from './context.ts';
 
 type CleanupOptions = { store?: boolean; trees?: boolean; olderThan?: number };
@@ -19,7 +20,11 @@ export function addCleanup(program: Command, context: CommandContext): void {
     )
     .option('--store', 'take originals out of the store that are in the cloud, their bytes proven')
     .option('--trees', 'remove the trees that are laid out: each is laid out again when asked for')
-    .option('--older-than <time>', 'of the store: saved so long ago, as in 12h or 30d', parseTime)
+    .option(
+      '--older-than <time>',
+      'of the store: saved so long ago, as in 12h or 30d',
+      parseTimeArgument,
+    )
     .addHelpText(
       'after',
       `
@@ -57,11 +62,4 @@ Examples:
         { anyway: true },
       );
     });
-}
-
-/** `12h`, `30d`: in milliseconds. */
-function parseTime(text: string): number {
-  const [, count = '', unit = ''] = /^(\d{1,5})([hd])$/.exec(text) ?? [];
-  if (unit === '') throw new InvalidArgumentError('A number of hours or days, as in 12h or 30d');
-  return Number(count) * (unit === 'h' ? 3_600_000 : 86_400_000);
 }

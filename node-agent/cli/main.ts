@@ -10,6 +10,7 @@ import { addDiff } from './diff.ts';
 import { addDoctor } from './doctor.ts';
 import { EXIT_USAGE } from './exit-codes.ts';
 import { addGet } from './get.ts';
+import { addHosts } from './hosts.ts';
 import { addInit } from './init.ts';
 import { addList } from './list.ts';
 import { addMigrate } from './migrate.ts';
@@ -77,6 +78,7 @@ export async function main(args: string[]): Promise<number> {
     addRestore,
     addMigrate,
     addWebhooks,
+    addHosts,
   ];
   for (const add of commands) {
     add(program, context);

@@ -1,5 +1,6 @@
 import { StorageError } from '../contract.ts';
 import type { CloudActivations } from './activations.ts';
+import type { CloudHosts } from './hosts.ts';
 import type { CloudListing } from './listing.ts';
 import type { CloudObjects } from './objects.ts';
 import type { CloudProjectFiles } from './project-file.ts';
@@ -13,6 +14,7 @@ export type Cloud = Readonly<{
   activations: CloudActivations;
   retention: CloudRetention;
   listing: CloudListing;
+  hosts: CloudHosts;
   projectFiles: CloudProjectFiles;
 }>;
 

@@ -4,6 +4,7 @@ import type { GenerationRow } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { CloudActivations } from '../cloud/activations.ts';
 import { connect, DEFAULT_TIMEOUTS } from '../cloud/connection.ts';
+import { CloudHosts } from '../cloud/hosts.ts';
 import { CloudListing } from '../cloud/listing.ts';
 import { CloudObjects } from '../cloud/objects.ts';
 import { CloudProjectFiles } from '../cloud/project-file.ts';
@@ -83,6 +84,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
           activations: new CloudActivations(connection),
           retention: new CloudRetention(connection),
           listing: new CloudListing(connection),
+          hosts: new CloudHosts(connection),
           projectFiles: new CloudProjectFiles(connection),
         };
   const isCloudOn = cloud !== null;

@@ -3,6 +3,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { refOf } from '../catalog/generation-row.ts';
 import { isAnyRunning } from '../catalog/instance.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
+import type { CloudHosts } from '../cloud/hosts.ts';
 import type { CloudGeneration, CloudProject } from '../cloud/listing.ts';
 import {
   diffFiles,
@@ -443,6 +444,11 @@ export class Storage {
       return this.#parts.catalog.jobs.counts().owed === 0;
     };
     return restore({ ...this.#parts, settle }, checkCloudOn(this.#parts.cloud), options);
+  }
+
+  /** The hosts that have a key of their own. @throws StorageError `unavailable` while the cloud is off */
+  get hosts(): CloudHosts {
+    return checkCloudOn(this.#parts.cloud).hosts;
   }
 
   /** The projects that the cloud knows, by id, whoever saved to them. @throws StorageError `unavailable`, `not_found` */

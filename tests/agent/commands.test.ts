@@ -144,6 +144,12 @@ const TABLE: Record<string, Row> = {
     human: /^ID +URL +EVENTS +OWED +SINCE +PARKED +FAILURE\n$/,
     json: { items: [] },
   },
+  hosts: {
+    args: () => ['hosts'],
+    human: /^HOST +READ +DELETE +PROJECTS +SEEN +KEY\n/,
+    json: { items: expect.any(Array) },
+    cloud: true,
+  },
   migrate: {
     args: () => ['migrate'],
     human: /^found +2\nmigrated +0\nknown +2\nverified .*\nfailed +0\n$/,
@@ -221,6 +227,13 @@ describe('a command that fails says so in a sentence on stderr, or as a problem 
     ['webhooks', ['webhooks', 'add', 'http://example.com/'], 1, 'invalid_input'],
     ['webhooks', ['webhooks', 'remove', 'wh_1'], 4, 'not_found'],
     ['webhooks', ['webhooks', 'sing'], 2, 'invalid_input'],
+    ['hosts', ['hosts'], 5, 'unavailable'],
+    ['hosts', ['hosts', 'add', 'a'], 5, 'unavailable', AWAY],
+    ['hosts', ['hosts', 'add', 'a'], 6, 'unauthenticated', REFUSED],
+    ['hosts', ['hosts', 'add', 'two words'], 2, 'invalid_input'],
+    ['hosts', ['hosts', 'add', 'a', '--read', 'some'], 2, 'invalid_input'],
+    ['hosts', ['hosts', 'add', 'a', '--projects', 'a,../b'], 2, 'invalid_input'],
+    ['hosts', ['hosts', 'assign', 'a'], 2, 'invalid_input'],
     ['doctor', ['doctor', 'too', 'many'], 2, 'invalid_input'],
   ])('%s %j: exit %i, %s', async (_, args, code, problem, more) => {
     const place = await makePlace(false);

@@ -205,7 +205,7 @@ async function loseDatabase(): Promise<void> {
   await stack.database.pg.exec(
     `truncate public.storage_projects, public.storage_generations, public.storage_archives,
        public.storage_manifests, public.storage_changes, public.storage_check_ins,
-       public.storage_project_files cascade;
+       public.storage_project_files, public.storage_hosts cascade;
      alter sequence public.storage_change_numbers restart;`,
   );
 }
