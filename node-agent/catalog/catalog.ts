@@ -68,6 +68,15 @@ export class Catalog {
     return this.#db.write(work, options);
   }
 
+  /**
+   * Runs a part of a transaction that may fail without the rest of it.
+   *
+   * @throws what concerns all of the transaction, as a full disk does
+   */
+  attempt<T>(work: () => T): PromiseSettledResult<T> {
+    return this.#epoch.attempt(() => this.#db.attempt(work));
+  }
+
   get isInTransaction(): boolean {
     return this.#db.isInTransaction;
   }

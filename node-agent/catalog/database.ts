@@ -122,6 +122,27 @@ export class Database {
     return result;
   }
 
+  /**
+   * Runs a part of a transaction that may fail without the rest of it.
+   *
+   * @throws what concerns all of the transaction, as a full disk does
+   */
+  attempt<T>(work: () => T): PromiseSettledResult<T> {
+    const told = this.#committed.length;
+    this.#translated(() => this.#db.exec('savepoint part'));
+    try {
+      const value = work();
+      this.#translated(() => this.#db.exec('release part'));
+      return { status: 'fulfilled', value };
+    } catch (reason) {
+      const isOfPart = reason instanceof StorageError && !isDiskFull(reason);
+      if (!isOfPart || !this.#db.isTransaction) throw reason;
+      this.#translated(() => this.#db.exec('rollback to part; release part'));
+      this.#committed.length = told;
+      return { status: 'rejected', reason };
+    }
+  }
+
   get isInTransaction(): boolean {
     return this.#db.isOpen && this.#db.isTransaction;
   }

@@ -45,6 +45,14 @@ export class Epoch {
     this.#set(this.#meta.epoch + 1, projectId);
   }
 
+  /** Has what a part of a transaction counted, which is rolled back, be counted again. */
+  attempt<T>(part: () => PromiseSettledResult<T>): PromiseSettledResult<T> {
+    const counted = new Set(this.#counted);
+    const outcome = part();
+    if (outcome.status === 'rejected') this.#counted = counted;
+    return outcome;
+  }
+
   #set(count: number, project: string): void {
     this.#meta.setEpoch(count);
     this.#file.write({ catalog: this.#meta.hostId, count, project });

@@ -8,22 +8,12 @@ export type Write = <T>(work: () => T) => Promise<T>;
 const AT_MOST = 32;
 
 /**
- * Makes what writes as {@link Catalog.write} does where much is written at the same time: in one transaction. Where
- * that fails each is written alone, so that none keeps another from it: what is to be written may be called twice.
+ * Makes what writes as {@link Catalog.write} does where much is written at the same time: in one transaction, of
+ * which each write is a part that may fail without the others.
  */
 export function writingTogether(catalog: Catalog): Write {
   const grouped = new Grouped<() => unknown, unknown>(
-    async (works) => {
-      if (works.length > 1) {
-        try {
-          const values = await catalog.write(() => works.map((work) => work()));
-          return values.map((value) => ({ status: 'fulfilled', value }));
-        } catch {
-          // Which of them it was nobody knows.
-        }
-      }
-      return Promise.allSettled(works.map((work) => catalog.write(work)));
-    },
+    (works) => catalog.write(() => works.map((work) => catalog.attempt(work))),
     { atOnce: 1, most: AT_MOST },
   );
   return <T>(work: () => T) => grouped.run(work) as Promise<T>;

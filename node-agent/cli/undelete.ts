@@ -17,7 +17,11 @@ export function addUndelete(program: Command, context: CommandContext): void {
     .argument('<project>', 'project id', parseIdArgument)
     .argument('[version]', 'version: 1, 2, 3 …', parseVersionArgument)
     .option('--generation <id>', 'the generation id, which must match', parseIdArgument)
-    .option('--content <digest>', 'what it held before it was replaced', parseDigestArgument)
+    .option(
+      '--content <digest>',
+      'what it held before it was replaced: "show" names it',
+      parseDigestArgument,
+    )
     .option('--all', 'every generation of the project that this host or the cloud still keeps')
     .addHelpText(
       'after',

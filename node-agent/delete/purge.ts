@@ -33,7 +33,10 @@ export async function purge({
     await breathe();
     if (!(Date.parse(trashed.purgeAt) <= now())) continue;
     try {
-      report.freedBytes += await store.trash.remove(trashed);
+      const bytes = await store.trash.remove(trashed);
+      // Somebody else was quicker.
+      if (bytes === 0) continue;
+      report.freedBytes += bytes;
       if (trashed.digest === null) report.generations++;
       else report.contents++;
     } catch (error) {

@@ -73,12 +73,16 @@ export async function restore(
   const lanes = new Lanes(concurrency * UNDER_WAY);
   const turns = new Turns(concurrency);
   const write = writingTogether(parts.catalog);
-  // Another is fetched once this one is: what is put in place meanwhile keeps nobody waiting.
-  const installing = (end: () => void): InstallParts => ({
-    ...parts,
-    write,
-    download: (...from) => cloud.objects.download(...from).finally(end),
-  });
+  // Another has its turn once this one is fetched: what is put in place meanwhile keeps nobody waiting.
+  const installing = (first: () => void): InstallParts => {
+    let held: (() => void) | null = first;
+    const download: InstallParts['download'] = async (...from) => {
+      const end = held ?? (await turns.take());
+      held = null;
+      return cloud.objects.download(...from).finally(end);
+    };
+    return { ...parts, write, download };
+  };
   try {
     for await (const one of found) {
       if (signal?.aborted === true) break;

@@ -43,6 +43,7 @@ export async function renumber(parts: Parts, ref: Ref): Promise<Ref> {
     const to = findCopy(parts, row) ?? (await saveAnew(parts, row));
     const isActive = store.active.find(ref.projectId) === ref.version;
     if (isActive) await store.active.set(to, now());
+    await store.trash.moveReplaced(ref, to);
     await store.removals.move(ref, to.version, new Date(now()).toISOString());
     await catalog.write(() => {
       // Its old version is the cloud's.

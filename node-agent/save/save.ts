@@ -17,6 +17,7 @@ import type { LeftOut } from '../store/left-out.ts';
 import type { Staged } from '../store/stage.ts';
 import { adopt } from '../upkeep/adopt.ts';
 import { type Parts as KeepParts, keptUntil } from '../upkeep/kept-until.ts';
+import { convert } from '../upkeep/legacy.ts';
 import { isListed, noteChange } from '../upkeep/listed.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { SaveRequest } from './request.ts';
@@ -163,6 +164,11 @@ export class Saver {
   async #compare(row: GenerationRow, request: SaveRequest, began: number): Promise<Saved> {
     const { store } = this.#parts;
     const { source } = request;
+    // What the Python system left has no digest that it could be kept under.
+    if (row.digest === null && request.replace) {
+      await convert(this.#parts, refOf(row), row);
+      return this.save(request, began);
+    }
     const { digest, leftOut } = await store.digest(source, request.artifacts ?? null);
     if (digest === row.digest && !store.has(refOf(row))) return this.#putBack(row, request, began);
     if (digest === row.digest && (await store.trees.check(refOf(row), digest)).length > 0) {
@@ -226,9 +232,8 @@ export class Saver {
     return this.#whileLocked(ref, request, { began, isNew: true }, async () => {
       const row = catalog.generations.find(ref.projectId, ref.version);
       const purgeAt = await keptUntil(this.#parts, row);
-      // What the Python system left has no digest to ask for it by.
-      const isKept = purgeAt !== null && row?.digest != null;
       const { createdAt = this.#isoNow() } = request;
+      const isKept = purgeAt !== null && row?.digest != null;
       return store.replacements.replace(
         ref,
         source,
@@ -289,8 +294,6 @@ export class Saver {
 }
 
 function isOther(ref: Ref): StorageError {
-  return new StorageError(
-    'conflict',
-    `Cannot repair ${formatRef(ref)}: what came is other content`,
-  );
+  const message = `Cannot repair ${formatRef(ref)}: what came is other content`;
+  return new StorageError('conflict', message);
 }

@@ -94,6 +94,11 @@ export class Saves {
     });
   }
 
+  /** What was saved before, and is saved once more. */
+  again(make: () => Promise<SaveRequest>): Promise<Receipt> {
+    return this.#save(make);
+  }
+
   /** A tar, gzipped or not, as it streams in. */
   tar(input: SaveTarInput): Promise<Receipt> {
     return this.#archive(input, () => readTar(input.tar));

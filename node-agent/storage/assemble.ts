@@ -151,7 +151,6 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   });
   return {
     ...shared,
-    saver,
     verify,
     storePath: store.layout.root,
     keepLimits: options.cache,

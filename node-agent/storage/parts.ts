@@ -11,7 +11,6 @@ import type { EventFeed } from '../read/event-feed.ts';
 import type { Finder, RefInput } from '../read/find.ts';
 import type { Getter } from '../read/get.ts';
 import type { Opener } from '../read/open.ts';
-import type { Saver } from '../save/save.ts';
 import type { Saves } from '../save/saves.ts';
 import type { Store } from '../store/store.ts';
 import type { HeavyWork } from '../store/workers.ts';
@@ -34,7 +33,6 @@ export type Parts = Readonly<{
   cache: Cache;
   instance: Instance;
   workers: HeavyWork;
-  saver: Saver;
   limits: Limits;
   /** Why nothing can be written to the store; `null` where it can. */
   unwritable: StorageError | null;

@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
 import {
   formatRef,
@@ -11,13 +9,15 @@ import {
 } from '../contract.ts';
 import { type UndeleteOptions, undelete } from '../delete/undelete.ts';
 import type { Summary } from '../read/summary.ts';
-import type { Saver } from '../save/save.ts';
-import { inGeneration, listTars } from '../store/layout.ts';
+import type { SaveRequest } from '../save/request.ts';
+import type { Saves } from '../save/saves.ts';
+import { archiveIn } from '../store/lay-out.ts';
+import { inGeneration } from '../store/layout.ts';
 import { type Replaced, replacedIn } from '../store/trash.ts';
 import type { HeavyWork } from '../store/workers.ts';
 
 type Parts = Parameters<typeof undelete>[0] &
-  Readonly<{ saver: Saver; workers: HeavyWork; limits: Limits }>;
+  Readonly<{ saves: Saves; workers: HeavyWork; limits: Limits }>;
 
 /** Content that a generation held before, and until when this host keeps it, in ISO 8601. */
 export type ReplacedContent = Readonly<{ digest: string; keptUntil: string }>;
@@ -48,6 +48,7 @@ export function findReplaced(
  * Has content that this host kept take the place of what a generation holds: it is saved once more, as it was. What
  * it takes the place of is kept in turn. A generation that was deleted is undeleted first.
  *
+ * @returns whether it was not there before
  * @throws StorageError `corrupt` where it is not what it was, `unavailable`, `disk_full`; it stays kept then
  */
 export async function bringContentBack(
@@ -55,46 +56,65 @@ export async function bringContentBack(
   { row, kept }: Readonly<{ row: GenerationRow; kept: Replaced }>,
   { requestId = null }: Pick<UndeleteOptions, 'requestId'>,
 ): Promise<{ ref: Ref; undeleted: boolean }> {
-  const { store, saver, workers, limits, onEvent } = parts;
+  const { store, saves, onEvent } = parts;
   const ref = refOf(row);
   const { digest } = kept;
-  if (row.state === 'deleted') await undelete(parts, ref, row, { requestId });
   const folder = store.staging.path();
+  let undeleted: boolean;
   try {
-    const unpacked = await workers.unpack({ ...archiveIn(kept), folder, limits, trusted: true });
-    const { manifest } = unpacked;
-    if (!isComplete(manifest) || unpacked.digest !== digest) {
-      const state = 'what was kept of it is damaged';
-      throw new StorageError('corrupt', `Cannot undelete ${formatRef(ref)}: ${state}`);
-    }
-    const { root, path } = store.layout.placeOf(folder);
-    const listed = (folder: string, entries: readonly ManifestEntry[]) => ({
-      ...{ kind: 'listed' as const, root, folder },
-      files: entries.map(({ path, mode }) => ({ path, mode })),
+    const { created } = await saves.again(async () => {
+      const request = { ...(await unpack(parts, ref, kept, folder)), requestId };
+      if (row.state === 'deleted') await undelete(parts, ref, row, { requestId });
+      return request;
     });
-    const { entries, artifacts, metadata, owner_id: ownerId = null, created_at } = manifest;
-    await saver.save(
-      {
-        ...{ ...ref, metadata, ownerId, requestId, createdAt: created_at },
-        ...{ replace: true, layOut: false },
-        source: listed(inGeneration.source(path), entries),
-        artifacts: artifacts.length === 0 ? null : listed(inGeneration.artifacts(path), artifacts),
-      },
-      performance.now(),
-    );
+    undeleted = created;
   } finally {
     await store.staging.drop(folder);
   }
   await store.trash.remove(kept);
-  onEvent({ kind: 'generation.undeleted', ...ref, digest, where: 'here', requestId });
-  return { ref, undeleted: true };
+  if (undeleted) {
+    onEvent({ kind: 'generation.undeleted', ...ref, digest, where: 'here', requestId });
+  }
+  return { ref, undeleted };
 }
 
-/** A content may have been replaced before an archive was made of it. */
-function archiveIn(kept: Replaced): { archive: string; isLaidDown: boolean } {
-  const folder = replacedIn(kept);
-  const archive = inGeneration.archive(folder);
-  const [tar] = listTars(folder);
-  const isLaidDown = tar !== undefined && !existsSync(archive);
-  return { archive: isLaidDown ? join(folder, tar) : archive, isLaidDown };
+/** What is to be saved: it lies in a folder. */
+async function unpack(
+  { store, workers, limits }: Parts,
+  ref: Ref,
+  kept: Replaced,
+  folder: string,
+): Promise<SaveRequest> {
+  const found = archiveIn(replacedIn(kept));
+  const { path: archive = replacedIn(kept), isLaidDown = false } = found ?? {};
+  const given = { archive, folder, limits, isLaidDown, trusted: true };
+  const { manifest, digest } = await workers.unpack(given).catch((error: unknown) => {
+    throw error instanceof StorageError && error.code === 'corrupt'
+      ? damaged(ref, archive, error)
+      : error;
+  });
+  if (!isComplete(manifest) || digest !== kept.digest) throw damaged(ref, archive);
+  const { root, path } = store.layout.placeOf(folder);
+  const listed = (folder: string, entries: readonly ManifestEntry[]) => ({
+    ...{ kind: 'listed' as const, root, folder },
+    files: entries.map(({ path, mode }) => ({ path, mode })),
+  });
+  const {
+    entries,
+    artifacts,
+    metadata,
+    owner_id: ownerId = null,
+    created_at: createdAt,
+  } = manifest;
+  return {
+    ...{ ...ref, metadata, ownerId, createdAt, replace: true, layOut: false },
+    source: listed(inGeneration.source(path), entries),
+    artifacts: artifacts.length === 0 ? null : listed(inGeneration.artifacts(path), artifacts),
+  };
+}
+
+function damaged(ref: Ref, archive: string, cause?: StorageError): StorageError {
+  const state = `what was kept of it, "${archive}", is damaged`;
+  const message = `Cannot undelete the content of ${formatRef(ref)}: ${state}. What it holds now stays`;
+  return new StorageError('corrupt', message, { cause });
 }

@@ -116,9 +116,19 @@ async function each<A extends Pick<Described, 'input'>, B>(
   const after: Outcome<B>[] = [];
   for (const one of before) {
     if ('failure' in one) after.push(one);
-    else after.push(await toOutcome(() => step(one.value), known(one.value.input)));
+    else {
+      const { input } = one.value;
+      const outcome = toOutcome(() => step(one.value), known(input));
+      after.push(await outcome.catch((cause: Error) => failureOf(input, cause)));
+    }
   }
   return after;
+}
+
+/** What nobody foresaw of one is no reason for the others to fail. */
+function failureOf({ place }: InstallInput, cause: Error): Outcome<never> {
+  const message = `Cannot restore into "${place}": ${cause.message}`;
+  return { failure: { code: 'internal', message, cause } };
 }
 
 const known =

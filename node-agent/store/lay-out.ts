@@ -178,9 +178,11 @@ function holds(folder: string, digest: string): boolean {
   return manifestIn(folder, (path) => ({ root, path: basename(path) }))?.digest === digest;
 }
 
-/** Removes the tree of a generation: what says that it is whole goes first. */
+/** What the tree of a generation is made of: what says that it is whole comes first. */
+export const treePartsOf = (folder: string) =>
+  (['tree', 'source', 'manifest', 'artifacts'] as const).map((part) => inGeneration[part](folder));
+
+/** Removes the tree of a generation. */
 export function dropTree(folder: string): void {
-  for (const part of ['tree', 'source', 'manifest', 'artifacts'] as const) {
-    rmSync(inGeneration[part](folder), { recursive: true, force: true });
-  }
+  for (const part of treePartsOf(folder)) rmSync(part, { recursive: true, force: true });
 }

@@ -6,11 +6,12 @@ import { fromFileSystem, isDiskFull } from '../disk/file-errors.ts';
 import { isMissing, listFolder } from '../disk/list-folder.ts';
 import type { Committed } from './commit.ts';
 import { makeFolder, moveFolder, syncPath, writeFileDurably } from './durable.ts';
+import { archiveIn, readTreeFile, treePartsOf } from './lay-out.ts';
 import { inGeneration } from './layout.ts';
 import { type FolderChange, stampOf } from './project-stamp.ts';
 import { type SaveDetails, stageInputOf, withStaging } from './save-details.ts';
 import type { Source } from './source.ts';
-import type { Trash } from './trash.ts';
+import { replacedIn, type Trash, type Trashed } from './trash.ts';
 import type { StoreParts } from './work.ts';
 
 /**
@@ -46,8 +47,8 @@ export class Replacements {
     swapped: (staged: Committed) => Promise<void>,
   ): Promise<Committed> {
     const { layout, staging } = this.#parts;
-    const kept = keep === null ? null : await this.#prepareTrash(ref, keep);
-    const old = kept ?? staging.path();
+    let kept: Trashed | null = null;
+    let old = staging.path();
     const result = await withStaging(this.#parts.staging, ref, source, async (staged) => {
       const result = await this.#parts.work.stage({
         ...stageInputOf(ref, source, details, this.#parts.limits),
@@ -55,15 +56,18 @@ export class Replacements {
       });
       await this.#layOutLike(ref, staged);
       await makeFolder(layout.replacing, layout.own);
-      const journal = { ref, staged, old };
-      await this.#writeJournal(journal);
+      kept = keep === null ? null : await this.#prepareTrash(ref, keep);
+      if (kept !== null) old = replacedIn(kept);
       try {
+        const journal = { ref, staged, old };
+        await this.#writeJournal(journal);
         return { ...result, change: await this.#swap(journal) };
       } catch (error) {
         // It was renamed, and cannot be made to last.
         const isSwapped = !existsSync(staged) && existsSync(layout.generation(ref));
         // What cannot be put back now a restart decides.
         if (isSwapped) await this.#swapBack(ref, old).catch(() => {});
+        await this.#dropUnused(kept);
         throw error;
       }
     });
@@ -71,24 +75,44 @@ export class Replacements {
       await swapped(result);
     } catch (error) {
       await this.#swapBack(ref, old);
+      await this.#dropUnused(kept);
       throw fromFileSystem(error, `save ${formatRef(ref)}`);
     }
-    // It is replaced: what cannot be removed now the next start removes.
-    for (const left of [layout.journal(ref), ...(kept === null ? [old] : [])]) {
-      await rm(left, { recursive: true, force: true }).catch(() => {});
-    }
+    await this.#tidy(ref, old, kept !== null);
     return result;
   }
 
+  /** It is replaced: what cannot be removed now the next start removes, or the purge. */
+  async #tidy(ref: Ref, old: string, isKept: boolean): Promise<void> {
+    const { layout } = this.#parts;
+    const left = isKept ? this.#listUnneeded(old) : [old];
+    for (const path of [layout.journal(ref), ...left]) {
+      await rm(path, { recursive: true, force: true }).catch(() => {});
+    }
+  }
+
+  /** The archive has all that is in a tree of ours; beside the files of an old one may lie what is nowhere else. */
+  #listUnneeded(kept: string): string[] {
+    const { root, path } = this.#parts.layout.placeOf(kept);
+    const isNeeded = readTreeFile(root, path)?.kept === true || archiveIn(kept) === null;
+    return isNeeded ? [] : treePartsOf(kept);
+  }
+
   /** @returns where what is to be kept goes; `null` where there is no room for it */
-  async #prepareTrash(ref: Ref, keep: Keep): Promise<string | null> {
+  async #prepareTrash(ref: Ref, keep: Keep): Promise<Trashed | null> {
     try {
-      return await this.#parts.trash.prepareReplaced({ ref, ...keep });
+      return await this.#parts.trash.prepare({ ref, ...keep, wasActive: false });
     } catch (error) {
       const known = fromFileSystem(error, `save ${formatRef(ref)}`);
       if (!isDiskFull(known)) throw known;
       return null;
     }
+  }
+
+  /** Nothing was replaced, and nothing came there. */
+  async #dropUnused(kept: Trashed | null): Promise<void> {
+    if (kept === null || existsSync(replacedIn(kept))) return;
+    await this.#parts.trash.remove(kept).catch(() => {});
   }
 
   /** Whoever reads a path that was handed out, or the link to the active one, finds a tree there. */
@@ -114,12 +138,21 @@ export class Replacements {
   async #swap(journal: Journal): Promise<FolderChange> {
     const { ref, staged, old } = journal;
     const place = this.#parts.layout.generation(ref);
+    let isCopied = false;
     const beforeRemoval = async () => {
       await this.#parts.work.sync(old);
+      await syncPath(dirname(old));
+      isCopied = true;
       await this.#writeJournal({ ...journal, isCopied: true });
     };
     const before = stampOf(dirname(place));
-    if (existsSync(place)) await moveFolder(place, old, beforeRemoval);
+    try {
+      if (existsSync(place)) await moveFolder(place, old, beforeRemoval);
+    } catch (error) {
+      // A part of a copy is nothing to keep.
+      if (!isCopied && existsSync(place)) await rm(old, { recursive: true, force: true });
+      throw error;
+    }
     let after: string | null;
     try {
       renameSync(staged, place);
@@ -159,8 +192,11 @@ export class Replacements {
       const file = join(this.#parts.layout.replacing, name);
       const journal = readJournal(file, this.#parts.layout.staging);
       if (journal === null || !isGone(basename(dirname(journal.staged)))) continue;
-      if (journal.isCopied === true && existsSync(journal.staged)) {
-        await rm(this.#parts.layout.generation(journal.ref), { recursive: true, force: true });
+      if (existsSync(journal.staged)) {
+        // Of two that are there one is a copy: the old one, once that is whole.
+        const place = this.#parts.layout.generation(journal.ref);
+        const copy = journal.isCopied === true ? place : existsSync(place) ? journal.old : null;
+        if (copy !== null) await rm(copy, { recursive: true, force: true });
       }
       if (!existsSync(this.#parts.layout.generation(journal.ref))) {
         if (existsSync(journal.staged)) await this.#swap(journal);

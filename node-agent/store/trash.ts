@@ -58,10 +58,11 @@ export class Trash {
    * Makes room for it under its name, before it is deleted or replaced. May be repeated. What lies there of an
    * earlier time stays until its own time.
    */
-  async prepare(facts: Facts): Promise<void> {
+  async prepare(facts: Facts): Promise<Trashed> {
     const folder = this.#layout.trashed(facts.ref, facts.digest);
     const known = this.#read(folder);
-    if (known?.purgeAt === facts.purgeAt) return;
+    const isUsed = known !== null && facts.digest !== null && existsSync(replacedIn(known));
+    if (known?.purgeAt === facts.purgeAt && !isUsed) return known;
     const staged = this.#staging.pathToPlace();
     mkdirSync(join(staged, CONTENT), { recursive: true, mode: PRIVATE_FOLDER });
     await writeFile(join(staged, FACTS), `${JSON.stringify(toFile(facts), null, 2)}\n`, {
@@ -73,6 +74,7 @@ export class Trash {
     if (existsSync(folder)) renameSync(folder, `${folder}.${randomUUID()}`);
     renameSync(staged, folder);
     await syncPath(this.#layout.trash);
+    return { ...facts, path: folder };
   }
 
   /** Moves what lies of a deleted generation here, of which none need be there. May be repeated. */
@@ -84,19 +86,12 @@ export class Trash {
     await syncPath(folder);
   }
 
-  /** As {@link prepare}, for content that is to be replaced. Returns where the folder of the generation is to go. */
-  async prepareReplaced(facts: Omit<Facts, 'wasActive'> & { digest: string }): Promise<string> {
-    const { ref, digest } = facts;
-    await this.prepare({ ...facts, wasActive: false });
-    return replacedIn({ path: this.#layout.trashed(ref, digest), ref });
-  }
-
   /** What is known of a deleted generation that is here; `null` where it is not. */
   find(ref: Ref): Trashed | null {
     return this.#read(this.#layout.trashed(ref, null));
   }
 
-  /** The contents of a generation that are here, which something else took the place of: each once. */
+  /** The contents of a generation that are here, which something else took the place of: each once, the last first. */
   replacedOf(ref: Ref): Replaced[] {
     const found = new Map<string, Replaced>();
     for (const kept of this.#of(ref)) {
@@ -105,7 +100,17 @@ export class Trash {
       if (digest === null || !existsSync(replacedIn(kept))) continue;
       if ((found.get(digest)?.purgeAt ?? '') < purgeAt) found.set(digest, { ...kept, digest });
     }
-    return [...found.values()];
+    return [...found.values()].sort((a, b) => b.purgeAt.localeCompare(a.purgeAt));
+  }
+
+  /** Has what a generation held before be that of another, to which it was moved. May be repeated. */
+  async moveReplaced(from: Ref, to: Ref): Promise<void> {
+    for (const kept of this.replacedOf(from)) {
+      const moved = await this.prepare({ ...kept, ref: to });
+      renameSync(replacedIn(kept), replacedIn(moved));
+      await syncPath(join(moved.path, CONTENT));
+      await this.remove(kept);
+    }
   }
 
   #of(ref: Ref): Trashed[] {

@@ -323,8 +323,10 @@ test('what is written at the same time is written in one transaction; who fails 
   };
   expect(await Promise.all([write(ensure('a')), write(ensure('b'))])).toEqual(['a', 'b']);
   expect(told).toEqual(['in a', 'in b', 'committed a', 'committed b']);
+  const before = catalog.meta.scan.distrusted;
   const failing = () => {
     ensure('d')();
+    catalog.countUp('d');
     throw new StorageError('conflict', 'taken');
   };
   const written = await Promise.allSettled([
@@ -334,4 +336,9 @@ test('what is written at the same time is written in one transaction; who fails 
   ]);
   expect(written).toMatchObject([{ value: 'c' }, { reason: { message: 'taken' } }, { value: 'e' }]);
   expect([...'abcde'].filter((id) => catalog.projects.has(id))).toEqual(['a', 'b', 'c', 'e']);
+  expect(told.slice(4)).toEqual(['in c', 'in d', 'in e', 'committed c', 'committed e']);
+  // What failed is looked at once more, and nothing else is.
+  catalog.transaction(() => {});
+  const { distrusted, unread } = catalog.meta.scan;
+  expect([distrusted, Object.keys(unread)]).toEqual([before, ['d']]);
 });

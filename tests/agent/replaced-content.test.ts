@@ -1,13 +1,16 @@
 /** What a generation held before it was replaced comes back by its digest, without a cloud too. */
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { expect, inject, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
+import { PythonStore } from '../support/python-store.ts';
 import { runCli } from '../support/run.ts';
 import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
+import { listTree } from '../support/tree.ts';
 import { textsOf, until } from '../support/two-hosts.ts';
 
 const DAY_MS = 86_400_000;
@@ -88,27 +91,116 @@ test('of what was deleted it comes back too: that is undeleted first', async () 
   expect(await textsOf(storage, REF)).toEqual({ a: '1' });
 });
 
-test("what is damaged by then takes nothing's place", async () => {
+test('what is damaged by then takes the place of nothing, and undeletes nothing', async () => {
   const storePath = await tempFolder();
   const storage = await openTestStorage({ storePath });
   const first = await settled(storage, storage.save({ ...REF, files: { a: '1'.repeat(500) } }));
   await storage.save({ ...REF, files: { a: '2' }, replace: true });
   const [name] = trashOf(storePath);
   const archive = join(
-    storePath,
-    '.codebegen-storage/trash',
-    name!,
-    'content/v1__g/archive.tar.gz',
+    ...[storePath, '.codebegen-storage/trash', name!, 'content/v1__g/archive.tar.gz'],
   );
   const bytes = readFileSync(archive);
   const at = bytes.length >> 1;
   bytes[at] = bytes[at]! ^ 1;
   writeFileSync(archive, bytes);
-  await expect(storage.undelete(REF, { digest: first.digest! })).rejects.toMatchObject({
+  const damaged = {
     code: 'corrupt',
-  });
+    message: `Cannot undelete the content of "p v1": what was kept of it, "${archive}", is damaged. What it holds now stays`,
+  };
+  const undelete = () => storage.undelete(REF, { digest: first.digest });
+  await expect(undelete()).rejects.toMatchObject(damaged);
   expect(await textsOf(storage, REF)).toEqual({ a: '2' });
+  await storage.delete(REF);
+  await expect(undelete()).rejects.toMatchObject(damaged);
+  expect((await storage.list('p')).items).toEqual([]);
 });
+
+test('what the Python system left is kept too', async () => {
+  const storePath = await tempFolder();
+  new PythonStore(storePath).versioned(REF, { 'a.py': 'old' });
+  const storage = await openTestStorage({ storePath });
+  await storage.save({ ...REF, files: { b: '2' }, replace: true });
+  const [digest] = await keptOf(storage);
+  await storage.undelete(REF, { digest: digest! });
+  expect(await textsOf(storage, REF)).toEqual({ 'a.py': 'old' });
+  expect(await storage.show(REF)).toMatchObject({ metadata: { prompt: 'of g' } });
+});
+
+test('its tree is not kept: the archive has it all', async () => {
+  const storePath = await tempFolder();
+  const storage = await openTestStorage({ storePath });
+  for (const text of ['1', '2', '3']) {
+    const files = { text };
+    await settled(storage, storage.save({ ...REF, files, replace: true, tree: 'now' }));
+  }
+  const files = listTree(join(storePath, '.codebegen-storage/trash'));
+  expect(files.filter((path) => path.endsWith('archive.tar.gz'))).toHaveLength(2);
+  expect(files.filter((path) => /source|tree.json|manifest.json/.test(path))).toEqual([]);
+});
+
+test('of a replacement that failed nothing is left in the trash', async () => {
+  const storePath = await tempFolder();
+  const storage = await openTestStorage({ storePath });
+  const first = await storage.save({ ...REF, files: { a: '1' } });
+  await storage.save({ ...REF, files: { a: '2' }, replace: true });
+  const journal = readdirSync(join(storePath, '.codebegen-storage')).includes('replacing');
+  expect(journal).toBe(true);
+  // Where the journal is to be there is a folder.
+  const name = trashOf(storePath)[0]!.split('.')[0]!;
+  const inTheWay = join(storePath, '.codebegen-storage/replacing', `${name}.json`);
+  mkdirSync(join(inTheWay, 'full'), { recursive: true });
+  const replace = () => storage.save({ ...REF, files: { a: '3' }, replace: true });
+  for (let i = 0; i < 3; i++) await expect(replace()).rejects.toThrow();
+  expect(trashOf(storePath)).toHaveLength(1);
+  rmSync(inTheWay, { recursive: true });
+  await replace();
+  expect(trashOf(storePath)).toHaveLength(2);
+  expect(await keptOf(storage)).toContain(first.digest);
+});
+
+test('it moves with a generation that is renumbered', async () => {
+  const storePath = await tempFolder();
+  const cloud = testCloud(uniqueId('bucket'));
+  const projectId = uniqueId();
+  const other = await openTestStorage({ cloud });
+  const taken = { projectId, version: 1, files: { o: 'ther' } };
+  await waitForStatus(other, await other.save({ ...taken, generationId: 'o' }), 'verified');
+  const alone = await openTestStorage({ storePath });
+  const ref = { projectId, version: 1, generationId: 'g' };
+  const first = await alone.save({ ...ref, files: { a: '1' } });
+  await alone.save({ ...ref, files: { a: '2' }, replace: true });
+  await alone.close();
+  const storage = await openTestStorage({ storePath, cloud });
+  await until(async () => (await storage.show(ref)).status === 'failed');
+  const to = await storage.renumber(ref);
+  expect((await storage.show(to)).replaced).toMatchObject([{ digest: first.digest }]);
+  await storage.undelete(to, { digest: first.digest });
+  expect(await textsOf(storage, to)).toEqual({ a: '1' });
+});
+
+test.each([0, 1, 5, 20, 80])(
+  'a storage that is closed %i turns later has done it, or says that it is closed',
+  async (turns) => {
+    const storePath = await tempFolder();
+    const storage = await openTestStorage({ storePath });
+    const first = await storage.save({ ...REF, files: { a: '1' } });
+    await storage.save({ ...REF, files: { a: '2' }, replace: true });
+    const undeleting = storage.undelete(REF, { digest: first.digest });
+    const [outcome] = await Promise.allSettled([undeleting, closeAfter(turns)]);
+    if (outcome.status === 'rejected') {
+      expect(outcome.reason).toMatchObject({ code: 'unavailable' });
+    }
+    const again = await openTestStorage({ storePath });
+    const a = outcome.status === 'fulfilled' ? '1' : '2';
+    expect(await textsOf(again, REF)).toEqual({ a });
+
+    async function closeAfter(left: number): Promise<void> {
+      for (let i = 0; i < left; i++) await setImmediate();
+      await storage.close();
+    }
+  },
+);
 
 test('what was replaced while the cloud was away comes back, and the cloud gets what is there then', async () => {
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);

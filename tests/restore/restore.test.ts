@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { expect, inject, test, vi } from 'vitest';
 import type { Receipt, Storage } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
@@ -193,6 +194,33 @@ test('no more are fetched at once than is said, and one that is slow holds up no
   const onProgress = ({ done }: { done: number }) => (done >= 2 ? ready.resolve() : undefined);
   const report = await storage.restore({ projectId, concurrency: 2, onProgress });
   expect(report).toMatchObject({ restored: 12, failed: 0 });
+  expect(most).toBe(2);
+});
+
+test('what is asked for again has its turn like any other', async () => {
+  const { bucket, projectId } = await saved(8);
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const cloud = { ...testCloud(bucket), url: proxy.url };
+  const storage = await openTestStorage({ cloud, random: () => 0, background: false });
+  proxy.rule = first(8, /\.tar\.gz$/, { kind: 'answer', status: 503 });
+  let [now, most] = [0, 0];
+  const isDownload = (line: string) => downloads({ seen: [line] }).length > 0;
+  const twoAreThere = Promise.withResolvers<void>();
+  proxy.delay = async (line) => {
+    if (!isDownload(line)) return;
+    most = Math.max(most, ++now);
+    if (downloads(proxy).length <= 8) return;
+    if (now === 2) twoAreThere.resolve();
+    await twoAreThere.promise;
+    // Whoever else was about to come is there by then.
+    for (let i = 0; i < 50; i++) await setImmediate();
+  };
+  proxy.hold = async (line) => {
+    if (isDownload(line)) now--;
+  };
+  const report = await storage.restore({ projectId, concurrency: 2 });
+  expect(report).toMatchObject({ restored: 8, failed: 0 });
+  expect(downloads(proxy)).toHaveLength(16);
   expect(most).toBe(2);
 });
 
