@@ -48,12 +48,13 @@ test('rotated at once by several it has two keys at most, and one of them is the
 
 test('one that is not there is named, whatever is done with it', async () => {
   const { hosts } = await openTestStorage({ cloud: testCloud('hosts') });
-  for (const work of [
-    hosts.rotate('nobody', 1, null),
-    hosts.assign('nobody', ['a']),
-    hosts.revoke('nobody'),
-  ]) {
-    await expect(work).rejects.toMatchObject({
+  const works = [
+    () => hosts.rotate('nobody', 1, null),
+    () => hosts.assign('nobody', ['a']),
+    () => hosts.revoke('nobody'),
+  ];
+  for (const work of works) {
+    await expect(work()).rejects.toMatchObject({
       code: 'not_found',
       message: expect.stringMatching(/^Cannot .*"nobody": there is none of this name$/),
     });
