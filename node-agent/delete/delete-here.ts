@@ -41,6 +41,8 @@ export async function deleteHere(
     const change = await store.removals.delete(ref, {
       ...{ deleted_at: at, digests },
       ...(purgeAt === null ? {} : { purge_at: purgeAt }),
+      // A start after a crash finishes it, and tells nobody: it may be undone by then.
+      ...(isCloud ? { followed: true } : {}),
     });
     if (unlock !== null) {
       await catalog.write(() => {

@@ -221,7 +221,8 @@ async function noteDeletion(
   const digests = digest === null ? [] : [digest];
   try {
     // First, as with any deletion: what is owed for it looks for this.
-    await store.tombstones.put(ref, { deleted_at: deletedAt, digests });
+    const followed = epoch === null ? {} : ({ followed: true } as const);
+    await store.tombstones.put(ref, { deleted_at: deletedAt, digests, ...followed });
     await catalog.write(() => {
       // Another generation may have its version by now.
       markDeleted(catalog, ref, deletedAt, now(), { digests, isOwed: epoch === null });

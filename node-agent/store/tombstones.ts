@@ -19,6 +19,8 @@ export type Tombstone = Readonly<{
   purge_at?: string;
   /** The version that it has now. */
   moved_to?: number;
+  /** The cloud said so: it is not told of it. */
+  followed?: true;
 }>;
 
 /** What a tombstone says beside whose it is. */
@@ -67,6 +69,11 @@ export class Tombstones {
   /** Of the content that was deleted under a ref, as far as that is known. */
   digestsOf(ref: Ref): readonly string[] {
     return this.find(ref)?.digests ?? [];
+  }
+
+  /** Whether the cloud said so: then it is not told of it. */
+  isFollowed(ref: Ref): boolean {
+    return this.find(ref)?.followed === true;
   }
 
   /** All of a project. */

@@ -73,7 +73,8 @@ export async function finishDeletion(
   await catalog.write(() => {
     if (movedTo !== null) forget(catalog, ref);
     else if (catalog.generations.find(ref.projectId, ref.version)?.state !== 'deleted') {
-      markDeleted(catalog, ref, deletedAt, now(), { digests });
+      const isOwed = !store.tombstones.isFollowed(ref);
+      markDeleted(catalog, ref, deletedAt, now(), { digests, isOwed });
     }
   });
 }
