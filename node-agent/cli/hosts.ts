@@ -1,6 +1,6 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CloudHost } from '../cloud/hosts.ts';
-import { isId, parseHostName, StorageError } from '../contract.ts';
+import { parseHostName, parseId, StorageError } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
 import { asArgument, parseTimeArgument } from './arguments.ts';
 import { type CommandContext, formatTable } from './context.ts';
@@ -70,12 +70,7 @@ Examples:
 const parseNameArgument = (text: string) => asArgument(() => parseHostName(text));
 
 function parseIdsArgument(text: string): string[] {
-  const ids = text.split(',').map((id) => id.trim());
-  const odd = ids.find((id) => !isId(id));
-  if (odd === undefined) return ids;
-  throw new InvalidArgumentError(
-    `${JSON.stringify(odd)}: an id has 1 to 128 letters, digits, "_" or "-" and begins with a letter or digit`,
-  );
+  return asArgument(() => text.split(',').map((id) => parseId(id.trim(), 'project id')));
 }
 
 /** When something ends that lasts so long from now on, in milliseconds. */

@@ -1,9 +1,10 @@
 import type { Cache } from '../cache/cache.ts';
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
-import { isComplete, isInCloud, type ManifestEntry, StorageError } from '../contract.ts';
+import { isComplete, isInCloud, StorageError } from '../contract.ts';
 import { readManifest } from '../disk/read-manifest.ts';
 import type { Retriever } from '../read/retrieve.ts';
 import type { Saver } from '../save/save.ts';
+import { requestOfUnpacked } from '../save/unpacked.ts';
 import { inGeneration } from '../store/layout.ts';
 import { packAgain } from '../upkeep/archive-of.ts';
 
@@ -63,16 +64,6 @@ export class Repairer {
     if (!isComplete(manifest) || manifest.digest !== row.digest) {
       throw new StorageError('corrupt', 'Cannot repair it: the cloud has other content');
     }
-    const { root, path } = cache.placeOf(entry.path);
-    const listed = (folder: string, entries: readonly ManifestEntry[]) => ({
-      ...{ kind: 'listed' as const, root, folder },
-      files: entries.map(({ path, mode }) => ({ path, mode })),
-    });
-    const { entries, artifacts, metadata, owner_id: ownerId = null } = manifest;
-    await saver.mend(row, {
-      ...{ ...ref, metadata, ownerId, replace: false, layOut: false },
-      source: listed(inGeneration.source(path), entries),
-      artifacts: artifacts.length === 0 ? null : listed(inGeneration.artifacts(path), artifacts),
-    });
+    await saver.mend(row, requestOfUnpacked(ref, cache.placeOf(entry.path), manifest));
   }
 }

@@ -1,18 +1,11 @@
 import { type GenerationRow, refOf } from '../catalog/generation-row.ts';
-import {
-  formatRef,
-  isComplete,
-  type Limits,
-  type ManifestEntry,
-  type Ref,
-  StorageError,
-} from '../contract.ts';
+import { formatRef, isComplete, type Limits, type Ref, StorageError } from '../contract.ts';
 import { type UndeleteOptions, undelete } from '../delete/undelete.ts';
 import type { Summary } from '../read/summary.ts';
 import type { SaveRequest } from '../save/request.ts';
 import type { Saves } from '../save/saves.ts';
+import { requestOfUnpacked } from '../save/unpacked.ts';
 import { archiveIn } from '../store/lay-out.ts';
-import { inGeneration } from '../store/layout.ts';
 import { type Replaced, replacedIn } from '../store/trash.ts';
 import type { HeavyWork } from '../store/workers.ts';
 
@@ -86,7 +79,8 @@ async function unpack(
   folder: string,
 ): Promise<SaveRequest> {
   const found = archiveIn(replacedIn(kept));
-  const { path: archive = replacedIn(kept), isLaidDown = false } = found ?? {};
+  if (found === null) throw damaged(ref, replacedIn(kept));
+  const { path: archive, isLaidDown } = found;
   const given = { archive, folder, limits, isLaidDown, trusted: true };
   const { manifest, digest } = await workers.unpack(given).catch((error: unknown) => {
     throw error instanceof StorageError && error.code === 'corrupt'
@@ -94,23 +88,8 @@ async function unpack(
       : error;
   });
   if (!isComplete(manifest) || digest !== kept.digest) throw damaged(ref, archive);
-  const { root, path } = store.layout.placeOf(folder);
-  const listed = (folder: string, entries: readonly ManifestEntry[]) => ({
-    ...{ kind: 'listed' as const, root, folder },
-    files: entries.map(({ path, mode }) => ({ path, mode })),
-  });
-  const {
-    entries,
-    artifacts,
-    metadata,
-    owner_id: ownerId = null,
-    created_at: createdAt,
-  } = manifest;
-  return {
-    ...{ ...ref, metadata, ownerId, createdAt, replace: true, layOut: false },
-    source: listed(inGeneration.source(path), entries),
-    artifacts: artifacts.length === 0 ? null : listed(inGeneration.artifacts(path), artifacts),
-  };
+  const request = requestOfUnpacked(ref, store.layout.placeOf(folder), manifest);
+  return { ...request, createdAt: manifest.created_at, replace: true };
 }
 
 function damaged(ref: Ref, archive: string, cause?: StorageError): StorageError {
