@@ -1,12 +1,13 @@
 /**
- * The agent is killed before every step of what changes store and cloud: a deletion, what undoes it, a purge, a
- * restore, and what fills a bucket again. The next start finishes it: nothing is lost that is not due, and nothing left that is.
+ * The agent is killed before every step of what changes store and cloud: a deletion, what undoes it, one that is
+ * followed, a purge, a restore, and what fills a bucket again. The next start finishes it: nothing is lost that is not due, and nothing left that is.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createClient } from '@supabase/supabase-js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Storage, StorageOptions } from '../../node-agent/index.ts';
+import { Layout } from '../../node-agent/store/layout.ts';
 import { type Stack, startStack } from '../../supabase/embedded/stack.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { openTestStorage } from '../support/storage.ts';
@@ -51,6 +52,8 @@ type Case = Readonly<{
   agoMs?: number;
   /** Whether the process begins with an empty store. */
   isEmpty?: boolean;
+  /** What happens while the host is down. */
+  meanwhile?: (projectId: string, storePath: string) => Promise<void>;
   /** Does it once more, where it was not answered, and looks at what it came to. */
   after: (storage: Storage, projectId: string, isAnswered: boolean) => Promise<void>;
 }>;
@@ -74,6 +77,18 @@ const remove = async (storage: Storage, projectId: string) => {
   await storage.delete(refIn(projectId));
   await quiet(storage);
 };
+
+/** What another host does. */
+async function elsewhere(
+  projectId: string,
+  work: (other: Storage) => Promise<unknown>,
+): Promise<void> {
+  const other = await open(await tempFolder());
+  await other.restore({ projectId });
+  await work(other);
+  await quiet(other);
+  await other.close();
+}
 
 const cases: Case[] = [
   {
@@ -111,6 +126,26 @@ const cases: Case[] = [
       await expectWhole(storage, projectId);
     },
   },
+  // Deleted elsewhere, which this host follows, and undone there while it is down: it deletes it no more.
+  ...(['follow', 'follow and lose the catalog'] as const).map((scenario) => ({
+    scenario,
+    every: 7,
+    before: (_: Storage, projectId: string) =>
+      elsewhere(projectId, (other) => other.delete(refIn(projectId))),
+    meanwhile: async (projectId: string, storePath: string) => {
+      await elsewhere(projectId, (other) => other.undelete(refIn(projectId)));
+      if (scenario === 'follow') return;
+      for (const suffix of ['', '-wal', '-shm']) {
+        rmSync(`${new Layout(storePath).catalog}${suffix}`, { force: true });
+      }
+    },
+    after: async (storage: Storage, projectId: string) => {
+      await storage.scanned(60_000);
+      await quiet(storage);
+      await storage.learnChanges();
+      await expectWhole(storage, projectId);
+    },
+  })),
   {
     scenario: 'purge',
     every: 13,
@@ -192,7 +227,7 @@ const cases: Case[] = [
 
 test.each(cases)(
   '$scenario: killed before every step, all is even in the end',
-  async ({ scenario, every, before, agoMs = 0, isEmpty = false, after }) => {
+  async ({ scenario, every, before, agoMs = 0, isEmpty = false, meanwhile, after }) => {
     cache = await tempFolder();
     const env = {
       NODE_COMPILE_CACHE: cache,
@@ -221,6 +256,7 @@ test.each(cases)(
     await eachStep(steps!, every, async (at) => {
       const { projectId, storePath, receipt } = await start(at);
       const check = async () => {
+        await meanwhile?.(projectId, storePath);
         const storage = await open(storePath);
         await after(storage, projectId, receipt !== null);
         await storage.close();

@@ -79,6 +79,9 @@ async function act(to: Storage): Promise<unknown> {
       const undelete = (one: Storage) => one.undelete(ref);
       return both(to, undelete, (other) => other.delete(ref));
     }
+    case 'follow':
+    case 'follow and lose the catalog':
+      return { ref, followed: await to.learnChanges() };
     case 'purge':
       return { ref, ...(await to.purge()) };
     case 'restore':

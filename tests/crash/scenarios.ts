@@ -21,6 +21,8 @@ export type Scenario =
   | 'undelete twice'
   | 'undelete content'
   | 'delete and undelete'
+  | 'follow'
+  | 'follow and lose the catalog'
   | 'purge'
   | 'restore'
   | 'restore twice'
