@@ -64,6 +64,25 @@ export {
   type Route,
 } from '../functions/_shared/contract/openapi.ts';
 export {
+  ActivationOutcomeSchema,
+  ActiveGenerationSchema,
+  CheckInSchema,
+  CloudChangeSchema,
+  CloudGenerationSchema,
+  CloudProjectSchema,
+  CloudRowSchema,
+  DamageOutcomeSchema,
+  DeletionOutcomeSchema,
+  FailureOutcomeSchema,
+  OwnerOutcomeSchema,
+  PurgeOutcomeSchema,
+  RecordOutcomeSchema,
+  RemovalOutcomeSchema,
+  ReserveOutcomeSchema,
+  UndeletionOutcomeSchema,
+  UnneededSchema,
+} from '../functions/_shared/contract/outcomes.ts';
+export {
   checkPaths,
   comparePaths,
   isReserved,

@@ -1,24 +1,17 @@
 import * as v from 'valibot';
-import { formatRef, type Ref } from '../contract.ts';
+import {
+  ActivationOutcomeSchema,
+  ActiveGenerationSchema,
+  formatRef,
+  type Ref,
+} from '../contract.ts';
 import type { Connection } from './connection.ts';
 import { Rpc } from './rpc.ts';
 
-const OutcomeSchema = v.variant('outcome', [
-  v.object({ outcome: v.literal('set'), activated_at: v.string() }),
-  v.object({ outcome: v.picklist(['later', 'missing']) }),
-]);
-const PageSchema = v.array(
-  v.object({
-    project_id: v.string(),
-    version: v.number(),
-    generation_id: v.string(),
-    activated_at: v.string(),
-    noted_at: v.string(),
-  }),
-);
+const PageSchema = v.array(ActiveGenerationSchema);
 
 /** Which version is active: when that was said, and when the database noted it, in its own text. */
-export type Activation = v.InferOutput<typeof PageSchema>[number];
+export type Activation = v.InferOutput<typeof ActiveGenerationSchema>;
 /** Where in the order of activations one is. */
 export type ActivationPosition = Pick<Activation, 'noted_at' | 'project_id'>;
 
@@ -44,7 +37,12 @@ export class CloudActivations {
       p_generation_id: ref.generationId,
       p_at: new Date(at).toISOString(),
     };
-    return this.#rpc.call('storage_set_active', args, OutcomeSchema, `activate ${formatRef(ref)}`);
+    return this.#rpc.call(
+      'storage_set_active',
+      args,
+      ActivationOutcomeSchema,
+      `activate ${formatRef(ref)}`,
+    );
   }
 
   /** A page of them, by when they were noted; none where no database is there. */

@@ -55,9 +55,11 @@ const MOST = 1000;
 /** The hosts that have a key of their own, for whoever has the secret key of the project. */
 export class CloudHosts {
   readonly #rpc: Rpc;
+  readonly #bucket: string;
 
   constructor(connection: Connection) {
     this.#rpc = new Rpc(connection);
+    this.#bucket = connection.settings.bucket;
   }
 
   /** Those that were revoked come after the others. @throws StorageError `not_found` without our tables */
@@ -70,7 +72,7 @@ export class CloudHosts {
   }
 
   /**
-   * Adds a host.
+   * Adds a host, which writes into our bucket alone.
    *
    * @returns its key, which is kept nowhere
    * @throws StorageError `conflict` where another has its name, in any case
@@ -81,7 +83,7 @@ export class CloudHosts {
     const { read, projects, expiresAt } = rights;
     const args = {
       ...{ p_name: name, p_sha256: hashOf(key), p_read: read, p_delete: rights.delete },
-      ...{ p_projects: projects, p_expires_at: expiresAt },
+      ...{ p_projects: projects, p_expires_at: expiresAt, p_bucket: this.#bucket },
     };
     const answer = found(await this.#rpc.call('storage_add_host', args, AddedSchema, doing), doing);
     if (answer.outcome === 'exists') {
@@ -117,7 +119,8 @@ export class CloudHosts {
   }
 
   /**
-   * Lets a host write to projects, which need not be there yet.
+   * Lets a host write to projects, which need not be there yet, and gives it what in them came by the secret key, or
+   * from a host that was revoked.
    *
    * @returns to how many it might not before
    * @throws StorageError `not_found`

@@ -1,41 +1,15 @@
 import * as v from 'valibot';
+import { CloudGenerationSchema, CloudProjectSchema } from '../contract.ts';
 import type { Connection } from './connection.ts';
-import { CloudRowSchema } from './outcomes.ts';
 import { Rpc } from './rpc.ts';
 
-const ProjectsSchema = v.array(
-  v.object({
-    project_id: v.string(),
-    owner_id: v.nullable(v.string()),
-    is_deleted: v.boolean(),
-    active_version: v.nullable(v.number()),
-    /** How many generations the cloud has, and the bytes of their archives. */
-    versions: v.number(),
-    bytes: v.number(),
-    /** How many the database knows of: deleted ones, and those on their way, too. */
-    known: v.number(),
-    latest_version: v.number(),
-  }),
-);
-
-const GenerationsSchema = v.array(
-  v.object({
-    ...CloudRowSchema.entries,
-    failure: v.nullable(v.string()),
-    source_bytes: v.nullable(v.number()),
-    file_count: v.nullable(v.number()),
-    created_at: v.string(),
-    uploaded_at: v.nullable(v.string()),
-    deleted_at: v.nullable(v.string()),
-    /** Until when a deletion can be undone; `null` where it cannot. */
-    purge_at: v.nullable(v.string()),
-  }),
-);
+const ProjectsSchema = v.array(CloudProjectSchema);
+const GenerationsSchema = v.array(CloudGenerationSchema);
 
 /** A project, as the database knows it. */
-export type CloudProject = v.InferOutput<typeof ProjectsSchema>[number];
+export type CloudProject = v.InferOutput<typeof CloudProjectSchema>;
 /** A generation, as the database knows it. */
-export type CloudGeneration = v.InferOutput<typeof GenerationsSchema>[number];
+export type CloudGeneration = v.InferOutput<typeof CloudGenerationSchema>;
 
 /** So many are asked for at once. */
 const PAGE = 500;

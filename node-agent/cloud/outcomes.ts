@@ -1,141 +1,16 @@
-/** What our SQL functions answer. Anything else is not their word. */
-import * as v from 'valibot';
-
-const unneeded = v.array(v.object({ bucket: v.string(), object_key: v.string() }));
-const inCloud = v.picklist(['uploaded', 'verified']);
-
-export const ReserveOutcomeSchema = v.variant('outcome', [
-  v.object({
-    outcome: v.literal('reserved'),
-    status: v.picklist(['pending', 'uploaded', 'verified']),
-    /** Of what is there, or is to be uploaded. */
-    sha256: v.nullable(v.string()),
-    object_key: v.string(),
-    owner_id: v.nullable(v.string()),
-    unneeded,
-  }),
-  v.object({
-    outcome: v.literal('conflict'),
-    /** What is at odds: the version is another generation's, the name holds other content … */
-    cause: v.picklist(['version', 'content', 'owner', 'project']),
-    reason: v.string(),
-    owner_id: v.optional(v.string()),
-    unneeded: v.optional(unneeded),
-  }),
-  v.object({
-    outcome: v.literal('superseded'),
-    reason: v.string(),
-    digest: v.nullable(v.string()),
-    unneeded,
-  }),
-  v.object({ outcome: v.literal('deleted'), unneeded }),
-]);
-
-/** Something else was there first. */
-const late = {
-  digest: v.nullable(v.string()),
-  sha256: v.nullable(v.string()),
-  object_key: v.string(),
-  status: v.string(),
-  unneeded,
-};
-
-export const RecordOutcomeSchema = v.variant('outcome', [
-  v.object({ outcome: v.literal('recorded'), status: inCloud, unneeded }),
-  v.object({ outcome: v.literal('known'), ...late, status: inCloud }),
-  v.object({ outcome: v.literal('superseded'), ...late }),
-  v.object({ outcome: v.literal('deleted'), ...late }),
-  v.object({ outcome: v.picklist(['missing', 'absent']) }),
-]);
-
-export const DeletionOutcomeSchema = v.variant('outcome', [
-  v.object({
-    outcome: v.literal('recorded'),
-    epoch: v.number(),
-    /** Until when it can be undone; `null`: not at all. */
-    undelete_until: v.nullable(v.string()),
-    /** Whether its content is kept until then. */
-    kept: v.boolean(),
-    unneeded,
-  }),
-  /** It was undone since. */
-  v.object({ outcome: v.literal('undeleted'), epoch: v.number() }),
-  v.object({ outcome: v.literal('other') }),
-]);
-
-export const DamageOutcomeSchema = v.variant('outcome', [
-  v.object({ outcome: v.literal('recorded'), unneeded }),
-  v.object({ outcome: v.literal('other') }),
-]);
-
-/** `live`: there is nothing to undo; `no_content`: it never held that, or it is purged. */
-export const UndeletionOutcomeSchema = v.variant('outcome', [
-  v.object({
-    outcome: v.picklist(['undeleted', 'live']),
-    generation_id: v.string(),
-    epoch: v.number(),
-  }),
-  v.object({ outcome: v.literal('purged'), epoch: v.number() }),
-  v.object({ outcome: v.literal('no_content') }),
-  v.object({ outcome: v.literal('missing') }),
-]);
-
-export const PurgeOutcomeSchema = v.object({
-  generations: v.number(),
-  /** Of generations that hold something else since. */
-  contents: v.number(),
-  objects: unneeded,
-});
-
-export const FailureOutcomeSchema = v.object({ outcome: v.picklist(['recorded', 'other']) });
-export const RemovalOutcomeSchema = v.object({
-  outcome: v.literal('recorded'),
-  freed_bytes: v.number(),
-});
-
-/** `known`: it is that already; `missing`: there is no such project, or it is deleted. */
-export const OwnerOutcomeSchema = v.object({
-  outcome: v.picklist(['set', 'known', 'conflict', 'missing']),
-  owner_id: v.optional(v.string()),
-});
-
-/** `older`: the database knows less than this host; `count` is what it is told the next time. */
-export const CheckInSchema = v.object({
-  outcome: v.picklist(['known', 'older']),
-  count: v.number(),
-  /** The number that the last change has. */
-  last_change: v.number(),
-});
-
-export const UnneededSchema = unneeded;
-
-export const ChangesSchema = v.array(
-  v.object({
-    number: v.number(),
-    project_id: v.string(),
-    version: v.number(),
-    generation_id: v.string(),
-    status: v.picklist(['pending', 'uploaded', 'verified', 'failed', 'deleted']),
-    digest: v.nullable(v.string()),
-    epoch: v.number(),
-    /** Until when it can be undone; `null` where it is not deleted, or cannot. */
-    purge_at: v.nullable(v.string()),
-  }),
-);
-
-/** The row of a generation, as far as reading it needs. */
-export const CloudRowSchema = v.object({
-  project_id: v.string(),
-  version: v.number(),
-  generation_id: v.string(),
-  bucket: v.string(),
-  object_key: v.string(),
-  status: v.picklist(['pending', 'uploaded', 'verified', 'failed', 'deleted']),
-  digest: v.nullable(v.string()),
-  sha256: v.nullable(v.string()),
-  archive_bytes: v.nullable(v.number()),
-  epoch: v.number(),
-});
+/** What the database says came of what it was asked. */
+import type * as v from 'valibot';
+import type {
+  CloudChangeSchema,
+  CloudRowSchema,
+  DamageOutcomeSchema,
+  DeletionOutcomeSchema,
+  PurgeOutcomeSchema,
+  RecordOutcomeSchema,
+  ReserveOutcomeSchema,
+  UndeletionOutcomeSchema,
+  UnneededSchema,
+} from '../contract.ts';
 
 /** Our migrations are not applied. */
 export type NoDatabase = { outcome: 'no_database' };
@@ -147,6 +22,6 @@ export type DeletionOutcome = v.InferOutput<typeof DeletionOutcomeSchema> | NoDa
 export type Purged = v.InferOutput<typeof PurgeOutcomeSchema>;
 export type UndeletionOutcome = v.InferOutput<typeof UndeletionOutcomeSchema> | NoDatabase;
 /** What was deleted, undeleted, purged or replaced in the cloud, as it is now. */
-export type CloudChange = v.InferOutput<typeof ChangesSchema>[number];
+export type CloudChange = v.InferOutput<typeof CloudChangeSchema>;
 export type CloudRow = v.InferOutput<typeof CloudRowSchema>;
 export type UnneededObject = v.InferOutput<typeof UnneededSchema>[number];

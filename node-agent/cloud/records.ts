@@ -1,21 +1,19 @@
 import * as v from 'valibot';
-import { formatRef, type Ref } from '../contract.ts';
-import type { Connection } from './connection.ts';
-import type { ObjectPlace } from './objects.ts';
 import {
   CheckInSchema,
-  type CloudRow,
   CloudRowSchema,
-  type DamageOutcome,
   DamageOutcomeSchema,
   FailureOutcomeSchema,
+  formatRef,
   OwnerOutcomeSchema,
-  type RecordOutcome,
   RecordOutcomeSchema,
-  type ReserveOutcome,
+  type Ref,
   ReserveOutcomeSchema,
   UnneededSchema,
-} from './outcomes.ts';
+} from '../contract.ts';
+import type { Connection } from './connection.ts';
+import type { ObjectPlace } from './objects.ts';
+import type { CloudRow, DamageOutcome, RecordOutcome, ReserveOutcome } from './outcomes.ts';
 import { inGroups, type Recording, type Reservation } from './recording.ts';
 import { checked, DATABASE, Rpc } from './rpc.ts';
 import { fromPlatform } from './translate.ts';

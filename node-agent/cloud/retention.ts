@@ -1,17 +1,21 @@
-import { formatRef, type Ref } from '../contract.ts';
-import type { Connection } from './connection.ts';
+import * as v from 'valibot';
 import {
-  ChangesSchema,
-  type CloudChange,
-  type DeletionOutcome,
+  CloudChangeSchema,
   DeletionOutcomeSchema,
-  type Purged,
+  formatRef,
   PurgeOutcomeSchema,
+  type Ref,
   RemovalOutcomeSchema,
-  type UndeletionOutcome,
   UndeletionOutcomeSchema,
-  type UnneededObject,
   UnneededSchema,
+} from '../contract.ts';
+import type { Connection } from './connection.ts';
+import type {
+  CloudChange,
+  DeletionOutcome,
+  Purged,
+  UndeletionOutcome,
+  UnneededObject,
 } from './outcomes.ts';
 import { Rpc } from './rpc.ts';
 
@@ -123,7 +127,7 @@ export class CloudRetention {
     const page = await this.#rpc.call(
       'storage_list_changes',
       { p_limit: limit, p_after: after },
-      ChangesSchema,
+      v.array(CloudChangeSchema),
       'list what was changed',
     );
     return Array.isArray(page) ? page : [];

@@ -5,6 +5,8 @@ create table public.storage_hosts (
   name text not null check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
   read_scope text not null check (read_scope in ('own', 'all')),
   delete_scope text not null check (delete_scope in ('none', 'own')),
+  -- It writes into this one alone.
+  bucket text not null,
   created_at timestamptz not null default now(),
   last_seen_at timestamptz,
   revoked_at timestamptz
@@ -41,6 +43,54 @@ from anon, authenticated;
 grant all on public.storage_hosts, public.storage_host_keys, public.storage_host_projects
 to service_role;
 
+-- Who saved what --------------------------------------------------------------------------------
+-- While the key of a host does the work, its transaction says which host that is; what comes into being then is that
+-- host's. What the secret key does is nobody's.
+
+create function public.storage_current_host()
+returns uuid
+language sql stable
+set search_path = ''
+as $$
+  select nullif(current_setting('codebegen.host', true), '')::uuid
+$$;
+comment on function public.storage_current_host is
+  'The host whose key does the work of this transaction; null where it is the secret key, or a user.';
+
+alter table public.storage_projects
+  add column created_by uuid default public.storage_current_host();
+alter table public.storage_archives
+  add column reserved_by uuid default public.storage_current_host();
+-- Of what a generation holds: as of the archive that its row names.
+alter table public.storage_generations
+  add column reserved_by uuid default public.storage_current_host();
+create index storage_generations_reserved_by
+  on public.storage_generations (reserved_by, project_id, version) where reserved_by is not null;
+create index storage_projects_created_by
+  on public.storage_projects (created_by) where created_by is not null;
+
+create function public.storage_note_reserved_by()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.reserved_by := (
+    select a.reserved_by from public.storage_archives a
+    where a.bucket = new.bucket and a.object_key = new.object_key
+  );
+  return new;
+end
+$$;
+comment on function public.storage_note_reserved_by is
+  'A generation that holds something else is whose that is.';
+create trigger storage_generations_reserved_by
+  before update on public.storage_generations
+  for each row when ((new.bucket, new.object_key) is distinct from (old.bucket, old.object_key))
+  execute function public.storage_note_reserved_by();
+
+-- What the operator does --------------------------------------------------------------------------
+
 -- A host by its name, locked: what changes its keys goes one after another.
 create function public.storage_lock_host(p_name text)
 returns uuid
@@ -54,13 +104,42 @@ $$;
 comment on function public.storage_lock_host is
   'The id of a host that is not revoked; null where there is none.';
 
+create function public.storage_hand_over(p_host uuid, p_projects text[])
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  handed integer;
+begin
+  perform 1 from public.storage_projects where id = any (p_projects)
+  order by id collate "C" for update;
+  insert into public.storage_host_projects (host_id, project_id)
+  select p_host, given from unnest(p_projects) as given
+  on conflict do nothing;
+  get diagnostics handed = row_count;
+  update public.storage_archives set reserved_by = p_host
+  where project_id = any (p_projects) and (reserved_by is null or reserved_by in (
+    select id from public.storage_hosts where revoked_at is not null
+  ));
+  update public.storage_generations set reserved_by = p_host
+  where project_id = any (p_projects) and (reserved_by is null or reserved_by in (
+    select id from public.storage_hosts where revoked_at is not null
+  ));
+  return handed;
+end
+$$;
+comment on function public.storage_hand_over is
+  'Lets a host write to projects, and gives it what in them came by the secret key, or from a host that was revoked; tells of how many it might not before.';
+
 create function public.storage_add_host(
   p_name text,
   p_sha256 text,
   p_read text default 'own',
   p_delete text default 'none',
   p_projects text[] default '{}',
-  p_expires_at timestamptz default null
+  p_expires_at timestamptz default null,
+  p_bucket text default 'codebegen-projects'
 )
 returns jsonb
 language plpgsql
@@ -69,8 +148,8 @@ as $$
 declare
   added uuid;
 begin
-  insert into public.storage_hosts (name, read_scope, delete_scope)
-  values (p_name, p_read, p_delete)
+  insert into public.storage_hosts (name, read_scope, delete_scope, bucket)
+  values (p_name, p_read, p_delete, p_bucket)
   on conflict (lower(name)) where revoked_at is null do nothing
   returning id into added;
   if added is null then
@@ -78,9 +157,7 @@ begin
   end if;
   insert into public.storage_host_keys (sha256, host_id, expires_at)
   values (p_sha256, added, p_expires_at);
-  insert into public.storage_host_projects (host_id, project_id)
-  select added, given from unnest(p_projects) as given
-  on conflict do nothing;
+  perform public.storage_hand_over(added, p_projects);
   return jsonb_build_object('outcome', 'added', 'id', added);
 end
 $$;
@@ -130,20 +207,16 @@ set search_path = ''
 as $$
 declare
   host uuid := public.storage_lock_host(p_name);
-  assigned integer;
 begin
   if host is null then
     return jsonb_build_object('outcome', 'missing');
   end if;
-  insert into public.storage_host_projects (host_id, project_id)
-  select host, given from unnest(p_projects) as given
-  on conflict do nothing;
-  get diagnostics assigned = row_count;
-  return jsonb_build_object('outcome', 'assigned', 'assigned', assigned);
+  return jsonb_build_object('outcome', 'assigned',
+    'assigned', public.storage_hand_over(host, p_projects));
 end
 $$;
 comment on function public.storage_assign_projects is
-  'Lets a host write to projects, which need not be there yet: assigned, with the number of those that were not before, or missing.';
+  'Lets a host write to projects, which need not be there yet, and gives it what in them came by the secret key, or from a host that was revoked: assigned, with the number of those that were not before, or missing.';
 
 create function public.storage_revoke_host(p_name text)
 returns jsonb
@@ -208,6 +281,7 @@ begin
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
+        'storage_current_host', 'storage_note_reserved_by', 'storage_hand_over',
         'storage_lock_host', 'storage_add_host', 'storage_rotate_host_key',
         'storage_assign_projects', 'storage_revoke_host', 'storage_list_hosts'
       ])
