@@ -95,7 +95,7 @@ export class Database {
 
   /** Runs all of it or nothing, alone among all processes; within another, as a part of that. */
   transaction<T>(work: () => T): T {
-    if (this.#db.isTransaction) return work();
+    if (this.isInTransaction) return work();
     try {
       return this.#transaction(work);
     } catch (error) {
@@ -114,7 +114,7 @@ export class Database {
       this.#db.exec('commit');
     } catch (error) {
       // A full disk rolls back by itself.
-      if (this.#db.isTransaction) this.#db.exec('rollback');
+      if (this.isInTransaction) this.#db.exec('rollback');
       throw this.#translate(error);
     }
     this.#checkpoints.count();

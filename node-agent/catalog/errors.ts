@@ -30,6 +30,11 @@ export function isBusy(error: unknown): boolean {
  */
 export function fromSqlite(error: unknown, path: string): unknown {
   if (error instanceof StorageError) return error;
+  if ((error as NodeJS.ErrnoException | null)?.code === 'ERR_INVALID_STATE') {
+    return new StorageError('unavailable', 'Cannot use the catalog: the storage is closed', {
+      cause: error,
+    });
+  }
   const code = sqliteCode(error);
   if (code === SQLITE_CORRUPT || code === SQLITE_NOTADB) {
     return new StorageError(

@@ -342,3 +342,18 @@ test('what is written at the same time is written in one transaction; who fails 
   const { distrusted, unread } = catalog.meta.scan;
   expect([distrusted, Object.keys(unread)]).toEqual([before, ['d']]);
 });
+
+test('a catalog that is closed says so, whatever it is asked', async () => {
+  const catalog = new Catalog(join(await tempFolder(), 'catalog.sqlite'));
+  catalog.close();
+  const closed = { code: 'unavailable', message: expect.stringContaining('is closed') };
+  const asked: (() => unknown)[] = [
+    () => catalog.generations.find('p', 1),
+    () => catalog.transaction(() => 1),
+    () => catalog.write(() => 1),
+    () => catalog.write(() => 1, { durably: true }),
+  ];
+  for (const ask of asked) {
+    await expect((async () => ask())()).rejects.toMatchObject(closed);
+  }
+});
