@@ -95,6 +95,10 @@ export const FLOORS: readonly (readonly Room[])[] = [
       path: 'functions/generations',
       does: 'the Edge API: `app.ts` is the URL table, each route a file',
     },
+    {
+      path: 'functions/hosts',
+      does: 'what a host with a key of its own asks for: `app.ts` is the URL table',
+    },
   ],
   [
     {

@@ -1,8 +1,9 @@
 /**
- * `npm run bundle [-- FILE]`: writes the function as one file, for the editor of Supabase's
+ * `npm run bundle [-- FOLDER]`: writes each function as one file, for the editor of Supabase's
  * dashboard, which has no import map. Packages stay imports, with the versions of `deno.json`.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
 
@@ -10,11 +11,14 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const { imports } = JSON.parse(readFileSync(here('deno.json'), 'utf8')) as {
   imports: Record<string, string>;
 };
-const file = process.argv[2] ?? here('../dist/generations.js');
+const folder = process.argv[2] ?? here('../dist');
 
-await build({
-  input: here('generations/index.ts'),
-  external: Object.keys(imports),
-  output: { file, paths: imports, comments: false },
-});
-console.log(file);
+for (const name of ['generations', 'hosts']) {
+  const file = join(folder, `${name}.js`);
+  await build({
+    input: here(`${name}/index.ts`),
+    external: Object.keys(imports),
+    output: { file, paths: imports, comments: false },
+  });
+  console.log(file);
+}

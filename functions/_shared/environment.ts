@@ -74,3 +74,10 @@ function firstKey(env: Record<string, string | undefined>, name: string): string
 function withoutSlash(url: string): string {
   return url.replace(/\/+$/, '');
 }
+
+/** The function may know the project under an inner name that users cannot reach. */
+export function toPublic(url: string, environment: Environment): string {
+  return url.startsWith(environment.supabaseUrl)
+    ? environment.publicUrl + url.slice(environment.supabaseUrl.length)
+    : url;
+}

@@ -1,7 +1,7 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
-import { StorageError } from '../_shared/contract/errors.ts';
-import { callDatabase } from '../_shared/database.ts';
-import type { ObjectPlace } from '../_shared/read-object.ts';
+import { StorageError } from './contract/errors.ts';
+import { callDatabase } from './database.ts';
+import type { ObjectPlace } from './read-object.ts';
 
 /** Objects that one call of Storage removes at most. */
 export const REMOVE_AT_ONCE = 1000;

@@ -1,9 +1,8 @@
 /** The URL table of the function `generations`, and what holds for every route. */
 import { corsHeaders } from '@supabase/supabase-js/cors';
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
-import { requestId } from 'hono/request-id';
+import { createBaseApp } from '../_shared/base-app.ts';
 import {
   CreateProjectBodySchema,
   DeleteGenerationQuerySchema,
@@ -21,7 +20,6 @@ import {
   VersionParamSchema,
   ZipQuerySchema,
 } from '../_shared/contract/api.ts';
-import { StorageError, toProblem } from '../_shared/contract/errors.ts';
 import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
 import type { Environment } from '../_shared/environment.ts';
 import { input } from '../_shared/input.ts';
@@ -66,9 +64,8 @@ export type Api = ReturnType<typeof createRoutes>;
 
 /** Makes the function: what it serves is `createApp(…).fetch`. */
 export function createApp(environment: Environment): Hono<{ Variables: UserVariables }> {
-  const app = new Hono<{ Variables: UserVariables }>();
-  app.use(requestId());
-  app.use(
+  const app = createBaseApp<UserVariables>(
+    EDGE_LIMITS.bodyBytes,
     cors({
       origin: '*',
       allowMethods: ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'],
@@ -77,27 +74,6 @@ export function createApp(environment: Environment): Hono<{ Variables: UserVaria
       maxAge: 3600,
     }),
   );
-  app.use(
-    bodyLimit({
-      maxSize: EDGE_LIMITS.bodyBytes,
-      onError: () => {
-        const message = `Cannot read the request: over ${EDGE_LIMITS.bodyBytes} bytes`;
-        throw new StorageError('too_large', message);
-      },
-    }),
-  );
-  app.onError((error, c) => {
-    const problem = toProblem(error, c.var.requestId);
-    // What went wrong inside is for the log of the function alone.
-    if (problem.status >= 500) console.error(c.var.requestId, error);
-    if (problem.status === 401) c.header('www-authenticate', 'Bearer');
-    return c.body(JSON.stringify(problem), problem.status as 500, {
-      'content-type': 'application/problem+json',
-    });
-  });
-  app.notFound((c) => {
-    throw new StorageError('not_found', `Cannot find ${c.req.method} ${c.req.path}`);
-  });
   app.route('/generations', createRoutes(environment));
   return app;
 }

@@ -4,8 +4,8 @@ import type { DeletedGeneration } from '../_shared/contract/deletions.ts';
 import { formatRef, notFound } from '../_shared/contract/ref.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { ObjectPlace } from '../_shared/read-object.ts';
+import { removeObjects } from '../_shared/remove-objects.ts';
 import type { UserContext } from './context.ts';
-import { removeObjects } from './remove-objects.ts';
 import { toIso } from './rows.ts';
 
 type Input = { param: typeof VersionParamSchema; query: typeof DeleteGenerationQuerySchema };

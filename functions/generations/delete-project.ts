@@ -4,8 +4,8 @@ import type { DeletedProject } from '../_shared/contract/deletions.ts';
 import { notFound } from '../_shared/contract/ref.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { ObjectPlace } from '../_shared/read-object.ts';
+import { REMOVE_AT_ONCE, removeObjects } from '../_shared/remove-objects.ts';
 import type { UserContext } from './context.ts';
-import { REMOVE_AT_ONCE, removeObjects } from './remove-objects.ts';
 import { toIso } from './rows.ts';
 
 type Input = { param: typeof ProjectParamSchema; query: typeof DeleteProjectQuerySchema };

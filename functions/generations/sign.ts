@@ -1,7 +1,7 @@
 import type { Download } from '../_shared/contract/api.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
 import { URL_EXPIRY } from '../_shared/contract/limits.ts';
-import type { Environment } from '../_shared/environment.ts';
+import { toPublic } from '../_shared/environment.ts';
 import type { UserVariables } from './context.ts';
 import type { GenerationRow } from './generation-row.ts';
 import { ArchiveNotFound, checkInCloud, formatRow } from './rows.ts';
@@ -55,11 +55,4 @@ export async function tooLarge(
   return new StorageError('too_large', `${message}; the tar.gz has it`, {
     ...(signed === null ? {} : { downloadUrl: signed.url }),
   });
-}
-
-/** The function may know the project under an inner name that users cannot reach. */
-function toPublic(url: string, environment: Environment): string {
-  return url.startsWith(environment.supabaseUrl)
-    ? environment.publicUrl + url.slice(environment.supabaseUrl.length)
-    : url;
 }

@@ -177,7 +177,7 @@ async function isEmpty(bucket: string, client: SupabaseClient): Promise<boolean>
 }
 
 async function checkFunction({ url }: CloudSettings): Promise<Outcome> {
-  const deploy = `Run: npx supabase functions deploy generations --use-api --remote=${refOf(url)} (docs/setup.md)`;
+  const deploy = `Run: npx supabase functions deploy generations hosts --use-api --remote=${refOf(url)} (docs/setup.md)`;
   const base = `${url}/functions/v1/generations`;
   const health = await fetchInTime(`${base}/health`);
   const body = (await health.json().catch(() => null)) as { status?: string } | null;

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const SERVE = fileURLToPath(new URL('./serve-functions.ts', import.meta.url));
 const CONFIG = fileURLToPath(new URL('../../deno.json', import.meta.url));
-const FUNCTIONS = ['generations'];
+const FUNCTIONS = ['generations', 'hosts'];
 
 export type Functions = Readonly<{
   /** Where the functions are reached: `/generations/…`. */

@@ -1,7 +1,8 @@
 -- What a host does with its key. Each of these checks the key, the right and the scope in the transaction that does
 -- the work, and then has the function for the secret key do it. A host writes only into projects that it created or
 -- was assigned; what is not its own looks to it like what is not there. The bucket is the host's, keys of objects are
--- those that the database gave out: what a request says of either is not asked.
+-- those that the database gave out: what a request says of either is not asked. What is refused is raised as PT401 or
+-- PT403, which PostgREST answers with that status.
 
 create function public.storage_host_of(p_sha256 text)
 returns public.storage_hosts
@@ -19,14 +20,14 @@ begin
   -- Revoking waits for what is under way, and nothing begins after it.
   for share of k;
   if not found then
-    raise exception 'the key of the host is not valid' using errcode = '28000';
+    raise exception 'the key of the host is not valid' using errcode = 'PT401';
   end if;
   perform set_config('codebegen.host', host.id::text, true);
   return host;
 end
 $$;
 comment on function public.storage_host_of is
-  'Whose a key is, by its sha256; raises 28000 where it is nobody''s, has ended, or was revoked. What the transaction makes from here on is that host''s.';
+  'Whose a key is, by its sha256; raises PT401 where it is nobody''s, has ended, or was revoked. What the transaction makes from here on is that host''s.';
 
 create function public.storage_check_may_delete(p_host public.storage_hosts)
 returns void
@@ -35,12 +36,12 @@ set search_path = ''
 as $$
 begin
   if p_host.delete_scope <> 'own' then
-    raise exception 'the host may not delete' using errcode = '42501';
+    raise exception 'the host may not delete' using errcode = 'PT403';
   end if;
 end
 $$;
 comment on function public.storage_check_may_delete is
-  'Raises 42501 where a host has no right to delete.';
+  'Raises PT403 where a host has no right to delete.';
 
 create function public.storage_host_agent(p_host public.storage_hosts, p_host_id text)
 returns uuid
@@ -604,7 +605,7 @@ begin
 end
 $$;
 comment on function public.storage_host_delete is
-  'What storage_record_deletion does, of a generation of the host''s, or of a version of a project of its own that nobody has; other for any other. Raises 42501 without the right.';
+  'What storage_record_deletion does, of a generation of the host''s, or of a version of a project of its own that nobody has; other for any other. Raises PT403 without the right.';
 
 create function public.storage_host_undelete(
   p_sha256 text,
@@ -644,7 +645,7 @@ begin
 end
 $$;
 comment on function public.storage_host_undelete is
-  'What storage_undelete does, of a generation of the host''s and of content of its own; missing for any other. Raises 42501 without the right.';
+  'What storage_undelete does, of a generation of the host''s and of content of its own; missing for any other. Raises PT403 without the right.';
 
 create function public.storage_host_purge(p_sha256 text, p_limit integer)
 returns jsonb
@@ -702,7 +703,7 @@ begin
 end
 $$;
 comment on function public.storage_host_purge is
-  'What storage_purge does, of what is the host''s own. Raises 42501 without the right.';
+  'What storage_purge does, of what is the host''s own. Raises PT403 without the right.';
 
 create function public.storage_host_set_owner(
   p_sha256 text,

@@ -71,7 +71,7 @@ select storage_revoke_host('gone');
 -- The key ----------------------------------------------------------------------------------------
 select is(storage_host_check(pg_temp.key('a'), null, 0) - 'expires_at',
   '{"name": "ada", "read": "own", "delete": "own", "bucket": "h"}', 'a key opens what its host may');
-select throws_ok(format('select storage_host_check(%L, null, 0)', pg_temp.key(k)), '28000', null, why)
+select throws_ok(format('select storage_host_check(%L, null, 0)', pg_temp.key(k)), 'PT401', null, why)
 from (values ('x', 'a key that is nobody''s opens nothing'), ('l', 'nor one that has ended'), ('g', 'nor one that was revoked'))
   as bad (k, why);
 select is((storage_host_check(pg_temp.key('a'), '00000000-0000-4000-8000-000000000001', 0) ->> 'outcome'), 'known', 'a host checks in');
@@ -175,9 +175,9 @@ select is(pg_temp.download('b', 'h-ada', 1), null, 'another does not');
 select is(pg_temp.download('b', 'h-bob', 1, 'h-ada/generations/v1__g1.tar.gz'), null, 'nor under a name of its own');
 select is(pg_temp.download('r', 'h-ada', 1), 'h-ada/generations/v1__g1.tar.gz', 'who reads all does');
 select is(pg_temp.reserve('r', pg_temp.item('h-ada', 3, 'd3')) ->> 'cause', 'project', 'and writes nothing there');
-select throws_ok($$ select pg_temp.remove('r', 'h-ada', 1, null) $$, '42501', null, 'who has no right to delete does not');
-select throws_ok(format($$ select storage_host_undelete(%L, 'h-ada', 1) $$, pg_temp.key('r')), '42501', null, 'nor undelete');
-select throws_ok(format($$ select storage_host_purge(%L, 1) $$, pg_temp.key('r')), '42501', null, 'nor purge');
+select throws_ok($$ select pg_temp.remove('r', 'h-ada', 1, null) $$, 'PT403', null, 'who has no right to delete does not');
+select throws_ok(format($$ select storage_host_undelete(%L, 'h-ada', 1) $$, pg_temp.key('r')), 'PT403', null, 'nor undelete');
+select throws_ok(format($$ select storage_host_purge(%L, 1) $$, pg_temp.key('r')), 'PT403', null, 'nor purge');
 select is((select string_agg(item ->> 'project_id', ' ') from jsonb_array_elements(storage_host_list_projects(pg_temp.key('b'), 10)) item),
   'h-bob h-give h-given', 'a host lists its own projects');
 select is((select string_agg(item ->> 'project_id', ' ') from jsonb_array_elements(storage_host_list_projects(pg_temp.key('r'), 1000)) item

@@ -117,6 +117,7 @@ describe('imports go one way', () => {
     );
     expect(readers.filter((file) => file.startsWith('functions/'))).toEqual([
       'functions/generations/index.ts',
+      'functions/hosts/index.ts',
     ]);
     expect(readers.filter((file) => file.startsWith('node-agent/'))).toEqual([
       'node-agent/cli/context.ts',

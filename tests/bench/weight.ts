@@ -26,7 +26,7 @@ export async function weight(): Promise<Measured[]> {
       },
       { rounds: ROUNDS },
     );
-    const bundle = bundleFunction(join(folder, 'function.js'));
+    const bundle = bundleFunction(folder);
     return [
       told('a generator host installs: packages', packages.length, ''),
       told('a generator host installs', sizeOf(join(folder, 'node_modules')) / 1e6, 'MB'),
@@ -66,9 +66,9 @@ async function startAndStop(bin: string, folder: string): Promise<number> {
   return ms;
 }
 
-function bundleFunction(file: string): Buffer {
-  execFileSync(process.execPath, [`${ROOT}/functions/bundle.ts`, file], { stdio: 'pipe' });
-  return readFileSync(file);
+function bundleFunction(folder: string): Buffer {
+  execFileSync(process.execPath, [`${ROOT}/functions/bundle.ts`, folder], { stdio: 'pipe' });
+  return readFileSync(join(folder, 'generations.js'));
 }
 
 /** Bytes of all files below a folder. */

@@ -92,10 +92,12 @@ test('docs/setup.md', async () => {
   const { env, pg, deployed } = await newProject();
   const folder = await clone();
   await runBlocks('setup.md', { folder, env });
-  expect(deployed).toHaveLength(1);
+  expect(deployed).toHaveLength(2);
   const { rows } = await pg.query('select version from supabase_migrations.schema_migrations');
   expect(rows).toHaveLength(readdirSync(join(ROOT, 'supabase/migrations')).length);
-  expect(existsSync(join(folder, 'dist/generations.js'))).toBe(true);
+  for (const name of ['generations', 'hosts']) {
+    expect(existsSync(join(folder, `dist/${name}.js`))).toBe(true);
+  }
 });
 
 test('docs/rollback.md', async () => {
@@ -113,7 +115,7 @@ test('docs/rollback.md', async () => {
   mkdirSync(join(folder, 'out'));
   writeFileSync(join(folder, 'out/a.txt'), 'v2');
   await runBlocks('rollback.md', { folder, shop, env: { ...agent, ...env, GOOD_COMMIT: 'HEAD' } });
-  expect(deployed).toHaveLength(1);
+  expect(deployed).toHaveLength(2);
 
   const [sql = ''] = blocksOf('rollback.md', 'sql');
   const count = `select count(*)::int as n from pg_class where relname like 'storage\\_%' union all
@@ -154,7 +156,7 @@ test('docs/maintenance.md', async () => {
   await waitForStatus(storage, await storage.save({ projectId: shop, files }), 'verified');
   await storage.close();
   await runBlocks('maintenance.md', { folder, shop, env: { ...agent, ...env } });
-  expect(deployed).toHaveLength(1);
+  expect(deployed).toHaveLength(2);
 });
 
 test('docs/troubleshooting.md', async () => {

@@ -17,39 +17,42 @@ type DenoLock = {
 };
 type Locked = { version: string; integrity: string };
 
-test('the real CLI deploys exactly the files that the function needs, without a warning', async () => {
-  const { env, deployed } = await startManagementApi();
-  const cli = join(ROOT, 'node_modules/.bin/supabase');
-  const args = ['functions', 'deploy', 'generations', '--use-api', `--remote=${PROJECT_REF}`];
-  const ran = await run(cli, [...args, '--yes'], { env });
-  expect(ran.code, ran.stderr).toBe(0);
-  expect(ran.stdout + ran.stderr).not.toMatch(/warn/i);
+test.each(['generations', 'hosts'])(
+  'the real CLI deploys exactly the files that %s needs, without a warning',
+  async (name) => {
+    const { env, deployed } = await startManagementApi();
+    const cli = join(ROOT, 'node_modules/.bin/supabase');
+    const args = ['functions', 'deploy', name, '--use-api', `--remote=${PROJECT_REF}`];
+    const ran = await run(cli, [...args, '--yes'], { env });
+    expect(ran.code, ran.stderr).toBe(0);
+    expect(ran.stdout + ran.stderr).not.toMatch(/warn/i);
 
-  const { path, form } = deployed[0]!;
-  expect(path).toBe(`/v1/projects/${PROJECT_REF}/functions/deploy?slug=generations`);
-  expect(JSON.parse(String(form.get('metadata')))).toMatchObject({
-    name: 'generations',
-    entrypoint_path: 'functions/generations/index.ts',
-    import_map_path: 'functions/deno.json',
-    verify_jwt: false,
-  });
-  const uploaded = new Map<string, string>();
-  for (const file of form.getAll('file') as File[]) {
-    uploaded.set(file.name, await file.text());
-  }
-  expect([...uploaded.keys()].sort()).toEqual(await neededFiles());
+    const { path, form } = deployed[0]!;
+    expect(path).toBe(`/v1/projects/${PROJECT_REF}/functions/deploy?slug=${name}`);
+    expect(JSON.parse(String(form.get('metadata')))).toMatchObject({
+      name,
+      entrypoint_path: `functions/${name}/index.ts`,
+      import_map_path: 'functions/deno.json',
+      verify_jwt: false,
+    });
+    const uploaded = new Map<string, string>();
+    for (const file of form.getAll('file') as File[]) {
+      uploaded.set(file.name, await file.text());
+    }
+    expect([...uploaded.keys()].sort()).toEqual(await neededFiles(name));
 
-  // What was uploaded is enough: it is checked by Deno with nothing else around it.
-  const elsewhere = await denoFolder({ importMap: './functions/deno.json' });
-  for (const [name, text] of uploaded) {
-    await mkdir(dirname(join(elsewhere, name)), { recursive: true });
-    await writeFile(join(elsewhere, name), text);
-  }
-  const checked = await run(findDeno(), ['check', 'functions/generations/index.ts'], {
-    cwd: elsewhere,
-  });
-  expect(checked.code, checked.stderr).toBe(0);
-});
+    // What was uploaded is enough: it is checked by Deno with nothing else around it.
+    const elsewhere = await denoFolder({ importMap: './functions/deno.json' });
+    for (const [path, text] of uploaded) {
+      await mkdir(dirname(join(elsewhere, path)), { recursive: true });
+      await writeFile(join(elsewhere, path), text);
+    }
+    const checked = await run(findDeno(), ['check', `functions/${name}/index.ts`], {
+      cwd: elsewhere,
+    });
+    expect(checked.code, checked.stderr).toBe(0);
+  },
+);
 
 test('the packages that are deployed are pinned, and are those that are tested', () => {
   const read = (path: string) => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
@@ -66,24 +69,29 @@ test('the packages that are deployed are pinned, and are those that are tested',
   }
 });
 
-test('the bundle for the dashboard is one file that serves, without an import map', async () => {
-  const elsewhere = await denoFolder({});
-  const bundle = join(elsewhere, 'generations.js');
-  const bundled = await run(process.execPath, [join(ROOT, 'functions/bundle.ts'), bundle]);
-  expect(bundled.code, bundled.stderr).toBe(0);
-  // As the platform's runtime does it: the handler is taken, not served.
-  const script = `
+test.each([
+  ['generations', ['/health', '/openapi.json', '/projects']],
+  ['hosts', ['/health', '/openapi.json', '/check']],
+])(
+  'the bundle of %s for the dashboard is one file that serves, without an import map',
+  async (name, paths) => {
+    const elsewhere = await denoFolder({});
+    const bundled = await run(process.execPath, [join(ROOT, 'functions/bundle.ts'), elsewhere]);
+    expect(bundled.code, bundled.stderr).toBe(0);
+    // As the platform's runtime does it: the handler is taken, not served.
+    const script = `
     let handler;
     Object.defineProperty(Deno, 'serve', { value: (given) => { handler = given; } });
-    await import('./generations.js');
-    const ask = (path) => handler(new Request('http://x/generations' + path));
-    const answers = await Promise.all(['/health', '/openapi.json', '/projects'].map(ask));
+    await import('./${name}.js');
+    const ask = (path) => handler(new Request('http://x/${name}' + path));
+    const answers = await Promise.all(${JSON.stringify(paths)}.map(ask));
     console.log(JSON.stringify(answers.map(({ status }) => status)));`;
-  await writeFile(join(elsewhere, 'ask.js'), script);
-  const args = ['run', '--cached-only', '--allow-env', '--allow-read', 'ask.js'];
-  const ran = await run(findDeno(), args, { cwd: elsewhere, env: functionEnvironment() });
-  expect(ran.stdout, ran.stderr).toBe('[200,200,401]\n');
-});
+    await writeFile(join(elsewhere, 'ask.js'), script);
+    const args = ['run', '--cached-only', '--allow-env', '--allow-read', 'ask.js'];
+    const ran = await run(findDeno(), args, { cwd: elsewhere, env: functionEnvironment() });
+    expect(ran.stdout, ran.stderr).toBe('[200,200,401]\n');
+  },
+);
 
 /** A folder in which Deno finds the packages of this project, and no more. */
 async function denoFolder(config: { importMap?: string }): Promise<string> {
@@ -95,8 +103,8 @@ async function denoFolder(config: { importMap?: string }): Promise<string> {
 }
 
 /** The local modules that Deno finds from the function's entry, and the import map. */
-async function neededFiles(): Promise<string[]> {
-  const entry = 'functions/generations/index.ts';
+async function neededFiles(name: string): Promise<string[]> {
+  const entry = `functions/${name}/index.ts`;
   const ran = await run(findDeno(), ['info', '--json', '--config', 'deno.json', entry]);
   const { modules } = JSON.parse(ran.stdout) as { modules: { specifier: string }[] };
   const local = modules

@@ -2,9 +2,10 @@
 
 import { beforeAll, expect, test } from 'vitest';
 import { makeUser, type TestUser, uniqueId } from '../support/cloud.ts';
-import { callGateway } from '../support/edge.ts';
+import { type Call, callGateway, callHosts } from '../support/edge.ts';
 import { callOf, isOther, urlOf } from '../support/fuzz.ts';
 import { putGeneration } from '../support/generation.ts';
+import { makeHost, makeKey } from '../support/host-key.ts';
 import { getDocument, type Operation, operationsOf } from '../support/openapi.ts';
 import { fc } from '../support/properties.ts';
 import { makeTarGz } from '../support/tar.ts';
@@ -12,17 +13,19 @@ import { makeTarGz } from '../support/tar.ts';
 const RUNS = Number(process.env.FUZZ_RUNS ?? 42);
 const CALLS_A_RUN = 16;
 
-let operations: Operation[];
 let owner: TestUser;
 let stranger: TestUser;
 
 beforeAll(async () => {
-  operations = operationsOf(await getDocument());
   [owner, stranger] = [await makeUser(), await makeUser()];
 });
 
-test(`${RUNS * CALLS_A_RUN} calls in Deno, through the gateway`, async () => {
-  const call = callGateway();
+/** Makes calls, and looks at each answer. @returns how often each status came */
+async function fuzz(
+  operations: Operation[],
+  call: Call,
+  tokens: Record<string, string>,
+): Promise<Map<number, number>> {
   const seen = new Map<number, number>();
   const anyCall = fc.constantFrom(...operations).chain(callOf);
   const calls = fc.array(anyCall, { minLength: CALLS_A_RUN, maxLength: CALLS_A_RUN });
@@ -31,24 +34,20 @@ test(`${RUNS * CALLS_A_RUN} calls in Deno, through the gateway`, async () => {
       const projectId = await makeProject();
       await Promise.all(
         some.map(async (fuzzed) => {
-          const { operation, body, token, headers } = fuzzed;
+          const { operation, token, headers } = fuzzed;
           const url = urlOf(fuzzed, projectId);
-          const tokens: Record<string, string> = {
-            owner: `Bearer ${owner.token}`,
-            stranger: `Bearer ${stranger.token}`,
-            garbage: 'Bearer garbage',
-          };
+          const body = fuzzed.body?.toWellFormed().replaceAll('$PROJECT', projectId) ?? null;
           const answer = await call(operation.method, url, {
             headers: {
               ...headers,
-              ...(tokens[token] === undefined ? {} : { authorization: tokens[token] }),
+              ...(tokens[token] === undefined ? {} : { authorization: `Bearer ${tokens[token]}` }),
             },
-            ...(operation.method === 'GET' || body === null ? {} : { body: body.toWellFormed() }),
+            ...(operation.method === 'GET' || body === null ? {} : { body }),
           });
           seen.set(answer.status, (seen.get(answer.status) ?? 0) + 1);
           const type = answer.headers.get('content-type') ?? '';
           const text = await answer.text();
-          const what = `${operation.method} ${url} → ${answer.status} ${text.slice(0, 300)}`;
+          const what = `${operation.method} ${url} ${body} → ${answer.status} ${text.slice(0, 300)}`;
           expect(answer.status, what).toBeLessThan(500);
           if (answer.status >= 400) {
             const problem = JSON.parse(text);
@@ -64,8 +63,21 @@ test(`${RUNS * CALLS_A_RUN} calls in Deno, through the gateway`, async () => {
     }),
     { numRuns: RUNS, endOnFailure: true },
   );
+  return seen;
+}
+
+test(`${RUNS * CALLS_A_RUN} calls in Deno, through the gateway`, async () => {
+  const tokens = { owner: owner.token, stranger: stranger.token, garbage: 'garbage' };
+  const seen = await fuzz(operationsOf(await getDocument()), callGateway(), tokens);
   // It got through to what there is, and was refused in each of the ways.
   for (const status of [200, 201, 400, 401, 404, 409]) expect([...seen.keys()]).toContain(status);
+});
+
+test(`${RUNS * CALLS_A_RUN} calls of a host`, async () => {
+  const [host, keeper] = [await makeHost({ read: 'all' }), await makeHost({ delete: 'none' })];
+  const tokens = { owner: host.key, stranger: keeper.key, garbage: makeKey() };
+  const seen = await fuzz(operationsOf(await getDocument(callHosts())), callHosts(), tokens);
+  for (const status of [200, 400, 401, 403]) expect([...seen.keys()]).toContain(status);
 });
 
 async function makeProject(): Promise<string> {

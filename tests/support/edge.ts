@@ -1,6 +1,7 @@
 import { inject } from 'vitest';
 import { readEnvironment } from '../../functions/_shared/environment.ts';
 import { createApp } from '../../functions/generations/app.ts';
+import { createApp as createHostsApp } from '../../functions/hosts/app.ts';
 import { functionEnvironment, type TestUser } from './cloud.ts';
 
 /** Calls a path of the function `generations`, for example `/projects`. */
@@ -17,6 +18,18 @@ export function callInProcess(environment: Record<string, string> = {}): Call {
 export function callGateway(): Call {
   const origin = `${inject('stack').SUPABASE_URL}/functions/v1/generations`;
   return (method, path, init) => fetch(`${origin}${path}`, { method, ...init });
+}
+
+/** The function `hosts` in Deno, through the gateway, as an agent meets it. */
+export function callHosts(): Call {
+  const origin = `${inject('stack').SUPABASE_URL}/functions/v1/hosts`;
+  return (method, path, init) => fetch(`${origin}${path}`, { method, ...init });
+}
+
+/** The function `hosts` in this process. */
+export function callHostsInProcess(): Call {
+  const app = createHostsApp(readEnvironment(functionEnvironment()));
+  return async (method, path, init) => app.request(`http://x/hosts${path}`, { method, ...init });
 }
 
 /** Both ways: one suite for the two. */

@@ -32,6 +32,10 @@ const HOSTILE = [
 
 /** What fits a schema. Names that the test knows to exist come often. */
 function arbitraryOf(schema: Schema, name: string): fc.Arbitrary<unknown> {
+  if (name === 'project_id') return fc.constantFrom('$PROJECT', '$PROJECT', '$PROJECT', 'no-such');
+  const some = schema.anyOf ?? schema.oneOf;
+  if (some !== undefined) return fc.oneof(...some.map((one) => arbitraryOf(one, name)));
+  if (schema.const !== undefined) return fc.constant(schema.const);
   if (name === 'project') return fc.constantFrom('$PROJECT', '$PROJECT', '$PROJECT', 'no-such');
   if (name === 'path') return fc.constantFrom('a.py', 'b/c.py', 'nothing');
   if (['version', 'from', 'to'].includes(name)) return fc.constantFrom(1, 2, 3, 4, 2147483647);
@@ -39,6 +43,13 @@ function arbitraryOf(schema: Schema, name: string): fc.Arbitrary<unknown> {
   switch (schema.type) {
     case 'integer':
       return fc.integer({ min: schema.minimum ?? 0, max: schema.maximum ?? 2 ** 31 });
+    case 'null':
+      return fc.constant(null);
+    case 'array':
+      return fc.array(arbitraryOf(schema.items ?? {}, ''), {
+        minLength: schema.minItems ?? 0,
+        maxLength: Math.min(schema.maxItems ?? 3, 3),
+      });
     case 'boolean':
       return fc.boolean();
     case 'object':

@@ -71,7 +71,12 @@ export async function setup(project: TestProject): Promise<(() => Promise<void>)
 
 /** Every SQL function that the agent and the Edge Function call was called, through PostgREST. */
 function expectAllCalled(called: readonly string[]): void {
-  const named = ['node-agent/cloud', 'functions/_shared', 'functions/generations']
+  const named = [
+    'node-agent/cloud',
+    'functions/_shared',
+    'functions/generations',
+    'functions/hosts',
+  ]
     .flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => join(ROOT, folder, name)))
     .filter((file) => file.endsWith('.ts'))
     .flatMap((file) => readFileSync(file, 'utf8').match(/(?<=')storage_[a-z_]+(?=')/g) ?? []);

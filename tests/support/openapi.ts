@@ -1,10 +1,16 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { callInProcess } from './edge.ts';
+import { type Call, callInProcess } from './edge.ts';
 
 export type Schema = {
   type?: string;
   enum?: string[];
+  const?: unknown;
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  items?: Schema;
+  minItems?: number;
+  maxItems?: number;
   pattern?: string;
   minLength?: number;
   maxLength?: number;
@@ -41,8 +47,8 @@ export type Document = {
 };
 
 /** The document as the function serves it. */
-export async function getDocument(): Promise<Document> {
-  const answer = await callInProcess()('GET', '/openapi.json');
+export async function getDocument(call: Call = callInProcess()): Promise<Document> {
+  const answer = await call('GET', '/openapi.json');
   return (await answer.json()) as Document;
 }
 

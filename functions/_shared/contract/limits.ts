@@ -56,5 +56,17 @@ export const EDGE_LIMITS = {
   diffLines: 100_000,
 } as const;
 
+/** What one request of a host may hold. */
+export const HOST_LIMITS = {
+  /** Bytes of its body. */
+  bodyBytes: 4 * MIB,
+  /** Generations in it. */
+  batch: 32,
+  /** Rows in one page of its lists. */
+  page: 1000,
+  /** Bytes of an object that the function reads back, to prove it. */
+  provenBytes: 64 * MIB,
+} as const;
+
 /** Seconds that a signed URL is good for: 30 days at most, an hour where nothing is said. */
 export const URL_EXPIRY = { default: 3600, max: 30 * 24 * 3600 } as const;

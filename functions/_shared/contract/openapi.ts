@@ -43,7 +43,7 @@ type Api = Readonly<{
   /** Those that are referred to by name. */
   schemas: Readonly<Record<string, v.GenericSchema>>;
   /** How whoever asks says who they are, by {@link Operation.needs}. */
-  securitySchemes: Readonly<Record<'token' | 'link', object>>;
+  securitySchemes: Readonly<{ token: object; link?: object }>;
   /** What may come of every call. */
   errorsOf: (needs: NonNullable<Operation['needs']>) => readonly ErrorCode[];
   /** Those of the app. */
