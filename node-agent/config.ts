@@ -5,6 +5,7 @@ import type { CloudSettings } from './cloud/connection.ts';
 import type { ProxySettings } from './cloud/proxy.ts';
 import { DEFAULT_BUCKET, StorageError } from './contract.ts';
 import { fromFileSystem } from './disk/file-errors.ts';
+import { findKeyProblems } from './settings/keys.ts';
 import { readProxy } from './settings/proxy.ts';
 import { readSettings } from './settings/read-settings.ts';
 import { findProblems } from './settings/variables.ts';
@@ -80,8 +81,11 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   const url = check('SUPABASE_URL', '', parseUrl, 'must be an http or https URL');
   problems.push(...findUrlProblems(url));
   const serviceKey = readSecret(env, 'SUPABASE_SERVICE_KEY', problems);
-  const { value: key, file: keyFile } =
+  const secretKey =
     serviceKey.value === '' ? readSecret(env, 'SUPABASE_SECRET_KEY', problems) : serviceKey;
+  const hostKey = readSecret(env, 'HOST_KEY', problems);
+  const { value: key, file: keyFile } = hostKey.value === '' ? secretKey : hostKey;
+  problems.push(...findKeyProblems(secretKey.value, hostKey.value));
   const token = readSecret(env, 'AGENT_TOKEN', problems);
   // An empty one would open the door that it was to close.
   for (const name of ['AGENT_TOKEN', 'AGENT_TOKEN_FILE']) {
@@ -159,24 +163,17 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   if (enabled && url === '' && !env.SUPABASE_URL?.trim()) {
     problems.push('SUPABASE_URL is needed while USE_CLOUD_STORAGE is true');
   }
-  const role = roleOfKey(key);
-  if (role !== null) {
-    problems.push(`SUPABASE_SERVICE_KEY is a key of "${role}": the agent needs the secret one`);
-  }
-  if (/[^\x21-\x7e]/.test(key)) {
-    problems.push('SUPABASE_SERVICE_KEY holds characters that no key has');
-  }
   if (enabled && key === '') {
     problems.push(
-      'SUPABASE_SERVICE_KEY or SUPABASE_SECRET_KEY is needed while USE_CLOUD_STORAGE is true',
+      'HOST_KEY, SUPABASE_SERVICE_KEY or SUPABASE_SECRET_KEY is needed while USE_CLOUD_STORAGE is true',
     );
   }
   if (problems.length > 0) {
     throw new StorageError('invalid_input', `Cannot use the configuration: ${problems.join('; ')}`);
   }
-  const secretFiles = [...new Set([serviceKey.file, keyFile, token.file])].filter(
-    (file) => file !== null,
-  );
+  const secretFiles = [
+    ...new Set([serviceKey.file, secretKey.file, hostKey.file, token.file]),
+  ].filter((file) => file !== null);
   return {
     storePath,
     cloud: enabled ? { url, key, keyFile, bucket } : null,
@@ -239,19 +236,6 @@ function findUrlProblems(text: string): string[] {
       : ['SUPABASE_URL holds a user or a password: take them out']),
     ...(api === undefined ? [] : [`SUPABASE_URL is that of the project: take "${api}" off`]),
   ];
-}
-
-/** Whose key it is, where it is one for the web; `null` for secret ones, and where that cannot be told. */
-function roleOfKey(key: string): string | null {
-  if (key.startsWith('sb_publishable_')) return 'publishable';
-  const claims = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(key)?.[1];
-  if (claims === undefined) return null;
-  try {
-    const { role } = JSON.parse(Buffer.from(claims, 'base64url').toString()) as { role?: string };
-    return role === 'anon' || role === 'authenticated' ? role : null;
-  } catch {
-    return null;
-  }
 }
 
 function parseBoolean(text: string): boolean | null {

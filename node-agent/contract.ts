@@ -30,6 +30,15 @@ export {
   parseHostName,
 } from '../functions/_shared/contract/host-key.ts';
 export {
+  DownloadsSchema,
+  FoundSchema,
+  HostCheckSchema,
+  RecordedSchema,
+  ReservedSchema,
+  type UploadTokenSchema,
+  UploadTokensSchema,
+} from '../functions/_shared/contract/hosts.ts';
+export {
   foldId,
   isId,
   isVersion,
@@ -39,6 +48,7 @@ export {
 } from '../functions/_shared/contract/ids.ts';
 export {
   DEFAULT_LIMITS,
+  HOST_LIMITS,
   type Limits,
   PAGE,
   URL_EXPIRY,

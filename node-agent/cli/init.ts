@@ -3,13 +3,14 @@ import { lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { readConfig } from '../config.ts';
-import { StorageError } from '../contract.ts';
+import { isHostKey, StorageError } from '../contract.ts';
 import { packageFile } from '../disk/package-file.ts';
 import type { CommandContext } from './context.ts';
 
 type InitOptions = {
   url?: string;
   keyFile?: string;
+  hostKeyFile?: string;
   bucket?: string;
   createBucket?: boolean;
   force?: boolean;
@@ -24,7 +25,8 @@ export function addInit(program: Command, context: CommandContext): void {
     .command('init')
     .description('write a .env with every setting into this folder, and make the bucket if wanted')
     .option('--url <url>', 'of the Supabase project; turns the cloud on')
-    .option('--key-file <file>', 'a file that holds the secret key')
+    .option('--host-key-file <file>', 'a file that holds the key of this host')
+    .option('--key-file <file>', 'a file that holds the secret key of the project')
     .option('--bucket <name>', 'where archives are kept')
     .option('--create-bucket', 'make the bucket, private, where it is missing')
     .option('--force', 'write over a .env that is there')
@@ -35,6 +37,7 @@ The key stays in its file; the .env names that.
 
 Examples:
   $ codebegen-storage init
+  $ codebegen-storage init --url https://abc.supabase.co --host-key-file /run/secrets/host-key
   $ codebegen-storage init --url https://abc.supabase.co --key-file /run/secrets/supabase --create-bucket`,
     )
     .action(async (options: InitOptions) => {
@@ -55,12 +58,13 @@ Examples:
     });
 }
 
-function settingsOf({ url, keyFile, bucket }: InitOptions): Record<string, string> {
+function settingsOf({ url, keyFile, hostKeyFile, bucket }: InitOptions): Record<string, string> {
   return {
     // Whole: whoever names the file from elsewhere means the same.
     FILE_STORAGE_PATH: resolve('storage/projects'),
     CACHE_PATH: resolve('storage/cache'),
     ...(url === undefined ? {} : { USE_CLOUD_STORAGE: 'true', SUPABASE_URL: url }),
+    ...(hostKeyFile === undefined ? {} : { HOST_KEY_FILE: resolve(hostKeyFile) }),
     ...(keyFile === undefined ? {} : { SUPABASE_SERVICE_KEY_FILE: resolve(keyFile) }),
     ...(bucket === undefined ? {} : { SUPABASE_BUCKET: bucket }),
   };
@@ -106,6 +110,10 @@ async function makeBucket(cloud: ReturnType<typeof readConfig>['cloud']): Promis
       'invalid_input',
       'Cannot make the bucket: --url and --key-file say where',
     );
+  }
+  if (isHostKey(cloud.key)) {
+    const state = 'the key of a host may not. The first upload makes it';
+    throw new StorageError('forbidden', `Cannot make the bucket: ${state}`);
   }
   const { Bucket } = await import('../cloud/bucket.ts');
   const { connect } = await import('../cloud/connection.ts');

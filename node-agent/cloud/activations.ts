@@ -16,7 +16,7 @@ export type Activation = v.InferOutput<typeof ActiveGenerationSchema>;
 export type ActivationPosition = Pick<Activation, 'noted_at' | 'project_id'>;
 
 /** Which version of a project is active, in the database. */
-export class CloudActivations {
+export class ActivationsBySecretKey {
   readonly #rpc: Rpc;
 
   constructor(connection: Connection) {

@@ -1,13 +1,34 @@
 import { StorageError } from '../contract.ts';
-import type { CloudActivations } from './activations.ts';
-import type { CloudHosts } from './hosts.ts';
-import type { CloudListing } from './listing.ts';
-import type { CloudObjects } from './objects.ts';
-import type { CloudProjectFiles } from './project-file.ts';
-import type { CloudRecords } from './records.ts';
-import type { CloudRetention } from './retention.ts';
+import type { ActivationsBySecretKey } from './activations.ts';
+import type { HostsBySecretKey } from './hosts.ts';
+import type { ListingBySecretKey } from './listing.ts';
+import type { ObjectsBySecretKey } from './objects.ts';
+import type { ProjectFilesBySecretKey } from './project-file.ts';
+import type { RecordsBySecretKey } from './records.ts';
+import type { RetentionBySecretKey } from './retention.ts';
 
-/** The cloud: what lies in the bucket, and what the database says of it. */
+/** What a class does, without how. */
+type Interface<T> = Pick<T, keyof T>;
+
+/** Archives in the bucket. */
+export type CloudObjects = Interface<ObjectsBySecretKey>;
+/** The rows of generations. */
+export type CloudRecords = Interface<RecordsBySecretKey>;
+/** Which version of a project is active. */
+export type CloudActivations = Interface<ActivationsBySecretKey>;
+/** What is deleted, undeleted and purged; and the feed of it. */
+export type CloudRetention = Interface<RetentionBySecretKey>;
+/** What the database knows, whoever saved it. */
+export type CloudListing = Interface<ListingBySecretKey>;
+/** The hosts that have a key of their own. */
+export type CloudHosts = Interface<HostsBySecretKey>;
+/** The files of projects in the bucket. */
+export type CloudProjectFiles = Interface<ProjectFilesBySecretKey>;
+
+/**
+ * The cloud: what lies in the bucket, and what the database says of it. There are two of each part: by the secret key
+ * of the project, and by the key of a host.
+ */
 export type Cloud = Readonly<{
   objects: CloudObjects;
   records: CloudRecords;

@@ -8,7 +8,7 @@ import { fromResponse, isRefusal } from './translate.ts';
 export type CloudSettings = Readonly<{
   /** The project's URL, without a slash at its end. */
   url: string;
-  /** Secret or service role key: past row level security. */
+  /** That of a host, or the secret or service role key of the project, which is past row level security. */
   key: string;
   /** Where the key was read from, and is read again once it is refused. */
   keyFile?: string | null;

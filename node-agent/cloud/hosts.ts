@@ -53,7 +53,7 @@ export type HostRights = Readonly<{
 const MOST = 1000;
 
 /** The hosts that have a key of their own, for whoever has the secret key of the project. */
-export class CloudHosts {
+export class HostsBySecretKey {
   readonly #rpc: Rpc;
   readonly #bucket: string;
 

@@ -15,7 +15,7 @@ export type CloudGeneration = v.InferOutput<typeof CloudGenerationSchema>;
 const PAGE = 500;
 
 /** All that the database knows, whoever saved it. */
-export class CloudListing {
+export class ListingBySecretKey {
   readonly #rpc: Rpc;
 
   constructor(connection: Connection) {
@@ -53,22 +53,29 @@ export class CloudListing {
   }
 
   /** All projects, or one, page by page; none where no database is there. */
-  async *projects(only: string | null): AsyncGenerator<CloudProject> {
-    for (let after = ''; ; ) {
-      const page = (await this.listProjects(after, PAGE, only)) ?? [];
-      yield* page;
-      if (page.length < PAGE) return;
-      after = page.at(-1)!.project_id;
-    }
+  projects(only: string | null): AsyncGenerator<CloudProject> {
+    const page = async (after: string, limit: number) =>
+      (await this.listProjects(after, limit, only)) ?? [];
+    return pagesOf('', page, (project) => project.project_id);
   }
 
   /** All generations of a project, page by page. */
-  async *generations(projectId: string): AsyncGenerator<CloudGeneration> {
-    for (let after = 0; ; ) {
-      const page = await this.listGenerations(projectId, after, PAGE);
-      yield* page;
-      if (page.length < PAGE) return;
-      after = page.at(-1)!.version;
-    }
+  generations(projectId: string): AsyncGenerator<CloudGeneration> {
+    const page = (after: number, limit: number) => this.listGenerations(projectId, after, limit);
+    return pagesOf(0, page, (generation) => generation.version);
+  }
+}
+
+/** Everything, page by page, each after the place of the last one of the page before. */
+export async function* pagesOf<T, Place>(
+  begin: Place,
+  list: (after: Place, limit: number) => Promise<T[]>,
+  placeOf: (last: T) => Place,
+): AsyncGenerator<T> {
+  for (let after = begin; ; ) {
+    const page = await list(after, PAGE);
+    yield* page;
+    if (page.length < PAGE) return;
+    after = placeOf(page.at(-1)!);
   }
 }

@@ -32,7 +32,7 @@ type ListedObject = {
 const AT_ONCE = 1000;
 
 /** Archives in the bucket. */
-export class CloudObjects {
+export class ObjectsBySecretKey {
   readonly #connection: Connection;
   readonly #bucket: Bucket;
 
@@ -86,7 +86,12 @@ export class CloudObjects {
 
   async #send(key: string, archive: ArchiveFile, resume: ResumePoint): Promise<void> {
     if (archive.bytes > SINGLE_REQUEST_BYTES) {
-      await uploadInChunks(this.#connection, key, archive, resume);
+      const headers = () => {
+        const { value } = this.#connection.key;
+        return { authorization: `Bearer ${value}`, apikey: value };
+      };
+      const tus = { headers, folder: '/upload/resumable', bucket: this.bucket } as const;
+      await uploadInChunks({ ...this.#connection, ...tus }, key, archive, resume);
       // That all of it arrived is no proof that it was made an object.
       const info = await this.info(key);
       if (info !== null && isSame(info, archive)) return;

@@ -24,3 +24,8 @@ export class CloudError extends StorageError {
     this.outage = outage;
   }
 }
+
+/** Whether it concerns whoever asks, whatever is asked. */
+export function isOutageError(error: unknown): boolean {
+  return error instanceof CloudError && error.outage !== null;
+}

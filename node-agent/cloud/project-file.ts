@@ -67,7 +67,7 @@ const keyOf = (projectId: string) => `${projectId}/project.json`;
 const restoringKeyOf = (projectId: string) => `${projectId}/restoring.json`;
 
 /** The files of projects in the bucket. */
-export class CloudProjectFiles {
+export class ProjectFilesBySecretKey {
   readonly #connection: Connection;
   readonly #rpc: Rpc;
 

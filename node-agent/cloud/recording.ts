@@ -51,12 +51,20 @@ export type RecordedDetails = Readonly<{ manifest: Manifest; blockIndex: BlockIn
 /** How many files the manifests in one request may have: each takes about 200 bytes. */
 const MAX_FILES = 2_000;
 
-/** So that no request is too large, and few manifests are in memory at once. */
-export function* inGroups(recordings: readonly Recording[]): Iterable<Recording[]> {
+/**
+ * So that no request is too large, and few manifests are in memory at once.
+ *
+ * @param most how many may be in one
+ */
+export function* inGroups(
+  recordings: readonly Recording[],
+  most = Number.POSITIVE_INFINITY,
+): Iterable<Recording[]> {
   let group: Recording[] = [];
   let files = 0;
   for (const one of recordings) {
-    if (group.length > 0 && files + one.fileCount > MAX_FILES) {
+    const isFull = group.length >= most || files + one.fileCount > MAX_FILES;
+    if (group.length > 0 && isFull) {
       yield group;
       group = [];
       files = 0;

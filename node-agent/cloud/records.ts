@@ -22,7 +22,7 @@ import { fromPlatform } from './translate.ts';
 const NO_SUCH_TABLE = new Set(['PGRST205', '42P01']);
 
 /** The rows of generations in Postgres, written through our SQL functions. */
-export class CloudRecords {
+export class RecordsBySecretKey {
   readonly #connection: Connection;
   readonly #rpc: Rpc;
 

@@ -22,6 +22,16 @@ export type ResumePoint = Readonly<{
   save(url: string | null): Promise<void>;
 }>;
 
+/** How it is reached. */
+export type TusConnection = Pick<Connection, 'settings' | 'fetch' | 'transfers' | 'timeouts'> &
+  Readonly<{
+    /** Says who we are, or what we may do. */
+    headers: () => Record<string, string>;
+    /** Where uploads are: one that is signed has a place of its own. */
+    folder: '/upload/resumable' | '/upload/resumable/sign';
+    bucket: string;
+  }>;
+
 /**
  * Sends an archive, going on where an earlier attempt ended if the server still knows it. That all
  * of it is there does not say that it was made an object.
@@ -30,7 +40,7 @@ export type ResumePoint = Readonly<{
  *   lost count of it twice
  */
 export async function uploadInChunks(
-  connection: Connection,
+  connection: TusConnection,
   key: string,
   archive: ArchiveFile,
   resume: ResumePoint,
@@ -71,23 +81,23 @@ export async function uploadInChunks(
 }
 
 class TusUpload {
-  readonly #connection: Connection;
+  readonly #connection: TusConnection;
   readonly #key: string;
 
-  constructor(connection: Connection, key: string) {
+  constructor(connection: TusConnection, key: string) {
     this.#connection = connection;
     this.#key = key;
   }
 
   async create(archive: ArchiveFile): Promise<string> {
     const metadata = {
-      bucketName: this.#connection.settings.bucket,
+      bucketName: this.#connection.bucket,
       objectName: this.#key,
       contentType: ARCHIVE_TYPE,
       cacheControl: '3600',
       metadata: JSON.stringify({ sha256: archive.sha256 }),
     };
-    const response = await this.#request('POST', '/upload/resumable', {
+    const response = await this.#request('POST', this.#connection.folder, {
       'upload-length': String(archive.bytes),
       'upload-metadata': Object.entries(metadata)
         .map(([name, value]) => `${name} ${Buffer.from(value).toString('base64')}`)
@@ -98,7 +108,7 @@ class TusUpload {
     // Behind a proxy the server may not know its own address: only the name of the upload counts.
     const name = location === null ? undefined : location.split('?')[0]?.split('/').at(-1);
     if (!name) throw this.lost();
-    return `/upload/resumable/${name}`;
+    return `${this.#connection.folder}/${name}`;
   }
 
   /**
@@ -162,8 +172,7 @@ class TusUpload {
   }
 
   get #headers(): Record<string, string> {
-    const { value } = this.#connection.key;
-    return { authorization: `Bearer ${value}`, apikey: value, 'tus-resumable': '1.0.0' };
+    return { ...this.#connection.headers(), 'tus-resumable': '1.0.0' };
   }
 
   #url(path: string): string {

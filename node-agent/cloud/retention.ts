@@ -20,7 +20,7 @@ import type {
 import { Rpc } from './rpc.ts';
 
 /** What is deleted in the cloud, undeleted and purged, through our SQL functions; and the feed of it. */
-export class CloudRetention {
+export class RetentionBySecretKey {
   readonly #connection: Connection;
   readonly #rpc: Rpc;
 

@@ -1,5 +1,6 @@
-import type { CloudObjects, ListedArchive } from '../cloud/objects.ts';
-import type { CloudProjectFiles, ProjectFile } from '../cloud/project-file.ts';
+import type { CloudObjects, CloudProjectFiles } from '../cloud/cloud.ts';
+import type { ListedArchive } from '../cloud/objects.ts';
+import type { ProjectFile } from '../cloud/project-file.ts';
 import { folderName, formatRef, parseObjectKey, type Ref, StorageError } from '../contract.ts';
 import type { Found } from './known.ts';
 

@@ -1,4 +1,5 @@
-import type { CloudGeneration, CloudListing, CloudProject } from '../cloud/listing.ts';
+import type { CloudListing } from '../cloud/cloud.ts';
+import type { CloudGeneration, CloudProject } from '../cloud/listing.ts';
 import { formatRef, isId, isInCloud, isVersion, type Ref, StorageError } from '../contract.ts';
 import type { Found } from './known.ts';
 

@@ -1,5 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import type { CloudRecords } from '../cloud/records.ts';
+import type { CloudRecords } from '../cloud/cloud.ts';
 import { StorageError } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 

@@ -48,6 +48,7 @@ function readEnvFile(name: string): EnvFile {
 /** Where they lie is asked for by every command, wherever it runs. */
 const PLACES = ['FILE_STORAGE_PATH', 'CACHE_PATH'] as const;
 const SECRETS = [
+  'HOST_KEY_FILE',
   'SUPABASE_SERVICE_KEY_FILE',
   'SUPABASE_SECRET_KEY_FILE',
   'AGENT_TOKEN_FILE',

@@ -4,6 +4,8 @@
 export const VARIABLES = [
   'USE_CLOUD_STORAGE',
   'SUPABASE_URL',
+  'HOST_KEY',
+  'HOST_KEY_FILE',
   'SUPABASE_SERVICE_KEY',
   'SUPABASE_SERVICE_KEY_FILE',
   'SUPABASE_SECRET_KEY',
@@ -31,6 +33,8 @@ const COMMON: ReadonlySet<string> = new Set([
   'AGENT_HOST',
   'AGENT_PORT',
   'CACHE_PATH',
+  'HOST_KEY',
+  'HOST_KEY_FILE',
   'LOG_LEVEL',
 ]);
 /** As others call them. */

@@ -2,14 +2,8 @@ import type { Cache } from '../cache/cache.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { GenerationRow } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
-import { CloudActivations } from '../cloud/activations.ts';
-import { connect, DEFAULT_TIMEOUTS } from '../cloud/connection.ts';
-import { CloudHosts } from '../cloud/hosts.ts';
-import { CloudListing } from '../cloud/listing.ts';
-import { CloudObjects } from '../cloud/objects.ts';
-import { CloudProjectFiles } from '../cloud/project-file.ts';
-import { CloudRecords } from '../cloud/records.ts';
-import { CloudRetention } from '../cloud/retention.ts';
+import { connectCloud } from '../cloud/connect-cloud.ts';
+import { DEFAULT_TIMEOUTS } from '../cloud/connection.ts';
 import { DEFAULT_SCRUB_DAYS } from '../config.ts';
 import type { Limits, Ref, StorageError } from '../contract.ts';
 import { purge } from '../delete/purge.ts';
@@ -71,22 +65,11 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const { random = Math.random, monotonic = () => performance.now(), fetch = null } = options;
   const { store, cache } = opened;
   const stopped = new AbortController();
-  const connection =
+  const connected =
     options.cloud === null
       ? null
-      : await connect(options.cloud, stopped.signal, options.timeouts, fetch);
-  const cloud =
-    connection === null
-      ? null
-      : {
-          objects: new CloudObjects(connection),
-          records: new CloudRecords(connection),
-          activations: new CloudActivations(connection),
-          retention: new CloudRetention(connection),
-          listing: new CloudListing(connection),
-          hosts: new CloudHosts(connection),
-          projectFiles: new CloudProjectFiles(connection),
-        };
+      : await connectCloud(options.cloud, stopped.signal, options.timeouts, fetch);
+  const cloud = connected?.cloud ?? null;
   const isCloudOn = cloud !== null;
   // Both are woken by what they are made of.
   const wake = (): void => background.wake();
@@ -112,14 +95,14 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
     cloud !== null && bringBackFromCloud({ ...shared, ...cloud, find, backoff }, ref);
   const uploads = new Uploads({ ...shared, saver, versions, bringBack, isAway });
   const outbox: Outbox | null =
-    connection === null || cloud === null
+    connected === null || cloud === null
       ? null
       : new Outbox({
           ...shared,
           work: createWork({ ...shared, ...cloud, saver, versions, onVerified: wake }),
           concurrency: options.uploadConcurrency,
           monotonic,
-          refreshKey: () => connection.key.refresh(),
+          refreshKey: () => connected.key.refresh(),
         });
   const repairer = new Repairer({ ...shared, saver, retriever });
   const repair = (row: GenerationRow) => repairer.repair(row);

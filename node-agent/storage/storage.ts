@@ -2,8 +2,8 @@ import { rm } from 'node:fs/promises';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { refOf } from '../catalog/generation-row.ts';
 import { isAnyRunning } from '../catalog/instance.ts';
+import type { CloudHosts } from '../cloud/cloud.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
-import type { CloudHosts } from '../cloud/hosts.ts';
 import type { CloudGeneration, CloudProject } from '../cloud/listing.ts';
 import {
   diffFiles,

@@ -1,5 +1,4 @@
-import type { CloudObjects } from '../cloud/objects.ts';
-import type { CloudRecords } from '../cloud/records.ts';
+import type { CloudObjects, CloudRecords } from '../cloud/cloud.ts';
 import { isInCloud, type Ref } from '../contract.ts';
 import { isNearlyFull } from './evict.ts';
 import { type Parts as InstallParts, installGeneration } from './install.ts';

@@ -1,5 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import type { Activation, ActivationPosition, CloudActivations } from '../cloud/activations.ts';
+import type { Activation, ActivationPosition } from '../cloud/activations.ts';
+import type { CloudActivations } from '../cloud/cloud.ts';
 import type { StorageError } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 import { followActive } from '../upkeep/activate.ts';

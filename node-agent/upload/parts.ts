@@ -1,7 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts';
-import type { CloudObjects } from '../cloud/objects.ts';
-import type { CloudRecords } from '../cloud/records.ts';
-import type { CloudRetention } from '../cloud/retention.ts';
+import type { CloudObjects, CloudRecords, CloudRetention } from '../cloud/cloud.ts';
 import type { Tell } from '../events/events.ts';
 import type { Saver } from '../save/save.ts';
 import type { Versions } from '../save/versions.ts';

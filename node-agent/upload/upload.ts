@@ -33,7 +33,10 @@ export async function upload(parts: Parts, given: GenerationRow, job: Job): Prom
   try {
     await objects.put(keyOf(row), archive, resume, { isNew });
   } catch (error) {
-    if (!(error instanceof StorageError) || error.code !== 'conflict') throw error;
+    if (!(error instanceof StorageError)) throw error;
+    // The key is not this host's to send any more: it is given another one.
+    if (error.code === 'not_found') return { outcome: 'missing', because: error };
+    if (error.code !== 'conflict') throw error;
     // The key is for these bytes alone: whatever is there was put there behind our back.
     const message = `${error.message}. Remove it, then: codebegen-storage uploads retry`;
     throw new StorageError('conflict', message, { cause: error, retryable: true });

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, inject, test } from 'vitest';
 import { connect } from '../../node-agent/cloud/connection.ts';
-import { CloudRecords } from '../../node-agent/cloud/records.ts';
+import { RecordsBySecretKey } from '../../node-agent/cloud/records.ts';
 import type { Manifest } from '../../node-agent/contract.ts';
 import type { Storage } from '../../node-agent/index.ts';
 import { together } from '../../node-agent/upload/together.ts';
@@ -143,7 +143,7 @@ test('one failed request of many is one failure, no outage', async () => {
 test('a request carries the names of 2000 files at most, or of one generation', async () => {
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const cloud = { ...testCloud(BUCKET), url: proxy.url };
-  const records = new CloudRecords(await connect(cloud, new AbortController().signal));
+  const records = new RecordsBySecretKey(await connect(cloud, new AbortController().signal));
   const projectId = uniqueId();
   const read: number[] = [];
   const results = await records.recordAll(

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, inject, test } from 'vitest';
 import { connect } from '../../node-agent/cloud/connection.ts';
-import { CloudObjects } from '../../node-agent/cloud/objects.ts';
+import { ObjectsBySecretKey } from '../../node-agent/cloud/objects.ts';
 import { parseRetryAfter } from '../../node-agent/cloud/retry-after.ts';
 import type { StorageEvent } from '../../node-agent/events/events.ts';
 import type { StorageOptions } from '../../node-agent/index.ts';
@@ -404,7 +404,7 @@ test('a key that is over is not taken for an object that is missing', async () =
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
   const cloud = { ...testCloud(uniqueId('bucket')), url: proxy.url };
   const stopped = new AbortController();
-  const objects = new CloudObjects(await connect(cloud, stopped.signal));
+  const objects = new ObjectsBySecretKey(await connect(cloud, stopped.signal));
   const body = { statusCode: '404', error: 'Bucket not found', message: 'Bucket not found' };
   const refused = {
     statusCode: '403',

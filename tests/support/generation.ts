@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from '../../node-agent/cloud/connection.ts';
-import { CloudRecords } from '../../node-agent/cloud/records.ts';
+import { RecordsBySecretKey } from '../../node-agent/cloud/records.ts';
 import { objectKey } from '../../node-agent/contract.ts';
 import { openStorage, type SaveInput } from '../../node-agent/index.ts';
 import { serviceClient } from './cloud.ts';
@@ -50,7 +50,9 @@ export async function putGeneration(options: {
   const key = objectKey(ref);
   const archive = options.archive ?? Buffer.from(`archive of ${version}`);
   const sha256 = createHash('sha256').update(archive).digest('hex');
-  const records = new CloudRecords(await connect(testCloud(BUCKET), new AbortController().signal));
+  const records = new RecordsBySecretKey(
+    await connect(testCloud(BUCKET), new AbortController().signal),
+  );
   const reserved = await records.reserve({
     ref,
     digest: options.digest ?? sha256,

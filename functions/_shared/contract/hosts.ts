@@ -79,13 +79,14 @@ export const RecordBodySchema = v.object({
     v.variant('status', [
       v.object({
         ...archived,
-        status: v.picklist(['uploaded', 'verified', 'damaged']),
+        status: v.picklist(['uploaded', 'verified']),
         digest: v.nullable(digest),
         sha256: hex(64),
         md5: v.nullable(hex(32)),
         manifest: v.nullable(v.record(v.string(), v.unknown())),
         block_index: v.nullable(v.record(v.string(), v.unknown())),
       }),
+      v.object({ ...archived, status: v.literal('damaged') }),
       v.object({
         ...named,
         status: v.literal('failed'),

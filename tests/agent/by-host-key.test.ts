@@ -1,0 +1,203 @@
+/** The agent with a key of its own, in the place of the project's secret one: the same behaviour. */
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { expect, inject, test } from 'vitest';
+import type { Storage, StorageOptions } from '../../node-agent/index.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
+import { makeHost, sql, type TestHost } from '../support/host-key.ts';
+import { openTestStorage, waitForStatus } from '../support/storage.ts';
+import { tempFolder } from '../support/temp.ts';
+import { keysOf, quiet, textsOf, until } from '../support/two-hosts.ts';
+
+const FILES = { a: '1', 'b/c': 'c'.repeat(3000) };
+
+/** An agent with the key of a host, on a way to the cloud that can be made to fail. */
+async function open(host: TestHost, bucket: string, options: Partial<StorageOptions> = {}) {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const storage = await openTestStorage({
+    cloud: { url: proxy.url, key: host.key, bucket },
+    random: () => 0,
+    ...options,
+  });
+  return { storage, proxy };
+}
+
+async function newHost(rights: Parameters<typeof makeHost>[0] = {}) {
+  const bucket = uniqueId('bucket');
+  return { bucket, host: await makeHost({ bucket, ...rights }) };
+}
+
+const saved = async (storage: Storage, input: Parameters<Storage['save']>[0]) => {
+  const receipt = await storage.save(input);
+  return { receipt, ...(await waitForStatus(storage, receipt, 'verified')) };
+};
+
+test('what is saved is verified, lists, and is got by another agent of the host', async () => {
+  const { host, bucket } = await newHost();
+  const { storage, proxy } = await open(host, bucket);
+  const projectId = uniqueId();
+  const { receipt } = await saved(storage, { projectId, files: FILES });
+  expect(await keysOf(bucket, projectId)).toHaveLength(1);
+  const other = await open(host, bucket);
+  expect(await textsOf(other.storage, receipt)).toEqual(FILES);
+  const url = await other.storage.downloadUrl(receipt);
+  expect((await fetch(url!.url)).status).toBe(200);
+  // It talks to the function, and to Storage by signed URLs alone.
+  const asked = [...proxy.seen, ...other.proxy.seen].map((line) => line.split('\n')[0]!);
+  expect(asked.length).toBeGreaterThan(3);
+  for (const line of asked) {
+    expect(line).toMatch(/ \/(functions\/v1\/hosts\/|storage\/v1\/(object\/(upload\/)?sign\/))/);
+  }
+});
+
+test('a large archive is sent in chunks, and goes on after a restart', async () => {
+  const { host, bucket } = await newHost();
+  const storePath = await tempFolder();
+  const bytes = Uint8Array.from(randomBytes(14 * 1024 * 1024));
+  const { storage, proxy } = await open(host, bucket, { storePath });
+  let patches = 0;
+  proxy.rule = (line) => {
+    if (!line.startsWith('PATCH')) return null;
+    return ++patches > 1 ? { kind: 'down' } : null;
+  };
+  const receipt = await storage.save({ projectId: uniqueId(), files: { bytes } });
+  await until(() => patches > 1);
+  await storage.close({ drainMs: 0 });
+  const again = await open(host, bucket, { storePath });
+  await waitForStatus(again.storage, receipt, 'verified');
+  const sent = again.proxy.seen.filter((line) => line.startsWith('PATCH'));
+  // It went on where it was: of three chunks one was there.
+  expect(sent).toHaveLength(2);
+  expect(again.proxy.seen.some((line) => line.startsWith('POST /storage/v1/upload'))).toBe(false);
+});
+
+test('deleted, undeleted, replaced and brought back; another host of the key follows', async () => {
+  const { host, bucket } = await newHost();
+  const [a, b] = [(await open(host, bucket)).storage, (await open(host, bucket)).storage];
+  const projectId = uniqueId();
+  const ref = { projectId, version: 1, generationId: 'g' };
+  const first = (await saved(a, { ...ref, files: FILES })).receipt;
+  await saved(b, { ...ref, files: FILES });
+  await a.delete(ref);
+  await quiet(a);
+  expect(await b.learnChanges()).toBe(1);
+  await expect(b.get(ref)).rejects.toMatchObject({ code: 'not_found' });
+  expect(await a.undelete(ref)).toMatchObject({ undeleted: true });
+  await quiet(a);
+  await b.learnChanges();
+  await quiet(b);
+  expect(await textsOf(b, ref)).toEqual(FILES);
+  const second = (await saved(a, { ...ref, files: { a: '2' }, replace: true })).receipt;
+  await b.learnChanges();
+  expect(second.digest).not.toBe(first.digest);
+  await quiet(a);
+  await a.undelete(ref, { digest: first.digest });
+  await quiet(a);
+  expect(await textsOf(a, ref)).toEqual(FILES);
+  expect((await a.show(ref)).status).toBe('verified');
+});
+
+test('what another host saved is not there for it, and its versions are passed over', async () => {
+  const { host, bucket } = await newHost();
+  const { storage } = await open(host, bucket);
+  const stranger = await open(await makeHost({ bucket }), bucket);
+  const projectId = uniqueId();
+  const { receipt } = await saved(storage, { projectId, files: FILES });
+  await expect(stranger.storage.get(receipt)).rejects.toMatchObject({ code: 'not_found' });
+  await expect(stranger.storage.downloadUrl(receipt)).rejects.toMatchObject({ code: 'not_found' });
+  const refused = await stranger.storage.save({ projectId, version: 7, files: FILES });
+  await expect(waitForStatus(stranger.storage, refused, 'verified')).rejects.toThrow(
+    'may not write',
+  );
+  // Assigned, it saves beside what is there, under the next version.
+  const assigned = await makeHost({ bucket, projects: [projectId] });
+  const beside = await open(assigned, bucket);
+  expect((await saved(beside.storage, { projectId, files: { b: '2' } })).version).toBe(2);
+  await expect(beside.storage.get(receipt)).rejects.toMatchObject({ code: 'not_found' });
+});
+
+test('a disk that was lost is restored, with what the host was handed over', async () => {
+  const { host, bucket } = await newHost();
+  const { storage } = await open(host, bucket);
+  const projectId = uniqueId();
+  const refs = [];
+  for (const n of [1, 2]) {
+    refs.push((await saved(storage, { projectId, files: { n: String(n) } })).receipt);
+  }
+  await storage.activate(refs[0]!);
+  await storage.close();
+  await sql('storage_revoke_host', { p_name: host.name });
+  const next = await makeHost({ bucket });
+  const empty = await open(next, bucket);
+  expect(await empty.storage.restore({ projectId })).toMatchObject({ found: 0 });
+  await sql('storage_assign_projects', { p_name: next.name, p_projects: [projectId] });
+  expect(await empty.storage.restore({ projectId })).toMatchObject({ restored: 2, problems: [] });
+  for (const [i, ref] of refs.entries()) {
+    expect(await textsOf(empty.storage, ref)).toEqual({ n: String(i + 1) });
+  }
+  expect((await saved(empty.storage, { projectId, files: { n: '3' } })).version).toBe(3);
+});
+
+test('the bucket is lost: all is sent again', async () => {
+  const { host, bucket } = await newHost();
+  const { storage } = await open(host, bucket);
+  const projectId = uniqueId();
+  const { receipt } = await saved(storage, { projectId, files: FILES });
+  const keys = await keysOf(bucket, projectId);
+  await serviceClient().storage.from(bucket).remove(keys);
+  await storage.resend(projectId);
+  await quiet(storage);
+  expect(await keysOf(bucket, projectId)).toEqual(keys);
+  // Other bytes in its place are noticed, and go.
+  await serviceClient().storage.from(bucket).update(keys[0]!, 'garbage', { upsert: true });
+  for await (const { problems } of storage.verify({ projectId, repair: true })) {
+    expect(problems).toHaveLength(1);
+  }
+  await quiet(storage);
+  expect((await storage.show(receipt)).status).toBe('verified');
+  for await (const { problems } of storage.verify({ projectId })) expect(problems).toEqual([]);
+});
+
+test('an owner is set; a project is given to nobody else', async () => {
+  const { host, bucket } = await newHost();
+  const { storage } = await open(host, bucket);
+  const projectId = uniqueId();
+  await saved(storage, { projectId, files: FILES });
+  const [owner, other] = ['11', '22'].map((n) => `c0ffee00-0000-4000-8000-0000000000${n}`);
+  expect(await storage.setOwner(projectId, owner!)).toBe(true);
+  const { data } = await serviceClient()
+    .from('storage_projects')
+    .select('owner_id')
+    .eq('id', projectId);
+  expect(data).toEqual([{ owner_id: owner }]);
+  await expect(storage.setOwner(projectId, other!, { transfer: true })).rejects.toThrow(
+    'secret key',
+  );
+});
+
+test('a key that is revoked is an outage, and a new one is taken without a restart', async () => {
+  const { host, bucket } = await newHost();
+  const folder = await tempFolder();
+  const keyFile = `${folder}/key`;
+  writeFileSync(keyFile, host.key);
+  const { url } = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const storage = await openTestStorage({
+    cloud: { url, key: host.key, keyFile, bucket },
+    random: () => 0,
+  });
+  const projectId = uniqueId();
+  await saved(storage, { projectId, files: FILES });
+  await sql('storage_revoke_host', { p_name: host.name });
+  const waiting = await storage.save({ projectId, files: { a: '2' } });
+  await until(async () => {
+    await storage.drain(100);
+    return (await storage.status()).outbox.paused;
+  });
+  expect((await storage.status()).outbox.reason).toContain('revoked');
+  expect(await storage.show(waiting)).toMatchObject({ status: 'pending', failure: null });
+  const next = await makeHost({ bucket });
+  await sql('storage_assign_projects', { p_name: next.name, p_projects: [projectId] });
+  writeFileSync(keyFile, next.key);
+  await waitForStatus(storage, waiting, 'verified');
+});
