@@ -11,9 +11,12 @@ type AddOptions = {
   projects?: string[];
   expires?: number;
 };
+type AssignOptions = { projects?: string[]; from?: string; here?: boolean };
 type RotateOptions = { overlap: number; expires?: number };
 
 const HOUR_MS = 3_600_000;
+/** So many are assigned in one transaction. */
+const ASSIGNED_AT_ONCE = 500;
 
 export function addHosts(program: Command, context: CommandContext): void {
   const hosts = program
@@ -27,6 +30,7 @@ A key is printed once, alone on stdout; the database has its hash.
 Examples:
   $ codebegen-storage hosts add generator-1 --expires 90d > host.key
   $ codebegen-storage hosts rotate generator-1 --overlap 2h > host.key
+  $ codebegen-storage hosts assign generator-2 --from generator-1
   $ codebegen-storage hosts`,
     )
     .action(() => list(context));
@@ -56,10 +60,14 @@ Examples:
     .action((name: string, options: RotateOptions) => rotate(context, name, options));
   hosts
     .command('assign')
-    .description('let one write to projects that it did not create')
+    .description(
+      'let one write to projects that it did not create, and give it what in them the secret key saved, or a host that is revoked',
+    )
     .argument('<name>', 'as "list" shows it', parseNameArgument)
-    .requiredOption('--projects <ids>', 'which, with commas between', parseIdsArgument)
-    .action((name: string, options: { projects: string[] }) => assign(context, name, options));
+    .option('--projects <ids>', 'which, with commas between', parseIdsArgument)
+    .option('--from <name>', 'all of a host that is revoked', parseNameArgument)
+    .option('--here', 'all that lie in the store of this host')
+    .action((name: string, options: AssignOptions) => assign(context, name, options));
   hosts
     .command('revoke')
     .description('have the keys of one open nothing any more; what it saved stays')
@@ -81,13 +89,16 @@ function endOf(lasts: number | undefined): string | null {
 /** The cloud is asked, and no store is needed. */
 async function withHosts(
   context: CommandContext,
-  work: (hosts: Storage['hosts']) => Promise<void>,
+  work: (hosts: Storage['hosts'], storage: Storage) => Promise<void>,
 ): Promise<void> {
   if (context.readConfig().cloud === null) {
     const state = 'the cloud is off. Set USE_CLOUD_STORAGE, SUPABASE_URL and SUPABASE_SERVICE_KEY';
     throw new StorageError('unavailable', `Cannot look after hosts: ${state}`);
   }
-  await context.withStorage((storage) => work(storage.hosts), { anyway: true, fromCloud: true });
+  await context.withStorage((storage) => work(storage.hosts, storage), {
+    anyway: true,
+    fromCloud: true,
+  });
 }
 
 async function add(context: CommandContext, name: string, options: AddOptions): Promise<void> {
@@ -118,12 +129,38 @@ async function rotate(
 async function assign(
   context: CommandContext,
   name: string,
-  { projects }: { projects: string[] },
+  { projects = [], from, here = false }: AssignOptions,
 ): Promise<void> {
-  await withHosts(context, async (hosts) => {
-    const assigned = await hosts.assign(name, projects);
-    context.show({ name, projects, assigned }, () => [`${name}: ${assigned} assigned`]);
+  if (projects.length === 0 && from === undefined && !here) {
+    const state = 'say which: --projects, --from or --here';
+    throw new StorageError(
+      'invalid_input',
+      `Cannot assign projects to the host "${name}": ${state}`,
+    );
+  }
+  await withHosts(context, async (hosts, storage) => {
+    const local = here ? await projectsOf(storage) : [];
+    const named = [...new Set([...projects, ...local])];
+    let assigned = 0;
+    for (let begin = 0; begin < named.length; begin += ASSIGNED_AT_ONCE) {
+      assigned += await hosts.assign(name, named.slice(begin, begin + ASSIGNED_AT_ONCE));
+    }
+    if (from !== undefined) assigned += await hosts.assignFrom(name, from);
+    context.show({ name, projects: named, from: from ?? null, assigned }, () => [
+      `${name}: ${assigned} assigned`,
+    ]);
   });
+}
+
+/** Also those that were taken out of the store, and are in the cloud alone. */
+async function projectsOf(storage: Storage): Promise<string[]> {
+  const ids: string[] = [];
+  for (let cursor: string | undefined; ; ) {
+    const page = await storage.listProjects(cursor === undefined ? {} : { cursor });
+    ids.push(...page.items.map(({ projectId }) => projectId));
+    if (page.nextCursor === null) return ids;
+    cursor = page.nextCursor;
+  }
 }
 
 async function revoke(context: CommandContext, name: string): Promise<void> {

@@ -32,6 +32,10 @@ const AssignedSchema = v.variant('outcome', [
   v.object({ outcome: v.literal('assigned'), assigned: v.number() }),
   v.object({ outcome: v.literal('missing') }),
 ]);
+const AssignedOfSchema = v.variant('outcome', [
+  v.object({ outcome: v.literal('assigned'), assigned: v.number() }),
+  v.object({ outcome: v.picklist(['missing', 'missing_from', 'not_revoked']) }),
+]);
 const RevokedSchema = v.object({ outcome: v.picklist(['revoked', 'was_revoked', 'missing']) });
 
 /** A host that has a key of its own. Times are ISO 8601. */
@@ -132,6 +136,25 @@ export class HostsBySecretKey {
     const answer = found(await call, doing);
     if (answer.outcome === 'missing') throw missing(doing);
     return answer.assigned;
+  }
+
+  /**
+   * Gives a host all that one had which is revoked: its projects, and what it saved there.
+   *
+   * @returns to how many projects it might not write before
+   * @throws StorageError `not_found`, `conflict` while the other is not revoked
+   */
+  async assignFrom(name: string, from: string): Promise<number> {
+    const doing = `assign what "${from}" had to the host "${name}"`;
+    const args = { p_name: name, p_from: from };
+    const call = this.#rpc.call('storage_assign_projects_of', args, AssignedOfSchema, doing);
+    const answer = found(await call, doing);
+    if (answer.outcome === 'assigned') return answer.assigned;
+    if (answer.outcome === 'not_revoked') {
+      const state = `"${from}" is not revoked: codebegen-storage hosts revoke ${from}`;
+      throw new StorageError('conflict', `Cannot ${doing}: ${state}`);
+    }
+    throw missing(`${doing}: of ${answer.outcome === 'missing' ? name : from}`);
   }
 
   /**

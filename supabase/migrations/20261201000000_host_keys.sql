@@ -218,6 +218,38 @@ $$;
 comment on function public.storage_assign_projects is
   'Lets a host write to projects, which need not be there yet, and gives it what in them came by the secret key, or from a host that was revoked: assigned, with the number of those that were not before, or missing.';
 
+create function public.storage_assign_projects_of(p_name text, p_from text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  host uuid := public.storage_lock_host(p_name);
+  burnt uuid[];
+begin
+  if host is null then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+  -- The name may have been given again.
+  select array_agg(id) into burnt from public.storage_hosts
+  where lower(name) = lower(p_from) and revoked_at is not null;
+  if burnt is null then
+    return jsonb_build_object('outcome', case
+      when exists (select 1 from public.storage_hosts where lower(name) = lower(p_from))
+        then 'not_revoked'
+      else 'missing_from'
+    end);
+  end if;
+  return jsonb_build_object('outcome', 'assigned', 'assigned', public.storage_hand_over(host, array(
+    select id from public.storage_projects where created_by = any (burnt)
+    union
+    select project_id from public.storage_host_projects where host_id = any (burnt)
+  )));
+end
+$$;
+comment on function public.storage_assign_projects_of is
+  'Assigns all projects that a host created or was assigned which is revoked, as storage_assign_projects does: assigned, not_revoked, or missing, missing_from where there is no such host.';
+
 create function public.storage_revoke_host(p_name text)
 returns jsonb
 language plpgsql
@@ -283,7 +315,7 @@ begin
       and p.proname = any (array[
         'storage_current_host', 'storage_note_reserved_by', 'storage_hand_over',
         'storage_lock_host', 'storage_add_host', 'storage_rotate_host_key',
-        'storage_assign_projects', 'storage_revoke_host', 'storage_list_hosts'
+        'storage_assign_projects', 'storage_assign_projects_of', 'storage_revoke_host', 'storage_list_hosts'
       ])
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);

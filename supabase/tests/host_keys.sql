@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(32);
+select plan(38);
 
 -- Others may have some, too.
 delete from public.storage_hosts;
@@ -69,6 +69,15 @@ select is(storage_revoke_host('gen-2'), '{"outcome": "was_revoked"}', 'again and
 select is(storage_revoke_host('gen-9'), '{"outcome": "missing"}', 'unless it never was');
 select is(storage_add_host('gen-2', pg_temp.key('2b')) ->> 'outcome', 'added', 'its name is free again');
 select is(jsonb_path_query_array(storage_list_hosts(2), '$[*].name'), '["gen-1", "gen-2"]', 'those that are revoked come last');
+
+-- What a host had that is revoked --------------------------------------------------------------------
+select is(storage_assign_projects_of('gen-1', 'gen-9'), '{"outcome": "missing_from"}', 'of one that never was nothing is given');
+select is(storage_assign_projects_of('gen-9', 'gen-2'), '{"outcome": "missing"}', 'nor to one that never was');
+select is(storage_assign_projects_of('gen-2', 'gen-1'), '{"outcome": "not_revoked"}', 'nor of one that goes on');
+select is(storage_assign_projects_of('gen-2', 'gen-2'), '{"outcome": "assigned", "assigned": 3}',
+  'of one that was revoked all is given, also where its name was given again');
+select is((pg_temp.host('gen-2') ->> 'projects')::integer, 3, 'what it was assigned');
+select is(storage_assign_projects_of('gen-2', 'gen-2'), '{"outcome": "assigned", "assigned": 0}', 'also again');
 
 select * from finish();
 rollback;

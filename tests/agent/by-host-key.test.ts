@@ -6,7 +6,8 @@ import type { Storage, StorageOptions } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { makeHost, sql, type TestHost } from '../support/host-key.ts';
-import { openTestStorage, waitForStatus } from '../support/storage.ts';
+import { runCli } from '../support/run.ts';
+import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { keysOf, quiet, textsOf, until } from '../support/two-hosts.ts';
 
@@ -200,4 +201,62 @@ test('a key that is revoked is an outage, and a new one is taken without a resta
   await sql('storage_assign_projects', { p_name: next.name, p_projects: [projectId] });
   writeFileSync(keyFile, next.key);
   await waitForStatus(storage, waiting, 'verified');
+});
+
+test('a host that had the secret key goes on with one of its own, once it is given what it has', async () => {
+  const bucket = uniqueId('bucket');
+  const storePath = await tempFolder();
+  const bySecret = await openTestStorage({ storePath, cloud: testCloud(bucket) });
+  const projectId = uniqueId();
+  const { receipt } = await saved(bySecret, { projectId, files: FILES });
+  await bySecret.close();
+  const host = await makeHost({ bucket });
+  const early = await open(host, bucket, { storePath });
+  await early.storage.learnChanges();
+  await quiet(early.storage);
+  // It is not the host's yet: that is said, and nothing is lost.
+  expect(await early.storage.show(receipt)).toMatchObject({
+    status: 'failed',
+    failure: expect.stringContaining('may not write'),
+  });
+  expect(await textsOf(early.storage, receipt)).toEqual(FILES);
+  const operator = {
+    USE_CLOUD_STORAGE: 'true',
+    SUPABASE_URL: testCloud(bucket).url,
+    SUPABASE_SERVICE_KEY: testCloud(bucket).key,
+    SUPABASE_BUCKET: bucket,
+    FILE_STORAGE_PATH: storePath,
+    CACHE_PATH: await tempFolder(),
+  };
+  const given = await runCli(['hosts', 'assign', host.name, '--here'], operator);
+  expect(given.stdout, given.stderr).toBe(`${host.name}: 1 assigned\n`);
+  await early.storage.retryParked();
+  await waitForStatus(early.storage, receipt, 'verified');
+  expect((await saved(early.storage, { projectId, files: { a: '2' } })).version).toBe(2);
+  await early.storage.delete(receipt);
+  await quiet(early.storage);
+  expect(await early.storage.undelete(receipt)).toMatchObject({ undeleted: true });
+});
+
+test('what a host had that burnt is given to another, whole', async () => {
+  const { host, bucket } = await newHost();
+  const { storage } = await open(host, bucket);
+  const refs = [];
+  for (const n of ['1', '2', '3']) {
+    refs.push((await saved(storage, { projectId: uniqueId(), files: { n } })).receipt);
+  }
+  const next = await makeHost({ bucket });
+  const operator = await openTestStorage({ cloud: testCloud(bucket) });
+  await expect(operator.hosts.assignFrom(next.name, host.name)).rejects.toMatchObject({
+    code: 'conflict',
+    message: expect.stringContaining(`hosts revoke ${host.name}`),
+  });
+  await operator.hosts.revoke(host.name);
+  expect(await operator.hosts.assignFrom(next.name, host.name)).toBe(3);
+  await expect(operator.hosts.assignFrom(next.name, 'nobody')).rejects.toMatchObject({
+    code: 'not_found',
+  });
+  const empty = await open(next, bucket);
+  expect(await empty.storage.restore({})).toMatchObject({ restored: 3, problems: [] });
+  for (const ref of refs) expect((await empty.storage.show(ref)).status).toBe('verified');
 });

@@ -233,7 +233,7 @@ describe('a command that fails says so in a sentence on stderr, or as a problem 
     ['hosts', ['hosts', 'add', 'two words'], 2, 'invalid_input'],
     ['hosts', ['hosts', 'add', 'a', '--read', 'some'], 2, 'invalid_input'],
     ['hosts', ['hosts', 'add', 'a', '--projects', 'a,../b'], 2, 'invalid_input'],
-    ['hosts', ['hosts', 'assign', 'a'], 2, 'invalid_input'],
+    ['hosts', ['hosts', 'assign', 'a'], 1, 'invalid_input'],
     ['doctor', ['doctor', 'too', 'many'], 2, 'invalid_input'],
   ])('%s %j: exit %i, %s', async (_, args, code, problem, more) => {
     const place = await makePlace(false);

@@ -5,23 +5,37 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createClient } from '@supabase/supabase-js';
-import { openStorage, readConfig } from '../../node-agent/index.ts';
+import { openStorage, readConfig, type Storage } from '../../node-agent/index.ts';
 import { readSources } from './corpus.ts';
 import { runProgram, startHost } from './host.ts';
-import { alternate, atLeast, type Measured, ratios, told } from './measure.ts';
+import { alternate, atLeast, atMost, type Measured, ratios, told } from './measure.ts';
 
 const GENERATIONS = 100;
 const ROUNDS = 7;
 
-type Times = { agent: number[]; bare: number[]; requests: number };
+type Times = {
+  agent: number[];
+  byHostKey: number[];
+  bare: number[];
+  requests: number;
+  requestsByHostKey: number;
+};
 
 export async function upload(): Promise<Measured[]> {
   const host = await startHost();
   try {
-    const { agent, bare, requests } = await runProgram<Times>(import.meta.filename, [], host.env);
+    const times = await runProgram<Times>(import.meta.filename, [], host.env);
+    const { agent, byHostKey, bare, requests, requestsByHostKey } = times;
     return [
       atLeast(`upload: times the rate of bare PUTs and row writes`, ratios(bare, agent), '×', 0.9),
       told('upload: requests a generation (2 of a bare loop)', requests, ''),
+      atLeast('upload: by the key of a host, times the rate', ratios(agent, byHostKey), '×', 0.7),
+      atMost(
+        'upload: by the key of a host, requests a generation beside the PUT',
+        [requestsByHostKey - 1],
+        '',
+        1.3,
+      ),
     ];
   } finally {
     await host.close();
@@ -40,33 +54,47 @@ if (import.meta.main) {
   const client = createClient(url, key, { auth: { persistSession: false } });
   await client.storage.createBucket(bucket, { public: false });
   const files = readSources(61);
+  const operator = await openStorage(config);
+  const rights = { read: 'own', delete: 'own', projects: [], expiresAt: null } as const;
+  const hostKey = await operator.hosts.add('bench', rights);
+  await operator.close();
+  // Each has a store of its own: what the one saved is not the other's.
+  const byKey = {
+    ...config,
+    storePath: `${config.storePath}-of-host`,
+    cloud: { url, key: hostKey, bucket },
+  };
   const away = await openStorage({ ...config, cloud: null });
+  const awayOfHost = await openStorage({ ...byKey, cloud: null });
   let n = 0;
   /** Saves that are not uploaded yet, and of which nothing else is left to do. */
-  const prepare = async () => {
+  const prepare = async (away: Storage) => {
     const projectId = `p${n++}`;
     const saves = Array.from({ length: GENERATIONS }, (_, i) =>
       away.save({ projectId, files: { ...files, 'n.txt': `${n} ${i}` } }),
     );
     const receipts = await Promise.all(saves);
+    for (const receipt of receipts) await away.archive(receipt);
     return receipts;
   };
-  let counted = 0;
+  const counted = { agent: 0, byHostKey: 0 };
+  const uploadBy = (who: keyof typeof counted, of: typeof config, saver: Storage) => async () => {
+    await prepare(saver);
+    const before = requests;
+    const began = performance.now();
+    const storage = await openStorage(of);
+    while ((await storage.status()).outbox.owed > 0) await storage.drain(60_000);
+    const ms = performance.now() - began;
+    counted[who] = (requests - before) / GENERATIONS;
+    await storage.close();
+    return ms;
+  };
   const times = await alternate(
     {
-      agent: async () => {
-        await prepare();
-        const before = requests;
-        const began = performance.now();
-        const storage = await openStorage(config);
-        while ((await storage.status()).outbox.owed > 0) await storage.drain(60_000);
-        const ms = performance.now() - began;
-        counted = (requests - before) / GENERATIONS;
-        await storage.close();
-        return ms;
-      },
+      agent: uploadBy('agent', config, away),
+      byHostKey: uploadBy('byHostKey', byKey, awayOfHost),
       bare: async () => {
-        const receipts = await prepare();
+        const receipts = await prepare(away);
         const archives = receipts.map(({ path }) => readFileSync(join(path, 'archive.tar.gz')));
         const projectId = `bare-${n}`;
         await client.from('storage_projects').insert({ id: projectId });
@@ -100,5 +128,12 @@ if (import.meta.main) {
     { rounds: ROUNDS, warmUp: 2 },
   );
   await away.close();
-  console.log(JSON.stringify({ ...times, requests: counted } satisfies Times));
+  await awayOfHost.close();
+  console.log(
+    JSON.stringify({
+      ...times,
+      requests: counted.agent,
+      requestsByHostKey: counted.byHostKey,
+    } satisfies Times),
+  );
 }

@@ -252,7 +252,11 @@ class Chaos {
        where purged_at is not null and project_id || ' ' || version = any($1)`,
       [rows.map(({ name }) => name)],
     );
-    for (const { name } of gone) this.#purged.add(name);
+    for (const { name } of gone) {
+      this.#purged.add(name);
+      const [projectId = '', version = ''] = name.split(' ');
+      this.#say({ projectId, version: Number(version) }, `${host.name} purges it`);
+    }
   }
 
   async #pause(host: ChaosHost): Promise<void> {
@@ -315,15 +319,21 @@ class Chaos {
 
   async #settle(): Promise<void> {
     for (const host of this.#hosts) host.proxy.rule = () => null;
+    /** What kept each of them busy. */
+    const rounds: string[] = [];
     for (let round = 0; round < MAX_ROUNDS; round++) {
       let busy = 0;
+      const why: string[] = [];
       for (const host of this.#hosts) {
         const learnt = (await this.#certainly(host, { do: 'learn' })) as number;
         busy += learnt;
         // What waits for its time is tried now, as is what was given up.
         await this.#certainly(host, { do: 'retry' });
         await this.#certainly(host, { do: 'drain' });
-        busy += ((await this.#certainly(host, { do: 'status' })) as { owed: number }).owed;
+        const { owed } = (await this.#certainly(host, { do: 'status' })) as { owed: number };
+        busy += owed;
+        const items = owed === 0 ? [] : await this.#certainly(host, { do: 'uploads' });
+        why.push(`${host.name} learnt ${learnt}, owes ${JSON.stringify(items).slice(0, 400)}`);
       }
       await this.#stack.database.pg.query(
         `update storage_archives set state_at = now() - interval '1 day',
@@ -331,9 +341,10 @@ class Chaos {
       );
       const swept = (await this.#certainly(this.#hosts[0]!, { do: 'sweep' })) as number;
       busy += swept;
+      rounds.push(`${why.join(', ')}, swept ${swept}`);
       if (busy === 0 && round >= 3) return;
     }
-    throw new Error('It does not end');
+    throw new Error(`CHAOS_SEED=${this.#seed}: it does not end: ${rounds.slice(-4).join('; ')}`);
   }
 
   async #check(): Promise<string[]> {

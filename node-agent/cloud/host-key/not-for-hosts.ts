@@ -20,5 +20,6 @@ export const hostsBySecretKey: CloudHosts = {
   add: refuse('add a host'),
   rotate: refuse('rotate the key of a host'),
   assign: refuse('assign projects to a host'),
+  assignFrom: refuse('assign projects to a host'),
   revoke: refuse('revoke a host'),
 };
