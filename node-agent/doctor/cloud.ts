@@ -2,8 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import type { CloudSettings } from '../cloud/connection.ts';
-import { ARCHIVE_TYPE } from '../contract.ts';
+import { ARCHIVE_TYPE, isHostKey } from '../contract.ts';
 import { type Check, check, fail, type Outcome, pass, warn } from './check.ts';
+import { checkHostKey } from './host-key.ts';
 
 const TIMEOUT_MS = 10_000;
 /** A clock that is off by more makes signed URLs end too soon or too late; by much more, tokens. */
@@ -15,10 +16,6 @@ const KEY_PAGE = 'the API settings of the dashboard';
 
 /** Everything about the cloud, in the order in which one thing needs the other. */
 export async function checkCloud(settings: CloudSettings): Promise<Check[]> {
-  const client = createClient(settings.url, settings.key, {
-    auth: { persistSession: false, autoRefreshToken: false },
-    global: { fetch: fetchInTime },
-  });
   const reached = await check('project', () => checkProject(settings));
   const done = [reached];
   const next = async (name: string, look: () => Promise<Outcome>) => {
@@ -27,10 +24,20 @@ export async function checkCloud(settings: CloudSettings): Promise<Check[]> {
     done.push(await check(name, isBlocked ? async () => blocked : look));
   };
   await next('clock', () => checkClock(settings));
+  if (isHostKey(settings.key)) {
+    await next('key', () => checkHostKey(settings));
+    await next('function', () => checkFunction(settings));
+    return done;
+  }
+  const client = createClient(settings.url, settings.key, {
+    auth: { persistSession: false, autoRefreshToken: false },
+    global: { fetch: fetchInTime },
+  });
   await next('key', () => checkKey(client));
   await next('migrations', () => checkMigrations(client));
   await next('bucket', () => checkBucket(settings, client));
   await next('function', () => checkFunction(settings));
+  await next('host key', () => checkWithoutHostKey(settings));
   await next('round trip', () => checkRoundTrip(settings, client));
   return done;
 }
@@ -190,6 +197,19 @@ async function checkFunction({ url }: CloudSettings): Promise<Outcome> {
   return fail(
     `it answers ${refused.status} to who has no token`,
     `${deploy}, with verify_jwt = false`,
+  );
+}
+
+/** Whether this host could do without the secret key. */
+async function checkWithoutHostKey({ url }: CloudSettings): Promise<Outcome> {
+  const health = await fetchInTime(`${url}/functions/v1/hosts/health`);
+  const body = (await health.json().catch(() => null)) as { status?: string } | null;
+  const state = 'the secret key of the project lies on this host, and opens everything';
+  return warn(
+    state,
+    body?.status === 'ok'
+      ? 'Where it generates, give it a key of its own: codebegen-storage hosts add (docs/security.md)'
+      : `Where it generates, give it a key of its own, once the function \`hosts\` is there: npx supabase functions deploy generations hosts --use-api --remote=${refOf(url)}`,
   );
 }
 

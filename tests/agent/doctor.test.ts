@@ -7,6 +7,7 @@ import { type Diagnosis, diagnose } from '../../node-agent/doctor/doctor.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { type Fault, startFaultProxy } from '../support/fault-proxy.ts';
 import { hostEnvironment } from '../support/host.ts';
+import { makeHost } from '../support/host-key.ts';
 import { builtProgram, ROOT, run, runCli } from '../support/run.ts';
 import { tempFolder } from '../support/temp.ts';
 import { listTree } from '../support/tree.ts';
@@ -46,6 +47,8 @@ test('a sound installation passes, and nothing is left of trying it', async () =
     migrations: 'pass',
     bucket: 'pass',
     function: 'pass',
+    // The secret key lies here.
+    'host key': 'warn',
     'round trip': 'pass',
   });
   const { data } = await serviceClient().storage.from(bucket).list();
@@ -180,6 +183,55 @@ test('what fails is told by the exit code, and what hangs on it is not tried', a
   expect(ran.stdout).toMatch(/✗ project +.*ECONNREFUSED\n +→ Check SUPABASE_URL/);
   expect(ran.stdout).toMatch(/! round trip +not tried/);
 });
+
+test.each<[string, Parameters<typeof makeHost>[0], string, RegExp]>([
+  [
+    'is sound',
+    {},
+    'pass',
+    /"NAME": reads its own, deletes its own, writes into "BUCKET", and does not end/,
+  ],
+  ['ends soon', { expiresAt: inDays(3) }, 'warn', /and ends .* hosts rotate NAME/],
+  ['ends late', { expiresAt: inDays(90), delete: 'none' }, 'pass', /deletes nothing.* and ends/],
+  ['has ended', { expiresAt: inDays(-1) }, 'fail', /has ended, or was revoked/],
+  ['is for another bucket', { bucket: 'other' }, 'warn', /Set SUPABASE_BUCKET=other/],
+])('the key of a host that %s', async (_, rights, status, words) => {
+  const bucket = uniqueId('bucket');
+  const host = await makeHost({ bucket, ...rights });
+  const { SUPABASE_SERVICE_KEY: _secret, ...env } = await hostEnvironment({
+    SUPABASE_BUCKET: bucket,
+    HOST_KEY: host.key,
+  });
+  const diagnosis = await diagnose(env);
+  const key = diagnosis.checks.find(({ name }) => name === 'key')!;
+  expect(key, JSON.stringify(diagnosis)).toMatchObject({ status });
+  const said = `${key.why} ${key.whatToDo}`
+    .replaceAll(host.name, 'NAME')
+    .replaceAll(bucket, 'BUCKET');
+  expect(said).toMatch(words);
+  expect(diagnosis.ok).toBe(status !== 'fail');
+  expect(JSON.stringify(diagnosis)).not.toContain(host.key);
+});
+
+test('a host has one key, of either kind', async () => {
+  const { key } = await makeHost();
+  const env = await hostEnvironment();
+  for (const [more, words] of [
+    [{ HOST_KEY: key }, 'both set'],
+    [{ SUPABASE_SERVICE_KEY: '', HOST_KEY: 'cbh_short' }, '43 characters'],
+    [{ SUPABASE_SERVICE_KEY: key }, 'set it as HOST_KEY'],
+    [{ SUPABASE_SERVICE_KEY: '' }, 'HOST_KEY, SUPABASE_SERVICE_KEY or'],
+  ] as const) {
+    const { ok, checks } = await diagnose({ ...env, ...more });
+    expect(ok).toBe(false);
+    expect(checks[0]!.why).toContain(words);
+    expect(checks[0]!.why).not.toContain(key);
+  }
+});
+
+function inDays(days: number): string {
+  return new Date(Date.now() + days * 24 * 3_600_000).toISOString();
+}
 
 /** A port on which nobody listens. */
 async function nowhere(): Promise<string> {

@@ -6,6 +6,7 @@ import { openStorage, readConfig, type Storage } from '../../../node-agent/index
 import type { Keys } from '../keys.ts';
 import { startStack } from '../stack.ts';
 import { serveDashboard } from './dashboard.ts';
+import { giveHostKey } from './give-host-key.ts';
 
 /** A signed-in user of the web app. */
 export type Visitor = Readonly<{ id: string; email: string; token: string }>;
@@ -37,14 +38,16 @@ export async function startHouse(options: {
   const problems: unknown[] = [];
   const metrics = createMetrics();
   try {
+    const place = {
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_URL: stack.url,
+      FILE_STORAGE_PATH: join(options.data, 'projects'),
+      CACHE_PATH: join(options.data, 'cache'),
+    };
+    const keyFile = join(options.data, 'host.key');
+    await giveHostKey(keyFile, { ...place, SUPABASE_SERVICE_KEY: stack.keys.serviceRoleKey });
     const storage = await openStorage({
-      ...readConfig({
-        USE_CLOUD_STORAGE: 'true',
-        SUPABASE_URL: stack.url,
-        SUPABASE_SERVICE_KEY: stack.keys.serviceRoleKey,
-        FILE_STORAGE_PATH: join(options.data, 'projects'),
-        CACHE_PATH: join(options.data, 'cache'),
-      }),
+      ...readConfig({ ...place, HOST_KEY_FILE: keyFile }),
       onProblem: (error) => problems.push(error),
       onEvent: metrics.onEvent,
     });
