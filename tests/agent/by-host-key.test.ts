@@ -1,5 +1,4 @@
 /** The agent with a key of its own, in the place of the project's secret one: the same behaviour. */
-import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { expect, inject, test } from 'vitest';
 import type { Storage, StorageOptions } from '../../node-agent/index.ts';
@@ -50,53 +49,6 @@ test('what is saved is verified, lists, and is got by another agent of the host'
   for (const line of asked) {
     expect(line).toMatch(/ \/(functions\/v1\/hosts\/|storage\/v1\/(object\/(upload\/)?sign\/))/);
   }
-});
-
-test('a large archive is sent in chunks, and goes on after a restart', async () => {
-  const { host, bucket } = await newHost();
-  const storePath = await tempFolder();
-  const bytes = Uint8Array.from(randomBytes(14 * 1024 * 1024));
-  const { storage, proxy } = await open(host, bucket, { storePath });
-  let patches = 0;
-  proxy.rule = (line) => {
-    if (!line.startsWith('PATCH')) return null;
-    return ++patches > 1 ? { kind: 'down' } : null;
-  };
-  const receipt = await storage.save({ projectId: uniqueId(), files: { bytes } });
-  await until(() => patches > 1);
-  await storage.close({ drainMs: 0 });
-  const again = await open(host, bucket, { storePath });
-  await waitForStatus(again.storage, receipt, 'verified');
-  const sent = again.proxy.seen.filter((line) => line.startsWith('PATCH'));
-  // It went on where it was: of three chunks one was there.
-  expect(sent).toHaveLength(2);
-  expect(again.proxy.seen.some((line) => line.startsWith('POST /storage/v1/upload'))).toBe(false);
-});
-
-test('deleted, undeleted, replaced and brought back; another host of the key follows', async () => {
-  const { host, bucket } = await newHost();
-  const [a, b] = [(await open(host, bucket)).storage, (await open(host, bucket)).storage];
-  const projectId = uniqueId();
-  const ref = { projectId, version: 1, generationId: 'g' };
-  const first = (await saved(a, { ...ref, files: FILES })).receipt;
-  await saved(b, { ...ref, files: FILES });
-  await a.delete(ref);
-  await quiet(a);
-  expect(await b.learnChanges()).toBe(1);
-  await expect(b.get(ref)).rejects.toMatchObject({ code: 'not_found' });
-  expect(await a.undelete(ref)).toMatchObject({ undeleted: true });
-  await quiet(a);
-  await b.learnChanges();
-  await quiet(b);
-  expect(await textsOf(b, ref)).toEqual(FILES);
-  const second = (await saved(a, { ...ref, files: { a: '2' }, replace: true })).receipt;
-  await b.learnChanges();
-  expect(second.digest).not.toBe(first.digest);
-  await quiet(a);
-  await a.undelete(ref, { digest: first.digest });
-  await quiet(a);
-  expect(await textsOf(a, ref)).toEqual(FILES);
-  expect((await a.show(ref)).status).toBe('verified');
 });
 
 test('what another host saved is not there for it, and its versions are passed over', async () => {

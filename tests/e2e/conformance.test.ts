@@ -1,6 +1,7 @@
 /** `npm run test:conformance`, as somebody runs it against a Supabase of theirs. */
 import { expect, inject, test } from 'vitest';
-import { serviceClient } from '../support/cloud.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { makeHost } from '../support/host-key.ts';
 import { run } from '../support/run.ts';
 
 const script = (args: string[], env: Record<string, string | undefined> = {}) =>
@@ -9,6 +10,7 @@ const script = (args: string[], env: Record<string, string | undefined> = {}) =>
       SUPABASE_URL: undefined,
       SUPABASE_SERVICE_KEY: undefined,
       SUPABASE_SECRET_KEY: undefined,
+      HOST_KEY: undefined,
       ...env,
     },
   });
@@ -23,11 +25,22 @@ test('it runs against a URL with a key, shows no key, and leaves nothing behind'
     SUPABASE_SERVICE_KEY,
   });
   expect(code, stdout + stderr).toBe(0);
-  expect(stdout).toMatch(/\n2\d passed, 0 failed\n/);
+  expect(stdout).toMatch(/\n4\d passed, 0 failed\n/);
   expect(stdout + stderr).not.toContain(SUPABASE_SERVICE_KEY);
   const left = await buckets();
   // The suite may run beside this test, as one of `npm test`: that bucket is not ours.
   expect(left.length).toBeLessThanOrEqual(1);
+});
+
+test('by the key of a host alone the agent is tried', async () => {
+  const bucket = uniqueId('bucket');
+  const host = await makeHost({ bucket });
+  const { SUPABASE_URL } = inject('stack');
+  const args = ['--url', SUPABASE_URL, '--host-key', host.key, '--bucket', bucket];
+  const { code, stdout, stderr } = await script(args);
+  expect(code, stdout + stderr).toBe(0);
+  expect(stdout).toMatch(/\n6 passed, 0 failed\n/);
+  expect(stdout + stderr).not.toContain(host.key);
 });
 
 test.each([

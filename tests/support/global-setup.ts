@@ -19,11 +19,20 @@ export type StackSettings = {
   JWT_SECRET: string;
 };
 
+/** Of the keys one is there at least. */
+export type Conformance = {
+  url: string;
+  key: string | null;
+  hostKey: string | null;
+  /** That of the host. */
+  bucket: string;
+};
+
 declare module 'vitest' {
   interface ProvidedContext {
     stack: StackSettings;
     /** What the conformance suite runs against. */
-    conformance: { url: string; key: string };
+    conformance: Conformance;
   }
 }
 
@@ -36,9 +45,15 @@ const POSTGRES = fileURLToPath(new URL('./postgres-stack.ts', import.meta.url));
  */
 export async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   process.env[BUILT_AGENT] = await buildAgent();
-  const { CONFORMANCE_URL, CONFORMANCE_SERVICE_KEY } = process.env;
-  if (CONFORMANCE_URL && CONFORMANCE_SERVICE_KEY) {
-    project.provide('conformance', { url: CONFORMANCE_URL, key: CONFORMANCE_SERVICE_KEY });
+  const { CONFORMANCE_URL, CONFORMANCE_SERVICE_KEY, CONFORMANCE_HOST_KEY } = process.env;
+  const bucket = process.env.CONFORMANCE_BUCKET || 'codebegen-projects';
+  if (CONFORMANCE_URL) {
+    project.provide('conformance', {
+      url: CONFORMANCE_URL,
+      key: CONFORMANCE_SERVICE_KEY || null,
+      hostKey: CONFORMANCE_HOST_KEY || null,
+      bucket,
+    });
     return undefined;
   }
   if (postgresVersion === null) {
@@ -60,7 +75,12 @@ export async function setup(project: TestProject): Promise<(() => Promise<void>)
   });
   const stack = JSON.parse(line) as StackSettings;
   project.provide('stack', stack);
-  project.provide('conformance', { url: stack.SUPABASE_URL, key: stack.SUPABASE_SERVICE_KEY });
+  project.provide('conformance', {
+    url: stack.SUPABASE_URL,
+    key: stack.SUPABASE_SERVICE_KEY,
+    hostKey: null,
+    bucket,
+  });
   return async () => {
     const ended = once(child, 'close');
     child.kill('SIGTERM');
