@@ -67,15 +67,16 @@ export function markTakenBack(
 }
 
 /**
- * Marks a generation undeleted whose deletion is still to be told: what the cloud has of it is there, as it was.
+ * Marks a generation undeleted whose deletion was still to be told when its tombstone went: what the cloud has of it is
+ * there, as it was. Who was telling it may have told it meanwhile, or have ended for want of the tombstone.
  *
- * @returns whether it was deleted, and that is still to be told
+ * @returns whether it was deleted
  */
 export function markWithdrawn(catalog: Catalog, ref: Ref, now: number): boolean {
   const { generations, jobs } = catalog;
   return catalog.transaction(() => {
     const row = generations.find(ref.projectId, ref.version);
-    if (row?.state !== 'deleted' || !jobs.isDeletionOwed(ref)) return false;
+    if (row?.generation_id !== ref.generationId || row.state !== 'deleted') return false;
     catalog.countUp(ref.projectId);
     generations.update(ref, { state: 'stored' });
     jobs.dropUnleased(ref);

@@ -22,6 +22,8 @@ export type Reservation = Readonly<{
   hostId?: string;
   /** Where the cloud has it, as far as this host knows: a database that was put back may not. */
   sentKey?: string | null;
+  /** When a deletion of it was undone here last: one that comes late is of before that. ISO 8601. */
+  undeletedAt?: string | null;
   /** Where it may have something that this host replaced since. */
   earlierKeys?: readonly string[];
 }>;

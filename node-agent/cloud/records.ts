@@ -59,6 +59,7 @@ export class RecordsBySecretKey {
       host_id: given.hostId ?? null,
       sent_key: given.sentKey ?? null,
       earlier_keys: given.earlierKeys ?? [],
+      undeleted_at: given.undeletedAt ?? null,
     }));
   }
 

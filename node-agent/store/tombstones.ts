@@ -30,7 +30,14 @@ export type Mark = Omit<Tombstone, 'version' | 'generation_id'>;
 type Undeletion = Readonly<{ version: number; generation_id: string; undeleted_at: string }>;
 
 /** What is known of the file of a project, and how far it was read. */
-type Known = { id: string; size: number; readTo: number; marks: Map<string, Tombstone> };
+type Known = {
+  id: string;
+  size: number;
+  readTo: number;
+  marks: Map<string, Tombstone>;
+  /** When those that have none any more were undone. */
+  undone: Map<string, string>;
+};
 
 /** Of so many projects at most the marks are kept in memory. */
 const MAX_KNOWN = 200;
@@ -53,7 +60,12 @@ export class Tombstones {
 
   /** The mark of a generation; `null` where it was not deleted. */
   find(ref: Ref): Tombstone | null {
-    return this.#read(ref.projectId).get(folderName(ref)) ?? null;
+    return this.#read(ref.projectId)?.marks.get(folderName(ref)) ?? null;
+  }
+
+  /** When a deletion of a generation was undone; `null` where none was, or it is deleted. */
+  undeletedAt(ref: Ref): string | null {
+    return this.#read(ref.projectId)?.undone.get(folderName(ref)) ?? null;
   }
 
   /** When a generation was deleted; `null` where it was not. */
@@ -78,7 +90,7 @@ export class Tombstones {
 
   /** All of a project. */
   list(projectId: string): Tombstone[] {
-    return [...this.#read(projectId).values()];
+    return [...(this.#read(projectId)?.marks.values() ?? [])];
   }
 
   /** Puts a tombstone up for good, where there is none: from then on the generation is deleted. */
@@ -114,18 +126,18 @@ export class Tombstones {
     if (isNew) await syncPath(folder);
   }
 
-  /** By the names of their folders. Of a file that grew, what is new is read. */
-  #read(projectId: string): ReadonlyMap<string, Tombstone> {
+  /** By the names of their folders; `null` where there is no file. Of one that grew, what is new is read. */
+  #read(projectId: string): Readonly<Pick<Known, 'marks' | 'undone'>> | null {
     const place = this.#layout.placeOf(this.#layout.tombstones(projectId));
     const fd = ifThere(place, () => openInside(place.root, place.path));
-    if (fd === null) return new Map();
+    if (fd === null) return null;
     try {
       const { ino, birthtimeNs, size } = fstatSync(fd, { bigint: true });
       // Numbers of files are given again.
       const id = `${ino}-${birthtimeNs}`;
       let known = this.#known.get(projectId);
       if (known?.id !== id || BigInt(known.size) > size) {
-        known = { id, size: 0, readTo: 0, marks: new Map() };
+        known = { id, size: 0, readTo: 0, marks: new Map(), undone: new Map() };
       }
       if (BigInt(known.size) < size) readMarks(fd, Number(size), known);
       // Those that were asked for last are at the end.
@@ -135,7 +147,7 @@ export class Tombstones {
         if (this.#known.size <= MAX_KNOWN) break;
         this.#known.delete(oldest);
       }
-      return known.marks;
+      return known;
     } finally {
       closeSync(fd);
     }
@@ -152,8 +164,13 @@ function readMarks(fd: number, size: number, known: Known): void {
     if (mark === null) continue;
     const { version, generation_id: generationId } = mark;
     const name = folderName({ version, generationId });
-    if ('deleted_at' in mark) known.marks.set(name, mark);
-    else known.marks.delete(name);
+    if ('deleted_at' in mark) {
+      known.marks.set(name, mark);
+      known.undone.delete(name);
+    } else {
+      known.marks.delete(name);
+      known.undone.set(name, mark.undeleted_at);
+    }
   }
   known.readTo += Math.max(0, text.lastIndexOf(0x0a));
   known.size = size;

@@ -21,7 +21,7 @@ export async function withHashes(parts: Parts, row: GenerationRow): Promise<Hash
   return { ...row, sha256: archive.sha256, md5: archive.md5, archive_bytes: archive.bytes };
 }
 
-export function reservationOf({ catalog }: Parts, row: HashedRow): Reservation {
+export function reservationOf({ store, catalog }: Parts, row: HashedRow): Reservation {
   const ref = refOf(row);
   return {
     ref,
@@ -39,5 +39,6 @@ export function reservationOf({ catalog }: Parts, row: HashedRow): Reservation {
     hostId: catalog.meta.hostId,
     sentKey: row.object_key,
     earlierKeys: JSON.parse(row.earlier_keys),
+    undeletedAt: store.tombstones.undeletedAt(ref),
   };
 }

@@ -97,7 +97,7 @@ begin
     project_id text, version integer, generation_id text, bucket text, object_key text,
     digest text, sha256 text, archive_bytes bigint, source_bytes bigint, file_count integer,
     created_at timestamptz, owner_id uuid, replace boolean, host_id uuid, sent_key text, md5 text,
-    earlier_keys text[]
+    earlier_keys text[], undeleted_at timestamptz
   );
   insert into public.storage_projects (id, owner_id) values (given.project_id, given.owner_id)
   on conflict do nothing;
@@ -122,7 +122,7 @@ begin
     end if;
     insert into public.storage_generations (
       project_id, version, generation_id, bucket, object_key, digest, sha256,
-      archive_bytes, source_bytes, file_count, created_at
+      archive_bytes, source_bytes, file_count, created_at, undeleted_at
     ) values (
       given.project_id, given.version, given.generation_id, given.bucket,
       -- An archive that is there before its row is where it is.
@@ -130,7 +130,8 @@ begin
         public.storage_free_key(given.bucket, given.project_id, given.version,
           given.generation_id, given.sha256, given.md5)),
       given.digest, given.sha256, given.archive_bytes, given.source_bytes, given.file_count,
-      given.created_at
+      -- A deletion of before that, which the host has undone, may still come.
+      given.created_at, given.undeleted_at
     ) returning * into existing;
     is_new := true;
   end if;

@@ -697,12 +697,24 @@ returns jsonb
 language plpgsql
 set search_path = ''
 as $$
+declare
+  answer jsonb;
+  counted integer;
 begin
   perform 1 from public.storage_projects where id = p_project_id for update;
-  return public.storage_undelete(p_project_id, p_version, p_generation_id, p_digest);
+  answer := public.storage_undelete(p_project_id, p_version, p_generation_id, p_digest);
+  if answer ->> 'outcome' = 'live' then
+    -- The host has undone a deletion that never got here. It may still come: it is of an earlier epoch then.
+    update public.storage_generations set undeleted_at = now(), epoch = epoch + 1
+    where project_id = p_project_id and version = p_version
+    returning epoch into counted;
+    return answer || jsonb_build_object('epoch', counted);
+  end if;
+  return answer;
 end
 $$;
-comment on function public.storage_record_undeletion is 'What storage_undelete does, as a host asks for it.';
+comment on function public.storage_record_undeletion is
+  'What storage_undelete does, as a host asks for it. A deletion that was asked for before, and comes after, changes nothing.';
 
 create function public.storage_purge(p_limit integer)
 returns jsonb

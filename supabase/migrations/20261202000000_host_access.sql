@@ -641,11 +641,11 @@ begin
   ) then
     return jsonb_build_object('outcome', 'no_content', 'generation_id', existing.generation_id);
   end if;
-  return public.storage_undelete(p_project_id, p_version, p_generation_id, p_digest);
+  return public.storage_record_undeletion(p_project_id, p_version, p_generation_id, p_digest);
 end
 $$;
 comment on function public.storage_host_undelete is
-  'What storage_undelete does, of a generation of the host''s and of content of its own; missing for any other. Raises PT403 without the right.';
+  'What storage_record_undeletion does, of a generation of the host''s and of content of its own; missing for any other. Raises PT403 without the right.';
 
 create function public.storage_host_purge(p_sha256 text, p_limit integer)
 returns jsonb

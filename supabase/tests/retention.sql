@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(97);
+select plan(103);
 
 -- Others may have something to purge, too.
 update public.storage_generations set purge_at = null where purge_at is not null;
@@ -253,6 +253,20 @@ select is(storage_record_deletion('r', 'new', 1, 'g', '{x}', null, null, now() -
 select is(storage_record_deletion('r', 'new', 1, 'g', '{x}', null, null, now() - interval '1 hour',
   (select epoch from storage_generations where project_id = 'new')) ->> 'outcome', 'recorded',
   'unless the host has heard of that, whatever its clock says');
+
+-- What comes late ---------------------------------------------------------------------------------
+select storage_reserve_generation('{"project_id": "ret-late", "version": 1, "generation_id": "g1", "bucket": "r", "digest": "d1", "sha256": "s1",
+  "created_at": "2026-11-01T00:00:00Z", "replace": false, "undeleted_at": "2026-11-02T00:00:00Z"}');
+select is(storage_record_deletion('r', 'ret-late', 1, 'g1', array['d1'], null, null, '2026-11-01T23:00:00Z') ->> 'outcome', 'undeleted',
+  'a deletion that the host undid before it reserved comes late');
+select is(storage_record_undeletion('ret-late', 1, 'g1') - 'generation_id' - 'digest' - 'status', '{"outcome": "live", "epoch": 2}',
+  'that it undid one which never got here is noted');
+select is(storage_record_deletion('r', 'ret-late', 1, 'g1', array['d1'], null, null, now() - interval '1 second', 1) ->> 'outcome', 'undeleted',
+  'so that comes late too');
+select is((select status from storage_generations where project_id = 'ret-late'), 'pending', 'and changes nothing');
+select is(storage_record_deletion('r', 'ret-late', 1, 'g1', array['d1'], null, null, now() - interval '1 second', 2) ->> 'outcome', 'recorded',
+  'one of a host that has heard of it is a new one, whatever its clock says');
+select is((select status from storage_generations where project_id = 'ret-late'), 'deleted', 'and is carried out');
 
 select * from finish();
 rollback;

@@ -1,8 +1,9 @@
 /** What another host or the web user changed is followed, and what was saved here meanwhile stays. */
 import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
+import { Tombstones } from '../../node-agent/store/tombstones.ts';
 import { openCatalog } from '../support/catalog.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { waitForStatus } from '../support/storage.ts';
@@ -189,3 +190,47 @@ test('a deletion is of content also where the catalog was lost', async () => {
   ]);
   expect(await textsOf(again.storage, ref)).toEqual(Y);
 });
+
+test.each(['before the cloud had it', 'once the cloud had it', 'again and again'])(
+  'a deletion that comes late, after it was undone %s, deletes nothing',
+  async (when) => {
+    const bucket = uniqueId('bucket');
+    const ref = newRef();
+    const { storage, proxy, storePath } = await startHost(bucket);
+    const away = () => ({ kind: 'down' }) as const;
+    if (when === 'before the cloud had it') proxy.rule = away;
+    const { digest } = await storage.save({ ...ref, files: X });
+    if (when !== 'before the cloud had it') await waitForStatus(storage, ref, 'verified');
+    const rounds = when === 'again and again' ? 2 : 1;
+    const catalog = openCatalog(storePath);
+    onTestFinished(() => catalog.close());
+    const late: object[] = [];
+    for (let round = 0; round < rounds; round++) {
+      proxy.rule = away;
+      await storage.delete(ref);
+      // What is on its way to the cloud, and does not get there yet.
+      const { cloud_epoch } = catalog.prepare('select cloud_epoch from generations').get()!;
+      const deletedAt = new Tombstones(new Layout(storePath)).deletedAt(ref);
+      late.push({
+        ...{ p_bucket: bucket, p_project_id: ref.projectId, p_version: 1, p_generation_id: 'g' },
+        ...{ p_digests: [digest], p_deleted_at: deletedAt, p_epoch: cloud_epoch },
+      });
+      expect(await storage.undelete(ref)).toMatchObject({ undeleted: true });
+      proxy.rule = () => null;
+      await waitForStatus(storage, ref, 'verified');
+      await quiet(storage);
+      for (const args of late) {
+        const { data, error } = await serviceClient().rpc('storage_record_deletion', args);
+        expect([error, data]).toEqual([null, expect.objectContaining({ outcome: 'undeleted' })]);
+      }
+    }
+    await storage.learnChanges();
+    await quiet(storage);
+    expect(await storage.show(ref)).toMatchObject({ status: 'verified' });
+    expect(await rowsOf(ref.projectId, 'status')).toEqual([{ status: 'verified' }]);
+    // What is deleted after that is.
+    await storage.delete(ref);
+    await quiet(storage);
+    expect(await rowsOf(ref.projectId, 'status')).toEqual([{ status: 'deleted' }]);
+  },
+);

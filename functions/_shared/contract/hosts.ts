@@ -67,6 +67,10 @@ export const ReserveBodySchema = v.object({
         v.pipe(v.nullable(key), v.description('Where it was sent to, as far as the host knows.')),
         null,
       ),
+      undeleted_at: v.optional(
+        v.pipe(v.nullable(time), v.description('When you undid a deletion of it last.')),
+        null,
+      ),
     }),
   ),
 });

@@ -71,6 +71,7 @@ export class RecordsByHostKey implements CloudRecords {
         created_at: given.createdAt,
         owner_id: given.ownerId,
         sent_key: given.sentKey ?? null,
+        undeleted_at: given.undeletedAt ?? null,
       })),
     };
     const doing = `reserve ${formatRef(group[0]!.ref)}`;
