@@ -28,6 +28,7 @@ export async function undelete(c: HostContext<{ json: typeof HostUndeleteBodySch
   const args = {
     ...{ p_project_id: item.project_id, p_version: item.version },
     ...{ p_generation_id: item.generation_id, p_digest: item.digest },
+    p_host_id: item.host_id,
   };
   const doing = `undelete ${nameOf(item)}`;
   return c.json(await ask<object>(c, 'storage_host_undelete', args, doing));

@@ -68,16 +68,18 @@ export class RetentionBySecretKey {
    * Undoes a deletion, or a replacement.
    *
    * @param digest of the content that it is to have again; `null`: that which was deleted
+   * @param hostId of whoever has undone a deletion of its own, which may still be on its way; `null`: nobody has
    */
   recordUndeletion(
     ref: Pick<Ref, 'projectId' | 'version'> & { generationId?: string | undefined },
     digest: string | null,
+    hostId: string | null,
   ): Promise<UndeletionOutcome> {
     return this.#rpc.call(
       'storage_record_undeletion',
       {
         ...{ p_project_id: ref.projectId, p_version: ref.version },
-        ...{ p_generation_id: ref.generationId ?? null, p_digest: digest },
+        ...{ p_generation_id: ref.generationId ?? null, p_digest: digest, p_host_id: hostId },
       },
       UndeletionOutcomeSchema,
       `undelete ${formatRef(ref)}`,

@@ -132,7 +132,7 @@ async function undeleteThere(
 ): Promise<{ ref: Ref; undeleted: boolean }> {
   const { cloud } = parts;
   if (cloud === null) throw cannot(want, NOT_HERE);
-  const answer = await cloud.retention.recordUndeletion(want, digest);
+  const answer = await cloud.retention.recordUndeletion(want, digest, null);
   switch (answer.outcome) {
     case 'undeleted':
     case 'live': {

@@ -7,7 +7,7 @@ import type { Parts } from './parts.ts';
 export async function undeleteInCloud(parts: Parts, row: GenerationRow): Promise<StepResult> {
   const { catalog, retention } = parts;
   const ref = refOf(row);
-  const answer = await retention.recordUndeletion(ref, null);
+  const answer = await retention.recordUndeletion(ref, null, catalog.meta.hostId);
   switch (answer.outcome) {
     case 'undeleted':
     case 'live':

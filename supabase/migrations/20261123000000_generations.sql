@@ -42,8 +42,10 @@ create table public.storage_generations (
   uploaded_at timestamptz,
   verified_at timestamptz,
   deleted_at timestamptz,
-  -- When a deletion was undone last.
+  -- When a deletion was undone last: one of before that, which comes later, changes nothing.
   undeleted_at timestamptz,
+  -- Which host undid one of its own that had not got here: only its own are meant then. Null: any.
+  undeleted_by uuid,
   -- Whether it was the active one when it was deleted.
   was_active boolean not null default false,
   -- From when on what is kept of a deleted one may go; null where nothing is, or that is over.

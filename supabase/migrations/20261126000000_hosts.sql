@@ -122,7 +122,8 @@ begin
     end if;
     insert into public.storage_generations (
       project_id, version, generation_id, bucket, object_key, digest, sha256,
-      archive_bytes, source_bytes, file_count, created_at, undeleted_at
+      archive_bytes, source_bytes, file_count, created_at, undeleted_at,
+      undeleted_by
     ) values (
       given.project_id, given.version, given.generation_id, given.bucket,
       -- An archive that is there before its row is where it is.
@@ -131,7 +132,7 @@ begin
           given.generation_id, given.sha256, given.md5)),
       given.digest, given.sha256, given.archive_bytes, given.source_bytes, given.file_count,
       -- A deletion of before that, which the host has undone, may still come.
-      given.created_at, given.undeleted_at
+      given.created_at, given.undeleted_at, given.host_id
     ) returning * into existing;
     is_new := true;
   end if;

@@ -285,7 +285,7 @@ begin
     and g.deleted_at = coalesce(p_deleted_at, g.deleted_at) and g.purged_at is null
     and a.bucket = g.bucket and a.object_key = g.object_key and a.state = 'kept';
   update public.storage_generations
-  set deleted_at = null, undeleted_at = now(), purge_at = null, was_active = false,
+  set deleted_at = null, undeleted_at = now(), undeleted_by = null, purge_at = null, was_active = false,
     epoch = epoch + 1, status = case
       -- What the bucket has lost is sent again by a host that has it.
       when uploaded_at is null or public.storage_object_of(bucket, object_key) is null
@@ -667,7 +667,7 @@ begin
     return jsonb_build_object('outcome', 'other');
   end if;
   if existing.deleted_at is null and existing.undeleted_at > p_deleted_at
-    and p_epoch < existing.epoch then
+    and p_epoch < existing.epoch and coalesce(existing.undeleted_by = p_host_id, true) then
     -- It was undone since, and the host has not heard of that.
     return jsonb_build_object('outcome', 'undeleted', 'epoch', existing.epoch);
   end if;
@@ -691,7 +691,8 @@ create function public.storage_record_undeletion(
   p_project_id text,
   p_version integer,
   p_generation_id text,
-  p_digest text default null
+  p_digest text default null,
+  p_host_id uuid default null
 )
 returns jsonb
 language plpgsql
@@ -703,9 +704,10 @@ declare
 begin
   perform 1 from public.storage_projects where id = p_project_id for update;
   answer := public.storage_undelete(p_project_id, p_version, p_generation_id, p_digest);
-  if answer ->> 'outcome' = 'live' then
-    -- The host has undone a deletion that never got here. It may still come: it is of an earlier epoch then.
-    update public.storage_generations set undeleted_at = now(), epoch = epoch + 1
+  if answer ->> 'outcome' = 'live' and p_host_id is not null then
+    -- The host has undone a deletion of its own that never got here. It may still come: it is of an earlier epoch then.
+    update public.storage_generations
+    set undeleted_at = now(), undeleted_by = p_host_id, epoch = epoch + 1
     where project_id = p_project_id and version = p_version
     returning epoch into counted;
     return answer || jsonb_build_object('epoch', counted);
@@ -714,7 +716,7 @@ begin
 end
 $$;
 comment on function public.storage_record_undeletion is
-  'What storage_undelete does, as a host asks for it. A deletion that was asked for before, and comes after, changes nothing.';
+  'What storage_undelete does, as a host asks for it. Where it says which it is, it has undone a deletion of its own: that changes nothing where it comes after.';
 
 create function public.storage_purge(p_limit integer)
 returns jsonb

@@ -612,7 +612,8 @@ create function public.storage_host_undelete(
   p_project_id text,
   p_version integer,
   p_generation_id text default null,
-  p_digest text default null
+  p_digest text default null,
+  p_host_id text default null
 )
 returns jsonb
 language plpgsql
@@ -641,7 +642,8 @@ begin
   ) then
     return jsonb_build_object('outcome', 'no_content', 'generation_id', existing.generation_id);
   end if;
-  return public.storage_record_undeletion(p_project_id, p_version, p_generation_id, p_digest);
+  return public.storage_record_undeletion(p_project_id, p_version, p_generation_id, p_digest,
+    case when p_host_id is not null then public.storage_host_agent(host, p_host_id) end);
 end
 $$;
 comment on function public.storage_host_undelete is

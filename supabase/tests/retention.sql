@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(103);
+select plan(104);
 
 -- Others may have something to purge, too.
 update public.storage_generations set purge_at = null where purge_at is not null;
@@ -256,16 +256,21 @@ select is(storage_record_deletion('r', 'new', 1, 'g', '{x}', null, null, now() -
 
 -- What comes late ---------------------------------------------------------------------------------
 select storage_reserve_generation('{"project_id": "ret-late", "version": 1, "generation_id": "g1", "bucket": "r", "digest": "d1", "sha256": "s1",
-  "created_at": "2026-11-01T00:00:00Z", "replace": false, "undeleted_at": "2026-11-02T00:00:00Z"}');
-select is(storage_record_deletion('r', 'ret-late', 1, 'g1', array['d1'], null, null, '2026-11-01T23:00:00Z') ->> 'outcome', 'undeleted',
+  "created_at": "2026-11-01T00:00:00Z", "replace": false, "undeleted_at": "2026-11-02T00:00:00Z",
+  "host_id": "00000000-0000-4000-8000-00000000000a"}');
+create function pg_temp.late(host text, at timestamptz, epoch integer default 0) returns text language sql as $$
+  select storage_record_deletion('r', 'ret-late', 1, 'g1', array['d1'], ('00000000-0000-4000-8000-00000000000' || host)::uuid, null, at, epoch)
+    ->> 'outcome'
+$$;
+select is(pg_temp.late('a', '2026-11-01T23:00:00Z'), 'undeleted',
   'a deletion that the host undid before it reserved comes late');
-select is(storage_record_undeletion('ret-late', 1, 'g1') - 'generation_id' - 'digest' - 'status', '{"outcome": "live", "epoch": 2}',
+select is(storage_record_undeletion('ret-late', 1, 'g1') ->> 'epoch', '1', 'who has undone none of its own changes nothing');
+select is(storage_record_undeletion('ret-late', 1, 'g1', null, '00000000-0000-4000-8000-00000000000a') - 'generation_id' - 'digest' - 'status', '{"outcome": "live", "epoch": 2}',
   'that it undid one which never got here is noted');
-select is(storage_record_deletion('r', 'ret-late', 1, 'g1', array['d1'], null, null, now() - interval '1 second', 1) ->> 'outcome', 'undeleted',
+select is(pg_temp.late('a', now() - interval '1 second', 1), 'undeleted',
   'so that comes late too');
 select is((select status from storage_generations where project_id = 'ret-late'), 'pending', 'and changes nothing');
-select is(storage_record_deletion('r', 'ret-late', 1, 'g1', array['d1'], null, null, now() - interval '1 second', 2) ->> 'outcome', 'recorded',
-  'one of a host that has heard of it is a new one, whatever its clock says');
+select is(pg_temp.late('b', now() - interval '1 second', 0), 'recorded', 'that of another host was not undone');
 select is((select status from storage_generations where project_id = 'ret-late'), 'deleted', 'and is carried out');
 
 select * from finish();

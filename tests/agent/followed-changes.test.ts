@@ -210,10 +210,14 @@ test.each(['before the cloud had it', 'once the cloud had it', 'again and again'
       await storage.delete(ref);
       // What is on its way to the cloud, and does not get there yet.
       const { cloud_epoch } = catalog.prepare('select cloud_epoch from generations').get()!;
+      const { value: hostId } = catalog
+        .prepare(`select value from meta where key = 'host_id'`)
+        .get()!;
       const deletedAt = new Tombstones(new Layout(storePath)).deletedAt(ref);
       late.push({
         ...{ p_bucket: bucket, p_project_id: ref.projectId, p_version: 1, p_generation_id: 'g' },
         ...{ p_digests: [digest], p_deleted_at: deletedAt, p_epoch: cloud_epoch },
+        p_host_id: hostId,
       });
       expect(await storage.undelete(ref)).toMatchObject({ undeleted: true });
       proxy.rule = () => null;

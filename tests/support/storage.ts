@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inject, onTestFinished } from 'vitest';
 import {
@@ -8,10 +9,15 @@ import {
   type StorageOptions,
   type Summary,
 } from '../../node-agent/index.ts';
+import { serviceClient } from './cloud.ts';
 import { tempFolder } from './temp.ts';
+
+/** With `BY=host-key` the agents of a test have the key of a host, one for all that have a bucket in common. */
+export const isByHostKey = process.env.BY === 'host-key';
 
 /** A storage of its own for a test, without a cloud unless one is given. */
 export async function openTestStorage(options: Partial<StorageOptions> = {}): Promise<Storage> {
+  if (isByHostKey && options.cloud != null) await addHostOf(options.cloud);
   const storage = await openStorage({
     storePath: options.storePath ?? (await tempFolder()),
     cloud: null,
@@ -33,7 +39,22 @@ export async function testCache(options: Partial<StorageOptions['cache']> = {}) 
 /** The shared stack as the cloud of an agent, with a bucket of the test's own. */
 export function testCloud(bucket: string) {
   const stack = inject('stack');
-  return { url: stack.SUPABASE_URL, key: stack.SUPABASE_SERVICE_KEY, bucket };
+  const key = isByHostKey ? hostKeyOf(bucket) : stack.SUPABASE_SERVICE_KEY;
+  return { url: stack.SUPABASE_URL, key, bucket };
+}
+
+/** The same each time. */
+export const hostKeyOf = (bucket: string) =>
+  `cbh_${createHash('sha256').update(bucket).digest('base64url')}`;
+
+/** Has the key be one. */
+async function addHostOf({ key, bucket }: { key: string; bucket: string }): Promise<void> {
+  if (key !== hostKeyOf(bucket)) return;
+  const { error } = await serviceClient().rpc('storage_add_host', {
+    ...{ p_name: bucket, p_sha256: createHash('sha256').update(key).digest('hex') },
+    ...{ p_read: 'own', p_delete: 'own', p_bucket: bucket },
+  });
+  if (error !== null) throw new Error(error.message);
 }
 
 /** What was saved, and what its archive is: made now, where it is not yet. */

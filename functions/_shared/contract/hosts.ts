@@ -176,6 +176,13 @@ export const HostUndeleteBodySchema = v.object({
   ...named,
   generation_id: v.nullable(id),
   digest: v.nullable(digest),
+  host_id: v.optional(
+    v.pipe(
+      v.nullable(hostId),
+      v.description('Where you have undone a deletion of yours, which may still be on its way.'),
+    ),
+    null,
+  ),
 });
 
 export const PurgeBodySchema = v.object({ limit });

@@ -40,12 +40,14 @@ export class RetentionByHostKey implements CloudRetention {
   recordUndeletion(
     ref: Parameters<CloudRetention['recordUndeletion']>[0],
     digest: string | null,
+    hostId: string | null,
   ): Promise<UndeletionOutcome> {
     const body = {
       project_id: ref.projectId,
       version: ref.version,
       generation_id: ref.generationId ?? null,
       digest,
+      host_id: hostId,
     };
     return this.#api.ask('/undelete', body, UndeletionOutcomeSchema, `undelete ${formatRef(ref)}`);
   }
