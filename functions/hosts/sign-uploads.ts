@@ -15,8 +15,8 @@ const GOOD_FOR_MS = 2 * 3_600_000;
 /** For so long it is believed that a bucket is private, in milliseconds. */
 const LOOK_AFTER_MS = 60_000;
 
-/** Buckets that were seen to be private, with the limit of one object. */
-const seen = new Map<string, { at: number; limit: number | null }>();
+/** When buckets were seen to be private, and without a limit of one object: one that is raised counts at once. */
+const seen = new Map<string, number>();
 
 /**
  * Makes a token for each place, which is good for that key alone, and never over what is there.
@@ -49,8 +49,8 @@ export async function signUploads(
 
 /** Makes it, private, where it is missing: everybody would read what is put into a public one. */
 async function checkPrivate(service: SupabaseClient, bucket: string): Promise<number | null> {
-  const known = seen.get(bucket);
-  if (known !== undefined && performance.now() - known.at < LOOK_AFTER_MS) return known.limit;
+  const seenAt = seen.get(bucket);
+  if (seenAt !== undefined && performance.now() - seenAt < LOOK_AFTER_MS) return null;
   const doing = `look up the bucket "${bucket}"`;
   const { data, error } = await service.storage.getBucket(bucket);
   if (error !== null) {
@@ -64,7 +64,8 @@ async function checkPrivate(service: SupabaseClient, bucket: string): Promise<nu
     throw new StorageError('forbidden', message);
   }
   const limit = data.file_size_limit ?? null;
-  seen.set(bucket, { at: performance.now(), limit });
+  if (limit === null) seen.set(bucket, performance.now());
+  else seen.delete(bucket);
   return limit;
 }
 

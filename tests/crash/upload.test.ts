@@ -5,8 +5,9 @@
 import { createCipheriv, createHash } from 'node:crypto';
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { Receipt } from '../../node-agent/index.ts';
+import { isByHostKey } from '../support/by-host-key.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { openTestStorage, settled, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -29,12 +30,14 @@ test.each([
   'an upload %s: killed before every step, it is in the cloud once in the end',
   async (_, files, every) => {
     const bucket = uniqueId('bucket');
-    const stack = inject('stack');
+    const { url, key } = testCloud(bucket);
+    // Has the key be one, where it is that of a host.
+    await openTestStorage({ cloud: testCloud(bucket), background: false });
     const env = {
       NODE_COMPILE_CACHE: await tempFolder(),
       USE_CLOUD_STORAGE: 'true',
-      SUPABASE_URL: stack.SUPABASE_URL,
-      SUPABASE_SERVICE_KEY: stack.SUPABASE_SERVICE_KEY,
+      SUPABASE_URL: url,
+      ...(isByHostKey ? { HOST_KEY: key } : { SUPABASE_SERVICE_KEY: key }),
       SUPABASE_BUCKET: bucket,
     };
     const start = async (at: number) => {

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, inject, test } from 'vitest';
 import type { Receipt, Storage } from '../../node-agent/index.ts';
+import { isByHostKey } from '../support/by-host-key.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { type Fault, first, startFaultProxy } from '../support/fault-proxy.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
@@ -150,32 +151,36 @@ test('while the cloud is away one job at a time tries; save and get do not notic
   expect((await storage.status()).outbox).toMatchObject({ owed: 0, parked: 0, paused: false });
 });
 
-test('without the migrations an archive is uploaded, and recorded once they are there', async () => {
-  const { storage, proxy, clock } = await host();
-  const missing = { code: 'PGRST202', message: 'no such function' };
-  proxy.rule = (_, path) =>
-    path.startsWith('/rest/v1/') ? { kind: 'answer', status: 404, body: missing } : null;
-  const receipt = await storage.save({ projectId: uniqueId(), files: SMALL });
-  clock.frozen = true;
-  await waitForStatus(storage, receipt, 'verified');
-  await storage.drain(500);
-  expect((await storage.status()).outbox).toMatchObject({ owed: 1, parked: 0, paused: false });
-  const rows = () =>
-    serviceClient()
-      .from('storage_generations')
-      .select('status')
-      .eq('project_id', receipt.projectId);
-  expect((await rows()).data).toEqual([]);
+// The function `hosts` is of the migrations.
+test.skipIf(isByHostKey)(
+  'without the migrations an archive is uploaded, and recorded once they are there',
+  async () => {
+    const { storage, proxy, clock } = await host();
+    const missing = { code: 'PGRST202', message: 'no such function' };
+    proxy.rule = (_, path) =>
+      path.startsWith('/rest/v1/') ? { kind: 'answer', status: 404, body: missing } : null;
+    const receipt = await storage.save({ projectId: uniqueId(), files: SMALL });
+    clock.frozen = true;
+    await waitForStatus(storage, receipt, 'verified');
+    await storage.drain(500);
+    expect((await storage.status()).outbox).toMatchObject({ owed: 1, parked: 0, paused: false });
+    const rows = () =>
+      serviceClient()
+        .from('storage_generations')
+        .select('status')
+        .eq('project_id', receipt.projectId);
+    expect((await rows()).data).toEqual([]);
 
-  proxy.rule = () => null;
-  clock.frozen = false;
-  clock.ahead += 600_000;
-  while ((await storage.status()).outbox.owed > 0) {
-    await storage.drain(1000);
-    await sleep(10);
-  }
-  expect((await rows()).data).toEqual([{ status: 'verified' }]);
-});
+    proxy.rule = () => null;
+    clock.frozen = false;
+    clock.ahead += 600_000;
+    while ((await storage.status()).outbox.owed > 0) {
+      await storage.drain(1000);
+      await sleep(10);
+    }
+    expect((await rows()).data).toEqual([{ status: 'verified' }]);
+  },
+);
 
 /** A host whose way to the stack can be made to fail, and whose clock runs ahead at each failure. */
 async function host() {

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
+import { asBySecretKey } from './by-host-key.ts';
 
 /** What goes wrong with one request. */
 export type Fault =
@@ -65,7 +66,7 @@ export async function openFaultProxy(target: string): Promise<FaultProxy> {
     },
   };
   const server = createServer((incoming, outgoing) => {
-    const { method = '', url: path = '' } = incoming;
+    const [method, path] = asBySecretKey(incoming.method ?? '', incoming.url ?? '');
     proxy.seen.push(`${method} ${path}`);
     handle(proxy, new URL(target), incoming, outgoing);
   });
@@ -101,7 +102,8 @@ function handle(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
 ): void {
-  const fault = proxy.rule(incoming.method ?? '', incoming.url ?? '');
+  const [method, path] = asBySecretKey(incoming.method ?? '', incoming.url ?? '');
+  const fault = proxy.rule(method, path);
   switch (fault?.kind) {
     case 'down':
       incoming.socket.destroy();
@@ -134,7 +136,7 @@ function handle(
       headers: { ...incoming.headers, host: target.host },
     },
     async (answer) => {
-      await proxy.hold(`${incoming.method} ${incoming.url}`);
+      await proxy.hold(`${method} ${path}`);
       if (fault?.kind === 'lose') {
         answer.resume();
         answer.on('end', () => incoming.socket.destroy());
@@ -161,5 +163,5 @@ function handle(
     },
   );
   forward.on('error', () => incoming.socket.destroy());
-  void proxy.delay(`${incoming.method} ${incoming.url}`).then(() => incoming.pipe(forward));
+  void proxy.delay(`${method} ${path}`).then(() => incoming.pipe(forward));
 }

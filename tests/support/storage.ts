@@ -9,11 +9,9 @@ import {
   type StorageOptions,
   type Summary,
 } from '../../node-agent/index.ts';
+import { isByHostKey } from './by-host-key.ts';
 import { serviceClient } from './cloud.ts';
 import { tempFolder } from './temp.ts';
-
-/** With `BY=host-key` the agents of a test have the key of a host, one for all that have a bucket in common. */
-export const isByHostKey = process.env.BY === 'host-key';
 
 /** A storage of its own for a test, without a cloud unless one is given. */
 export async function openTestStorage(options: Partial<StorageOptions> = {}): Promise<Storage> {
