@@ -1,8 +1,10 @@
 /** The agent with a key of its own, in the place of the project's secret one: the same behaviour. */
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import type { Storage, StorageOptions } from '../../node-agent/index.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { startDaemon } from '../support/daemon.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { makeHost, sql, type TestHost } from '../support/host-key.ts';
 import { runCli } from '../support/run.ts';
@@ -212,3 +214,51 @@ test('what a host had that burnt is given to another, whole', async () => {
   expect(await empty.storage.restore({})).toMatchObject({ restored: 3, problems: [] });
   for (const ref of refs) expect((await empty.storage.show(ref)).status).toBe('verified');
 });
+
+test.skipIf(process.platform !== 'linux')(
+  'memory, environment, files and children of a daemon hold its key, and not the secret one',
+  async () => {
+    const { host, bucket } = await newHost();
+    const dumps = await tempFolder();
+    const keyFile = join(await tempFolder(), 'host.key');
+    writeFileSync(keyFile, host.key);
+    const { daemon, storePath } = await startDaemon({
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_URL: testCloud(bucket).url,
+      SUPABASE_BUCKET: bucket,
+      HOST_KEY_FILE: keyFile,
+      NODE_OPTIONS: `--heapsnapshot-signal=SIGUSR2 --diagnostic-dir=${dumps}`,
+    });
+    const projectId = uniqueId();
+    const body = JSON.stringify({ project_id: projectId, files: { 'a.txt': 'a' } });
+    const headers = { 'content-type': 'application/json' };
+    const posted = await fetch(`${daemon.url}/v1/generations`, { method: 'POST', headers, body });
+    expect(posted.status).toBe(201);
+    await until(async () => {
+      const shown = await fetch(`${daemon.url}/v1/projects/${projectId}/1`);
+      return ((await shown.json()) as { status: string }).status === 'verified';
+    });
+    daemon.child.kill('SIGUSR2');
+    await until(() => readdirSync(dumps).some((name) => name.endsWith('.heapsnapshot')));
+    const [name] = readdirSync(dumps);
+    const whole = () => readFileSync(join(dumps, name!), 'latin1');
+    // It is written piece by piece.
+    await until(() => whole().trimEnd().endsWith('}'));
+    const pid = daemon.child.pid!;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
+    const environments = [pid, ...children.filter(Boolean)].map((one) =>
+      readFileSync(`/proc/${one}/environ`, 'latin1'),
+    );
+    const files = readdirSync(storePath, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'));
+    const memory = whole();
+    expect(memory).toContain(host.key);
+    const { SUPABASE_SERVICE_KEY, SUPABASE_SECRET_KEY, JWT_SECRET } = inject('stack');
+    for (const secret of [SUPABASE_SERVICE_KEY, SUPABASE_SECRET_KEY, JWT_SECRET]) {
+      expect(memory.includes(secret)).toBe(false);
+      for (const text of [...environments, ...files]) expect(text.includes(secret)).toBe(false);
+    }
+    for (const text of files) expect(text.includes(host.key)).toBe(false);
+  },
+);
