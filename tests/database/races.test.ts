@@ -1,5 +1,5 @@
 /** The SQL functions on a real PostgreSQL, by 24 sessions at once: what must hold holds at the end. */
-import { randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -304,4 +304,118 @@ describe.skipIf(postgresVersion === null)('24 sessions of PostgreSQL', () => {
       ...{ not_kept: 0, not_purged: 0, untold: 0 },
     });
   }
+
+  describe('hosts with keys of their own', () => {
+    const keyOf = (name: string) => hash('sha256', name);
+    const addHosts = async () => {
+      const names = [0, 1, 2, 3].map(() => `host-${randomUUID().slice(0, 13)}`);
+      for (const name of names) {
+        const args = [name, keyOf(name), 'own', 'own', [], null, BUCKET];
+        await call('storage_add_host', args);
+      }
+      const { rows } = await server.pool.query('select id, name from storage_hosts');
+      const idOf = new Map(rows.map(({ id, name }) => [name as string, id as string]));
+      return { names, idOf };
+    };
+    const reserve = (name: string, project: string, version: number) =>
+      call<Json[]>('storage_host_reserve', [
+        keyOf(name),
+        JSON.stringify([reservation(project, version)]),
+      ]);
+
+    test('of those that create a project at once one has it, and all that is in it', async () => {
+      const { names, idOf } = await addHosts();
+      for (let round = 0; round < 8; round++) {
+        const project = `new-${randomUUID()}`;
+        const answers = await all(async (i) => {
+          const name = names[i % names.length]!;
+          // In either case of its letters: it is one project.
+          const id = i % 3 === 0 ? project.toUpperCase() : project;
+          const [answer] = await reserve(name, id, 1 + (i >> 2));
+          return { name, id, outcome: answer!.outcome };
+        });
+        const { rows } = await server.pool.query(
+          'select id, created_by from storage_projects where lower(id) = lower($1)',
+          [project],
+        );
+        expect(rows).toHaveLength(1);
+        const won = answers.filter(({ outcome }) => outcome === 'reserved');
+        expect(won.length).toBeGreaterThan(0);
+        for (const { name, id } of won) {
+          expect([id, idOf.get(name)]).toEqual([rows[0].id, rows[0].created_by]);
+        }
+        const { rows: held } = await server.pool.query(
+          'select distinct reserved_by from storage_generations where project_id = $1',
+          [rows[0].id],
+        );
+        expect(held).toEqual([{ reserved_by: rows[0].created_by }]);
+      }
+    });
+
+    test('nothing is done by a key after it is revoked', async () => {
+      const { names } = await addHosts();
+      const [name] = names as [string];
+      const project = `revoked-${randomUUID()}`;
+      let revoked = false;
+      const done = await all(async (i) => {
+        if (i === SESSIONS / 2) {
+          await call('storage_revoke_host', [name]);
+          revoked = true;
+          return 'revoked';
+        }
+        const wasRevoked = revoked;
+        return reserve(name, project, i + 1).then(
+          () => (wasRevoked ? 'late' : 'reserved'),
+          (error: { code: string }) => error.code,
+        );
+      });
+      expect(done).not.toContain('late');
+      await expect(reserve(name, project, 99)).rejects.toMatchObject({ code: 'PT401' });
+      const { rows } = await server.pool.query(
+        'select count(*)::int as n from storage_generations where project_id = $1',
+        [project],
+      );
+      expect(rows[0].n).toBe(done.filter((outcome) => outcome === 'reserved').length);
+    });
+
+    test("deleted, undeleted, recorded and handed over at once: it is one host's, and whole", async () => {
+      const { names, idOf } = await addHosts();
+      const [one, other] = names as [string, string];
+      const project = `handed-${randomUUID()}`;
+      const [reserved] = await reserve(one, project, 1);
+      await upload(String(reserved!.object_key));
+      const item = {
+        ...{ project_id: project, version: 1, object_key: reserved!.object_key },
+        ...{ sha256: '1'.padStart(64, '0'), status: 'uploaded', md5: 'm' },
+      };
+      const deletion = {
+        ...{ project_id: project, version: 1, generation_id: 'g1', digests: null, epoch: 9 },
+        host_id: randomUUID(),
+      };
+      await all((i) => {
+        switch (i % 4) {
+          case 0:
+            return call('storage_host_record', [keyOf(one), JSON.stringify([item])]);
+          case 1:
+            return call('storage_host_delete', [keyOf(one), JSON.stringify(deletion)]);
+          case 2:
+            return call('storage_host_undelete', [keyOf(one), project, 1]);
+          default:
+            return call('storage_assign_projects', [other, [project]]);
+        }
+      });
+      const row = await rowOf(project, 1);
+      expect(row.reserved_by).toBe(idOf.get(one));
+      const { rows } = await server.pool.query(
+        'select state, reserved_by from storage_archives where project_id = $1',
+        [project],
+      );
+      expect(rows).toHaveLength(1);
+      expect(rows[0].reserved_by).toBe(idOf.get(one));
+      // Where the host is gone, the other one has it.
+      await call('storage_revoke_host', [one]);
+      await call('storage_assign_projects', [other, [project]]);
+      expect((await rowOf(project, 1)).reserved_by).toBe(idOf.get(other));
+    });
+  });
 });
