@@ -378,6 +378,28 @@ describe.skipIf(postgresVersion === null)('24 sessions of PostgreSQL', () => {
       expect(rows[0].n).toBe(done.filter((outcome) => outcome === 'reserved').length);
     });
 
+    test('revoking waits for what is under way', async () => {
+      const { names } = await addHosts();
+      const [name] = names as [string];
+      const items = JSON.stringify([reservation(`waits-${randomUUID()}`, 1)]);
+      const [working, revoking] = [await sessions.connect(), await sessions.connect()];
+      try {
+        await inTransaction(working, 'service_role', async () => {
+          const reserve = 'select public.storage_host_reserve($1, $2)';
+          await working.query(reserve, [keyOf(name), items]);
+          const revoke = inTransaction(revoking, 'service_role', async () => {
+            await revoking.query(`set local lock_timeout = '100ms'`);
+            await revoking.query('select public.storage_revoke_host($1)', [name]);
+          });
+          await expect(revoke).rejects.toMatchObject({ code: '55P03' });
+        });
+      } finally {
+        working.release();
+        revoking.release();
+      }
+      expect(await call('storage_revoke_host', [name])).toEqual({ outcome: 'revoked' });
+    });
+
     test("deleted, undeleted, recorded and handed over at once: it is one host's, and whole", async () => {
       const { names, idOf } = await addHosts();
       const [one, other] = names as [string, string];
