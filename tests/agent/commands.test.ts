@@ -41,7 +41,7 @@ const TABLE: Record<string, Row> = {
   },
   doctor: {
     args: () => ['doctor'],
-    human: /^✓ configuration .*\n(✓ .*\n){14}✓ round trip /,
+    human: /^✓ configuration .*\n(✓ .*\n){14}! host key .*\n +→ .*\n✓ round trip /,
     json: { ok: true, checks: expect.any(Array) },
     cloud: true,
   },
