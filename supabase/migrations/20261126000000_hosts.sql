@@ -132,7 +132,8 @@ begin
           given.generation_id, given.sha256, given.md5)),
       given.digest, given.sha256, given.archive_bytes, given.source_bytes, given.file_count,
       -- A deletion of before that, which the host has undone, may still come.
-      given.created_at, given.undeleted_at, given.host_id
+      given.created_at, given.undeleted_at,
+      case when given.undeleted_at is not null then given.host_id end
     ) returning * into existing;
     is_new := true;
   end if;
