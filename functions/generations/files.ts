@@ -8,6 +8,7 @@ import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
 import { comparePaths, pathProblem } from '../_shared/contract/paths.ts';
 import { type ArchivedFile, readArchive } from '../_shared/read-archive.ts';
 import type { ByteRange } from '../_shared/read-object.ts';
+import { sha256Of } from '../_shared/sha256.ts';
 import { readBytes } from '../_shared/stream.ts';
 import type { UserContext } from './context.ts';
 import type { GenerationRow } from './generation-row.ts';
@@ -186,7 +187,7 @@ async function readSpan(
     deflated.set(ranged.subarray(0, length));
     const inflated = inflateSync(deflated, { out });
     const bytes = inflated.subarray(span.skip, span.skip + file.size);
-    return { ...file, sha256: await sha256(bytes), bytes };
+    return { ...file, sha256: await sha256Of(bytes), bytes };
   } catch (cause) {
     throw damaged(row, file.path, cause);
   }
@@ -207,12 +208,7 @@ async function* readWhole(c: UserContext, row: GenerationRow): AsyncGenerator<Ar
 
 async function readContent({ path, size, mode, body }: ArchivedFile): Promise<FileContent> {
   const bytes = await readBytes(body, size);
-  return { path, size, mode, sha256: await sha256(bytes), bytes };
-}
-
-async function sha256(bytes: Uint8Array): Promise<string> {
-  const digest = await crypto.subtle.digest('SHA-256', bytes as BufferSource);
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return { path, size, mode, sha256: await sha256Of(bytes), bytes };
 }
 
 function damaged(row: GenerationRow, path: string, cause?: unknown): StorageError {

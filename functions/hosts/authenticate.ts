@@ -3,9 +3,9 @@ import { createServiceClient } from '../_shared/clients.ts';
 import { StorageError } from '../_shared/contract/errors.ts';
 import { isHostKey } from '../_shared/contract/host-key.ts';
 import type { Environment } from '../_shared/environment.ts';
+import { sha256Of } from '../_shared/sha256.ts';
 import type { HostVariables } from './context.ts';
 import { noteSeen } from './seen.ts';
-import { sha256Of } from './sha256.ts';
 
 /** Makes the way in: by the key of a host. Whose it is, and whether it is over, the SQL function says that does the work. */
 export function createAuthenticate(

@@ -42,85 +42,71 @@ const OPERATIONS: Record<string, Operation> = {
     id: 'reserve',
     summary: 'Takes versions, and keys for archives, with a token for each that is to be sent.',
     answer: ReservedSchema,
-    errors: ['too_large'],
   },
   'POST /replace': {
     id: 'replace',
     summary: 'The same, of what may take the place of other content of yours.',
     answer: ReservedSchema,
-    errors: ['too_large'],
   },
   'POST /uploads': {
     id: 'signUploads',
     summary: 'Tokens once more, for what you reserved and is not there yet.',
     answer: UploadTokensSchema,
-    errors: ['too_large'],
   },
   'POST /record': {
     id: 'record',
     summary: 'Says what became of what you reserved.',
     answer: RecordedSchema,
-    errors: ['too_large'],
   },
   'POST /find': {
     id: 'find',
     summary: 'The rows of versions, or which is the highest that is taken.',
     answer: FoundSchema,
-    errors: ['too_large'],
   },
   'POST /list': {
     id: 'list',
     summary: 'A page of projects, or of the generations of one.',
     answer: ListedSchema,
-    errors: ['too_large'],
   },
   'POST /download': {
     id: 'download',
     summary: 'Signed URLs of archives.',
     answer: DownloadsSchema,
-    errors: ['too_large'],
   },
   'POST /changes': {
     id: 'listChanges',
     summary: 'A page of what was deleted, undeleted, purged or replaced, or made active.',
     answer: ChangedSchema,
-    errors: ['too_large'],
   },
   'POST /delete': {
     id: 'delete',
     summary: 'Deletes a generation of yours; it can be undeleted for a while.',
     answer: DeletionOutcomeSchema,
-    errors: ['too_large'],
   },
   'POST /undelete': {
     id: 'undelete',
     summary: 'Undoes a deletion, or a replacement, of yours.',
     answer: UndeletionOutcomeSchema,
-    errors: ['too_large'],
   },
   'POST /purge': {
     id: 'purge',
     summary: 'Gives up for good what is kept no longer, of yours.',
     answer: PurgeOutcomeSchema,
-    errors: ['too_large'],
   },
   'POST /owner': {
     id: 'setOwner',
     summary: "Says whose a project is that is nobody's, where all of it is yours.",
     answer: OwnerOutcomeSchema,
-    errors: ['too_large'],
   },
   'POST /activate': {
     id: 'activate',
     summary: "Makes a generation of yours its project's active one.",
     answer: ActivationOutcomeSchema,
-    errors: ['too_large'],
   },
   'POST /check': {
     id: 'check',
     summary: 'What the key opens, and when it ends.',
     answer: HostCheckSchema,
-    errors: ['too_large'],
   },
   'GET /health': {
     id: 'health',
@@ -151,7 +137,9 @@ export function createOpenApi(routes: readonly Route[], server: string): Record<
     schemas: SCHEMAS,
     securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
     errorsOf: (needs) =>
-      needs === 'nothing' ? [] : ['unauthenticated', 'forbidden', 'rate_limited', 'unavailable'],
+      needs === 'nothing'
+        ? []
+        : ['unauthenticated', 'forbidden', 'too_large', 'rate_limited', 'unavailable'],
     routes,
     operations: OPERATIONS,
     findInputs: findInputSchemas,

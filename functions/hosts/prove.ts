@@ -1,8 +1,8 @@
 import { HOST_LIMITS } from '../_shared/contract/limits.ts';
 import { createReadObject } from '../_shared/read-object.ts';
+import { sha256Of } from '../_shared/sha256.ts';
 import { ask } from './ask.ts';
 import type { HostContext } from './context.ts';
-import { sha256Of } from './sha256.ts';
 
 type Archive = Readonly<{ project_id: string; version: number; object_key: string }>;
 type Place = { bucket: string; object_key: string | null; bytes: number };

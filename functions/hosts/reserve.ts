@@ -3,7 +3,7 @@ import type { ObjectPlace } from '../_shared/read-object.ts';
 import { ask } from './ask.ts';
 import type { HostContext } from './context.ts';
 import { removeUnneeded } from './remove-unneeded.ts';
-import { signUploads, type UploadPlace } from './sign-uploads.ts';
+import { signUploads } from './sign-uploads.ts';
 
 type Reserved = {
   outcome: string;
@@ -27,7 +27,7 @@ async function reserveAll(c: HostContext<{ json: typeof ReserveBodySchema }>, re
   const toSend = answers.filter(
     ({ outcome, status }) => outcome === 'reserved' && status === 'pending',
   );
-  const tokens = await signUploads(c, toSend as UploadPlace[]);
+  const tokens = await signUploads(c, toSend as ObjectPlace[]);
   const byAnswer = new Map(toSend.map((answer, i) => [answer, tokens[i]]));
   const withTokens = answers.map((answer) => ({
     ...answer,
@@ -39,7 +39,7 @@ async function reserveAll(c: HostContext<{ json: typeof ReserveBodySchema }>, re
 /** `POST /uploads`: tokens once more, for what was reserved and is not there yet. */
 export async function signAgain(c: HostContext<{ json: typeof UploadsBodySchema }>) {
   const args = { p_object_keys: c.req.valid('json').object_keys };
-  const places = await ask<UploadPlace[]>(c, 'storage_host_uploads', args, 'sign uploads');
+  const places = await ask<ObjectPlace[]>(c, 'storage_host_uploads', args, 'sign uploads');
   const tokens = await signUploads(c, places);
   return c.json({ items: tokens.filter((token) => token !== null) });
 }

@@ -1,13 +1,11 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
 import { StorageError } from '../_shared/contract/errors.ts';
+import type { ObjectPlace } from '../_shared/read-object.ts';
 import type { HostVariables } from './context.ts';
 
 type Signing = Readonly<{ var: Pick<HostVariables, 'service'> }>;
 
-/** Where an archive is to go, as the database says. */
-export type UploadPlace = Readonly<{ bucket: string; object_key: string }>;
-
-export type UploadToken = UploadPlace &
+export type UploadToken = ObjectPlace &
   Readonly<{ token: string; expires_at: string; limit_bytes: number | null }>;
 
 /** How long Storage takes one for. */
@@ -26,7 +24,7 @@ const seen = new Map<string, number>();
  */
 export async function signUploads(
   c: Signing,
-  places: readonly UploadPlace[],
+  places: readonly ObjectPlace[],
 ): Promise<(UploadToken | null)[]> {
   const limits = new Map<string, number | null>();
   for (const bucket of new Set(places.map((place) => place.bucket))) {

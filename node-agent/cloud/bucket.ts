@@ -65,15 +65,7 @@ export class Bucket {
   tooLarge(key: string, bytes: number, cause: unknown, known?: number): StorageError {
     const limit = known ?? this.#checked?.limit ?? null;
     this.#checked = null;
-    const state =
-      limit === null
-        ? `are over what the project takes for one object (50 MB on the free plan)`
-        : `are over the limit of the bucket "${this.name}", ${limit} bytes`;
-    return new StorageError(
-      'too_large',
-      `Cannot upload "${key}": its ${bytes} bytes ${state}. Raise the limit in the dashboard, then: codebegen-storage uploads retry`,
-      { cause },
-    );
+    return tooLarge(key, bytes, { bucket: this.name, limit, cause });
   }
 
   /**
@@ -90,4 +82,21 @@ export class Bucket {
     }
     return error === null;
   }
+}
+
+/** For an archive that is over a limit: that of the bucket, or, where it is `null`, of the project. */
+export function tooLarge(
+  key: string,
+  bytes: number,
+  { bucket, limit, cause }: Readonly<{ bucket: string; limit: number | null; cause: unknown }>,
+): StorageError {
+  const state =
+    limit === null
+      ? 'are over what the project takes for one object (50 MB on the free plan)'
+      : `are over the limit of the bucket "${bucket}", ${limit} bytes`;
+  return new StorageError(
+    'too_large',
+    `Cannot upload "${key}": its ${bytes} bytes ${state}. Raise the limit in the dashboard, then: codebegen-storage uploads retry`,
+    { cause },
+  );
 }

@@ -26,6 +26,6 @@ export class CloudError extends StorageError {
 }
 
 /** Whether it concerns whoever asks, whatever is asked. */
-export function isOutageError(error: unknown): boolean {
+export function isOutage(error: unknown): error is CloudError {
   return error instanceof CloudError && error.outage !== null;
 }

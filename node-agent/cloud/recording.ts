@@ -76,3 +76,26 @@ export function* inGroups(
   }
   if (group.length > 0) yield group;
 }
+
+/** What is said of a reservation, by whichever key. */
+export const reservationItem = (given: Reservation) => ({
+  project_id: given.ref.projectId,
+  version: given.ref.version,
+  generation_id: given.ref.generationId,
+  digest: given.digest,
+  sha256: given.sha256,
+  md5: given.md5 ?? null,
+  archive_bytes: given.archiveBytes,
+  source_bytes: given.sourceBytes,
+  file_count: given.fileCount,
+  created_at: given.createdAt,
+  owner_id: given.ownerId,
+  sent_key: given.sentKey ?? null,
+  undeleted_at: given.undeletedAt ?? null,
+});
+
+/** Of one that was asked for alone. @throws why it was refused */
+export function settledValue<T>(result: PromiseSettledResult<T>): T {
+  if (result.status === 'rejected') throw result.reason;
+  return result.value;
+}

@@ -14,7 +14,13 @@ import {
 import type { Connection } from './connection.ts';
 import type { ObjectPlace } from './objects.ts';
 import type { CloudRow, DamageOutcome, RecordOutcome, ReserveOutcome } from './outcomes.ts';
-import { inGroups, type Recording, type Reservation } from './recording.ts';
+import {
+  inGroups,
+  type Recording,
+  type Reservation,
+  reservationItem,
+  settledValue,
+} from './recording.ts';
 import { checked, DATABASE, Rpc } from './rpc.ts';
 import { fromPlatform } from './translate.ts';
 
@@ -42,24 +48,12 @@ export class RecordsBySecretKey {
   ): Promise<PromiseSettledResult<ReserveOutcome>[]> {
     const call = { name: 'storage_reserve_generations', verb: 'reserve', ...RESERVING };
     return this.#rpc.callForEach(call, reservations, (given) => ({
-      project_id: given.ref.projectId,
-      version: given.ref.version,
-      generation_id: given.ref.generationId,
+      ...reservationItem(given),
       bucket: this.#connection.settings.bucket,
       object_key: given.objectKey ?? null,
-      digest: given.digest,
-      sha256: given.sha256,
-      md5: given.md5 ?? null,
-      archive_bytes: given.archiveBytes,
-      source_bytes: given.sourceBytes,
-      file_count: given.fileCount,
-      created_at: given.createdAt,
-      owner_id: given.ownerId,
       replace: given.replace,
       host_id: given.hostId ?? null,
-      sent_key: given.sentKey ?? null,
       earlier_keys: given.earlierKeys ?? [],
-      undeleted_at: given.undeletedAt ?? null,
     }));
   }
 
@@ -209,8 +203,3 @@ export class RecordsBySecretKey {
 const RESERVING = { schema: ReserveOutcomeSchema };
 const RECORDING = { schema: RecordOutcomeSchema };
 const HighestSchema = v.array(v.object({ version: v.number() }));
-
-function settledValue<T>(result: PromiseSettledResult<T>): T {
-  if (result.status === 'rejected') throw result.reason;
-  return result.value;
-}

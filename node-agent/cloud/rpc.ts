@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import * as v from 'valibot';
 import { formatRef, type Ref } from '../contract.ts';
 import type { Connection } from './connection.ts';
-import { CloudError } from './outage.ts';
+import { isOutage } from './outage.ts';
 import type { NoDatabase } from './outcomes.ts';
 import { checkAnswer, fromPlatform } from './translate.ts';
 
@@ -61,7 +61,7 @@ export class Rpc {
       });
     } catch (error) {
       // What goes wrong for whoever asks, whatever is asked.
-      if (error instanceof CloudError && error.outage !== null) {
+      if (isOutage(error)) {
         return given.map((one) => {
           const reason =
             error.cause === undefined ? error : fromPlatform(error.cause, doing(one), DATABASE);

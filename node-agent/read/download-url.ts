@@ -3,7 +3,7 @@ import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { oweAgain } from '../catalog/owing.ts';
 import type { Cloud } from '../cloud/cloud.ts';
-import { CloudError } from '../cloud/outage.ts';
+import { isOutage } from '../cloud/outage.ts';
 import { isInCloud, notFound, StorageError, URL_EXPIRY } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
@@ -58,7 +58,7 @@ export class DownloadUrls {
         if (isGone) await this.#oweAgain(row);
         // Gone, away, or refusing our key: what lies here still is served from here.
         const own = fromCloud ? null : await this.#ownUrl(row, expiresIn);
-        const isAway = error.retryable || (error instanceof CloudError && error.outage !== null);
+        const isAway = error.retryable || isOutage(error);
         if (own === null || !(isGone || isAway)) throw error;
         return own;
       }

@@ -1,5 +1,5 @@
 import type { Job, Step } from '../catalog/jobs.ts';
-import { CloudError, type Service } from '../cloud/outage.ts';
+import { CloudError, isOutage, type Service } from '../cloud/outage.ts';
 import type { Tell } from '../events/events.ts';
 import { Breaker, type OutageCause, type Pass } from './breaker.ts';
 
@@ -116,10 +116,6 @@ export class Outages {
     hurt.clear();
     return forgiven;
   }
-}
-
-export function isOutage(error: unknown): error is CloudError {
-  return error instanceof CloudError && error.outage !== null;
 }
 
 /** Whether it is an answer of this part of the cloud, if not the one that was hoped for. */

@@ -2,11 +2,12 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { refOf } from '../catalog/generation-row.ts';
 import type { Instance } from '../catalog/instance.ts';
 import { type Job, STEPS, type Step } from '../catalog/jobs.ts';
+import { isOutage } from '../cloud/outage.ts';
 import { StorageError } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { OutageCause } from './breaker.ts';
 import type { StepResult } from './life.ts';
-import { isOutage, Outages, type Passed } from './outages.ts';
+import { Outages, type Passed } from './outages.ts';
 import { LONGEST_WAIT_MS } from './retries.ts';
 import { outcomeOf, type Parked, type Settled, settle } from './settle.ts';
 

@@ -1,10 +1,10 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Job, Step } from '../catalog/jobs.ts';
 import { giveUp, isObsolete } from '../catalog/owing.ts';
+import { isOutage } from '../cloud/outage.ts';
 import { StorageError } from '../contract.ts';
 import { backoffMs } from './backoff.ts';
 import { LIFE, type Outcome, type StepResult } from './life.ts';
-import { isOutage } from './outages.ts';
 import { GIVE_UP_AFTER } from './retries.ts';
 
 /** What a step came to, and why it did not end well; `null` where it did. */

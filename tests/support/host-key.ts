@@ -1,6 +1,7 @@
 /** Hosts with keys of their own, on the shared stack. */
 import { hash, randomBytes, randomUUID } from 'node:crypto';
 import { inject } from 'vitest';
+import { formatHostKey, HOST_KEY_BYTES } from '../../node-agent/contract.ts';
 import { serviceClient, uniqueId } from './cloud.ts';
 import { type Call, callHosts } from './edge.ts';
 
@@ -30,7 +31,7 @@ export async function sql(name: string, args: Record<string, unknown>): Promise<
   return data;
 }
 
-export const makeKey = () => `cbh_${randomBytes(32).toString('base64url')}`;
+export const makeKey = () => formatHostKey(randomBytes(HOST_KEY_BYTES).toString('base64url'));
 
 /** A host that no other test knows. */
 export async function makeHost(rights: Rights = {}, call: Call = callHosts()): Promise<TestHost> {

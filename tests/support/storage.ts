@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inject, onTestFinished } from 'vitest';
+import { formatHostKey } from '../../node-agent/contract.ts';
 import {
   openStorage,
   type Receipt,
@@ -43,7 +44,7 @@ export function testCloud(bucket: string) {
 
 /** The same each time. */
 export const hostKeyOf = (bucket: string) =>
-  `cbh_${createHash('sha256').update(bucket).digest('base64url')}`;
+  formatHostKey(createHash('sha256').update(bucket).digest('base64url'));
 
 /** Has the key be one. */
 async function addHostOf({ key, bucket }: { key: string; bucket: string }): Promise<void> {

@@ -8,6 +8,7 @@ import {
 } from '../../contract.ts';
 import { readRefusal } from '../answer.ts';
 import type { ArchiveFile } from '../archive-file.ts';
+import { tooLarge } from '../bucket.ts';
 import type { CloudObjects } from '../cloud.ts';
 import type { Connection } from '../connection.ts';
 import { checkTaken, isSame, type ObjectInfo } from '../object-info.ts';
@@ -57,13 +58,15 @@ export class ObjectsByHostKey implements CloudObjects {
     const { limit_bytes: limit } = token;
     if (limit !== null && archive.bytes > limit) {
       this.#tokens.drop(key);
-      throw this.#tooLarge(key, archive.bytes, limit);
+      throw tooLarge(key, archive.bytes, { bucket: this.bucket, limit, cause: null });
     }
     try {
       await this.#send(key, archive, resume, token);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
-      if (error.code === 'too_large') throw this.#tooLarge(key, archive.bytes, null, error);
+      if (error.code === 'too_large') {
+        throw tooLarge(key, archive.bytes, { bucket: this.bucket, limit: null, cause: error });
+      }
       if (error.code === 'conflict') {
         this.#tokens.drop(key);
         return checkTaken(key, archive, () => this.info(key), error);
@@ -120,18 +123,6 @@ export class ObjectsByHostKey implements CloudObjects {
     const text = await answer.text();
     if (!answer.ok) throw fromPlatform(fromResponse(answer.status, text), doing, 'storage');
     checkAnswer(text.includes('"Key"'), doing);
-  }
-
-  #tooLarge(key: string, bytes: number, limit: number | null, cause?: unknown): StorageError {
-    const state =
-      limit === null
-        ? 'are over what the project takes for one object (50 MB on the free plan)'
-        : `are over the limit of the bucket "${this.bucket}", ${limit} bytes`;
-    return new StorageError(
-      'too_large',
-      `Cannot upload "${key}": its ${bytes} bytes ${state}. Raise the limit in the dashboard, then: codebegen-storage uploads retry`,
-      cause === undefined ? {} : { cause },
-    );
   }
 
   async info(key: string): Promise<ObjectInfo | null> {

@@ -14,9 +14,15 @@ import {
 } from '../../contract.ts';
 import type { CloudRecords } from '../cloud.ts';
 import type { ObjectPlace } from '../objects.ts';
-import { isOutageError } from '../outage.ts';
+import { isOutage } from '../outage.ts';
 import type { CloudRow, DamageOutcome, RecordOutcome, ReserveOutcome } from '../outcomes.ts';
-import { inGroups, type Recording, type Reservation } from '../recording.ts';
+import {
+  inGroups,
+  type Recording,
+  type Reservation,
+  reservationItem,
+  settledValue,
+} from '../recording.ts';
 import { type HostApi, takesSecretKey } from './api.ts';
 import type { UploadTokens } from './tokens.ts';
 
@@ -58,21 +64,7 @@ export class RecordsByHostKey implements CloudRecords {
   async #reserve(route: string, group: readonly Reservation[]): Promise<ReserveOutcome[]> {
     const body = {
       host_id: group[0]!.hostId ?? NO_HOST,
-      items: group.map((given) => ({
-        project_id: given.ref.projectId,
-        version: given.ref.version,
-        generation_id: given.ref.generationId,
-        digest: given.digest,
-        sha256: given.sha256,
-        md5: given.md5 ?? null,
-        archive_bytes: given.archiveBytes,
-        source_bytes: given.sourceBytes,
-        file_count: given.fileCount,
-        created_at: given.createdAt,
-        owner_id: given.ownerId,
-        sent_key: given.sentKey ?? null,
-        undeleted_at: given.undeletedAt ?? null,
-      })),
+      items: group.map(reservationItem),
     };
     const doing = `reserve ${formatRef(group[0]!.ref)}`;
     const { items } = await this.#api.ask(route, body, ReservedSchema, doing);
@@ -201,7 +193,7 @@ async function each<Given, Outcome>(
   try {
     return (await ask(given)).map((value) => ({ status: 'fulfilled', value }));
   } catch (reason) {
-    if (given.length === 1 || isOutageError(reason)) {
+    if (given.length === 1 || isOutage(reason)) {
       return given.map(() => ({ status: 'rejected', reason }));
     }
     const results: PromiseSettledResult<Outcome>[] = [];
@@ -217,9 +209,4 @@ function inOrder<Outcome>(
 ): Outcome[] {
   const byName = new Map(answers.map((one) => [`${one.project_id} ${one.version}`, one]));
   return given.map(({ ref }) => byName.get(`${ref.projectId} ${ref.version}`) as Outcome);
-}
-
-function settledValue<T>(result: PromiseSettledResult<T>): T {
-  if (result.status === 'rejected') throw result.reason;
-  return result.value;
 }
