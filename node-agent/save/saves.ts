@@ -8,6 +8,7 @@ import type { Tell } from '../events/events.ts';
 import { Draft } from '../store/draft.ts';
 import type { LinkPolicy } from '../store/source.ts';
 import type { Store } from '../store/store.ts';
+import { UnderWay } from '../threads/under-way.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import { treeOf } from '../upkeep/tree-of.ts';
@@ -55,8 +56,7 @@ type Parts = Readonly<{
 export class Saves {
   readonly #parts: Parts;
   readonly #json: JsonParser;
-  readonly #underWay = new Set<Promise<Receipt>>();
-  #isClosed = false;
+  readonly #underWay = new UnderWay();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -132,8 +132,8 @@ export class Saves {
 
   /** Takes no more, and waits for what is under way. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.allSettled(this.#underWay);
+    this.#underWay.close();
+    await this.#underWay.settled();
     await this.#json.close();
   }
 
@@ -152,16 +152,12 @@ export class Saves {
   }
 
   async #save(parse: () => SaveRequest | Promise<SaveRequest>): Promise<Receipt> {
-    if (this.#isClosed) {
-      throw new StorageError('unavailable', 'Cannot save: the storage is closed');
-    }
-    this.#checkPlace();
-    const save = this.#run(parse);
-    this.#underWay.add(save);
     try {
-      return await save;
+      return await this.#underWay.run('save', () => {
+        this.#checkPlace();
+        return this.#run(parse);
+      });
     } finally {
-      this.#underWay.delete(save);
       this.#parts.wake();
     }
   }

@@ -44,6 +44,7 @@ import type {
 import type { GenerationWriter } from '../save/writer.ts';
 import { Layout } from '../store/layout.ts';
 import type { LeftOut } from '../store/left-out.ts';
+import { UnderWay } from '../threads/under-way.ts';
 import { within } from '../threads/within.ts';
 import { activate } from '../upkeep/activate.ts';
 import type { Evicted } from '../upkeep/evict.ts';
@@ -86,6 +87,7 @@ const TOLD_MS = 3000;
  */
 export class Storage {
   readonly #parts: Parts;
+  readonly #changes = new UnderWay();
   #closed: Promise<void> | null = null;
 
   constructor(parts: Parts) {
@@ -169,8 +171,9 @@ export class Storage {
    * @throws StorageError `not_found` where it is not in the store
    */
   async activate(input: RefInput): Promise<Ref> {
-    checkWritable(this.#parts.unwritable, 'activate a generation');
-    const ref = await activate(this.#parts, await this.#parts.finder.getStored(input));
+    const ref = await this.#change('activate a generation', async () =>
+      activate(this.#parts, await this.#parts.finder.getStored(input)),
+    );
     // What cannot be told now is told within a minute of when it can.
     await within(
       TELL_MS,
@@ -347,9 +350,9 @@ export class Storage {
     input: RefInput,
     { requestId = null }: { requestId?: string | null } = {},
   ): Promise<{ ref: Ref; deleted: boolean }> {
-    checkWritable(this.#parts.unwritable, 'delete a generation');
-    const row = await this.#parts.finder.getKnown(input);
-    const deletion = await deleteGeneration(this.#parts, row, requestId);
+    const deletion = await this.#change('delete a generation', async () =>
+      deleteGeneration(this.#parts, await this.#parts.finder.getKnown(input), requestId),
+    );
     this.#parts.wake();
     return deletion;
   }
@@ -365,8 +368,9 @@ export class Storage {
     projectId: string,
     { requestId = null }: { requestId?: string | null } = {},
   ): Promise<{ projectId: string; deleted: number }> {
-    checkWritable(this.#parts.unwritable, 'delete a project');
-    const deletion = await deleteProject(this.#parts, projectId, requestId);
+    const deletion = await this.#change('delete a project', () =>
+      deleteProject(this.#parts, projectId, requestId),
+    );
     this.#parts.wake();
     return deletion;
   }
@@ -382,17 +386,18 @@ export class Storage {
     input: RefInput,
     options: UndeleteOptions = {},
   ): Promise<{ ref: Ref; undeleted: boolean }> {
-    checkWritable(this.#parts.unwritable, 'undelete a generation');
-    const want = parseRefInput(input);
-    const found = await this.#parts.finder.findAny(want);
-    const row = found !== null && matches(refOf(found), want) ? found : null;
-    const kept = findReplaced(this.#parts, row, options.digest);
-    const undeletion =
-      kept === null
-        ? await undelete(this.#parts, want, row, options)
-        : await bringContentBack(this.#parts, kept, options);
-    if (undeletion.undeleted) await this.#bringBack(undeletion.ref);
-    return undeletion;
+    return this.#change('undelete a generation', async () => {
+      const want = parseRefInput(input);
+      const found = await this.#parts.finder.findAny(want);
+      const row = found !== null && matches(refOf(found), want) ? found : null;
+      const kept = findReplaced(this.#parts, row, options.digest);
+      const undeletion =
+        kept === null
+          ? await undelete(this.#parts, want, row, options)
+          : await bringContentBack(this.#parts, kept, options);
+      if (undeletion.undeleted) await this.#bringBack(undeletion.ref);
+      return undeletion;
+    });
   }
 
   /**
@@ -405,9 +410,8 @@ export class Storage {
     projectId: string,
     options: Pick<UndeleteOptions, 'requestId'> = {},
   ): Promise<{ projectId: string; undeleted: number; gone: number }> {
-    checkWritable(this.#parts.unwritable, 'undelete a project');
-    const answer = await undeleteProject(this.#parts, projectId, options, (ref) =>
-      this.#bringBack(ref),
+    const answer = await this.#change('undelete a project', () =>
+      undeleteProject(this.#parts, projectId, options, (ref) => this.#bringBack(ref)),
     );
     return { projectId, ...answer };
   }
@@ -501,8 +505,9 @@ export class Storage {
    * @throws StorageError `not_found`, `conflict` where it is in the cloud, `unavailable`
    */
   async renumber(input: RefInput): Promise<Ref> {
-    checkWritable(this.#parts.unwritable, 'renumber a generation');
-    return this.#parts.uploads.renumber(await this.#parts.finder.getStored(input));
+    return this.#change('renumber a generation', async () =>
+      this.#parts.uploads.renumber(await this.#parts.finder.getStored(input)),
+    );
   }
 
   /**
@@ -514,8 +519,9 @@ export class Storage {
    * @throws StorageError `not_found`, `conflict` where it has another owner
    */
   async setOwner(projectId: string, ownerId: string, { transfer = false } = {}): Promise<boolean> {
-    checkWritable(this.#parts.unwritable, 'set an owner');
-    return this.#parts.uploads.setOwner(projectId, ownerId, { transfer });
+    return this.#change('set an owner', () =>
+      this.#parts.uploads.setOwner(projectId, ownerId, { transfer }),
+    );
   }
 
   /**
@@ -779,9 +785,18 @@ export class Storage {
     return this.#closed;
   }
 
+  /** What changes something is done, or not begun, when the storage is closed. */
+  #change<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    return this.#changes.run(doing, () => {
+      checkWritable(this.#parts.unwritable, doing);
+      return work();
+    });
+  }
+
   async #close(drainMs: number): Promise<void> {
     const { saves, background, stop, workers, store, cache, catalog, instance } = this.#parts;
     try {
+      this.#changes.close();
       await saves.close();
       if (drainMs > 0) {
         await Promise.all([this.drain(drainMs), background.settled(drainMs)]);
@@ -793,6 +808,8 @@ export class Storage {
       const ending = background.stop();
       stop(new StorageError('unavailable', 'The agent is shutting down'));
       await ending;
+      // What of them waited for the cloud does not any more.
+      await this.#changes.settled();
       await workers.close();
       await store.staging.close();
       await cache.entries.close();

@@ -1,7 +1,6 @@
 /** What a generation held before it was replaced comes back by its digest, without a cloud too. */
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import { expect, inject, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import { uniqueId } from '../support/cloud.ts';
@@ -178,29 +177,6 @@ test('it moves with a generation that is renumbered', async () => {
   await storage.undelete(to, { digest: first.digest });
   expect(await textsOf(storage, to)).toEqual({ a: '1' });
 });
-
-test.each([0, 1, 5, 20, 80])(
-  'a storage that is closed %i turns later has done it, or says that it is closed',
-  async (turns) => {
-    const storePath = await tempFolder();
-    const storage = await openTestStorage({ storePath });
-    const first = await storage.save({ ...REF, files: { a: '1' } });
-    await storage.save({ ...REF, files: { a: '2' }, replace: true });
-    const undeleting = storage.undelete(REF, { digest: first.digest });
-    const [outcome] = await Promise.allSettled([undeleting, closeAfter(turns)]);
-    if (outcome.status === 'rejected') {
-      expect(outcome.reason).toMatchObject({ code: 'unavailable' });
-    }
-    const again = await openTestStorage({ storePath });
-    const a = outcome.status === 'fulfilled' ? '1' : '2';
-    expect(await textsOf(again, REF)).toEqual({ a });
-
-    async function closeAfter(left: number): Promise<void> {
-      for (let i = 0; i < left; i++) await setImmediate();
-      await storage.close();
-    }
-  },
-);
 
 test('what was replaced while the cloud was away comes back, and the cloud gets what is there then', async () => {
   const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
