@@ -18,7 +18,11 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   const { catalog, records } = parts;
   const ref = refOf(row);
   const record = await records.find(ref.projectId, ref.version);
-  if (record === null) return recordFound(parts, row);
+  if (record === null) {
+    const found = await findContent(parts, row, [keyOf(row)]);
+    if (found === null) throw lost(parts, ref);
+    return recordFound(parts, row, found);
+  }
   if (record.generation_id !== row.generation_id) {
     throw conflict(parts, row, `the version is held by generation "${record.generation_id}"`);
   }
@@ -33,10 +37,9 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
     return 'obsolete';
   }
   if (!isInCloud(record.status)) {
-    const place = { bucket: record.bucket, key: record.object_key };
-    // A database that was put back expects what was sent there since.
-    const isSent = (await proveObject(parts, row, place)).holds === 'content';
-    if (isSent) return recordFound(parts, { ...row, object_key: record.object_key });
+    // A database that was put back expects what was sent there since, or elsewhere.
+    const found = await findContent(parts, row, [record.object_key, keyOf(row)]);
+    if (found !== null) return recordFound(parts, row, found);
     // Another host has the content, and is about to send it.
     const state = `another host has it, and its upload is ${record.status}`;
     const message = `Cannot confirm ${formatRef(ref)}: ${state}`;
@@ -53,14 +56,30 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   return 'proven';
 }
 
-/** Makes the row of what lies in the bucket without one. */
-async function recordFound(parts: Parts, row: GenerationRow): Promise<StepResult> {
-  const { catalog, objects, records } = parts;
+type Found = Readonly<{ key: string; sha256: string }>;
+
+/** @returns under which of the keys the content lies, and the sha256 of that archive; `null` where under none */
+async function findContent(
+  parts: Parts,
+  row: GenerationRow,
+  keys: readonly string[],
+): Promise<Found | null> {
+  const { bucket } = parts.objects;
+  for (const key of new Set(keys)) {
+    const proof = await proveObject(parts, row, { bucket, key });
+    if (proof.holds === 'content') return { key, sha256: proof.sha256 };
+  }
+  return null;
+}
+
+/** Has the row name what lies in the bucket. */
+async function recordFound(
+  parts: Parts,
+  row: GenerationRow,
+  { key, sha256 }: Found,
+): Promise<StepResult> {
+  const { catalog, records } = parts;
   const ref = refOf(row);
-  const key = keyOf(row);
-  const proof = await proveObject(parts, row, { bucket: objects.bucket, key });
-  if (proof.holds !== 'content') throw lost(parts, ref);
-  const { sha256 } = proof;
   const reserved = await records.reserve({
     ref,
     objectKey: key,
@@ -74,7 +93,9 @@ async function recordFound(parts: Parts, row: GenerationRow): Promise<StepResult
     ownerId: row.owner_id ?? catalog.projects.ownerOf(ref.projectId),
     replace: row.is_replacement === 1,
     hostId: catalog.meta.hostId,
-    earlierKeys: JSON.parse(row.earlier_keys),
+    sentKey: key,
+    // What lies there too is one too many.
+    earlierKeys: [...JSON.parse(row.earlier_keys), keyOf(row)].filter((other) => other !== key),
   });
   if (reserved.outcome === 'no_database') throw noDatabase(ref);
   await removeUnneeded(parts, reserved.unneeded ?? []);
@@ -92,6 +113,7 @@ async function recordFound(parts: Parts, row: GenerationRow): Promise<StepResult
     if (recorded.outcome === 'recorded') {
       const at = new Date(parts.now()).toISOString();
       await catalog.write(() => {
+        catalog.generations.update(ref, { object_key: key, provisional: 0 }, row.digest);
         noteInCloud(catalog, ref, row.digest, 'verified', at);
         parts.onEvent(verifiedEvent(row));
       });

@@ -90,7 +90,9 @@ declare
   archive public.storage_archives;
   is_new boolean := false;
   is_there boolean;
-  -- Whether the archive lies where this host knows it: another may have packed the same content.
+  -- Where the archive lies, as far as this host knows, and whether it does: another may have packed the
+  -- same content.
+  sent text;
   is_sent boolean;
 begin
   select * into given from jsonb_to_record(p_item) as item (
@@ -111,8 +113,10 @@ begin
     return jsonb_build_object('outcome', 'conflict', 'cause', 'owner',
       'reason', 'the project has another owner', 'owner_id', project.owner_id);
   end if;
-  is_sent := coalesce(
-    public.storage_object_of(given.bucket, given.sent_key) ->> 'md5' = given.md5, false);
+  -- Of what is named as its key the host has proven the bytes.
+  sent := coalesce(given.object_key, given.sent_key);
+  is_sent := coalesce(sent = given.object_key
+    or public.storage_object_of(given.bucket, sent) ->> 'md5' = given.md5, false);
   select * into existing from public.storage_generations
   where project_id = given.project_id and version = given.version for update;
   if not found then
@@ -127,7 +131,7 @@ begin
     ) values (
       given.project_id, given.version, given.generation_id, given.bucket,
       -- An archive that is there before its row is where it is.
-      coalesce(given.object_key, case when is_sent then given.sent_key end,
+      coalesce(case when is_sent then sent end,
         public.storage_free_key(given.bucket, given.project_id, given.version,
           given.generation_id, given.sha256, given.md5)),
       given.digest, given.sha256, given.archive_bytes, given.source_bytes, given.file_count,
@@ -139,15 +143,15 @@ begin
   end if;
 
   perform public.storage_note_keys(given.bucket, given.project_id, given.version,
-    array_remove(array_remove(given.earlier_keys, existing.object_key), given.sent_key));
-  if given.sent_key <> existing.object_key then
+    array_remove(array_remove(given.earlier_keys, existing.object_key), sent));
+  if sent <> existing.object_key then
     -- A database that was put back knows nothing of what this host was given, and has sent. It stays
     -- until something else is recorded for the same content.
     insert into public.storage_archives (
       bucket, object_key, project_id, version, digest, sha256, archive_bytes, source_bytes,
       file_count, created_at, follows, state
     ) values (
-      given.bucket, given.sent_key, given.project_id, given.version, given.digest,
+      given.bucket, sent, given.project_id, given.version, given.digest,
       case when is_sent then given.sha256 end, given.archive_bytes, given.source_bytes,
       given.file_count, given.created_at, existing.epoch,
       case when existing.digest is distinct from given.digest or existing.status = 'verified'
@@ -247,7 +251,9 @@ begin
   select * into archive from public.storage_archives a
   where a.project_id = given.project_id and a.version = given.version
     and a.bucket = given.bucket and a.sha256 = given.sha256
-    and a.state in ('expected', 'current');
+    and a.state in ('expected', 'current')
+  order by a.object_key = sent desc nulls last
+  limit 1;
   if not found then
     insert into public.storage_archives (
       bucket, object_key, project_id, version, digest, sha256, archive_bytes, source_bytes,

@@ -80,6 +80,59 @@ test('what this host evicted, and the database expects again, is found', async (
   expect(await textsOf(storage, ref)).toEqual(X);
 });
 
+test.each(['this host', 'another host'])(
+  'what %s packed and this one evicted, and the database expects under another key, is found',
+  async (whose) => {
+    const bucket = uniqueId('bucket');
+    const ref = newRef();
+    const { a, b } = await twoHosts(bucket, ref);
+    const { storage } = whose === 'this host' ? a : b;
+    await quiet(storage);
+    await evict(storage);
+    await expectUnder(`${ref.projectId}/generations/v1__g.0123456789ab.tar.gz`, ref);
+    await storage.resend();
+    await quiet(storage);
+    expect(await storage.show(ref)).toMatchObject({ status: 'verified', failure: null });
+    const keys = await keysOf(bucket, ref.projectId);
+    expect(keys).toHaveLength(1);
+    expect(await rowsOf(ref.projectId)).toMatchObject([
+      { status: 'verified', object_key: keys[0] },
+    ]);
+    expect(await textsOf(storage, ref)).toEqual(X);
+  },
+);
+
+test('of what lies under two keys then, one goes', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const { storage } = await startHost(bucket);
+  await waitForStatus(storage, await storage.save({ ...ref, files: X }), 'verified');
+  await quiet(storage);
+  await evict(storage);
+  const other = `${ref.projectId}/generations/v1__g.0123456789ab.tar.gz`;
+  const [key] = await keysOf(bucket, ref.projectId);
+  await serviceClient().storage.from(bucket).copy(key!, other);
+  await expectUnder(other, ref);
+  await storage.resend();
+  await quiet(storage);
+  expect(await rowsOf(ref.projectId)).toMatchObject([{ status: 'verified', object_key: other }]);
+  expect(await keysOf(bucket, ref.projectId)).toEqual([other]);
+  expect(await textsOf(storage, ref)).toEqual(X);
+});
+
+/** Has the database know of one archive, which a host is about to send. */
+async function expectUnder(key: string, { projectId }: ReturnType<typeof newRef>): Promise<void> {
+  const service = serviceClient();
+  const pending = { status: 'pending', uploaded_at: null, verified_at: null, object_key: key };
+  await service.from('storage_generations').update(pending).eq('project_id', projectId);
+  const archives = service.from('storage_archives');
+  const { data } = await archives.select().match({ project_id: projectId, state: 'current' });
+  await archives.delete().eq('project_id', projectId);
+  const expected = { state: 'expected', current_at: null, object_key: key };
+  const { error } = await archives.insert({ ...data![0], ...expected });
+  expect(error).toBeNull();
+}
+
 test('a replacement that lies in the store leaves no second object', async () => {
   const bucket = uniqueId('bucket');
   const ref = newRef();
