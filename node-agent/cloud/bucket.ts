@@ -100,3 +100,10 @@ export function tooLarge(
     { cause },
   );
 }
+
+/** Whether Storage says that the bucket is not there. */
+export function isMissingBucket(error: unknown): boolean {
+  const cause = error instanceof StorageError ? error.cause : error;
+  const { message, code } = (cause ?? {}) as { message?: string; code?: string };
+  return code === 'NoSuchBucket' || /bucket not found/i.test(message ?? '');
+}

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { ARCHIVE_TYPE, isId, parseObjectKey, type Ref, StorageError } from '../contract.ts';
 import { readRefusal } from './answer.ts';
 import type { ArchiveFile } from './archive-file.ts';
-import { Bucket } from './bucket.ts';
+import { Bucket, isMissingBucket } from './bucket.ts';
 import type { Connection } from './connection.ts';
 import { checkTaken, isSame, type ObjectInfo } from './object-info.ts';
 import { type ResumePoint, uploadInChunks } from './resumable.ts';
@@ -33,6 +33,8 @@ const AT_ONCE = 1000;
 
 /** Archives in the bucket. */
 export class ObjectsBySecretKey {
+  /** Whether what lies in the bucket is seen although no row names it. */
+  readonly showsUnnamed: boolean = true;
   readonly #connection: Connection;
   readonly #bucket: Bucket;
 
@@ -289,11 +291,4 @@ export class ObjectsBySecretKey {
     checkAnswer(data.signedUrl.includes('token='), `sign "${key}"`);
     return data.signedUrl;
   }
-}
-
-/** Whether Storage says that the bucket is not there. */
-export function isMissingBucket(error: unknown): boolean {
-  const cause = error instanceof StorageError ? error.cause : error;
-  const { message, code } = (cause ?? {}) as { message?: string; code?: string };
-  return code === 'NoSuchBucket' || /bucket not found/i.test(message ?? '');
 }

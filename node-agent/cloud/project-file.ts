@@ -1,8 +1,7 @@
 import * as v from 'valibot';
 import { isId, isVersion, StorageError } from '../contract.ts';
-import { Bucket } from './bucket.ts';
+import { Bucket, isMissingBucket } from './bucket.ts';
 import type { Connection } from './connection.ts';
-import { isMissingBucket } from './objects.ts';
 import { Rpc } from './rpc.ts';
 import { fromPlatform } from './translate.ts';
 

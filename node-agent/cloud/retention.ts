@@ -41,6 +41,8 @@ export class RetentionBySecretKey {
     of: Readonly<{
       digests: readonly string[] | null;
       keys: readonly string[];
+      /** Where its archive lies, as far as this host knows, and its hashes. */
+      sent: Readonly<{ key: string; md5: string | null; sha256: string | null }>;
       deletedAt: string | null;
       epoch: number;
     }>,

@@ -1,7 +1,7 @@
 import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
 import { noteInCloud } from '../catalog/progress.ts';
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
-import { formatRef, isInCloud, StorageError } from '../contract.ts';
+import { formatRef, isInCloud, type Ref, StorageError } from '../contract.ts';
 import { deleteHere } from '../delete/delete-here.ts';
 import { proveObject } from '../upkeep/proof.ts';
 import { lost, noDatabase } from './failures.ts';
@@ -19,9 +19,8 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   const ref = refOf(row);
   const record = await records.find(ref.projectId, ref.version);
   if (record === null) {
-    const found = await findContent(parts, row, [keyOf(row)]);
-    if (found === null) throw lost(parts, ref);
-    return recordFound(parts, row, found);
+    if (await recordFound(parts, row, [keyOf(row)])) return 'proven';
+    throw lost(parts, ref);
   }
   if (record.generation_id !== row.generation_id) {
     throw conflict(parts, row, `the version is held by generation "${record.generation_id}"`);
@@ -38,8 +37,7 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   }
   if (!isInCloud(record.status)) {
     // A database that was put back expects what was sent there since, or elsewhere.
-    const found = await findContent(parts, row, [record.object_key, keyOf(row)]);
-    if (found !== null) return recordFound(parts, row, found);
+    if (await recordFound(parts, row, [record.object_key, keyOf(row)])) return 'proven';
     // Another host has the content, and is about to send it.
     const state = `another host has it, and its upload is ${record.status}`;
     const message = `Cannot confirm ${formatRef(ref)}: ${state}`;
@@ -56,9 +54,33 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   return 'proven';
 }
 
+/**
+ * Has the row name what lies in the bucket under one of the keys.
+ *
+ * @returns whether the content lies there
+ */
+async function recordFound(
+  parts: Parts,
+  row: GenerationRow,
+  keys: readonly string[],
+): Promise<boolean> {
+  const found = await findContent(parts, row, keys);
+  if (found !== null) {
+    if (!(await reserveFound(parts, row, found))) throw changed(refOf(row));
+    await recordProven(parts, row, found);
+    return true;
+  }
+  const [key, { sha256 }] = [keyOf(row), row];
+  if (parts.objects.showsUnnamed || sha256 === null) return false;
+  // What no row names is shown once it is reserved.
+  if (!(await reserveFound(parts, row, { key, sha256 }))) return false;
+  const proven = await findContent(parts, row, [key]);
+  if (proven !== null) await recordProven(parts, row, proven);
+  return proven !== null;
+}
+
 type Found = Readonly<{ key: string; sha256: string }>;
 
-/** @returns under which of the keys the content lies, and the sha256 of that archive; `null` where under none */
 async function findContent(
   parts: Parts,
   row: GenerationRow,
@@ -72,12 +94,12 @@ async function findContent(
   return null;
 }
 
-/** Has the row name what lies in the bucket. */
-async function recordFound(
+/** @returns whether the row is to name it: not where another host was quicker, or has other content there */
+async function reserveFound(
   parts: Parts,
   row: GenerationRow,
   { key, sha256 }: Found,
-): Promise<StepResult> {
+): Promise<boolean> {
   const { catalog, records } = parts;
   const ref = refOf(row);
   const reserved = await records.reserve({
@@ -99,30 +121,38 @@ async function recordFound(
   });
   if (reserved.outcome === 'no_database') throw noDatabase(ref);
   await removeUnneeded(parts, reserved.unneeded ?? []);
-  if (reserved.outcome === 'reserved' && reserved.object_key === key) {
-    const status = 'verified';
-    const details = {
-      ref,
-      objectKey: key,
-      sha256,
-      status,
-      fileCount: 0,
-      readDetails: null,
-    } as const;
-    const recorded = await records.record(details);
-    if (recorded.outcome === 'recorded') {
-      const at = new Date(parts.now()).toISOString();
-      await catalog.write(() => {
-        catalog.generations.update(ref, { object_key: key, provisional: 0 }, row.digest);
-        noteInCloud(catalog, ref, row.digest, 'verified', at);
-        parts.onEvent(verifiedEvent(row));
-      });
-      return 'proven';
-    }
-  }
-  // Another host was quicker: what it says is looked at anew.
-  throw new StorageError('unavailable', `Cannot record ${formatRef(ref)}: it changed`);
+  return reserved.outcome === 'reserved' && reserved.object_key === key;
 }
+
+async function recordProven(
+  parts: Parts,
+  row: GenerationRow,
+  { key, sha256 }: Found,
+): Promise<void> {
+  const { catalog, records } = parts;
+  const ref = refOf(row);
+  const [fileCount, readDetails] = [0, null];
+  const recording = {
+    ref,
+    objectKey: key,
+    sha256,
+    status: 'verified',
+    fileCount,
+    readDetails,
+  } as const;
+  const recorded = await records.record(recording);
+  if (recorded.outcome !== 'recorded') throw changed(ref);
+  const at = new Date(parts.now()).toISOString();
+  await catalog.write(() => {
+    catalog.generations.update(ref, { object_key: key, provisional: 0 }, row.digest);
+    noteInCloud(catalog, ref, row.digest, 'verified', at);
+    parts.onEvent(verifiedEvent(row));
+  });
+}
+
+/** Another host was quicker: what it says is looked at anew. */
+const changed = (ref: Ref) =>
+  new StorageError('unavailable', `Cannot record ${formatRef(ref)}: it changed`);
 
 function conflict(parts: Parts, row: GenerationRow, reason: string): StorageError {
   const ref = refOf(row);

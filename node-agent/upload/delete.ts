@@ -3,8 +3,23 @@ import { type GenerationRow, keyOf, keysGivenFor, refOf } from '../catalog/gener
 import { removeUnneeded } from '../cloud/remove-unneeded.ts';
 import { undeleteHere } from '../delete/undelete-here.ts';
 import { noDatabase } from './failures.ts';
+import { reservationOf } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
+
+/**
+ * Has a database that was put back know of what it is to delete. By the secret key the deletion does that; a
+ * host is told the same of what is not there as of what is another's, until it has reserved it.
+ *
+ * @returns whether it did not know of it, and does
+ */
+async function reserveUnknown(parts: Parts, row: GenerationRow): Promise<boolean> {
+  const { sha256, md5, archive_bytes } = row;
+  if (parts.objects.showsUnnamed || sha256 === null || md5 === null) return false;
+  if (row.object_key === null || archive_bytes === null) return false;
+  const reservation = reservationOf(parts, { ...row, sha256, md5, archive_bytes });
+  return (await parts.records.reserve(reservation)).outcome === 'reserved';
+}
 
 /**
  * Deletes in the cloud what was deleted here. A deletion is of content: what the cloud has under
@@ -19,8 +34,13 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
   const deletedAt = store.tombstones.deletedAt(ref);
   // It was taken back.
   if (deletedAt === null) return 'obsolete';
-  const of = { digests, keys: keysGivenFor(row), deletedAt, epoch: row.cloud_epoch };
-  const answer = await retention.recordDeletion(ref, of, catalog.meta.hostId);
+  const keys = keysGivenFor(row);
+  const sent = { key: keyOf(row), md5: row.md5, sha256: row.sha256 };
+  const of = { digests, keys, sent, deletedAt, epoch: row.cloud_epoch };
+  const tell = () => retention.recordDeletion(ref, of, catalog.meta.hostId);
+  const said = await tell();
+  const isKnown = said.outcome !== 'other' || !(await reserveUnknown(parts, row));
+  const answer = isKnown ? said : await tell();
   switch (answer.outcome) {
     case 'recorded':
       await removeUnneeded(parts, answer.unneeded);

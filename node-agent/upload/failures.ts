@@ -15,10 +15,10 @@ export function absent(row: GenerationRow): StorageError {
 /** For what was taken out of the store, and is gone from the bucket too. */
 export function lost(parts: Parts, ref: Ref): StorageError {
   parts.onEvent({ kind: 'generation.lost', ...ref });
-  return new StorageError(
-    'not_found',
-    `Cannot upload ${formatRef(ref)}: its content is neither on this host nor in the bucket`,
-  );
+  const state = parts.objects.showsUnnamed
+    ? 'its content is neither on this host nor in the bucket'
+    : 'its content is not on this host, and by the key of a host it is not found in the bucket. Where the secret key is: codebegen-storage migrate --from-bucket';
+  return new StorageError('not_found', `Cannot upload ${formatRef(ref)}: ${state}`);
 }
 
 /** How long to wait for migrations that are not applied yet, in milliseconds. */

@@ -12,7 +12,8 @@ language sql stable
 set search_path = ''
 as $$
   select jsonb_build_object(
-    'md5', btrim(o.metadata ->> 'eTag', '"'), 'bytes', (o.metadata ->> 'size')::bigint)
+    'md5', btrim(o.metadata ->> 'eTag', '"'), 'bytes', (o.metadata ->> 'size')::bigint,
+    'sha256', to_jsonb(o) #>> '{user_metadata,sha256}')
   from storage.objects o
   where o.bucket_id = p_bucket and o.name = p_object_key
     -- A bucket that keeps old versions has a row of each.
@@ -20,7 +21,23 @@ as $$
   limit 1
 $$;
 comment on function public.storage_object_of is
-  'What Storage knows of an object: its eTag, which is the MD5 where it is one, and its size; null where there is none.';
+  'What Storage knows of an object: its eTag, which is the MD5 where it is one, its size, and the sha256 that whoever sent it named; null where there is none.';
+
+create function public.storage_is_archive(
+  p_bucket text,
+  p_object_key text,
+  p_md5 text,
+  p_sha256 text
+)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(said ->> 'md5' = p_md5, false) or coalesce(said ->> 'sha256' = p_sha256, false)
+  from public.storage_object_of(p_bucket, p_object_key) said
+$$;
+comment on function public.storage_is_archive is
+  'Whether an object is an archive, as far as Storage says: by its MD5, or, where it was sent in parts, by the sha256 that it was sent with.';
 
 create function public.storage_free_key(
   p_bucket text,
@@ -115,8 +132,8 @@ begin
   end if;
   -- Of what is named as its key the host has proven the bytes.
   sent := coalesce(given.object_key, given.sent_key);
-  is_sent := coalesce(sent = given.object_key
-    or public.storage_object_of(given.bucket, sent) ->> 'md5' = given.md5, false);
+  is_sent := sent is not distinct from given.object_key and sent is not null
+    or public.storage_is_archive(given.bucket, sent, given.md5, given.sha256);
   select * into existing from public.storage_generations
   where project_id = given.project_id and version = given.version for update;
   if not found then
@@ -625,7 +642,7 @@ begin
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
-        'storage_object_of', 'storage_free_key', 'storage_note_keys', 'storage_reserve_generation',
+        'storage_object_of', 'storage_is_archive', 'storage_free_key', 'storage_note_keys', 'storage_reserve_generation',
         'storage_record_generation', 'storage_reserve_generations', 'storage_record_generations',
         'storage_record_damage', 'storage_record_failure', 'storage_set_owner',
         'storage_check_in', 'storage_set_active', 'storage_list_active'

@@ -105,6 +105,20 @@ $$;
 comment on function public.storage_had_part is
   'Whether what a generation holds, or held, or was to hold, is a host''s.';
 
+create function public.storage_sent_key(p_host public.storage_hosts, p_item jsonb)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select p_item ->> 'sent_key'
+  where p_item ->> 'sent_key' like format('%s/generations/v%s\_\_%%',
+      replace(p_item ->> 'project_id', '_', '\_'), p_item ->> 'version')
+    and public.storage_is_archive(p_host.bucket, p_item ->> 'sent_key', p_item ->> 'md5',
+      p_item ->> 'sha256')
+$$;
+comment on function public.storage_sent_key is
+  'What a host says that it has sent of a version, where that lies there and the host knows its hash: a database that was put back may not know of it. Else null.';
+
 -- Saving -----------------------------------------------------------------------------------------
 
 create function public.storage_host_reserve_one(p_host public.storage_hosts, p_item jsonb)
@@ -114,7 +128,6 @@ set search_path = ''
 as $$
 declare
   named constant text := p_item ->> 'project_id';
-  sent constant text := p_item ->> 'sent_key';
   project public.storage_projects;
   existing public.storage_generations;
   holds_all boolean;
@@ -144,12 +157,7 @@ begin
     'bucket', p_host.bucket, 'object_key', null, 'earlier_keys', '[]'::jsonb,
     'host_id', public.storage_host_agent(p_host, p_item ->> 'host_id'),
     'owner_id', case when holds_all then p_item ->> 'owner_id' end,
-    -- What it says that it has sent, where that lies there.
-    'sent_key', case
-      when sent like format('%s/generations/v%s\_\_%%', replace(named, '_', '\_'), p_item ->> 'version')
-        and public.storage_object_of(p_host.bucket, sent) ->> 'md5' = p_item ->> 'md5'
-        then sent
-    end
+    'sent_key', public.storage_sent_key(p_host, p_item)
   ));
   if answer ->> 'outcome' = 'reserved' and answer ->> 'status' = 'pending' and not exists (
     select 1 from public.storage_archives a
@@ -394,11 +402,10 @@ begin
       || coalesce((
         select jsonb_build_object('bucket', a.bucket, 'object_key', a.object_key,
           'etag', said.object ->> 'md5', 'bytes', said.object -> 'bytes',
-          'sha256', to_jsonb(o) #>> '{user_metadata,sha256}')
+          'sha256', said.object ->> 'sha256')
         from public.storage_generations g
         join public.storage_archives a using (project_id, version)
         cross join lateral (select public.storage_object_of(a.bucket, a.object_key) as object) said
-        join storage.objects o on o.bucket_id = a.bucket and o.name = a.object_key
         where g.project_id = given.project_id and g.version = given.version
           and g.deleted_at is null and said.object is not null
           and a.object_key = coalesce(given.object_key, g.object_key)
@@ -600,8 +607,9 @@ begin
     return '{"outcome": "other"}';
   end if;
   return public.storage_record_deletion(host.bucket, given.project_id, given.version,
-    given.generation_id, given.digests, public.storage_host_agent(host, given.host_id), '{}',
-    given.deleted_at, coalesce(given.epoch, 0));
+    given.generation_id, given.digests, public.storage_host_agent(host, given.host_id),
+    array_remove(array[public.storage_sent_key(host, p_item)], null), given.deleted_at,
+    coalesce(given.epoch, 0));
 end
 $$;
 comment on function public.storage_host_delete is
@@ -810,7 +818,8 @@ begin
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace
       and (p.proname like 'storage\_host\_%' or p.proname in (
-        'storage_check_may_delete', 'storage_may_write', 'storage_holds_all', 'storage_had_part'
+        'storage_check_may_delete', 'storage_may_write', 'storage_holds_all', 'storage_had_part',
+        'storage_sent_key'
       ))
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);

@@ -1,4 +1,5 @@
 /** The agent with a key of its own, in the place of the project's secret one: the same behaviour. */
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
@@ -10,7 +11,16 @@ import { makeHost, sql, type TestHost } from '../support/host-key.ts';
 import { runCli } from '../support/run.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
-import { keysOf, quiet, textsOf, until } from '../support/two-hosts.ts';
+import {
+  evict,
+  forget,
+  keysOf,
+  overwrite,
+  quiet,
+  rowsOf,
+  textsOf,
+  until,
+} from '../support/two-hosts.ts';
 
 const FILES = { a: '1', 'b/c': 'c'.repeat(3000) };
 
@@ -112,6 +122,54 @@ test('the bucket is lost: all is sent again', async () => {
   await quiet(storage);
   expect((await storage.show(receipt)).status).toBe('verified');
   for await (const { problems } of storage.verify({ projectId })) expect(problems).toEqual([]);
+});
+
+test.each([
+  ['small', FILES],
+  ['sent in parts', { big: randomBytes(7_000_000).toString('base64') }],
+])(
+  'the database is lost: what was taken out of the store is found in the bucket, %s',
+  async (_, files) => {
+    const { host, bucket } = await newHost();
+    const { storage } = await open(host, bucket);
+    const { receipt } = await saved(storage, { projectId: uniqueId(), files });
+    await quiet(storage);
+    await evict(storage);
+    await forget(receipt.projectId);
+    await storage.resend();
+    await quiet(storage);
+    expect(await storage.show(receipt)).toMatchObject({ status: 'verified', failure: null });
+    expect(await textsOf(storage, receipt)).toEqual(files);
+    expect(await keysOf(bucket, receipt.projectId)).toHaveLength(1);
+  },
+);
+
+test('the database is lost: what the bucket has in other bytes is not taken for it', async () => {
+  const { host, bucket } = await newHost();
+  const { storage } = await open(host, bucket);
+  const { receipt } = await saved(storage, { projectId: uniqueId(), files: FILES });
+  await quiet(storage);
+  await evict(storage);
+  await forget(receipt.projectId);
+  await overwrite(bucket, (await keysOf(bucket, receipt.projectId))[0]!);
+  await storage.resend();
+  await quiet(storage);
+  expect(await storage.show(receipt)).toMatchObject({
+    status: 'failed',
+    failure: expect.stringContaining('migrate --from-bucket'),
+  });
+});
+
+test('the database is lost: a deletion is told to it, and the object goes', async () => {
+  const { host, bucket } = await newHost();
+  const { storage } = await open(host, bucket);
+  const { receipt } = await saved(storage, { projectId: uniqueId(), files: FILES });
+  await quiet(storage);
+  await forget(receipt.projectId);
+  await storage.delete(receipt);
+  await quiet(storage);
+  expect(await rowsOf(receipt.projectId, 'status')).toEqual([{ status: 'deleted' }]);
+  expect(await keysOf(bucket, receipt.projectId)).toEqual([]);
 });
 
 test('an owner is set; a project is given to nobody else', async () => {

@@ -224,8 +224,7 @@ test('an object that was removed is noticed by url and verify, and sent again', 
   await until(isThere);
 });
 
-// By the key of a host a deletion in a project that is not there looks like one in another's.
-test.skipIf(isByHostKey).each([
+test.each([
   ['restored from before the upload', false],
   ['another one, and the bucket empty', true],
 ])('a database that is %s is noticed, and told all again', async (_, isEmpty) => {

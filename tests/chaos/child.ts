@@ -42,7 +42,8 @@ async function carryOut(command: Command): Promise<unknown> {
     case 'evict':
       return storage.cleanupStore({ olderThanMs: 0 });
     case 'drain':
-      return storage.drain(2000);
+      // It ends before where nothing is due: on a busy machine it may take long.
+      return storage.drain(30_000);
     case 'retry':
       return storage.retryParked();
     case 'sweep':
@@ -50,7 +51,7 @@ async function carryOut(command: Command): Promise<unknown> {
     case 'purge':
       return storage.purge();
     case 'uploads':
-      return (await storage.uploads()).items;
+      return (await storage.uploads()).items.filter(({ parked }) => !parked);
     case 'status':
       return (await storage.status()).outbox;
   }

@@ -49,6 +49,11 @@ const limit = v.optional(whole(1, HOST_LIMITS.page), HOST_LIMITS.page);
 /** What names a version. */
 const named = { project_id: id, version };
 
+const sentKey = v.optional(
+  v.pipe(v.nullable(key), v.description('Where it was sent to, as far as the host knows.')),
+  null,
+);
+
 export const ReserveBodySchema = v.object({
   host_id: hostId,
   items: items(
@@ -63,10 +68,7 @@ export const ReserveBodySchema = v.object({
       file_count: v.nullable(whole(0, MAX_VERSION)),
       created_at: time,
       owner_id: v.nullable(v.pipe(v.string(), v.uuid('a UUID'))),
-      sent_key: v.optional(
-        v.pipe(v.nullable(key), v.description('Where it was sent to, as far as the host knows.')),
-        null,
-      ),
+      sent_key: sentKey,
       undeleted_at: v.optional(
         v.pipe(v.nullable(time), v.description('When you undid a deletion of it last.')),
         null,
@@ -168,6 +170,9 @@ export const HostDeleteBodySchema = v.object({
     v.nullable(v.pipe(v.array(digest), v.maxLength(16, 'at most 16'))),
     v.description('Of the content that is deleted; `null`: whatever it is.'),
   ),
+  sent_key: sentKey,
+  md5: v.optional(v.nullable(hex(32)), null),
+  sha256: v.optional(v.nullable(hex(64)), null),
   deleted_at: v.nullable(time),
   epoch: whole(0, MAX_VERSION),
 });

@@ -26,6 +26,7 @@ type HostConnection = Pick<Connection, 'settings' | 'fetch' | 'transfers' | 'tim
 
 /** Archives in the bucket, through signed URLs that the function `hosts` gives. */
 export class ObjectsByHostKey implements CloudObjects {
+  readonly showsUnnamed = false;
   readonly #connection: HostConnection;
   readonly #api: HostApi;
   readonly #tokens: UploadTokens;

@@ -31,6 +31,9 @@ export class RetentionByHostKey implements CloudRetention {
       generation_id: ref.generationId,
       host_id: hostId,
       digests: of.digests,
+      sent_key: of.sent.key,
+      md5: of.sent.md5,
+      sha256: of.sent.sha256,
       deleted_at: of.deletedAt,
       epoch: of.epoch,
     };
