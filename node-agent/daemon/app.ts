@@ -20,6 +20,15 @@ import {
   undeleteGeneration,
 } from './generations.ts';
 import { createGuard } from './guard.ts';
+import {
+  addHost,
+  assignProjects,
+  limitHostBody,
+  listHosts,
+  needsOwnToken,
+  revokeHost,
+  rotateHostKey,
+} from './hosts.ts';
 import { logRequests } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { serveOpenApi } from './openapi.ts';
@@ -86,6 +95,12 @@ export function createApp({ storage, config, log, metrics, closing }: Parts): Ho
   app.get(`${GENERATION}/files/:path{.+}`, showFile(storage));
   app.get(`${GENERATION}/archive.tar.gz`, serveArchive(storage));
   app.get(`${GENERATION}/archive.zip`, serveZip(storage));
+  app.use('/v1/hosts/*', needsOwnToken(config.token), limitHostBody);
+  app.get('/v1/hosts', listHosts(storage));
+  app.post('/v1/hosts', addHost(storage));
+  app.post('/v1/hosts/:host/rotate', rotateHostKey(storage));
+  app.post('/v1/hosts/:host/assign', assignProjects(storage));
+  app.post('/v1/hosts/:host/revoke', revokeHost(storage));
   app.get('/v1/events', streamEvents(storage, closing));
   app.get('/v1/activity', showActivity(storage));
   app.get('/v1/status', showStatus(storage));

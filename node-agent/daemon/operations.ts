@@ -7,6 +7,7 @@ import {
   pageOf,
   VersionParamSchema,
 } from '../contract.ts';
+import { HOST_OPERATIONS } from './host-operations.ts';
 import {
   ActivationSchema,
   ActivityQuerySchema,
@@ -246,6 +247,7 @@ export const OPERATIONS: Record<string, Operation> = {
     summary: 'Evicts cached copies and trees that are too old or too much.',
     answer: CleanedSchema,
   },
+  ...HOST_OPERATIONS,
   'GET /v1/events': {
     id: 'streamEvents',
     summary: 'What happens, as it happens: server-sent events. It does not end by itself.',

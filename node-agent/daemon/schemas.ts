@@ -227,6 +227,7 @@ export const StatusSchema = v.object({
     enabled: v.boolean(),
     url: nullable(text),
     bucket: nullable(text),
+    key: nullable(v.pipe(v.picklist(['secret', 'host']), v.description('Which one it goes by.'))),
     away: nullable(v.object({ since: time, cause: v.picklist(['away', 'refused']), reason: text })),
   }),
   scan: nullable(v.looseObject({})),

@@ -2,6 +2,12 @@
 import type * as v from 'valibot';
 import type { Problem } from '../contract.ts';
 import type {
+  AddedHostSchema,
+  AddHostSchema,
+  AssignedHostSchema,
+  HostSchema,
+} from '../daemon/host-schemas.ts';
+import type {
   ActivitySchema,
   DiffSchema,
   DownloadSchema,
@@ -19,6 +25,9 @@ export type Generation = v.InferOutput<typeof GenerationSchema>;
 export type GenerationDetails = v.InferOutput<typeof GenerationDetailsSchema>;
 export type Diff = v.InferOutput<typeof DiffSchema>;
 export type FileEntry = Diff['added'][number];
+export type Host = v.InferOutput<typeof HostSchema>;
+/** A host, and the key that it was just given. */
+export type Added = v.InferOutput<typeof AddedHostSchema>;
 export type Range = v.InferOutput<typeof ActivitySchema>['range'];
 export type Page<T, Cursor> = Readonly<{ items: T[]; next_cursor: Cursor | null }>;
 
@@ -72,6 +81,10 @@ async function read<T>(path: string, init?: RequestInit): Promise<T> {
   return (await ask(path, init)).json() as Promise<T>;
 }
 
+function post<T>(path: string, body: object = {}): Promise<T> {
+  return read(path, { method: 'POST', body: JSON.stringify(body) });
+}
+
 const enc = encodeURIComponent;
 const at = (project: string, version: number) => `/v1/projects/${enc(project)}/${version}`;
 
@@ -99,10 +112,14 @@ export const api = {
   /** A URL that needs no token: a link to it can be followed. */
   download: (project: string, version: number) =>
     read<v.InferOutput<typeof DownloadSchema>>(`${at(project, version)}/download`),
-  activate: (project: string, version: number) =>
-    read(`${at(project, version)}/activate`, { method: 'POST' }),
+  activate: (project: string, version: number) => post(`${at(project, version)}/activate`),
   remove: (project: string, version: number) => read(at(project, version), { method: 'DELETE' }),
-  undelete: (project: string, version: number) =>
-    read(`${at(project, version)}/undelete`, { method: 'POST' }),
-  retry: () => read<{ retried: number }>('/v1/uploads/retry', { method: 'POST' }),
+  undelete: (project: string, version: number) => post(`${at(project, version)}/undelete`),
+  retry: () => post<{ retried: number }>('/v1/uploads/retry'),
+  hosts: () => read<Page<Host, never>>('/v1/hosts'),
+  addHost: (host: v.InferInput<typeof AddHostSchema>) => post<Added>('/v1/hosts', host),
+  rotateHostKey: (name: string) => post<Added>(`/v1/hosts/${enc(name)}/rotate`),
+  assignProjects: (name: string, projects: readonly string[]) =>
+    post<v.InferOutput<typeof AssignedHostSchema>>(`/v1/hosts/${enc(name)}/assign`, { projects }),
+  revokeHost: (name: string) => post(`/v1/hosts/${enc(name)}/revoke`),
 };

@@ -1,13 +1,14 @@
 /** The page: who is signed in, where it is, and what is listened to. */
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { token } from './api.ts';
-import { LiveContext, linkTo, SignInContext, useLive, useRoute } from './hooks.ts';
+import { api, token } from './api.ts';
+import { LiveContext, linkTo, SignInContext, useLive, useLoaded, useRoute } from './hooks.ts';
 import { Live } from './live.ts';
 import { SignIn } from './parts/sign-in.tsx';
 import { ActivityView } from './views/activity.tsx';
 import { CompareView } from './views/compare.tsx';
 import { GenerationView } from './views/generation.tsx';
+import { HostsView } from './views/hosts.tsx';
 import { NowView } from './views/now.tsx';
 import { ProjectView } from './views/project.tsx';
 import { ProjectsView } from './views/projects.tsx';
@@ -45,12 +46,16 @@ const PLACES = [
   ['activity', 'Activity'],
   ['projects', 'Projects'],
 ] as const;
+const HOSTS = ['hosts', 'Hosts'] as const;
 const STATES = { connecting: 'connecting', live: 'live', away: 'not connected' } as const;
 
 function Frame() {
   const route = useRoute();
   const { state } = useLive();
   const [place = ''] = route;
+  const { value } = useLoaded(api.status, []);
+  // Who gives keys has the secret one.
+  const places = value?.cloud.key === 'secret' ? [...PLACES, HOSTS] : PLACES;
   return (
     <>
       {/* biome-ignore lint/a11y/useValidAnchor: a link to a part of the page, as one expects there */}
@@ -63,7 +68,7 @@ function Frame() {
           codebegen-storage
         </a>
         <nav aria-label="Main">
-          {PLACES.map(([name, label]) => (
+          {places.map(([name, label]) => (
             <a key={name} href={linkTo(name)} aria-current={place === name ? 'page' : undefined}>
               {label}
             </a>
@@ -83,6 +88,7 @@ function Frame() {
 function Place({ route }: { route: string[] }) {
   const [place, project, version, from, ...path] = route;
   if (place === 'activity') return <ActivityView />;
+  if (place === 'hosts') return <HostsView />;
   if (place !== 'projects') return <NowView />;
   if (!project) return <ProjectsView />;
   if (!version) return <ProjectView key={project} project={project} />;

@@ -4,7 +4,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Instance } from '../catalog/instance.ts';
 import type { CloudAway } from '../catalog/meta.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
-import type { Status } from '../contract.ts';
+import { isHostKey, type Status } from '../contract.ts';
 import type { Store } from '../store/store.ts';
 import type { KeepLimits } from '../upkeep/evict.ts';
 import type { Scan, ScanProgress } from '../upkeep/scan.ts';
@@ -20,6 +20,8 @@ export type StorageStatus = Readonly<{
     enabled: boolean;
     url: string | null;
     bucket: string | null;
+    /** Whether it goes by the secret key of the project, or by one of its own; `null` while it is off. */
+    key: 'secret' | 'host' | null;
     /** Where it was away, or refused whoever asked, when it was asked last. */
     away: CloudAway | null;
   };
@@ -91,6 +93,7 @@ export async function getStatus(parts: Parts): Promise<StorageStatus> {
       enabled: isOn,
       url: cloudSettings?.url ?? null,
       bucket: cloudSettings?.bucket ?? null,
+      key: cloudSettings === null ? null : isHostKey(cloudSettings.key) ? 'host' : 'secret',
       away: isOn ? catalog.meta.cloudAway : null,
     },
     scan: scan.progress,

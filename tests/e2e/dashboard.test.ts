@@ -11,6 +11,7 @@ import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration } from '../support/generation.ts';
+import { askWith } from '../support/host-key.ts';
 import { startReceiver, typeOf, verify } from '../support/receiver.ts';
 import { runCli } from '../support/run.ts';
 
@@ -295,6 +296,66 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     expect(delays).toHaveLength(3 * steps.length);
     // On quiet cores it is within a second.
     expect(Math.max(...delays)).toBeLessThan(3000);
+  });
+
+  test('where the secret key is, hosts are given keys, and lose them', async () => {
+    const stack = inject('stack');
+    const { daemon } = await startDaemon({
+      AGENT_TOKEN: TOKEN,
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_URL: stack.SUPABASE_URL,
+      SUPABASE_SERVICE_KEY: stack.SUPABASE_SERVICE_KEY,
+      SUPABASE_BUCKET: 'codebegen-projects',
+    });
+    const { page, trouble } = await open(daemon.url, { bypassCSP: true });
+    page.on('dialog', (dialog) =>
+      dialog.accept(dialog.type() === 'prompt' ? 'shop, mill' : undefined),
+    );
+    await page.getByLabel('Token').fill(TOKEN);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('link', { name: 'Hosts' }).click();
+    const name = uniqueId('host');
+    const row = page.getByRole('row', { name });
+    const shownKey = page.locator('code', { hasText: /^cbh_/ });
+    await page.getByLabel('Name').fill(name);
+    await page.getByLabel('Days until its key ends').fill('90');
+    await page.getByLabel('It may delete its own').check();
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    const first = (await shownKey.textContent())!;
+    expect((await askWith(first)('/check', {})).status).toBe(200);
+    await row.getByText(/^ends /).waitFor();
+    await page.addScriptTag({ path: AXE });
+    const { violations } = (await page.evaluate(`axe.run()`)) as { violations: unknown[] };
+    expect(violations).toEqual([]);
+    for (const width of [1280, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      const whole = await page.evaluate('document.documentElement.scrollWidth');
+      expect(whole).toBeLessThanOrEqual(width);
+    }
+
+    await row.getByRole('button', { name: 'New key' }).click();
+    await page.waitForFunction(`!document.body.innerText.includes(${JSON.stringify(first)})`);
+    const second = (await shownKey.textContent())!;
+    expect((await askWith(second)('/check', {})).status).toBe(200);
+    await row.getByRole('button', { name: 'Assign projects' }).click();
+    await row.getByRole('cell', { name: '2', exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Done' }).click();
+    expect(await page.content()).not.toContain(second);
+    await row.getByRole('button', { name: 'Revoke' }).click();
+    await row.getByText(/^revoked /).waitFor();
+    expect((await askWith(second)('/check', {})).status).toBe(401);
+    expect(trouble).toEqual([]);
+    // What is refused says why.
+    await page.getByLabel('Name').fill('../no');
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    await page.getByText('as the name of a host').waitFor();
+  });
+
+  test('where it is not, no page of hosts is offered', async () => {
+    const { daemon } = await startDaemon();
+    const { page } = await open(daemon.url);
+    await page.getByRole('heading', { name: 'Ready' }).waitFor();
+    expect(await page.getByRole('link', { name: 'Hosts' }).count()).toBe(0);
   });
 
   test('what it does is drawn over an hour, a day, and 30 days, and is there as a table', async () => {
