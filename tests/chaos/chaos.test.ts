@@ -14,6 +14,7 @@ import { SignJWT } from 'jose';
 import { expect, test } from 'vitest';
 import { parseObjectKey } from '../../node-agent/contract.ts';
 import { type Stack, startStack } from '../../supabase/embedded/stack.ts';
+import { isByHostKey, keyFor } from '../support/by-host-key.ts';
 import type { Fault, Rule } from '../support/fault-proxy.ts';
 import { makeRandom } from '../support/random.ts';
 import { restoreBackup, takeBackup } from './backup.ts';
@@ -34,15 +35,16 @@ test.each(Array.from({ length: SEEDS }, (_, i) => FIRST + i))(
   'seed %i: nothing acknowledged is lost in silence',
   async (seed) => {
     const folder = await mkdtemp(join(tmpdir(), 'codebegen-chaos-'));
-    const stack = await startStack({ port: 0, functions: false });
+    const stack = await startStack({ port: 0, functions: isByHostKey });
     const hosts: ChaosHost[] = [];
     try {
+      const key = await keyFor(stack, BUCKET);
       for (const name of ['a', 'b']) {
         hosts.push(
           await ChaosHost.start(name, stack.url, {
             storePath: join(folder, name, 'store'),
             cachePath: join(folder, name, 'cache'),
-            key: stack.keys.serviceRoleKey,
+            key,
           }),
         );
       }

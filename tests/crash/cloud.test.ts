@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Storage, StorageOptions } from '../../node-agent/index.ts';
 import { Layout } from '../../node-agent/store/layout.ts';
 import { type Stack, startStack } from '../../supabase/embedded/stack.ts';
+import { isByHostKey, keyFor } from '../support/by-host-key.ts';
 import { uniqueId } from '../support/cloud.ts';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -19,14 +20,17 @@ import { CONTENTS, earlierIn, refIn, type Scenario } from './scenarios.ts';
 
 const BUCKET = 'codebegen-projects';
 let stack: Stack;
+let key: string;
 let cache: string;
 
 beforeAll(async () => {
-  stack = await startStack({ port: 0, functions: false });
+  // By the key of a host the agent talks to a function.
+  stack = await startStack({ port: 0, functions: isByHostKey });
+  key = await keyFor(stack, BUCKET);
 });
 afterAll(() => stack?.close());
 
-const cloud = () => ({ url: stack.url, key: stack.keys.serviceRoleKey, bucket: BUCKET });
+const cloud = () => ({ url: stack.url, key, bucket: BUCKET });
 const open = (storePath: string, options: Partial<StorageOptions> = {}) =>
   openTestStorage({ storePath, cloud: cloud(), ...options });
 const service = () =>
@@ -233,7 +237,7 @@ test.each(cases)(
       NODE_COMPILE_CACHE: cache,
       USE_CLOUD_STORAGE: 'true',
       SUPABASE_URL: stack.url,
-      SUPABASE_SERVICE_KEY: stack.keys.serviceRoleKey,
+      ...(isByHostKey ? { HOST_KEY: key } : { SUPABASE_SERVICE_KEY: key }),
       SUPABASE_BUCKET: BUCKET,
       SCRUB_DAYS: '1',
     };

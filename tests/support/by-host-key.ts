@@ -1,5 +1,24 @@
+import { hash, randomBytes } from 'node:crypto';
+import { createClient } from '@supabase/supabase-js';
+import { formatHostKey, HOST_KEY_BYTES } from '../../node-agent/contract.ts';
+import type { Stack } from '../../supabase/embedded/stack.ts';
+
 /** With `BY=host-key` the agents of a test have the key of a host, in the place of the secret one. */
 export const isByHostKey = process.env.BY === 'host-key';
+
+/** A key for agents of a stack of the test's own: the secret one, or that of a host which it adds. */
+export async function keyFor(stack: Stack, bucket: string): Promise<string> {
+  const { serviceRoleKey } = stack.keys;
+  if (!isByHostKey) return serviceRoleKey;
+  const key = formatHostKey(randomBytes(HOST_KEY_BYTES).toString('base64url'));
+  const service = createClient(stack.url, serviceRoleKey, { auth: { persistSession: false } });
+  const { error } = await service.rpc('storage_add_host', {
+    ...{ p_name: 'host', p_sha256: hash('sha256', key), p_bucket: bucket },
+    ...{ p_read: 'own', p_delete: 'own' },
+  });
+  if (error !== null) throw new Error(error.message);
+  return key;
+}
 
 /** What each route of the function stands for, as a request by the secret key. */
 const ROUTES: Readonly<Record<string, string>> = {
