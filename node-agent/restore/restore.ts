@@ -1,7 +1,7 @@
 import { markDeleted } from '../catalog/deleting.ts';
 import { writingTogether } from '../catalog/write-together.ts';
 import type { Cloud } from '../cloud/cloud.ts';
-import { parseId, type Ref, StorageError } from '../contract.ts';
+import { isInCloud, parseId, type Ref, StorageError } from '../contract.ts';
 import { Lanes } from '../threads/lanes.ts';
 import { Turns } from '../threads/turns.ts';
 import { followActive } from '../upkeep/activate.ts';
@@ -14,7 +14,7 @@ import { takeOwner } from '../upload/owner.ts';
 import type { Uploads } from '../upload/uploads.ts';
 import { countInBucket, foundInBucket } from './from-bucket.ts';
 import { countInDatabase, foundInDatabase } from './from-database.ts';
-import type { KnownDeletion, KnownProject } from './known.ts';
+import type { Found, KnownDeletion, KnownProject } from './known.ts';
 import { RestoreCounts, type RestoreReport, reasonOf } from './report.ts';
 
 export type RestoreOptions = Readonly<{
@@ -68,13 +68,14 @@ export async function restore(
     ? foundInBucket(cloud, only, !dryRun)
     : foundInDatabase(cloud.listing, only);
   const changesSeen = parts.catalog.meta.changesSeen;
+  const { records } = cloud;
   const counts = new RestoreCounts();
   const projects: KnownProject[] = [];
   const lanes = new Lanes(concurrency * UNDER_WAY);
   const turns = new Turns(concurrency);
   const write = writingTogether(parts.catalog);
   // Another has its turn once this one is fetched: what is put in place meanwhile keeps nobody waiting.
-  const installing = (first: () => void): InstallParts => {
+  const installing = (first: () => void): Parts & InstallParts => {
     let held: (() => void) | null = first;
     const download: InstallParts['download'] = async (...from) => {
       const end = held ?? (await turns.take());
@@ -105,7 +106,7 @@ export async function restore(
             try {
               if (signal?.aborted === true) return;
               if (dryRun) await plan(parts, one, counts);
-              else await install(installing(end), one, counts, signal);
+              else await install({ ...installing(end), records }, one, counts, signal);
               onProgress({ done: counts.done, total: Math.max(total, counts.done) });
             } finally {
               end();
@@ -153,19 +154,53 @@ async function followChanges({ catalog, uploads }: Parts, from: number): Promise
 
 /** One that cannot be had keeps no other from being restored; what keeps all is thrown. */
 async function install(
-  parts: InstallParts,
+  parts: Parts & InstallParts & Pick<Cloud, 'records'>,
   given: Restorable,
   counts: RestoreCounts,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  try {
-    const came = await installGeneration(parts, given, signal);
-    if (typeof came === 'number') counts.restored(came);
-    else counts.there();
-  } catch (error) {
-    if (signal?.aborted === true) return;
-    counts.fail(given.ref, reasonOf(error));
+  let one = given;
+  for (let looks = 0; ; looks++) {
+    try {
+      const came = await installGeneration(parts, one, signal);
+      if (typeof came === 'number') counts.restored(came);
+      else counts.there();
+      return;
+    } catch (error) {
+      if (signal?.aborted === true) return;
+      const reason = reasonOf(error);
+      const now = looks < MOST_LOOKS ? await changedSince(parts, one) : null;
+      if (now === null) return counts.fail(given.ref, reason);
+      if (now.kind === 'deletion') return noteDeletion(parts, now, counts);
+      one = now;
+    }
   }
+}
+
+/** So often is looked what became of one while it came. */
+const MOST_LOOKS = 3;
+
+/** What the cloud says of a generation now, whose archive could not be had; `null` where that is the same. */
+async function changedSince(
+  { records, now }: Pick<Parts, 'now'> & Pick<Cloud, 'records'>,
+  { ref, places, recorded, ...given }: Restorable,
+): Promise<Extract<Found, { kind: 'generation' | 'deletion' }> | null> {
+  const record = recorded && (await records.find(ref.projectId, ref.version));
+  if (record?.generation_id !== ref.generationId) return null;
+  const { status, digest, epoch, sha256, bucket, object_key: key, archive_bytes: bytes } = record;
+  const at = new Date(now()).toISOString();
+  if (status === 'deleted') return { kind: 'deletion', ref, digest, deletedAt: at, epoch };
+  if (!isInCloud(status) || (key === places[0]?.key && sha256 === given.sha256)) return null;
+  const found = { status, uploadedAt: at, epoch };
+  return {
+    kind: 'generation',
+    ref,
+    places: [{ bucket, key }],
+    digest,
+    sha256,
+    bytes,
+    recorded: found,
+  };
 }
 
 async function plan({ store, find }: Parts, { ref, bytes }: Restorable, counts: RestoreCounts) {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { expect, inject, test, vi } from 'vitest';
 import type { Receipt, Storage } from '../../node-agent/index.ts';
+import { isByHostKey } from '../support/by-host-key.ts';
 import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { type FaultProxy, first, startFaultProxy } from '../support/fault-proxy.ts';
 import { PythonStore } from '../support/python-store.ts';
@@ -12,6 +13,9 @@ import { runCli } from '../support/run.ts';
 import { openTestStorage, testCloud } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
 import { evict, forget, overwrite, quiet, startHost, textsOf } from '../support/two-hosts.ts';
+
+/** What the bucket alone knows is shown to the secret key alone. */
+const bySecretKey = test.skipIf(isByHostKey);
 
 const filesOf = (i: number) => ({ 'a.txt': `${i}`, 'd/b.txt': 'b'.repeat(100 * i) });
 const keyOf = ({ projectId, version, generationId }: Receipt) =>
@@ -30,7 +34,7 @@ async function saved(count: number) {
   const env = async () => ({
     USE_CLOUD_STORAGE: 'true',
     SUPABASE_URL: inject('stack').SUPABASE_URL,
-    SUPABASE_SERVICE_KEY: inject('stack').SUPABASE_SERVICE_KEY,
+    [isByHostKey ? 'HOST_KEY' : 'SUPABASE_SERVICE_KEY']: testCloud(bucket).key,
     SUPABASE_BUCKET: bucket,
     FILE_STORAGE_PATH: join(await tempFolder(), 'store'),
     CACHE_PATH: await tempFolder(),
@@ -61,11 +65,12 @@ test('what is damaged, gone, or never got to the cloud is named, and the exit co
   const rows = serviceClient().from('storage_generations');
   await rows.update({ digest: 'f'.repeat(64) }).match({ project_id: projectId, version: 3 });
   const pending = { ...three, version: 5, generationId: 'late' };
+  const { data } = await rows.select('reserved_by').match({ project_id: projectId, version: 3 });
   await serviceClient()
     .from('storage_generations')
     .insert({
       ...{ project_id: projectId, version: 5, generation_id: 'late', bucket },
-      object_key: keyOf(pending),
+      ...{ object_key: keyOf(pending), reserved_by: data![0]!.reserved_by },
     });
   const settings = await env();
   const ran = await runCli(['restore', projectId, '--json'], settings);
@@ -263,72 +268,81 @@ test('it is stopped after those that are under way', async () => {
   await expectAll(storage, receipts);
 });
 
-test('without our tables it says so, and what the cloud has is listed by the command', async () => {
-  const { projectId, env, bucket } = await saved(2);
-  const settings = await env();
-  const listed = await runCli(['list', projectId, '--cloud', '--json'], settings);
-  expect(JSON.parse(listed.stdout).items).toMatchObject([
-    { version: 1, status: 'verified' },
-    { version: 2, status: 'verified' },
-  ]);
-  expect(existsSync(settings.FILE_STORAGE_PATH)).toBe(false);
-  const page = await runCli(['list', projectId, '--cloud', '--limit', '1', '--json'], settings);
-  expect(JSON.parse(page.stdout)).toMatchObject({ items: [{ version: 1 }], next_cursor: 1 });
-  const none = await runCli(['list', uniqueId(), '--cloud'], settings);
-  expect([none.code, none.stderr]).toEqual([4, expect.stringContaining('knows nothing of it')]);
-  const off = await runCli(['restore'], { ...settings, USE_CLOUD_STORAGE: 'false' });
-  expect([off.code, off.stderr]).toEqual([5, expect.stringContaining('the cloud is off')]);
+bySecretKey(
+  'without our tables it says so, and what the cloud has is listed by the command',
+  async () => {
+    const { projectId, env, bucket } = await saved(2);
+    const settings = await env();
+    const listed = await runCli(['list', projectId, '--cloud', '--json'], settings);
+    expect(JSON.parse(listed.stdout).items).toMatchObject([
+      { version: 1, status: 'verified' },
+      { version: 2, status: 'verified' },
+    ]);
+    expect(existsSync(settings.FILE_STORAGE_PATH)).toBe(false);
+    const page = await runCli(['list', projectId, '--cloud', '--limit', '1', '--json'], settings);
+    expect(JSON.parse(page.stdout)).toMatchObject({ items: [{ version: 1 }], next_cursor: 1 });
+    const none = await runCli(['list', uniqueId(), '--cloud'], settings);
+    expect([none.code, none.stderr]).toEqual([4, expect.stringContaining('knows nothing of it')]);
+    const off = await runCli(['restore'], { ...settings, USE_CLOUD_STORAGE: 'false' });
+    expect([off.code, off.stderr]).toEqual([5, expect.stringContaining('the cloud is off')]);
 
-  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
-  proxy.rule = (_, path) =>
-    path.includes('/rest/v1/rpc/')
-      ? { kind: 'answer', status: 404, body: { code: 'PGRST202', message: 'no function' } }
-      : null;
-  const storage = await open(bucket, { cloud: { ...testCloud(bucket), url: proxy.url } });
-  await expect(storage.restore()).rejects.toMatchObject({
-    code: 'not_found',
-    message: expect.stringContaining('--from-bucket'),
-  });
-});
+    const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+    proxy.rule = (_, path) =>
+      path.includes('/rest/v1/rpc/')
+        ? { kind: 'answer', status: 404, body: { code: 'PGRST202', message: 'no function' } }
+        : null;
+    const storage = await open(bucket, { cloud: { ...testCloud(bucket), url: proxy.url } });
+    await expect(storage.restore()).rejects.toMatchObject({
+      code: 'not_found',
+      message: expect.stringContaining('--from-bucket'),
+    });
+  },
+);
 
-test('from the bucket: what is no archive of ours is named, and the database learns of the rest', async () => {
-  const { bucket, projectId, receipts, storage: host } = await saved(3);
-  await host.activate(receipts[1]!);
-  await host.exchangeActive();
-  await host.writeProjectFiles();
-  await host.close();
-  const objects = serviceClient().storage.from(bucket);
-  const file = await objects.download(`${projectId}/project.json`);
-  expect(JSON.parse(await file.data!.text())).toMatchObject({
-    ...{ schema: 1, project_id: projectId, latest_version: 3 },
-    active: { version: 2, generation_id: receipts[1]!.generationId },
-  });
-  await forget(projectId);
-  const garbage = { contentType: 'application/gzip' };
-  await objects.upload(`${projectId}/generations/v9__x.tar.gz`, 'garbage', garbage);
-  await objects.upload(`${projectId}/generations/readme.txt`, 'no archive', garbage);
-  const storage = await open(bucket);
-  const report = await storage.restore({ projectId, fromBucket: true });
-  expect(report).toMatchObject({ found: 4, restored: 3, failed: 1, problems: [{ version: 9 }] });
-  await quiet(storage);
-  await storage.exchangeActive();
-  await expectAll(storage, receipts);
-  const project = serviceClient().from('storage_projects').select('active_version');
-  expect((await project.eq('id', projectId)).data).toEqual([{ active_version: 2 }]);
-});
+bySecretKey(
+  'from the bucket: what is no archive of ours is named, and the database learns of the rest',
+  async () => {
+    const { bucket, projectId, receipts, storage: host } = await saved(3);
+    await host.activate(receipts[1]!);
+    await host.exchangeActive();
+    await host.writeProjectFiles();
+    await host.close();
+    const objects = serviceClient().storage.from(bucket);
+    const file = await objects.download(`${projectId}/project.json`);
+    expect(JSON.parse(await file.data!.text())).toMatchObject({
+      ...{ schema: 1, project_id: projectId, latest_version: 3 },
+      active: { version: 2, generation_id: receipts[1]!.generationId },
+    });
+    await forget(projectId);
+    const garbage = { contentType: 'application/gzip' };
+    await objects.upload(`${projectId}/generations/v9__x.tar.gz`, 'garbage', garbage);
+    await objects.upload(`${projectId}/generations/readme.txt`, 'no archive', garbage);
+    const storage = await open(bucket);
+    const report = await storage.restore({ projectId, fromBucket: true });
+    expect(report).toMatchObject({ found: 4, restored: 3, failed: 1, problems: [{ version: 9 }] });
+    await quiet(storage);
+    await storage.exchangeActive();
+    await expectAll(storage, receipts);
+    const project = serviceClient().from('storage_projects').select('active_version');
+    expect((await project.eq('id', projectId)).data).toEqual([{ active_version: 2 }]);
+  },
+);
 
-test('an archive that was put under the name of another generation does not take its place', async () => {
-  const { bucket, projectId, receipts } = await saved(2);
-  const [one, two] = receipts as [Receipt, Receipt];
-  const objects = serviceClient().storage.from(bucket);
-  const bytes = await (await objects.download(keyOf(two))).data!.arrayBuffer();
-  await objects.remove([keyOf(one)]);
-  await objects.upload(keyOf(one), bytes, { contentType: 'application/gzip' });
-  const storage = await open(bucket, { background: false });
-  const report = await storage.restore({ projectId, fromBucket: true });
-  expect(report).toMatchObject({ restored: 1, failed: 1 });
-  expect(report.problems[0]).toMatchObject({ version: 1, reason: expect.stringContaining('v2') });
-});
+bySecretKey(
+  'an archive that was put under the name of another generation does not take its place',
+  async () => {
+    const { bucket, projectId, receipts } = await saved(2);
+    const [one, two] = receipts as [Receipt, Receipt];
+    const objects = serviceClient().storage.from(bucket);
+    const bytes = await (await objects.download(keyOf(two))).data!.arrayBuffer();
+    await objects.remove([keyOf(one)]);
+    await objects.upload(keyOf(one), bytes, { contentType: 'application/gzip' });
+    const storage = await open(bucket, { background: false });
+    const report = await storage.restore({ projectId, fromBucket: true });
+    expect(report).toMatchObject({ restored: 1, failed: 1 });
+    expect(report.problems[0]).toMatchObject({ version: 1, reason: expect.stringContaining('v2') });
+  },
+);
 
 test('an undeleted generation lies on its host again', async () => {
   const { storage, projectId, receipts } = await saved(1);
@@ -349,28 +363,33 @@ test('an undeleted generation lies on its host again', async () => {
   expect(readFileSync(path)).toEqual(before);
 });
 
-test('what the Python system packed comes as it laid it down, and can be migrated', async () => {
-  const bucket = uniqueId('bucket');
-  const projectId = uniqueId();
-  const python = new PythonStore(await tempFolder());
-  const ref = { projectId, version: 1, generationId: 'old' };
-  const files = { 'main.py': 'print(1)\n', 'd/ü.txt': 'ü' };
-  python.archived(ref, files);
-  const archive = readFileSync(join(python.root, projectId, 'archive/v1__old.tar.gz'));
-  const objects = serviceClient().storage;
-  await objects.createBucket(bucket, { public: false });
-  await objects.from(bucket).upload(`${projectId}/generations/v1__old.tar.gz`, archive);
-  const other = await open(bucket);
-  await other.recordArchive(ref, `${projectId}/generations/v1__old.tar.gz`, null);
-  for (const fromBucket of [false, true]) {
-    const storage = await open(bucket, { background: false });
-    const report = await storage.restore({ projectId, fromBucket });
-    expect(report).toMatchObject({ restored: 1, failed: 0 });
-    expect(await textsOf(storage, ref)).toEqual(files);
-    expect((await storage.list(projectId)).items).toMatchObject([{ version: 1, status: 'local' }]);
-    await storage.close();
-  }
-});
+bySecretKey(
+  'what the Python system packed comes as it laid it down, and can be migrated',
+  async () => {
+    const bucket = uniqueId('bucket');
+    const projectId = uniqueId();
+    const python = new PythonStore(await tempFolder());
+    const ref = { projectId, version: 1, generationId: 'old' };
+    const files = { 'main.py': 'print(1)\n', 'd/ü.txt': 'ü' };
+    python.archived(ref, files);
+    const archive = readFileSync(join(python.root, projectId, 'archive/v1__old.tar.gz'));
+    const objects = serviceClient().storage;
+    await objects.createBucket(bucket, { public: false });
+    await objects.from(bucket).upload(`${projectId}/generations/v1__old.tar.gz`, archive);
+    const other = await open(bucket);
+    await other.recordArchive(ref, `${projectId}/generations/v1__old.tar.gz`, null);
+    for (const fromBucket of [false, true]) {
+      const storage = await open(bucket, { background: false });
+      const report = await storage.restore({ projectId, fromBucket });
+      expect(report).toMatchObject({ restored: 1, failed: 0 });
+      expect(await textsOf(storage, ref)).toEqual(files);
+      expect((await storage.list(projectId)).items).toMatchObject([
+        { version: 1, status: 'local' },
+      ]);
+      await storage.close();
+    }
+  },
+);
 
 /** Runs a restore of a project, and does something once the first archive is asked for. */
 async function restoreWhile(
@@ -413,98 +432,110 @@ test('what is deleted, undeleted or replaced while it comes is as the cloud has 
   expect(await textsOf(storage, three)).toEqual({ r: 'eplaced' });
 });
 
-test('from the bucket: a project is of whom it was given to, and replaced content stays replaced', async () => {
-  const { bucket, projectId, receipts, storage: host } = await saved(2);
-  const [first, second] = ['a', 'b'].map((c) => `${c.repeat(8)}-aaaa-4aaa-8aaa-aaaaaaaaaaaa`);
-  const named = { projectId, version: 3, generationId: 'g3', ownerId: first! };
-  await host.save({ ...named, files: { old: '1' } });
-  await quiet(host);
-  await host.save({ ...named, files: { new: '1' }, replace: true });
-  await quiet(host);
-  await host.setOwner(projectId, second!, { transfer: true });
-  await host.delete(receipts[0]!);
-  await quiet(host);
-  await host.writeProjectFiles();
-  await host.close();
-  await forget(projectId);
-  const storage = await open(bucket);
-  expect(await storage.restore({ projectId, fromBucket: true })).toMatchObject({
-    ...{ found: 2, restored: 2, deleted: 1, failed: 0 },
-  });
-  await quiet(storage);
-  expect((await storage.list(projectId)).items.map(({ version }) => version)).toEqual([3, 2]);
-  expect(await textsOf(storage, named)).toEqual({ new: '1' });
-  const owner = serviceClient().from('storage_projects').select('owner_id').eq('id', projectId);
-  expect((await owner).data).toEqual([{ owner_id: second }]);
-  const rows = serviceClient().from('storage_generations').select('version, status');
-  expect((await rows.eq('project_id', projectId).order('version')).data).toEqual([
-    { version: 1, status: 'deleted' },
-    { version: 2, status: 'verified' },
-    { version: 3, status: 'verified' },
-  ]);
-});
+bySecretKey(
+  'from the bucket: a project is of whom it was given to, and replaced content stays replaced',
+  async () => {
+    const { bucket, projectId, receipts, storage: host } = await saved(2);
+    const [first, second] = ['a', 'b'].map((c) => `${c.repeat(8)}-aaaa-4aaa-8aaa-aaaaaaaaaaaa`);
+    const named = { projectId, version: 3, generationId: 'g3', ownerId: first! };
+    await host.save({ ...named, files: { old: '1' } });
+    await quiet(host);
+    await host.save({ ...named, files: { new: '1' }, replace: true });
+    await quiet(host);
+    await host.setOwner(projectId, second!, { transfer: true });
+    await host.delete(receipts[0]!);
+    await quiet(host);
+    await host.writeProjectFiles();
+    await host.close();
+    await forget(projectId);
+    const storage = await open(bucket);
+    expect(await storage.restore({ projectId, fromBucket: true })).toMatchObject({
+      ...{ found: 2, restored: 2, deleted: 1, failed: 0 },
+    });
+    await quiet(storage);
+    expect((await storage.list(projectId)).items.map(({ version }) => version)).toEqual([3, 2]);
+    expect(await textsOf(storage, named)).toEqual({ new: '1' });
+    const owner = serviceClient().from('storage_projects').select('owner_id').eq('id', projectId);
+    expect((await owner).data).toEqual([{ owner_id: second }]);
+    const rows = serviceClient().from('storage_generations').select('version, status');
+    expect((await rows.eq('project_id', projectId).order('version')).data).toEqual([
+      { version: 1, status: 'deleted' },
+      { version: 2, status: 'verified' },
+      { version: 3, status: 'verified' },
+    ]);
+  },
+);
 
-test('from the bucket: a restore that was stopped goes by what the file said at first', async () => {
-  const { bucket, projectId, receipts, storage: host } = await saved(4);
-  await host.activate(receipts[2]!);
-  await host.delete(receipts[1]!);
-  await quiet(host);
-  await host.exchangeActive();
-  await host.writeProjectFiles();
-  await host.close();
-  await forget(projectId);
-  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
-  const storage = await openTestStorage({ cloud: { ...testCloud(bucket), url: proxy.url } });
-  const stop = new AbortController();
-  whenFetching(proxy, 2, () => once(stop.signal, 'abort'));
-  const one = { projectId, fromBucket: true, concurrency: 1 };
-  const stopped = { ...one, signal: stop.signal, onProgress: () => stop.abort() };
-  expect(await storage.restore(stopped)).toMatchObject({ restored: 2, stopped: true });
-  await quiet(storage);
-  // The database knows two of four, and the file says no more than that.
-  await storage.writeProjectFiles();
-  await storage.close();
-  const other = await open(bucket);
-  expect(await other.restore(one)).toMatchObject({ found: 3, failed: 0, deleted: 1 });
-  expect((await other.list(projectId)).items.map(({ version }) => version)).toEqual([4, 3, 1]);
-  expect(await other.activeVersion(projectId)).toBe(3);
-  const left = await serviceClient().storage.from(bucket).list(projectId);
-  expect(left.data!.map(({ name }) => name).sort()).toEqual(['generations', 'project.json']);
-});
+bySecretKey(
+  'from the bucket: a restore that was stopped goes by what the file said at first',
+  async () => {
+    const { bucket, projectId, receipts, storage: host } = await saved(4);
+    await host.activate(receipts[2]!);
+    await host.delete(receipts[1]!);
+    await quiet(host);
+    await host.exchangeActive();
+    await host.writeProjectFiles();
+    await host.close();
+    await forget(projectId);
+    const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+    const storage = await openTestStorage({ cloud: { ...testCloud(bucket), url: proxy.url } });
+    const stop = new AbortController();
+    whenFetching(proxy, 2, () => once(stop.signal, 'abort'));
+    const one = { projectId, fromBucket: true, concurrency: 1 };
+    const stopped = { ...one, signal: stop.signal, onProgress: () => stop.abort() };
+    expect(await storage.restore(stopped)).toMatchObject({ restored: 2, stopped: true });
+    await quiet(storage);
+    // The database knows two of four, and the file says no more than that.
+    await storage.writeProjectFiles();
+    await storage.close();
+    const other = await open(bucket);
+    expect(await other.restore(one)).toMatchObject({ found: 3, failed: 0, deleted: 1 });
+    expect((await other.list(projectId)).items.map(({ version }) => version)).toEqual([4, 3, 1]);
+    expect(await other.activeVersion(projectId)).toBe(3);
+    const left = await serviceClient().storage.from(bucket).list(projectId);
+    expect(left.data!.map(({ name }) => name).sort()).toEqual(['generations', 'project.json']);
+  },
+);
 
-test('from the bucket: a file that cannot be read has nothing of its project taken for what is there', async () => {
-  const { bucket, projectId } = await saved(2);
-  await forget(projectId);
-  const objects = serviceClient().storage.from(bucket);
-  const json = { contentType: 'application/json', upsert: true };
-  for (const text of [
-    '{',
-    '{"schema": 2}',
-    `{"schema":1,"project_id":"${projectId}","latest_version":4e9}`,
-  ]) {
-    await objects.upload(`${projectId}/project.json`, text, json);
+bySecretKey(
+  'from the bucket: a file that cannot be read has nothing of its project taken for what is there',
+  async () => {
+    const { bucket, projectId } = await saved(2);
+    await forget(projectId);
+    const objects = serviceClient().storage.from(bucket);
+    const json = { contentType: 'application/json', upsert: true };
+    for (const text of [
+      '{',
+      '{"schema": 2}',
+      `{"schema":1,"project_id":"${projectId}","latest_version":4e9}`,
+    ]) {
+      await objects.upload(`${projectId}/project.json`, text, json);
+      const storage = await open(bucket, { background: false });
+      const report = await storage.restore({ projectId, fromBucket: true });
+      expect(report).toMatchObject({ found: 2, restored: 0, failed: 2 });
+      expect(report.problems[0]!.reason).toContain('project.json');
+    }
+  },
+);
+
+bySecretKey(
+  'from the bucket: of a project without archives the versions are taken, and its owner is known',
+  async () => {
+    const { bucket, projectId, receipts, storage: host } = await saved(2);
+    const owner = 'cccccccc-aaaa-4aaa-8aaa-aaaaaaaaaaaa';
+    await host.setOwner(projectId, owner);
+    for (const receipt of receipts) await host.delete(receipt);
+    await quiet(host);
+    await host.writeProjectFiles();
+    await host.close();
+    const keys = receipts.map(keyOf);
+    await serviceClient().storage.from(bucket).remove(keys);
+    await forget(projectId);
     const storage = await open(bucket, { background: false });
-    const report = await storage.restore({ projectId, fromBucket: true });
-    expect(report).toMatchObject({ found: 2, restored: 0, failed: 2 });
-    expect(report.problems[0]!.reason).toContain('project.json');
-  }
-});
-
-test('from the bucket: of a project without archives the versions are taken, and its owner is known', async () => {
-  const { bucket, projectId, receipts, storage: host } = await saved(2);
-  const owner = 'cccccccc-aaaa-4aaa-8aaa-aaaaaaaaaaaa';
-  await host.setOwner(projectId, owner);
-  for (const receipt of receipts) await host.delete(receipt);
-  await quiet(host);
-  await host.writeProjectFiles();
-  await host.close();
-  const keys = receipts.map(keyOf);
-  await serviceClient().storage.from(bucket).remove(keys);
-  await forget(projectId);
-  const storage = await open(bucket, { background: false });
-  const report = await storage.restore({ fromBucket: true });
-  expect(report).toMatchObject({ found: 0, deleted: 2, failed: 0 });
-  expect((await storage.save({ projectId, files: { n: '1' } })).version).toBe(3);
-  const [project] = (await storage.listProjects()).items;
-  expect(project).toMatchObject({ projectId, ownerId: owner });
-});
+    const report = await storage.restore({ fromBucket: true });
+    expect(report).toMatchObject({ found: 0, deleted: 2, failed: 0 });
+    expect((await storage.save({ projectId, files: { n: '1' } })).version).toBe(3);
+    const [project] = (await storage.listProjects()).items;
+    expect(project).toMatchObject({ projectId, ownerId: owner });
+  },
+);

@@ -157,7 +157,7 @@ export const ChangesBodySchema = v.variant('of', [
   }),
   v.object({
     of: v.literal('active'),
-    after: v.optional(v.nullable(v.object({ noted_at: text(64), project_id: id })), null),
+    after: v.optional(v.nullable(v.object({ noted_at: text(64), project_id: text(128) })), null),
     limit,
   }),
 ]);
