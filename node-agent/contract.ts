@@ -30,6 +30,8 @@ export {
   parseHostName,
 } from '../functions/_shared/contract/host-key.ts';
 export {
+  ChangedActiveSchema,
+  ChangedSchema,
   DownloadsSchema,
   FoundSchema,
   HostCheckSchema,

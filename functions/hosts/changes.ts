@@ -8,7 +8,7 @@ export async function listChanges(c: HostContext<{ json: typeof ChangesBodySchem
   const doing = 'list what was changed';
   if (asked.of === 'generations') {
     const args = { p_limit: asked.limit, p_after: asked.after };
-    return c.json({ items: await ask<object[]>(c, 'storage_host_list_changes', args, doing) });
+    return c.json(await ask<object>(c, 'storage_host_list_changes', args, doing));
   }
   const { after, limit } = asked;
   const from = after === null ? {} : { p_after_at: after.noted_at, p_after_id: after.project_id };

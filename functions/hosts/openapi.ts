@@ -1,6 +1,8 @@
 /** The OpenAPI document of the function `hosts`. */
+import * as v from 'valibot';
 import { HealthSchema, ProblemSchema } from '../_shared/contract/api.ts';
 import {
+  ChangedActiveSchema,
   ChangedSchema,
   DownloadsSchema,
   FoundSchema,
@@ -76,7 +78,7 @@ const OPERATIONS: Record<string, Operation> = {
   'POST /changes': {
     id: 'listChanges',
     summary: 'A page of what was deleted, undeleted, purged or replaced, or made active.',
-    answer: ChangedSchema,
+    answer: v.union([ChangedSchema, ChangedActiveSchema]),
   },
   'POST /delete': {
     id: 'delete',

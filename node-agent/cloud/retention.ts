@@ -19,6 +19,13 @@ import type {
 } from './outcomes.ts';
 import { Rpc } from './rpc.ts';
 
+/** Some of the feed. @property through the number up to which there is nothing else: the next page comes after it */
+export type ChangesPage = Readonly<{
+  items: readonly CloudChange[];
+  through: number;
+  hasMore: boolean;
+}>;
+
 /** What is deleted in the cloud, undeleted and purged, through our SQL functions; and the feed of it. */
 export class RetentionBySecretKey {
   readonly #connection: Connection;
@@ -125,15 +132,16 @@ export class RetentionBySecretKey {
    * A page of what was deleted, undeleted, purged or replaced in the cloud, in the order of its numbers; none
    * where no database is there.
    *
-   * @param after the number of the last one that is known
+   * @param after the number through which all is known
    */
-  async listChanges(after: number, limit: number): Promise<CloudChange[]> {
+  async listChanges(after: number, limit: number): Promise<ChangesPage> {
     const page = await this.#rpc.call(
       'storage_list_changes',
       { p_limit: limit, p_after: after },
       v.array(CloudChangeSchema),
       'list what was changed',
     );
-    return Array.isArray(page) ? page : [];
+    const items = Array.isArray(page) ? page : [];
+    return { items, through: items.at(-1)?.number ?? after, hasMore: items.length === limit };
   }
 }

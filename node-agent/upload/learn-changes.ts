@@ -65,17 +65,16 @@ export async function learnChanges(parts: Parts): Promise<number> {
   };
   for (const change of [...failed.values()]) if (await attempt(change)) changed++;
   for (let after = catalog.meta.changesSeen; ; ) {
-    const page = await retention.listChanges(after, PAGE);
-    for (const change of page) if (await attempt(change)) changed++;
-    const last = page.at(-1);
-    if (last !== undefined) {
-      after = last.number;
+    const { items, through, hasMore } = await retention.listChanges(after, PAGE);
+    for (const change of items) if (await attempt(change)) changed++;
+    if (through > after) {
+      after = through;
       // No further than what could not be followed: a restart forgets the rest.
       const before = [...failed.values()].map(({ number }) => number - 1);
       const seen = Math.min(after, ...before);
       await catalog.write(() => catalog.meta.setChangesSeen(seen));
     }
-    if (page.length < PAGE) return changed;
+    if (!hasMore) return changed;
   }
 }
 

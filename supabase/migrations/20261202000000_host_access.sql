@@ -510,7 +510,8 @@ comment on function public.storage_host_list_generations is
 create function public.storage_host_list_changes(
   p_sha256 text,
   p_limit integer,
-  p_after bigint default 0
+  p_after bigint default 0,
+  p_looked_at integer default 10000
 )
 returns jsonb
 language plpgsql
@@ -519,27 +520,39 @@ as $$
 declare
   host constant public.storage_hosts := public.storage_host_of(p_sha256);
 begin
-  if host.read_scope = 'all' then
-    return public.storage_list_changes(p_limit, p_after);
-  end if;
   -- Gives numbers to what has none.
   perform public.storage_list_changes(0);
   return (
-    select coalesce(jsonb_agg(to_jsonb(page) order by page.number), '[]')
-    from (
-      select c.number, g.project_id, g.version, g.generation_id, g.status, g.digest, g.epoch,
+    with looked_at as materialized (
+      select number, project_id, version
+      from public.storage_changes
+      where number > p_after
+      order by number
+      limit p_looked_at
+    ), page as materialized (
+      select l.number, g.project_id, g.version, g.generation_id, g.status, g.digest, g.epoch,
         g.purge_at
-      from public.storage_changes c
+      from looked_at l
       join public.storage_generations g using (project_id, version)
-      where c.number > p_after and public.storage_had_part(host, g)
-      order by c.number
+      where host.read_scope = 'all' or public.storage_had_part(host, g)
+      order by l.number
       limit p_limit
-    ) page
+    ), counted as (
+      select (select count(*) from page) = p_limit as is_full,
+        (select count(*) from looked_at) = p_looked_at as is_cut
+    )
+    select jsonb_build_object(
+      'items', (select coalesce(jsonb_agg(to_jsonb(page) order by page.number), '[]') from page),
+      -- Whoever has no part in the rest does not look at it again.
+      'through', case when is_full then (select max(number) from page)
+        else coalesce((select max(number) from looked_at), p_after) end,
+      'has_more', is_full or is_cut)
+    from counted
   );
 end
 $$;
 comment on function public.storage_host_list_changes is
-  'What storage_list_changes lists, of that in which the host has a part.';
+  'What storage_list_changes lists, of that in which the host has a part; with the number through which it was looked, in so many changes at most, and whether there may be more.';
 
 create function public.storage_host_list_active(
   p_sha256 text,

@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(96);
+select plan(101);
 
 create function pg_temp.key(n text) returns text language sql as $$ select encode(sha256(n::bytea), 'hex') $$;
 -- What follows is done with the secret key.
@@ -54,7 +54,7 @@ create function pg_temp.download(k text, p text, n integer, key text default nul
 $$;
 create function pg_temp.changes(k text) returns text language sql as $$
   select string_agg(item ->> 'project_id' || (item ->> 'version') || (item ->> 'status'), ' ' order by item -> 'number')
-  from jsonb_array_elements(storage_host_list_changes(pg_temp.key(k), 100)) item
+  from jsonb_array_elements(storage_host_list_changes(pg_temp.key(k), 100) -> 'items') item
 $$;
 create function pg_temp.row_of(p text, n integer) returns public.storage_generations language sql as $$
   select * from public.storage_generations where project_id = p and version = n
@@ -194,6 +194,14 @@ select is(pg_temp.remove('a', 'h-ada', 7, array['d7']) ->> 'outcome', 'recorded'
 select is(pg_temp.changes('a'), 'h-ada1deleted h-ada7deleted', 'it hears of it');
 select is(pg_temp.changes('b'), null, 'another does not');
 select is(pg_temp.changes('r') ~ 'h-ada1deleted', true, 'who reads all does');
+select is((storage_host_list_changes(pg_temp.key('b'), 100) ->> 'through')::bigint, storage_last_change(),
+  'it does not look at that again');
+select is(storage_host_list_changes(pg_temp.key('b'), 100, 0, 1) - 'through',
+  '{"items": [], "has_more": true}', 'it looks at so many at once');
+select is((storage_host_list_changes(pg_temp.key('a'), 1) #>> '{items,0,number}'),
+  storage_host_list_changes(pg_temp.key('a'), 1) ->> 'through', 'a page that is full goes on after its last one');
+select is(storage_host_list_changes(pg_temp.key('a'), 1) -> 'has_more', 'true', 'as there may be more');
+select is(storage_host_list_changes(pg_temp.key('a'), 100) -> 'has_more', 'false', 'until there is not');
 select is(pg_temp.record('a', 'h-ada', 1, 'd1', 'h-ada/generations/v1__g1.tar.gz') ->> 'outcome', 'deleted', 'a record that is said again after a deletion changes nothing');
 select is(storage_host_undelete(pg_temp.key('b'), 'h-ada', 1), '{"outcome": "missing"}', 'another does not undo it');
 select is(storage_host_undelete(pg_temp.key('a'), 'h-ada', 1) ->> 'outcome', 'undeleted', 'the host does');

@@ -264,8 +264,12 @@ export const DownloadsSchema = listOf(
   }),
 );
 export const ChangedSchema = v.object({
-  items: v.union([v.array(CloudChangeSchema), v.array(ActiveGenerationSchema)]),
+  items: v.array(CloudChangeSchema),
+  /** The number up to which there is nothing else for the host: to go on after. */
+  through: v.number(),
+  has_more: v.boolean(),
 });
+export const ChangedActiveSchema = v.object({ items: v.array(ActiveGenerationSchema) });
 
 /** What a key opens. */
 export const HostCheckSchema = v.object({

@@ -1,7 +1,6 @@
-import * as v from 'valibot';
 import {
   ActivationOutcomeSchema,
-  ActiveGenerationSchema,
+  ChangedActiveSchema,
   formatRef,
   type Ref,
 } from '../../contract.ts';
@@ -28,9 +27,9 @@ export class ActivationsByHostKey implements CloudActivations {
   }
 
   async list(after: ActivationPosition | null, limit: number): Promise<Activation[]> {
-    const schema = v.object({ items: v.array(ActiveGenerationSchema) });
     const from = after && { noted_at: after.noted_at, project_id: after.project_id };
     const body = { of: 'active', after: from, limit };
-    return (await this.#api.ask('/changes', body, schema, 'list what is active')).items;
+    const doing = 'list what is active';
+    return (await this.#api.ask('/changes', body, ChangedActiveSchema, doing)).items;
   }
 }

@@ -1,6 +1,5 @@
-import * as v from 'valibot';
 import {
-  CloudChangeSchema,
+  ChangedSchema,
   DeletionOutcomeSchema,
   formatRef,
   PurgeOutcomeSchema,
@@ -9,7 +8,8 @@ import {
   UndeletionOutcomeSchema,
 } from '../../contract.ts';
 import type { CloudRetention } from '../cloud.ts';
-import type { CloudChange, DeletionOutcome, Purged, UndeletionOutcome } from '../outcomes.ts';
+import type { DeletionOutcome, Purged, UndeletionOutcome } from '../outcomes.ts';
+import type { ChangesPage } from '../retention.ts';
 import type { HostApi } from './api.ts';
 
 /** What is deleted, undeleted and purged, asked of the function `hosts`; and the feed of it. */
@@ -75,9 +75,15 @@ export class RetentionByHostKey implements CloudRetention {
     return [];
   }
 
-  async listChanges(after: number, limit: number): Promise<CloudChange[]> {
-    const schema = v.object({ items: v.array(CloudChangeSchema) });
+  async listChanges(after: number, limit: number): Promise<ChangesPage> {
     const body = { of: 'generations', after, limit };
-    return (await this.#api.ask('/changes', body, schema, 'list what was changed')).items;
+    const doing = 'list what was changed';
+    const { has_more: hasMore, ...page } = await this.#api.ask(
+      '/changes',
+      body,
+      ChangedSchema,
+      doing,
+    );
+    return { ...page, hasMore };
   }
 }
