@@ -37,6 +37,7 @@ export {
   HostCheckSchema,
   RecordedSchema,
   ReservedSchema,
+  ScratchSchema,
   type UploadTokenSchema,
   UploadTokensSchema,
 } from '../functions/_shared/contract/hosts.ts';

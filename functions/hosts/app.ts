@@ -14,6 +14,7 @@ import {
   PurgeBodySchema,
   RecordBodySchema,
   ReserveBodySchema,
+  ScratchBodySchema,
   UploadsBodySchema,
 } from '../_shared/contract/hosts.ts';
 import { HOST_LIMITS } from '../_shared/contract/limits.ts';
@@ -30,6 +31,7 @@ import { createOpenApi } from './openapi.ts';
 import { activate, setOwner } from './projects.ts';
 import { record } from './record.ts';
 import { replace, reserve, signAgain } from './reserve.ts';
+import { scratch } from './scratch.ts';
 
 /** Makes the function: what it serves is `createApp(…).fetch`. */
 export function createApp(environment: Environment): Hono<{ Variables: HostVariables }> {
@@ -56,6 +58,7 @@ export function createApp(environment: Environment): Hono<{ Variables: HostVaria
     .post('/purge', input({ json: PurgeBodySchema }), purge)
     .post('/owner', input({ json: OwnerBodySchema }), setOwner)
     .post('/activate', input({ json: ActivateBodySchema }), activate)
+    .post('/scratch', input({ json: ScratchBodySchema }), scratch)
     .post('/check', input({ json: CheckBodySchema }), check);
   app.route('/hosts', routes);
   return app;

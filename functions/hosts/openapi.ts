@@ -10,6 +10,7 @@ import {
   ListedSchema,
   RecordedSchema,
   ReservedSchema,
+  ScratchSchema,
   UploadTokenSchema,
   UploadTokensSchema,
 } from '../_shared/contract/hosts.ts';
@@ -104,6 +105,11 @@ const OPERATIONS: Record<string, Operation> = {
     id: 'activate',
     summary: "Makes a generation of yours its project's active one.",
     answer: ActivationOutcomeSchema,
+  },
+  'POST /scratch': {
+    id: 'scratch',
+    summary: 'An object that stands for nothing: to look whether one can be sent and got.',
+    answer: ScratchSchema,
   },
   'POST /check': {
     id: 'check',

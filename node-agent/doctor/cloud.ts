@@ -4,9 +4,10 @@ import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import type { CloudSettings } from '../cloud/connection.ts';
 import { ARCHIVE_TYPE, isHostKey } from '../contract.ts';
 import { type Check, check, fail, type Outcome, pass, warn } from './check.ts';
-import { checkHostKey } from './host-key.ts';
+import { fetchInTime } from './fetch-in-time.ts';
+import { checkHostKey, checkHostRoundTrip } from './host-key.ts';
+import { type Steps, tryAll } from './round-trip.ts';
 
-const TIMEOUT_MS = 10_000;
 /** A clock that is off by more makes signed URLs end too soon or too late; by much more, tokens. */
 const SKEW_WARN_MS = 30_000;
 const SKEW_FAIL_MS = 300_000;
@@ -27,6 +28,7 @@ export async function checkCloud(settings: CloudSettings): Promise<Check[]> {
   if (isHostKey(settings.key)) {
     await next('key', () => checkHostKey(settings));
     await next('function', () => checkFunction(settings));
+    await next('round trip', () => checkHostRoundTrip(settings));
     return done;
   }
   const client = createClient(settings.url, settings.key, {
@@ -227,7 +229,7 @@ async function checkRoundTrip({ bucket }: CloudSettings, client: SupabaseClient)
   const key = `${folder}/scratch.gz`;
   const bytes = Buffer.from(`doctor ${randomUUID()}`);
   const storage = client.storage.from(bucket);
-  const steps: [string, () => Promise<boolean>][] = [
+  const steps: Steps = [
     ['find nothing where nothing is', async () => (await storage.info(key)).error !== null],
     [
       'put',
@@ -244,19 +246,7 @@ async function checkRoundTrip({ bucket }: CloudSettings, client: SupabaseClient)
     ['remove', async () => (await storage.remove([key])).error === null],
     ['find nothing again', async () => (await storage.info(key)).error !== null],
   ];
-  try {
-    for (const [name, step] of steps) {
-      if (!(await step())) {
-        return fail(
-          `storage cannot ${name}`,
-          'Look at the storage logs of the project in the dashboard',
-        );
-      }
-    }
-  } finally {
-    await storage.remove([key]).catch(() => {});
-  }
-  return pass(steps.map(([name]) => name).join(', '));
+  return tryAll(steps, () => storage.remove([key]));
 }
 
 async function getSigned(
@@ -273,9 +263,3 @@ async function getSigned(
 function equals(one: Buffer, other: Buffer): boolean {
   return one.equals(other);
 }
-
-const fetchInTime: typeof fetch = (input, init) => {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
-  const signal = init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
-  return fetch(input, { ...init, signal });
-};

@@ -211,7 +211,34 @@ test.each<[string, Parameters<typeof makeHost>[0], string, RegExp]>([
   expect(said).toMatch(words);
   expect(diagnosis.ok).toBe(status !== 'fail');
   expect(JSON.stringify(diagnosis)).not.toContain(host.key);
+  // What a key cannot open is not tried.
+  const trip = diagnosis.checks.find(({ name }) => name === 'round trip')!;
+  expect(trip.status).toBe(status === 'fail' ? 'warn' : 'pass');
+  const { data } = await serviceClient().storage.from(bucket).list();
+  expect(data ?? []).toEqual([]);
 });
+
+test.each<[string, RegExp, number, string]>([
+  ['takes no upload', /upload\/sign\/.*token=/, 500, 'cannot put'],
+  ['gives nothing back', /object\/sign\/.*token=/, 404, 'cannot sign and get'],
+  ['answers with an error', /hosts\/scratch/, 500, 'Cannot try a round trip'],
+])(
+  'by the key of a host: storage that %s is found, and nothing is left',
+  async (_, at, code, words) => {
+    const bucket = uniqueId('bucket');
+    const host = await makeHost({ bucket });
+    const { SUPABASE_SERVICE_KEY: _secret, ...env } = await hostEnvironment({
+      ...(await behind(at, code, {})),
+      SUPABASE_BUCKET: bucket,
+      HOST_KEY: host.key,
+    });
+    const { checks } = await diagnose(env);
+    const trip = checks.find(({ name }) => name === 'round trip')!;
+    expect(trip).toMatchObject({ status: 'fail', why: expect.stringContaining(words) });
+    const { data } = await serviceClient().storage.from(bucket).list();
+    expect(data ?? []).toEqual([]);
+  },
+);
 
 test('a host has one key, of either kind', async () => {
   const { key } = await makeHost();

@@ -250,6 +250,24 @@ test('a key is revoked in the middle of an upload in chunks', async () => {
   expect(await generationsOf(made.item.project_id)).toMatchObject([{ status: 'pending' }]);
 });
 
+test("a scratch object of another's key", async () => {
+  const owner = await makeHost();
+  const begun = (await owner.ask('/scratch', { do: 'begin' })).body;
+  const { name, upload } = begun;
+  const files = serviceClient().storage.from(upload.bucket);
+  const put = await files.uploadToSignedUrl(upload.object_key, upload.token, 'scratch');
+  expect(put.error).toBeNull();
+  expect((await mallory.ask('/scratch', { do: 'sign', name })).body).toMatchObject({ url: null });
+  expect((await mallory.ask('/scratch', { do: 'end', name })).status).toBe(200);
+  expect((await files.info(upload.object_key)).data).not.toBeNull();
+  for (const path of ['../x', 'p/generations/v1__g', `${name}/../..`]) {
+    const answer = await mallory.ask('/scratch', { do: 'end', name: path });
+    expect(answer).toMatchObject({ status: 400, body: { code: 'invalid_input' } });
+  }
+  await owner.ask('/scratch', { do: 'end', name });
+  expect((await files.info(upload.object_key)).data).toBeNull();
+});
+
 test('a batch of 32 manifests of 5 MB', async () => {
   const made = makeItem(uniqueId());
   const { object_key } = await reserve(mallory, made);

@@ -110,6 +110,11 @@ const ROUTES: Record<string, Route> = {
     }),
     own: { outcome: 'set' },
   },
+  scratch: {
+    body: () => ({ do: 'begin' }),
+    own: { upload: { token: expect.any(String) } },
+    ofAll: true,
+  },
   check: { body: () => ({}), own: { delete: 'own' }, ofAll: true },
 };
 
@@ -231,7 +236,7 @@ describe.each(STATES)('of what is %s', (state) => {
         } else if (id === 'find' && host === assigned) {
           // Which versions are taken.
           expect(body.items, what).toMatchObject([{ row: null }, { highest_version: 1 }]);
-        } else if (id === 'check') {
+        } else if (id === 'check' || id === 'scratch') {
           expect(status, what).toBe(200);
         } else {
           expect([status, plain(body, about)], what).toEqual([

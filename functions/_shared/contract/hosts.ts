@@ -199,6 +199,13 @@ export const OwnerBodySchema = v.object({
 
 export const ActivateBodySchema = v.object({ ...named, generation_id: id, at: time });
 
+const scratchName = v.pipe(v.string(), v.uuid('a UUID'));
+export const ScratchBodySchema = v.variant('do', [
+  v.object({ do: v.literal('begin') }),
+  v.object({ do: v.literal('sign'), name: scratchName }),
+  v.object({ do: v.literal('end'), name: scratchName }),
+]);
+
 export const CheckBodySchema = v.object({
   host_id: v.optional(v.nullable(hostId), null),
   count: v.optional(whole(0, Number.MAX_SAFE_INTEGER), 0),
@@ -270,6 +277,14 @@ export const ChangedSchema = v.object({
   has_more: v.boolean(),
 });
 export const ChangedActiveSchema = v.object({ items: v.array(ActiveGenerationSchema) });
+
+export const ScratchSchema = v.object({
+  name: v.string(),
+  /** Of one that was begun. */
+  upload: v.optional(v.nullable(UploadTokenSchema)),
+  /** Of one that is to be signed; `null` where it is not there. */
+  url: v.optional(v.nullable(v.string())),
+});
 
 /** What a key opens. */
 export const HostCheckSchema = v.object({
