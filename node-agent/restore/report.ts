@@ -38,6 +38,11 @@ export class RestoreCounts {
     this.#found++;
   }
 
+  /** It was deleted since. */
+  unfound(): void {
+    this.#found--;
+  }
+
   restored(bytes: number): void {
     this.#restored++;
     this.#bytes += bytes;

@@ -171,7 +171,10 @@ async function install(
       const reason = reasonOf(error);
       const now = looks < MOST_LOOKS ? await changedSince(parts, one) : null;
       if (now === null) return counts.fail(given.ref, reason);
-      if (now.kind === 'deletion') return noteDeletion(parts, now, counts);
+      if (now.kind === 'deletion') {
+        counts.unfound();
+        return noteDeletion(parts, now, counts);
+      }
       one = now;
     }
   }

@@ -19,7 +19,9 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   const ref = refOf(row);
   const record = await records.find(ref.projectId, ref.version);
   if (record === null) {
-    if (await recordFound(parts, row, [keyOf(row)])) return 'proven';
+    const isFound =
+      (await recordFound(parts, row, [keyOf(row)])) || (await recordUnseen(parts, row));
+    if (isFound) return 'proven';
     throw lost(parts, ref);
   }
   if (record.generation_id !== row.generation_id) {
@@ -37,7 +39,12 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   }
   if (!isInCloud(record.status)) {
     // A database that was put back expects what was sent there since, or elsewhere.
-    if (await recordFound(parts, row, [record.object_key, keyOf(row)])) return 'proven';
+    const isFound =
+      (await recordFound(parts, row, [record.object_key, keyOf(row)])) ||
+      (record.status === 'pending' && (await recordUnseen(parts, row)));
+    if (isFound) return 'proven';
+    // It was looked for before, and is the row of that.
+    if (record.status === 'failed' && !parts.objects.showsUnnamed) throw lost(parts, ref);
     // Another host has the content, and is about to send it.
     const state = `another host has it, and its upload is ${record.status}`;
     const message = `Cannot confirm ${formatRef(ref)}: ${state}`;
@@ -65,14 +72,20 @@ async function recordFound(
   keys: readonly string[],
 ): Promise<boolean> {
   const found = await findContent(parts, row, keys);
-  if (found !== null) {
-    if (!(await reserveFound(parts, row, found))) throw changed(refOf(row));
-    await recordProven(parts, row, found);
-    return true;
-  }
+  if (found === null) return false;
+  if (!(await reserveFound(parts, row, found))) throw changed(refOf(row));
+  await recordProven(parts, row, found);
+  return true;
+}
+
+/**
+ * The same by the key of a host, which is shown what no row names once it has reserved it.
+ *
+ * @returns whether the content lies where this host knows it
+ */
+async function recordUnseen(parts: Parts, row: GenerationRow): Promise<boolean> {
   const [key, { sha256 }] = [keyOf(row), row];
   if (parts.objects.showsUnnamed || sha256 === null) return false;
-  // What no row names is shown once it is reserved.
   if (!(await reserveFound(parts, row, { key, sha256 }))) return false;
   const proven = await findContent(parts, row, [key]);
   if (proven !== null) await recordProven(parts, row, proven);
@@ -121,6 +134,7 @@ async function reserveFound(
   });
   if (reserved.outcome === 'no_database') throw noDatabase(ref);
   await removeUnneeded(parts, reserved.unneeded ?? []);
+  if (reserved.outcome === 'conflict') throw conflict(parts, row, reserved.reason);
   return reserved.outcome === 'reserved' && reserved.object_key === key;
 }
 

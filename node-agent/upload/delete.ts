@@ -8,17 +8,28 @@ import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 
 /**
- * Has a database that was put back know of what it is to delete. By the secret key the deletion does that; a
- * host is told the same of what is not there as of what is another's, until it has reserved it.
+ * Has a database that was put back know of what it is to delete, so that it can be undeleted. A host with a key of its
+ * own is told the same of what is not there as of what is another's, until it has reserved it.
  *
  * @returns whether it did not know of it, and does
  */
-async function reserveUnknown(parts: Parts, row: GenerationRow): Promise<boolean> {
-  const { sha256, md5, archive_bytes } = row;
-  if (parts.objects.showsUnnamed || sha256 === null || md5 === null) return false;
-  if (row.object_key === null || archive_bytes === null) return false;
-  const reservation = reservationOf(parts, { ...row, sha256, md5, archive_bytes });
-  return (await parts.records.reserve(reservation)).outcome === 'reserved';
+async function recordUnknown(parts: Parts, row: GenerationRow): Promise<boolean> {
+  const { objects, records } = parts;
+  const { sha256, md5, archive_bytes, object_key: objectKey } = row;
+  if (objects.showsUnnamed || sha256 === null || archive_bytes === null || objectKey === null) {
+    return false;
+  }
+  // It takes the place of nothing: what the cloud has under its name by now stays.
+  const given = { ...row, sha256, md5, archive_bytes, is_replacement: 0 } as const;
+  const reserved = await records.reserve(reservationOf(parts, given));
+  if (reserved.outcome !== 'reserved') return false;
+  const isSent = reserved.status === 'pending' && reserved.object_key === objectKey;
+  if (isSent) {
+    const ref = refOf(row);
+    const [fileCount, readDetails] = [0, null];
+    await records.record({ ref, objectKey, sha256, status: 'uploaded', fileCount, readDetails });
+  }
+  return true;
 }
 
 /**
@@ -39,7 +50,7 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
   const of = { digests, keys, sent, deletedAt, epoch: row.cloud_epoch };
   const tell = () => retention.recordDeletion(ref, of, catalog.meta.hostId);
   const said = await tell();
-  const isKnown = said.outcome !== 'other' || !(await reserveUnknown(parts, row));
+  const isKnown = said.outcome !== 'other' || !(await recordUnknown(parts, row));
   const answer = isKnown ? said : await tell();
   switch (answer.outcome) {
     case 'recorded':

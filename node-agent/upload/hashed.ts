@@ -21,7 +21,11 @@ export async function withHashes(parts: Parts, row: GenerationRow): Promise<Hash
   return { ...row, sha256: archive.sha256, md5: archive.md5, archive_bytes: archive.bytes };
 }
 
-export function reservationOf({ store, catalog }: Parts, row: HashedRow): Reservation {
+/** @param row its MD5 may be unknown where it is in the cloud */
+export function reservationOf(
+  { store, catalog }: Parts,
+  row: GenerationRow & Pick<HashedRow, 'sha256' | 'archive_bytes'>,
+): Reservation {
   const ref = refOf(row);
   return {
     ref,

@@ -130,7 +130,7 @@ begin
     return jsonb_build_object('outcome', 'conflict', 'cause', 'owner',
       'reason', 'the project has another owner', 'owner_id', project.owner_id);
   end if;
-  -- Of what is named as its key the host has proven the bytes.
+  -- What is named as its key the host has found there, by its bytes.
   sent := coalesce(given.object_key, given.sent_key);
   is_sent := sent is not distinct from given.object_key and sent is not null
     or public.storage_is_archive(given.bucket, sent, given.md5, given.sha256);
@@ -160,19 +160,25 @@ begin
   end if;
 
   perform public.storage_note_keys(given.bucket, given.project_id, given.version,
-    array_remove(array_remove(given.earlier_keys, existing.object_key), sent));
-  if sent <> existing.object_key then
+    array_remove(array_remove(given.earlier_keys, existing.object_key), given.sent_key));
+  if given.sent_key <> existing.object_key then
     -- A database that was put back knows nothing of what this host was given, and has sent. It stays
     -- until something else is recorded for the same content.
     insert into public.storage_archives (
       bucket, object_key, project_id, version, digest, sha256, archive_bytes, source_bytes,
       file_count, created_at, follows, state
     ) values (
-      given.bucket, sent, given.project_id, given.version, given.digest,
+      given.bucket, given.sent_key, given.project_id, given.version, given.digest,
       case when is_sent then given.sha256 end, given.archive_bytes, given.source_bytes,
       given.file_count, given.created_at, existing.epoch,
-      case when existing.digest is distinct from given.digest or existing.status = 'verified'
-        then 'unneeded' else 'expected' end
+      case
+        -- The bucket alone has what a host found there.
+        when existing.digest is distinct from given.digest and given.object_key is not null
+          then 'expected'
+        when existing.digest is distinct from given.digest or existing.status = 'verified'
+          then 'unneeded'
+        else 'expected'
+      end
     ) on conflict do nothing;
   end if;
   if existing.generation_id <> given.generation_id then

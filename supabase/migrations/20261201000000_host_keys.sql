@@ -126,6 +126,9 @@ begin
   where project_id = any (p_projects) and (reserved_by is null or reserved_by in (
     select id from public.storage_hosts where revoked_at is not null
   ));
+  -- It may have followed the feed past what was not its own.
+  update public.storage_changes set number = null, noted_at = now()
+  where project_id = any (p_projects);
   return handed;
 end
 $$;

@@ -158,9 +158,16 @@ test('the database is lost: what the bucket has in other bytes is not taken for 
     status: 'failed',
     failure: expect.stringContaining('migrate --from-bucket'),
   });
+  // Also the next time, with the row of the first look.
+  await storage.retryParked();
+  await quiet(storage);
+  expect(await storage.show(receipt)).toMatchObject({
+    status: 'failed',
+    failure: expect.stringContaining('migrate --from-bucket'),
+  });
 });
 
-test('the database is lost: a deletion is told to it, and the object goes', async () => {
+test('the database is lost: a deletion is told to it, and can be undone', async () => {
   const { host, bucket } = await newHost();
   const { storage } = await open(host, bucket);
   const { receipt } = await saved(storage, { projectId: uniqueId(), files: FILES });
@@ -169,7 +176,29 @@ test('the database is lost: a deletion is told to it, and the object goes', asyn
   await storage.delete(receipt);
   await quiet(storage);
   expect(await rowsOf(receipt.projectId, 'status')).toEqual([{ status: 'deleted' }]);
+  // It is kept, and by no other name.
   expect(await keysOf(bucket, receipt.projectId)).toEqual([]);
+  expect(await storage.undelete(receipt)).toMatchObject({ undeleted: true });
+  await quiet(storage);
+  expect(await storage.show(receipt)).toMatchObject({ status: 'verified' });
+  expect(await textsOf(storage, receipt)).toEqual(FILES);
+});
+
+test('the database is lost: content of another host under its name is not deleted for it', async () => {
+  const { host, bucket } = await newHost();
+  const { storage } = await open(host, bucket);
+  const ref = { projectId: uniqueId(), version: 1, generationId: 'g' };
+  await saved(storage, { ...ref, files: { a: 'first' } });
+  await saved(storage, { ...ref, files: { a: 'second' }, replace: true });
+  await quiet(storage);
+  await forget(ref.projectId);
+  const other = await open(host, bucket);
+  await saved(other.storage, { ...ref, files: FILES });
+  await storage.delete(ref);
+  await quiet(storage);
+  expect(await rowsOf(ref.projectId, 'status')).toEqual([{ status: 'verified' }]);
+  const third = await open(host, bucket);
+  expect(await textsOf(third.storage, ref)).toEqual(FILES);
 });
 
 test('an owner is set; a project is given to nobody else', async () => {

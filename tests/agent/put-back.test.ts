@@ -1,7 +1,7 @@
 /** A database that was put back to an earlier time, or is another one: what lies in the bucket stays good. */
 import { expect, test } from 'vitest';
 import type { Ref, Storage } from '../../node-agent/index.ts';
-import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { waitForStatus } from '../support/storage.ts';
 import {
   evict,
@@ -225,4 +225,50 @@ test('rows that migrate made of the bucket are filled in by the host that has th
     failure: expect.stringContaining('other content'),
   });
   expect(await keysOf(bucket, ref.projectId)).toEqual([key]);
+});
+
+test('of two archives of one version that only the bucket has, the second stays where it is', async () => {
+  const bucket = uniqueId('bucket');
+  const { projectId } = newRef();
+  const { storage } = await startHost(bucket);
+  const first = await storage.save({ projectId, version: 1, generationId: 'a', files: X });
+  await waitForStatus(storage, first, 'verified');
+  const [key] = await keysOf(bucket, projectId);
+  const second = `${projectId}/generations/v1__b.tar.gz`;
+  await serviceClient().storage.from(bucket).copy(key!, second);
+  await forget(projectId);
+  const other = await startHost(bucket);
+  await other.storage.recordArchive({ projectId, version: 1, generationId: 'a' }, key!, null);
+  const b = { projectId, version: 1, generationId: 'b' };
+  await expect(other.storage.recordArchive(b, second, null)).rejects.toMatchObject({
+    code: 'conflict',
+  });
+  const hourAgo = new Date(Date.now() - 3_600_000).toISOString();
+  await serviceClient()
+    .from('storage_archives')
+    .update({ state_at: hourAgo })
+    .eq('project_id', projectId);
+  await other.storage.removeUnneeded();
+  expect(await keysOf(bucket, projectId)).toEqual([key, second]);
+});
+
+test('what cannot be recorded for good is parked with the reason', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const { storage } = await startHost(bucket);
+  const [ada, grace] = [await makeUser(), await makeUser()];
+  const saved = await storage.save({ ...ref, files: X, ownerId: ada.id });
+  await waitForStatus(storage, saved, 'verified');
+  await quiet(storage);
+  await evict(storage);
+  await forget(ref.projectId);
+  const other = await startHost(bucket);
+  await other.storage.save({ ...ref, version: 2, generationId: 'o', files: Y, ownerId: grace.id });
+  await quiet(other.storage);
+  await storage.resend();
+  await quiet(storage);
+  expect(await storage.show(ref)).toMatchObject({
+    status: 'failed',
+    failure: expect.stringContaining('another owner'),
+  });
 });

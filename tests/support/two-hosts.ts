@@ -68,7 +68,13 @@ export async function evict(storage: Storage): Promise<void> {
 
 /** Has the database know nothing of a project, as one that was put back. The bucket stays as it is. */
 export async function forget(projectId: string): Promise<void> {
-  for (const table of ['storage_manifests', 'storage_generations', 'storage_projects']) {
+  const tables = [
+    'storage_archives',
+    'storage_manifests',
+    'storage_generations',
+    'storage_projects',
+  ];
+  for (const table of tables) {
     const column = table === 'storage_projects' ? 'id' : 'project_id';
     const { error } = await serviceClient().from(table).delete().eq(column, projectId);
     expect(error).toBeNull();
