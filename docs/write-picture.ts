@@ -40,7 +40,13 @@ try {
     await storage.save({ projectId: PROJECTS[pick(PROJECTS.length)]!, files });
   }
   clock = Date.now();
-  const config = { host: '127.0.0.1', port: 0, publicUrl: null, token: null } as const;
+  const config = {
+    host: '127.0.0.1',
+    port: 0,
+    publicUrl: null,
+    token: null,
+    adminToken: null,
+  } as const;
   const daemon = await serve({
     storage,
     config: { ...config, logLevel: 'error' },

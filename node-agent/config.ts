@@ -41,6 +41,8 @@ export type DaemonConfig = Readonly<{
   publicUrl: string | null;
   /** What requests must carry; `null`: nothing, which only a loopback address allows. */
   token: string | null;
+  /** What whoever looks after hosts carries, in its place; `null`: nobody does over HTTP. */
+  adminToken: string | null;
   logLevel: LogLevel;
 }>;
 
@@ -86,11 +88,10 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   const hostKey = readSecret(env, 'HOST_KEY', problems);
   const { value: key, file: keyFile } = hostKey.value === '' ? secretKey : hostKey;
   problems.push(...findKeyProblems(secretKey.value, hostKey.value));
-  const token = readSecret(env, 'AGENT_TOKEN', problems);
-  // An empty one would open the door that it was to close.
-  for (const name of ['AGENT_TOKEN', 'AGENT_TOKEN_FILE']) {
-    if (env[name]?.trim() === '')
-      problems.push(`${name} is set and empty: give it a value, or take it out`);
+  const token = readToken(env, 'AGENT_TOKEN', problems);
+  const adminToken = readToken(env, 'AGENT_ADMIN_TOKEN', problems);
+  if (token.value !== '' && token.value === adminToken.value) {
+    problems.push('AGENT_ADMIN_TOKEN is AGENT_TOKEN: give it another, which no generator has');
   }
   const bucket = check(
     'SUPABASE_BUCKET',
@@ -140,6 +141,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     ),
     publicUrl: check('AGENT_PUBLIC_URL', null, parseUrl, 'must be an http or https URL'),
     token: token.value || null,
+    adminToken: adminToken.value || null,
     logLevel: check(
       'LOG_LEVEL',
       'info',
@@ -147,12 +149,6 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       `must be one of ${LOG_LEVELS.join(', ')}`,
     ),
   };
-  if (daemon.token !== null && !/^[\x21-\x7e]*$/.test(daemon.token)) {
-    problems.push('AGENT_TOKEN holds characters that no header can');
-  }
-  if (daemon.token !== null && daemon.token.length < MIN_TOKEN) {
-    problems.push(`AGENT_TOKEN must have at least ${MIN_TOKEN} characters`);
-  }
   if (daemon.token === null && !isLoopback(daemon.host)) {
     problems.push('AGENT_TOKEN is needed while AGENT_HOST is not a loopback address');
   }
@@ -172,7 +168,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     throw new StorageError('invalid_input', `Cannot use the configuration: ${problems.join('; ')}`);
   }
   const secretFiles = [
-    ...new Set([serviceKey.file, secretKey.file, hostKey.file, token.file]),
+    ...new Set([serviceKey.file, secretKey.file, hostKey.file, token.file, adminToken.file]),
   ].filter((file) => file !== null);
   return {
     storePath,
@@ -187,12 +183,35 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   };
 }
 
+/** What requests are to carry. */
+function readToken(
+  env: Record<string, string | undefined>,
+  name: string,
+  problems: string[],
+): Secret {
+  // An empty one would open the door that it was to close.
+  for (const variable of [name, `${name}_FILE`]) {
+    if (env[variable]?.trim() === '')
+      problems.push(`${variable} is set and empty: give it a value, or take it out`);
+  }
+  const token = readSecret(env, name, problems);
+  if (!/^[\x21-\x7e]*$/.test(token.value)) {
+    problems.push(`${name} holds characters that no header can`);
+  }
+  if (token.value !== '' && token.value.length < MIN_TOKEN) {
+    problems.push(`${name} must have at least ${MIN_TOKEN} characters`);
+  }
+  return token;
+}
+
 /** A secret, and the file that it was read from: one given directly is in none. */
+type Secret = Readonly<{ value: string; file: string | null }>;
+
 function readSecret(
   env: Record<string, string | undefined>,
   name: string,
   problems: string[],
-): { value: string; file: string | null } {
+): Secret {
   const direct = env[name]?.trim();
   if (direct) return { value: direct, file: null };
   const named = env[`${name}_FILE`]?.trim();

@@ -25,7 +25,7 @@ import {
   assignProjects,
   limitHostBody,
   listHosts,
-  needsOwnToken,
+  needsAdminToken,
   revokeHost,
   rotateHostKey,
 } from './hosts.ts';
@@ -95,7 +95,7 @@ export function createApp({ storage, config, log, metrics, closing }: Parts): Ho
   app.get(`${GENERATION}/files/:path{.+}`, showFile(storage));
   app.get(`${GENERATION}/archive.tar.gz`, serveArchive(storage));
   app.get(`${GENERATION}/archive.zip`, serveZip(storage));
-  app.use('/v1/hosts/*', needsOwnToken(config.token), limitHostBody);
+  app.use('/v1/hosts/*', needsAdminToken(config), limitHostBody);
   app.get('/v1/hosts', listHosts(storage));
   app.post('/v1/hosts', addHost(storage));
   app.post('/v1/hosts/:host/rotate', rotateHostKey(storage));

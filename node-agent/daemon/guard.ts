@@ -14,7 +14,12 @@ const SIGNED_PATH = /^\/v1\/projects\/[^/]+\/[^/]+\/archive\.tar\.gz$/;
  * Refuses what a page in somebody's browser could send: requests under a name that is not this
  * host's (DNS rebinding) or of another origin; and what has no token where one is set.
  */
-export function createGuard({ host, publicUrl, token }: DaemonConfig): MiddlewareHandler {
+export function createGuard({
+  host,
+  publicUrl,
+  token,
+  adminToken,
+}: DaemonConfig): MiddlewareHandler {
   const publicHost = publicUrl === null ? null : new URL(publicUrl).host;
   const publicOrigin = publicUrl === null ? null : new URL(publicUrl).origin;
   const names = new Set(['localhost', host.toLowerCase()]);
@@ -43,19 +48,30 @@ export function createGuard({ host, publicUrl, token }: DaemonConfig): Middlewar
     }
     const isSigned = SIGNED_PATH.test(c.req.path) && c.req.query('signature') !== undefined;
     if (token !== null && !isSigned && !OPEN_PATHS.has(c.req.path)) {
-      checkToken(c.req.header('authorization'), token);
+      // Whoever looks after hosts may do the rest too.
+      const tokens = adminToken === null ? [token] : [token, adminToken];
+      checkToken(c.req.header('authorization'), tokens, 'AGENT_TOKEN');
     }
     await next();
   };
 }
 
-function checkToken(authorization: string | undefined, token: string): void {
+/**
+ * @param tokens that are taken
+ * @param name of the one that is asked for
+ * @throws StorageError `unauthenticated`
+ */
+export function checkToken(
+  authorization: string | undefined,
+  tokens: readonly string[],
+  name: string,
+): void {
   const given = /^Bearer (\S+)$/i.exec(authorization ?? '')?.[1] ?? '';
   // Compared as hashes, which have one length: time tells nothing of the token.
   const hash = (text: string) => createHash('sha256').update(text).digest();
-  if (timingSafeEqual(hash(given), hash(token))) return;
+  if (tokens.some((token) => timingSafeEqual(hash(given), hash(token)))) return;
   throw new StorageError(
     'unauthenticated',
-    'Cannot answer: the request needs AGENT_TOKEN as its bearer token',
+    `Cannot answer: the request needs ${name} as its bearer token`,
   );
 }

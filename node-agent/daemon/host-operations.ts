@@ -1,4 +1,4 @@
-/** What the routes of hosts take and answer. The routes are in `app.ts`. */
+/** What the routes of hosts take and answer: they take AGENT_ADMIN_TOKEN. The routes are in `app.ts`. */
 import { type Operation, pageOf } from '../contract.ts';
 import {
   AddedHostSchema,
@@ -23,7 +23,7 @@ export const HOST_OPERATIONS: Record<string, Operation> = {
   },
   'POST /v1/hosts': {
     id: 'addHost',
-    summary: 'Adds a host, and gives it a key. It takes AGENT_TOKEN.',
+    summary: 'Adds a host, and gives it a key.',
     answer: AddedHostSchema,
     status: 201,
     inputs: { json: AddHostSchema },
@@ -31,7 +31,7 @@ export const HOST_OPERATIONS: Record<string, Operation> = {
   },
   [`POST ${HOST}/rotate`]: {
     id: 'rotateHostKey',
-    summary: 'Gives a host another key; the earlier one goes on for a while. It takes AGENT_TOKEN.',
+    summary: 'Gives a host another key; the earlier one goes on for a while.',
     answer: RotatedHostSchema,
     inputs: { param: HostParamSchema, json: RotateHostSchema },
     errors: ['not_found', 'too_large'],
@@ -39,15 +39,14 @@ export const HOST_OPERATIONS: Record<string, Operation> = {
   [`POST ${HOST}/assign`]: {
     id: 'assignProjects',
     summary:
-      'Lets a host write to projects, and gives it what in them the secret key saved, or a host that is revoked. It takes AGENT_TOKEN.',
+      'Lets a host write to projects, and gives it what in them the secret key saved, or a host that is revoked.',
     answer: AssignedHostSchema,
     inputs: { param: HostParamSchema, json: AssignHostSchema },
     errors: ['conflict', 'not_found', 'too_large'],
   },
   [`POST ${HOST}/revoke`]: {
     id: 'revokeHost',
-    summary:
-      'Has the keys of a host open nothing any more; what it saved stays. It takes AGENT_TOKEN.',
+    summary: 'Has the keys of a host open nothing any more; what it saved stays.',
     answer: RevokedHostSchema,
     inputs: { param: HostParamSchema },
     errors: ['not_found'],

@@ -2,25 +2,30 @@
 import type { Context, Handler, MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type * as v from 'valibot';
+import type { DaemonConfig } from '../config.ts';
 import { parseHostName, parseId, StorageError, validate } from '../contract.ts';
 import type { Storage } from '../storage/storage.ts';
+import { checkToken } from './guard.ts';
 import { AddHostSchema, AssignHostSchema, RotateHostSchema } from './host-schemas.ts';
 
 const BODY_BYTES = 256 * 1024;
 
 /**
- * Lets nobody have a key, or take one away, who does not know the daemon's token: on a host where generators
- * run, anybody may ask a daemon that has none.
+ * Lets nobody look after hosts who knows no more than the token of generators: a key that reads all is not for
+ * code that a machine wrote.
  */
-export function needsOwnToken(token: string | null): MiddlewareHandler {
+export function needsAdminToken({
+  adminToken,
+}: Pick<DaemonConfig, 'adminToken'>): MiddlewareHandler {
   return async (c, next) => {
-    if (token === null && c.req.method !== 'GET') {
-      const state = 'the daemon has no AGENT_TOKEN, so that anybody on this host could';
+    if (adminToken === null) {
+      const state = 'the daemon has no AGENT_ADMIN_TOKEN, which is for who may give keys';
       throw new StorageError(
         'forbidden',
-        `Cannot change hosts: ${state}. Set one, or use the command "codebegen-storage hosts"`,
+        `Cannot look after hosts: ${state}. Set one, or use the command "codebegen-storage hosts"`,
       );
     }
+    checkToken(c.req.header('authorization'), [adminToken], 'AGENT_ADMIN_TOKEN');
     await next();
   };
 }

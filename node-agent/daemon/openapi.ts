@@ -25,7 +25,12 @@ export function createOpenApi(routes: readonly Route[], server: string): Record<
     server,
     schemas: SCHEMAS,
     securitySchemes: {
-      token: { type: 'http', scheme: 'bearer', description: 'AGENT_TOKEN' },
+      token: {
+        type: 'http',
+        scheme: 'bearer',
+        description:
+          'AGENT_TOKEN; of the routes of hosts AGENT_ADMIN_TOKEN, which opens the others too',
+      },
       link: { type: 'apiKey', in: 'query', name: 'signature' },
     },
     errorsOf: (needs) => [

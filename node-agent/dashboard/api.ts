@@ -118,7 +118,8 @@ export const api = {
   retry: () => post<{ retried: number }>('/v1/uploads/retry'),
   hosts: () => read<Page<Host, never>>('/v1/hosts'),
   addHost: (host: v.InferInput<typeof AddHostSchema>) => post<Added>('/v1/hosts', host),
-  rotateHostKey: (name: string) => post<Added>(`/v1/hosts/${enc(name)}/rotate`),
+  rotateHostKey: (name: string, expiresIn: number | null) =>
+    post<Added>(`/v1/hosts/${enc(name)}/rotate`, { expires_in: expiresIn }),
   assignProjects: (name: string, projects: readonly string[]) =>
     post<v.InferOutput<typeof AssignedHostSchema>>(`/v1/hosts/${enc(name)}/assign`, { projects }),
   revokeHost: (name: string) => post(`/v1/hosts/${enc(name)}/revoke`),

@@ -11,15 +11,15 @@ const PAGE = 100;
  * repeated. What is saved to it meanwhile stays; so does what another host saved.
  *
  * @returns how many there were to delete
- * @throws StorageError `not_found` where nothing of it ever was here
+ * @throws StorageError `not_found` where nothing of it ever was here, `unavailable` once it is to stop: a repeat goes on
  */
 export async function deleteProject(
-  parts: Parameters<typeof deleteGeneration>[0] & Readonly<{ scan: Scan }>,
+  parts: Parameters<typeof deleteGeneration>[0] & Readonly<{ scan: Scan; stopping: AbortSignal }>,
   id: string,
   requestId: string | null,
 ): Promise<{ projectId: string; deleted: number }> {
   const projectId = parseId(id, 'project id');
-  const { catalog, scan } = parts;
+  const { catalog, scan, stopping } = parts;
   await scan.project(projectId);
   if (catalog.generations.highestVersion(projectId) === 0) {
     throw new StorageError(
@@ -32,6 +32,7 @@ export async function deleteProject(
   for (;;) {
     const rows = catalog.generations.list(projectId, before, PAGE);
     for (const row of rows) {
+      stopping.throwIfAborted();
       before = row.version;
       const { deleted } = await deleteGeneration(parts, row, requestId).catch((error: unknown) => {
         // Somebody else was quicker, and it is gone to where it was moved.

@@ -11,13 +11,13 @@ import { type UndeleteOptions, undelete } from './undelete.ts';
  * @throws StorageError `not_found` where nothing of it ever was, `unavailable`
  */
 export async function undeleteProject(
-  parts: Parameters<typeof undelete>[0] & Readonly<{ scan: Scan }>,
+  parts: Parameters<typeof undelete>[0] & Readonly<{ scan: Scan; stopping: AbortSignal }>,
   id: string,
   options: Pick<UndeleteOptions, 'requestId'>,
   onBack: (ref: Ref) => Promise<void>,
 ): Promise<{ undeleted: number; gone: number }> {
   const projectId = parseId(id, 'project id');
-  const { catalog, cloud, scan } = parts;
+  const { catalog, cloud, scan, stopping } = parts;
   await scan.project(projectId);
   const deleted = new Set(catalog.generations.deletedOf(projectId));
   let isKnown = catalog.generations.highestVersion(projectId) > 0;
@@ -30,6 +30,7 @@ export async function undeleteProject(
   if (!isKnown) throw notFound({ projectId });
   let [back, gone] = [0, 0];
   for (const version of [...deleted].sort((a, b) => a - b)) {
+    stopping.throwIfAborted();
     const row = catalog.generations.find(projectId, version);
     try {
       const { ref, undeleted } = await undelete(parts, { projectId, version }, row, options);

@@ -25,6 +25,8 @@ export const VARIABLES = [
   'AGENT_PUBLIC_URL',
   'AGENT_TOKEN',
   'AGENT_TOKEN_FILE',
+  'AGENT_ADMIN_TOKEN',
+  'AGENT_ADMIN_TOKEN_FILE',
   'LOG_LEVEL',
 ] as const;
 

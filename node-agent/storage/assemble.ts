@@ -92,7 +92,8 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const find = (ref: RefInput) => finder.findAny(ref);
   const backoff = (failures: number) => backoffMs(failures, random(), null);
   const bringBack = async (ref: Ref) =>
-    cloud !== null && bringBackFromCloud({ ...shared, ...cloud, find, backoff }, ref);
+    cloud !== null &&
+    bringBackFromCloud({ ...shared, ...cloud, find, backoff }, ref, stopped.signal);
   const uploads = new Uploads({ ...shared, saver, versions, bringBack, isAway });
   const outbox: Outbox | null =
     connected === null || cloud === null
@@ -151,5 +152,6 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
     webhooks: new Webhooks({ ...telling, courier }),
     background,
     stop: (reason) => stopped.abort(reason),
+    stopping: stopped.signal,
   };
 }

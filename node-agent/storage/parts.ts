@@ -62,8 +62,10 @@ export type Parts = Readonly<{
   uploads: Uploads;
   webhooks: Webhooks;
   background: Background;
-  /** Ends every request to the cloud. */
+  /** Ends every request to the cloud, and what goes on after one thing with the next. */
   stop: (reason: unknown) => void;
+  /** Aborted then. */
+  stopping: AbortSignal;
   /** Says that there is work in the background. */
   wake: () => void;
   now: () => number;

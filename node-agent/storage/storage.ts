@@ -785,7 +785,7 @@ export class Storage {
     return this.#closed;
   }
 
-  /** What changes something is done, or not begun, when the storage is closed. */
+  /** What a user changes is done, or not begun, when the storage is closed. */
   #change<T>(doing: string, work: () => Promise<T>): Promise<T> {
     return this.#changes.run(doing, () => {
       checkWritable(this.#parts.unwritable, doing);

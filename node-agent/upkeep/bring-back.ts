@@ -10,10 +10,11 @@ type Parts = Omit<InstallParts, 'download' | 'write'> &
  * Has a generation lie in the store again that was deleted here and undeleted in the cloud: until then the cloud
  * has the only copy. On a file system that is nearly full it stays there.
  *
+ * @param stopping ends it, between one try and the next
  * @returns whether it is here
  * @throws StorageError `unavailable`, `corrupt`, `not_found`, `disk_full`
  */
-export async function bringBack(parts: Parts, ref: Ref): Promise<boolean> {
+export async function bringBack(parts: Parts, ref: Ref, stopping: AbortSignal): Promise<boolean> {
   const { store, catalog, objects, records } = parts;
   const row = catalog.generations.find(ref.projectId, ref.version);
   if (row?.generation_id !== ref.generationId || row.state !== 'stored') return false;
@@ -35,7 +36,9 @@ export async function bringBack(parts: Parts, ref: Ref): Promise<boolean> {
       write: (work) => catalog.write(work),
     },
     given,
-    undefined,
-  );
+    stopping,
+  ).catch((error: unknown) => {
+    throw stopping.aborted ? stopping.reason : error;
+  });
   return came !== 'deleted';
 }

@@ -197,6 +197,7 @@ export class Outbox {
    * @param timeoutMs the longest wait
    */
   async drain(timeoutMs: number): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#idle.push(resolve);
     this.wake();

@@ -1,11 +1,13 @@
 /** A storage that is closed under a change has done it, or says that it is closed: nothing is half done. */
 import { setImmediate } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import type { EventKind } from '../../node-agent/events/events.ts';
 import type { Storage } from '../../node-agent/index.ts';
-import { openTestStorage } from '../support/storage.ts';
+import { uniqueId } from '../support/cloud.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
+import { openTestStorage, testCloud } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
-import { textsOf } from '../support/two-hosts.ts';
+import { quiet, textsOf, until } from '../support/two-hosts.ts';
 
 const REF = { projectId: 'p', version: 1, generationId: 'g' };
 const OWNER = 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa';
@@ -117,3 +119,43 @@ describe.each(Object.entries(CHANGES))('%s', (_, { make, change, told, look, bef
     expect(await look(again)).toEqual(outcome.status === 'fulfilled' ? after : before);
   }
 });
+
+test('a project is not deleted to its end once it is to close: a repeat goes on', async () => {
+  const storePath = await tempFolder();
+  let deleted = 0;
+  const closing = Promise.withResolvers<Promise<void>>();
+  const storage = await openTestStorage({
+    storePath,
+    onEvent: ({ kind }) => {
+      if (kind !== 'generation.deleted' || ++deleted > 1) return;
+      closing.resolve(storage.close({ drainMs: 0 }));
+    },
+  });
+  const count = 30;
+  for (let i = 1; i <= count; i++) await storage.save({ projectId: 'p', files: { a: `${i}` } });
+  await expect(storage.deleteProject('p')).rejects.toMatchObject({ code: 'unavailable' });
+  await await closing.promise;
+  expect(deleted).toBeLessThan(count);
+  const again = await openTestStorage({ storePath });
+  expect((await again.list('p')).items).toHaveLength(count - deleted);
+  await again.deleteProject('p');
+  expect((await again.list('p')).items).toEqual([]);
+});
+
+test('what is undeleted in a cloud that is away keeps nobody from closing', async () => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const cloud = { ...testCloud(uniqueId('bucket')), url: proxy.url };
+  const storage = await openTestStorage({ cloud });
+  const projectId = uniqueId();
+  for (let i = 1; i <= 5; i++) await storage.save({ projectId, files: { a: `${i}` } });
+  await quiet(storage);
+  await storage.deleteProject(projectId);
+  await quiet(storage);
+  // It lists what there is, and answers nothing else.
+  proxy.rule = (_, path) => (/list_all_generations/.test(path) ? null : { kind: 'stall' });
+  const undeleting = storage.undeleteProject(projectId);
+  const undeleted = expect(undeleting).rejects.toMatchObject({ code: 'unavailable' });
+  await until(() => proxy.seen.some((line) => /record_undeletion/.test(line)));
+  await storage.close({ drainMs: 0 });
+  await undeleted;
+}, 20_000);

@@ -11,7 +11,14 @@ test('an empty environment keeps everything on this host', () => {
     storePath: join(process.cwd(), 'storage/projects'),
     cloud: null,
     cleanupEveryMs: null,
-    daemon: { host: '127.0.0.1', port: 8787, publicUrl: null, token: null, logLevel: 'info' },
+    daemon: {
+      host: '127.0.0.1',
+      port: 8787,
+      publicUrl: null,
+      token: null,
+      adminToken: null,
+      logLevel: 'info',
+    },
     uploadConcurrency: 4,
     scrubDays: 30,
     cache: {
@@ -70,6 +77,9 @@ test('all problems are told at once, by name, and no secret with them', () => {
     expect(read).toThrow(name);
   }
   expect(read).not.toThrow('very-secret-value');
+  const both = { AGENT_TOKEN: 'x'.repeat(16), AGENT_ADMIN_TOKEN: 'x'.repeat(16) };
+  expect(() => readConfig(both)).toThrow('AGENT_ADMIN_TOKEN is AGENT_TOKEN');
+  expect(() => readConfig({ AGENT_ADMIN_TOKEN: 'short' })).toThrow('AGENT_ADMIN_TOKEN must have');
   expect(() => readConfig({ USE_CLOUD_STORAGE: 'true' })).toThrow(
     /SUPABASE_URL .*SUPABASE_SERVICE_KEY/,
   );

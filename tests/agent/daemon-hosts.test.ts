@@ -11,7 +11,9 @@ import { uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { type Answer, askWith, makeHost } from '../support/host-key.ts';
 
+/** Of whoever looks after hosts, and of generators. */
 const TOKEN = 'a-token-of-the-daemon-for-its-hosts';
+const OTHER = 'a-token-of-the-daemon-for-generators';
 
 async function startWith(env: Record<string, string>, own: string | null = TOKEN) {
   const stack = inject('stack');
@@ -19,7 +21,8 @@ async function startWith(env: Record<string, string>, own: string | null = TOKEN
     USE_CLOUD_STORAGE: 'true',
     SUPABASE_URL: stack.SUPABASE_URL,
     SUPABASE_BUCKET: 'codebegen-projects',
-    ...(own === null ? {} : { AGENT_TOKEN: own }),
+    AGENT_TOKEN: OTHER,
+    ...(own === null ? {} : { AGENT_ADMIN_TOKEN: own }),
     ...env,
   });
   const ask = async (method: string, path: string, body?: unknown, token = TOKEN) => {
@@ -102,17 +105,34 @@ test.each<[string, string, string, unknown, number, string]>([
   expect([answer.status, answer.body.detail]).toEqual([status, expect.stringContaining(named)]);
 });
 
-test('nobody changes hosts who does not know the token; nor where there is none', async () => {
-  const { ask } = await withSecretKey();
-  expect((await ask('POST', '', { name: uniqueId('host') }, '')).status).toBe(401);
-  const open = await withSecretKey(null);
+test('nobody looks after hosts who knows the token of generators alone; nor where there is no other', async () => {
   const name = uniqueId('host');
-  for (const path of ['', `/${name}/rotate`, `/${name}/assign`, `/${name}/revoke`]) {
-    const { status, body } = await open.ask('POST', path, { name }, '');
-    expect([status, body.detail], path).toEqual([403, expect.stringContaining('AGENT_TOKEN')]);
+  const calls = [
+    ['GET', ''],
+    ...['', `/${name}/rotate`, `/${name}/assign`, `/${name}/revoke`].map((path) => ['POST', path]),
+  ] as [string, string][];
+  const { daemon, ask } = await withSecretKey();
+  const without = await withSecretKey(null);
+  for (const [method, path] of calls) {
+    const body = method === 'GET' ? undefined : { name };
+    for (const token of ['', 'wrong']) {
+      expect((await ask(method, path, body, token)).status, path).toBe(401);
+    }
+    for (const [answer, status] of [
+      [await ask(method, path, body, OTHER), 401],
+      [await without.ask(method, path, body, OTHER), 403],
+    ] as const) {
+      const named = expect.stringContaining('AGENT_ADMIN_TOKEN');
+      expect([answer.status, answer.body.detail], path).toEqual([status, named]);
+    }
   }
-  const { items } = (await open.ask('GET', '', undefined, '')).body;
+  const { items } = (await ask('GET', '')).body;
   expect(items.map((host: Answer) => host.name)).not.toContain(name);
+  // It opens the rest too.
+  for (const token of [TOKEN, OTHER]) {
+    const headers = { authorization: `Bearer ${token}` };
+    expect((await fetch(`${daemon.url}/v1/status`, { headers })).status).toBe(200);
+  }
 });
 
 test('by the key of a host nobody learns of hosts, nor adds one', async () => {

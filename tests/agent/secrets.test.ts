@@ -68,7 +68,7 @@ describe('the file of a secret that is', () => {
     expect((await ask('')).status).toBe(401);
   });
 
-  test.each(['AGENT_TOKEN', 'AGENT_TOKEN_FILE'])(
+  test.each(['AGENT_TOKEN', 'AGENT_TOKEN_FILE', 'AGENT_ADMIN_TOKEN'])(
     '%s that is set to nothing is refused',
     async (name) => {
       const folder = await tempFolder();

@@ -17,6 +17,7 @@ import { runCli } from '../support/run.ts';
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const TOKEN = 'a-token-of-the-daemon-for-its-page';
+const ADMIN = 'a-token-of-who-looks-after-hosts';
 /** How many versions are gone through: ten thousand by `PAGE_VERSIONS=10000`. */
 const VERSIONS = Number(process.env.PAGE_VERSIONS ?? 2000);
 /** Of the processor, for one task of the page: what is longer is a stall. These machines are slow. */
@@ -302,6 +303,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     const stack = inject('stack');
     const { daemon } = await startDaemon({
       AGENT_TOKEN: TOKEN,
+      AGENT_ADMIN_TOKEN: ADMIN,
       USE_CLOUD_STORAGE: 'true',
       SUPABASE_URL: stack.SUPABASE_URL,
       SUPABASE_SERVICE_KEY: stack.SUPABASE_SERVICE_KEY,
@@ -309,15 +311,27 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     });
     const { page, trouble } = await open(daemon.url, { bypassCSP: true });
     page.on('dialog', (dialog) =>
-      dialog.accept(dialog.type() === 'prompt' ? 'shop, mill' : undefined),
+      dialog.accept(
+        dialog.type() === 'confirm'
+          ? undefined
+          : dialog.message().startsWith('Days')
+            ? ''
+            : 'shop, mill',
+      ),
     );
-    await page.getByLabel('Token').fill(TOKEN);
-    await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByRole('link', { name: 'Hosts' }).click();
+    // That of generators opens all but hosts.
+    for (const token of [TOKEN, ADMIN]) {
+      await page.getByLabel('Token').fill(token);
+      await page.getByRole('button', { name: 'Sign in' }).click();
+      await page.getByRole('link', { name: 'Hosts' }).click();
+    }
     const name = uniqueId('host');
     const row = page.getByRole('row', { name });
     const shownKey = page.locator('code', { hasText: /^cbh_/ });
     await page.getByLabel('Name').fill(name);
+    await page.getByLabel('Days until its key ends').fill('90d');
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    await page.getByText('"90d" is no number of days').waitFor();
     await page.getByLabel('Days until its key ends').fill('90');
     await page.getByLabel('It may delete its own').check();
     await page.getByRole('button', { name: 'Add', exact: true }).click();

@@ -128,6 +128,11 @@ function Actions({
   onGiven: (added: Added) => void;
   again: () => void;
 }) {
+  const rotate = async () => {
+    const asked = `Days until the new key of ${name} ends; empty: it does not. The earlier one goes on for a day`;
+    const days = prompt(asked);
+    if (days !== null) onGiven(await api.rotateHostKey(name, secondsOf(days)));
+  };
   const assign = async () => {
     const text = prompt(`Ids of projects that ${name} may write to, with commas between`);
     const projects = listOf(text ?? '');
@@ -141,11 +146,7 @@ function Actions({
   };
   return (
     <span class="actions">
-      <Action
-        label="New key"
-        question={`Give ${name} another key? The earlier one goes on for a day.`}
-        run={async () => onGiven(await api.rotateHostKey(name))}
-      />
+      <Action label="New key" run={rotate} />
       <Action label="Assign projects" run={assign} />
       <Action
         label="Revoke"
@@ -159,6 +160,13 @@ function Actions({
 
 const DAY_SECONDS = 86_400;
 
+/** @returns `null` for no end. @throws Error where that is no number: a key would never end then */
+function secondsOf(days: string): number | null {
+  if (days.trim() === '') return null;
+  if (Number(days) > 0) return Math.round(Number(days) * DAY_SECONDS);
+  throw new Error(`"${days}" is no number of days`);
+}
+
 function AddHost({ onAdded }: { onAdded: (added: Added) => void }) {
   const [name, setName] = useState('');
   const [projects, setProjects] = useState('');
@@ -171,7 +179,7 @@ function AddHost({ onAdded }: { onAdded: (added: Added) => void }) {
       read: readsAll ? 'all' : 'own',
       delete: deletes ? 'own' : 'none',
       projects: listOf(projects),
-      expires_in: days.trim() === '' ? null : Math.round(Number(days) * DAY_SECONDS),
+      expires_in: secondsOf(days),
     });
     setName('');
     setProjects('');

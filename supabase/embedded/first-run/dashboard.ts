@@ -8,7 +8,13 @@ import type { Storage } from '../../../node-agent/index.ts';
 export async function serveDashboard(storage: Storage, metrics: Metrics): Promise<Daemon> {
   const log = createLogger('error');
   const at = (port: number): Promise<Daemon> => {
-    const own = { host: '127.0.0.1', publicUrl: null, token: null, logLevel: 'error' } as const;
+    const own = {
+      host: '127.0.0.1',
+      publicUrl: null,
+      token: null,
+      adminToken: null,
+      logLevel: 'error',
+    } as const;
     return serve({ storage, config: { ...own, port }, log, metrics });
   };
   try {
