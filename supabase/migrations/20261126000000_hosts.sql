@@ -5,20 +5,26 @@
 -- One key, one archive: a key is given out once, for the bytes of one archive, and never again. So
 -- what is written late is never taken for something else, and what is unneeded may be removed by
 -- anybody at any time.
+--
+-- What is called for each of many is in plpgsql, which plans a statement once; SQL does at each call.
 
 create function public.storage_object_of(p_bucket text, p_object_key text)
 returns jsonb
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select jsonb_build_object(
-    'md5', btrim(o.metadata ->> 'eTag', '"'), 'bytes', (o.metadata ->> 'size')::bigint,
-    'sha256', to_jsonb(o) #>> '{user_metadata,sha256}')
-  from storage.objects o
-  where o.bucket_id = p_bucket and o.name = p_object_key
-    -- A bucket that keeps old versions has a row of each.
-    and to_jsonb(o) ->> 'archived_at' is null
-  limit 1
+begin
+  return (
+    select jsonb_build_object(
+      'md5', btrim(o.metadata ->> 'eTag', '"'), 'bytes', (o.metadata ->> 'size')::bigint,
+      'sha256', to_jsonb(o) #>> '{user_metadata,sha256}')
+    from storage.objects o
+    where o.bucket_id = p_bucket and o.name = p_object_key
+      -- A bucket that keeps old versions has a row of each.
+      and to_jsonb(o) ->> 'archived_at' is null
+    limit 1
+  );
+end
 $$;
 comment on function public.storage_object_of is
   'What Storage knows of an object: its eTag, which is the MD5 where it is one, its size, and the sha256 that whoever sent it named; null where there is none.';
@@ -82,15 +88,17 @@ create function public.storage_note_keys(
   p_object_keys text[]
 )
 returns void
-language sql
+language plpgsql
 set search_path = ''
 as $$
+begin
   insert into public.storage_archives (bucket, object_key, project_id, version, state)
   select p_bucket, given.object_key, p_project_id, p_version, 'unneeded'
   from unnest(p_object_keys) as given (object_key)
   where given.object_key like format('%s/generations/v%s\_\_%%',
     replace(p_project_id, '_', '\_'), p_version)
-  on conflict do nothing
+  on conflict do nothing;
+end
 $$;
 comment on function public.storage_note_keys is
   'Notes keys of what a host sent, and replaced or deleted since: a database that was put back may not know of them. What is known already stays as it is.';
@@ -132,8 +140,8 @@ begin
   end if;
   -- What is named as its key the host has found there, by its bytes.
   sent := coalesce(given.object_key, given.sent_key);
-  is_sent := sent is not distinct from given.object_key and sent is not null
-    or public.storage_is_archive(given.bucket, sent, given.md5, given.sha256);
+  is_sent := sent is not null and (given.object_key is not null
+    or public.storage_is_archive(given.bucket, sent, given.md5, given.sha256));
   select * into existing from public.storage_generations
   where project_id = given.project_id and version = given.version for update;
   if not found then

@@ -78,9 +78,10 @@ comment on function public.storage_count_change is
 
 create function public.storage_add_usage(p_changes jsonb)
 returns void
-language sql
+language plpgsql
 set search_path = ''
 as $$
+begin
   insert into public.storage_usage_daily as daily (project_id, day, generations, archive_bytes)
   select changed.project_id, public.storage_today(), sum(changed.generations),
     sum(changed.archive_bytes)
@@ -92,7 +93,8 @@ as $$
   order by changed.project_id collate "C"
   on conflict (project_id, day) do update
   set generations = daily.generations + excluded.generations,
-    archive_bytes = daily.archive_bytes + excluded.archive_bytes
+    archive_bytes = daily.archive_bytes + excluded.archive_bytes;
+end
 $$;
 comment on function public.storage_add_usage is 'Adds changes to what is counted of today.';
 

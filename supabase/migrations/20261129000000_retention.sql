@@ -250,13 +250,17 @@ comment on function public.storage_give_up is
 
 create function public.storage_unneeded_of(p_project_id text, p_version integer)
 returns jsonb
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select coalesce(
-    jsonb_agg(jsonb_build_object('bucket', bucket, 'object_key', object_key) order by object_key), '[]')
-  from public.storage_archives
-  where project_id = p_project_id and version = p_version and state = 'unneeded'
+begin
+  return (
+    select coalesce(
+      jsonb_agg(jsonb_build_object('bucket', bucket, 'object_key', object_key) order by object_key), '[]')
+    from public.storage_archives
+    where project_id = p_project_id and version = p_version and state = 'unneeded'
+  );
+end
 $$;
 comment on function public.storage_unneeded_of is
   'The objects of a generation that are to be removed.';
