@@ -133,6 +133,36 @@ async function expectUnder(key: string, { projectId }: ReturnType<typeof newRef>
   expect(error).toBeNull();
 }
 
+test('a replacement that was evicted goes before what it took the place of, and was never sent', async () => {
+  const bucket = uniqueId('bucket');
+  const ref = newRef();
+  const { storage } = await startHost(bucket);
+  const first = await storage.save({ ...ref, files: X });
+  await waitForStatus(storage, first, 'verified');
+  const replaced = await storage.save({ ...ref, files: Y, replace: true });
+  await waitForStatus(storage, replaced, 'verified');
+  await quiet(storage);
+  await evict(storage);
+  // A database of when the first was reserved; it never got to the bucket.
+  const service = serviceClient();
+  const key = `${ref.projectId}/generations/v1__g.tar.gz`;
+  const pending = { status: 'pending', uploaded_at: null, verified_at: null };
+  const row = { ...pending, digest: first.digest, object_key: key };
+  await service.from('storage_generations').update(row).eq('project_id', ref.projectId);
+  const archives = () => service.from('storage_archives');
+  await archives().delete().eq('project_id', ref.projectId).neq('object_key', key);
+  const expected = { state: 'expected', current_at: null, purge_at: null };
+  await archives().update(expected).eq('project_id', ref.projectId);
+  await service.storage.from(bucket).remove([key]);
+  await storage.resend();
+  await quiet(storage);
+  expect(await storage.show(ref)).toMatchObject({ status: 'verified', failure: null });
+  expect(await rowsOf(ref.projectId)).toMatchObject([
+    { status: 'verified', digest: replaced.digest },
+  ]);
+  expect(await textsOf(storage, ref)).toEqual(Y);
+});
+
 test('a replacement that lies in the store leaves no second object', async () => {
   const bucket = uniqueId('bucket');
   const ref = newRef();

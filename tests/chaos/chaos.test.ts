@@ -346,7 +346,44 @@ class Chaos {
       rounds.push(`${why.join(', ')}, swept ${swept}`);
       if (busy === 0 && round >= 3) return;
     }
-    throw new Error(`CHAOS_SEED=${this.#seed}: it does not end: ${rounds.slice(-4).join('; ')}`);
+    const owed = await this.#owed();
+    throw new Error(
+      `CHAOS_SEED=${this.#seed}: it does not end: ${rounds.slice(-2).join('; ')}; ${JSON.stringify(owed)}`,
+    );
+  }
+
+  /** What is still owed: what was done to it, and what the cloud has of it. */
+  async #owed(): Promise<object[]> {
+    const { pg } = this.#stack.database;
+    const owed: object[] = [];
+    for (const host of this.#hosts) {
+      const items = (await this.#certainly(host, { do: 'uploads' })) as Ref[];
+      for (const { projectId, version } of items.slice(0, 3)) {
+        const of = [projectId, version];
+        const rows = await pg.query(
+          'select * from storage_generations where project_id = $1 and version = $2',
+          of,
+        );
+        const archives = await pg.query(
+          'select object_key, state, digest, host_id from storage_archives where project_id = $1 and version = $2',
+          of,
+        );
+        const objects = await pg.query('select name from storage.objects where name like $1', [
+          `${projectId}/generations/v${version}\\_\\_%`,
+        ]);
+        const ref = { projectId, version };
+        const shown = await Promise.all(this.#hosts.map((one) => one.send({ do: 'show', ref })));
+        const history = this.#history.get(`${projectId} ${version}`);
+        owed.push({
+          history,
+          row: rows.rows,
+          archives: archives.rows,
+          objects: objects.rows,
+          shown,
+        });
+      }
+    }
+    return owed;
   }
 
   async #check(): Promise<string[]> {
