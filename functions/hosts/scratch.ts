@@ -1,8 +1,8 @@
-import { StorageError } from '../_shared/contract/errors.ts';
 import type { ScratchBodySchema } from '../_shared/contract/hosts.ts';
-import { toPublic } from '../_shared/environment.ts';
 import { ask } from './ask.ts';
+import { away } from './away.ts';
 import type { HostContext } from './context.ts';
+import { signDownload } from './sign-download.ts';
 import { signUploads } from './sign-uploads.ts';
 
 /** Of a download that begins at once, in seconds. */
@@ -24,18 +24,10 @@ export async function scratch(c: HostContext<{ json: typeof ScratchBodySchema }>
     const [upload = null] = await signUploads(c, [place]);
     return c.json({ name, upload });
   }
-  const files = c.var.service.storage.from(bucket);
-  if (asked.do === 'end') {
-    const { error } = await files.remove([object_key]);
-    if (error !== null) throw away(doing, error);
-    return c.json({ name });
+  if (asked.do === 'sign') {
+    return c.json({ name, url: await signDownload(c, place, URL_SECONDS) });
   }
-  const { data, error } = await files.createSignedUrl(object_key, URL_SECONDS);
-  if (error === null) return c.json({ name, url: toPublic(data.signedUrl, c.var.environment) });
-  if ((error as { statusCode?: string }).statusCode === '404') return c.json({ name, url: null });
-  throw away(doing, error);
-}
-
-function away(doing: string, cause: unknown): StorageError {
-  return new StorageError('unavailable', `Cannot ${doing}: storage did not answer`, { cause });
+  const { error } = await c.var.service.storage.from(bucket).remove([object_key]);
+  if (error !== null) throw away(doing, error);
+  return c.json({ name });
 }

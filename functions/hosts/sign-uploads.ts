@@ -1,6 +1,7 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
 import { StorageError } from '../_shared/contract/errors.ts';
 import type { ObjectPlace } from '../_shared/read-object.ts';
+import { away } from './away.ts';
 import type { HostVariables } from './context.ts';
 
 type Signing = Readonly<{ var: Pick<HostVariables, 'service'> }>;
@@ -71,8 +72,4 @@ async function checkPrivate(service: SupabaseClient, bucket: string): Promise<nu
 function statusOf(error: object): number {
   const { statusCode, status } = error as { statusCode?: string; status?: number };
   return Number(statusCode ?? status ?? 0);
-}
-
-function away(doing: string, cause: unknown): StorageError {
-  return new StorageError('unavailable', `Cannot ${doing}: storage did not answer`, { cause });
 }

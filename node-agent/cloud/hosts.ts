@@ -7,21 +7,20 @@ import { Rpc } from './rpc.ts';
 
 const time = v.nullable(v.string());
 
-const HostsSchema = v.array(
-  v.object({
-    id: v.string(),
-    name: v.string(),
-    read: v.picklist(['own', 'all']),
-    delete: v.picklist(['none', 'own']),
-    created_at: v.string(),
-    last_seen_at: time,
-    revoked_at: time,
-    /** How many it was assigned. */
-    projects: v.number(),
-    /** The newest first; of one that was revoked none. */
-    keys: v.array(v.object({ created_at: v.string(), expires_at: time })),
-  }),
-);
+export const CloudHostSchema = v.object({
+  id: v.string(),
+  name: v.string(),
+  read: v.picklist(['own', 'all']),
+  delete: v.picklist(['none', 'own']),
+  created_at: v.string(),
+  last_seen_at: time,
+  revoked_at: time,
+  projects: v.pipe(v.number(), v.description('How many it was assigned.')),
+  keys: v.pipe(
+    v.array(v.object({ created_at: v.string(), expires_at: time })),
+    v.description('The newest first; of one that is revoked none.'),
+  ),
+});
 
 const AddedSchema = v.object({ outcome: v.picklist(['added', 'exists']) });
 const RotatedSchema = v.variant('outcome', [
@@ -39,7 +38,7 @@ const AssignedOfSchema = v.variant('outcome', [
 const RevokedSchema = v.object({ outcome: v.picklist(['revoked', 'was_revoked', 'missing']) });
 
 /** A host that has a key of its own. Times are ISO 8601. */
-export type CloudHost = v.InferOutput<typeof HostsSchema>[number];
+export type CloudHost = v.InferOutput<typeof CloudHostSchema>;
 
 /** What a host may do. */
 export type HostRights = Readonly<{
@@ -70,7 +69,12 @@ export class HostsBySecretKey {
   async list(): Promise<CloudHost[]> {
     const doing = 'list the hosts';
     return found(
-      await this.#rpc.call('storage_list_hosts', { p_limit: MOST }, HostsSchema, doing),
+      await this.#rpc.call(
+        'storage_list_hosts',
+        { p_limit: MOST },
+        v.array(CloudHostSchema),
+        doing,
+      ),
       doing,
     );
   }

@@ -1,5 +1,6 @@
 /** The shapes of what the daemon takes and answers of hosts that have a key of their own. */
 import * as v from 'valibot';
+import { CloudHostSchema } from '../cloud/hosts.ts';
 
 /** So many projects are assigned in one request. */
 const MOST_PROJECTS = 500;
@@ -51,19 +52,7 @@ export const AssignHostSchema = v.strictObject({
 
 const time = v.nullable(v.string());
 
-export const HostSchema = v.object({
-  name: v.string(),
-  read: v.picklist(['own', 'all']),
-  delete: v.picklist(['none', 'own']),
-  projects: v.pipe(v.number(), v.description('How many it was assigned.')),
-  created_at: v.string(),
-  last_seen_at: time,
-  revoked_at: time,
-  keys: v.pipe(
-    v.array(v.object({ created_at: v.string(), expires_at: time })),
-    v.description('The newest first; of one that is revoked none.'),
-  ),
-});
+export const HostSchema = v.omit(CloudHostSchema, ['id']);
 const key = v.pipe(v.string(), v.description('Kept nowhere: it is not shown again.'));
 export const AddedHostSchema = v.object({ name: v.string(), key, expires_at: time });
 export const RotatedHostSchema = v.object({

@@ -15,7 +15,7 @@ import { verifiedEvent } from './verified-event.ts';
  * database that was put back is told of what lies in the bucket.
  */
 export async function confirm(parts: Parts, row: GenerationRow): Promise<StepResult> {
-  const { catalog, records } = parts;
+  const { records } = parts;
   const ref = refOf(row);
   const record = await records.find(ref.projectId, ref.version);
   if (record === null) {
@@ -55,13 +55,20 @@ export async function confirm(parts: Parts, row: GenerationRow): Promise<StepRes
   }
   const proof = await proveObject(parts, row, { bucket: record.bucket, key: record.object_key });
   if (proof.holds !== 'content') throw lost(parts, ref);
+  await noteProven(parts, row, record.object_key);
+  return 'proven';
+}
+
+/** Notes that the cloud has it under a key. */
+async function noteProven(parts: Parts, row: GenerationRow, key: string): Promise<void> {
+  const { catalog } = parts;
+  const ref = refOf(row);
   const at = new Date(parts.now()).toISOString();
   await catalog.write(() => {
-    catalog.generations.update(ref, { object_key: record.object_key, provisional: 0 }, row.digest);
+    catalog.generations.update(ref, { object_key: key, provisional: 0 }, row.digest);
     noteInCloud(catalog, ref, row.digest, 'verified', at);
     parts.onEvent(verifiedEvent(row));
   });
-  return 'proven';
 }
 
 /**
@@ -146,7 +153,7 @@ async function recordProven(
   row: GenerationRow,
   { key, sha256 }: Found,
 ): Promise<void> {
-  const { catalog, records } = parts;
+  const { records } = parts;
   const ref = refOf(row);
   const [fileCount, readDetails] = [0, null];
   const recording = {
@@ -159,12 +166,7 @@ async function recordProven(
   } as const;
   const recorded = await records.record(recording);
   if (recorded.outcome !== 'recorded') throw changed(ref);
-  const at = new Date(parts.now()).toISOString();
-  await catalog.write(() => {
-    catalog.generations.update(ref, { object_key: key, provisional: 0 }, row.digest);
-    noteInCloud(catalog, ref, row.digest, 'verified', at);
-    parts.onEvent(verifiedEvent(row));
-  });
+  await noteProven(parts, row, key);
 }
 
 /** Another host was quicker: what it says is looked at anew. */

@@ -656,8 +656,8 @@ begin
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
-        'storage_object_of', 'storage_is_archive', 'storage_free_key', 'storage_note_keys', 'storage_reserve_generation',
-        'storage_record_generation', 'storage_reserve_generations', 'storage_record_generations',
+        'storage_object_of', 'storage_is_archive', 'storage_free_key', 'storage_note_keys',
+        'storage_reserve_generation', 'storage_record_generation', 'storage_reserve_generations', 'storage_record_generations',
         'storage_record_damage', 'storage_record_failure', 'storage_set_owner',
         'storage_check_in', 'storage_set_active', 'storage_list_active'
       ])

@@ -69,11 +69,8 @@ test('what this host evicted, and the database expects again, is found', async (
   await waitForStatus(storage, await storage.save({ ...ref, files: X }), 'verified');
   await quiet(storage);
   await evict(storage);
-  const service = serviceClient();
-  const pending = { status: 'pending', uploaded_at: null, verified_at: null };
-  await service.from('storage_generations').update(pending).eq('project_id', ref.projectId);
-  const expected = { state: 'expected', current_at: null };
-  await service.from('storage_archives').update(expected).eq('project_id', ref.projectId);
+  const [key] = await keysOf(bucket, ref.projectId);
+  await expectUnder(key!, ref);
   await storage.resend();
   await quiet(storage);
   expect(await rowsOf(ref.projectId)).toMatchObject([{ status: 'verified' }]);
