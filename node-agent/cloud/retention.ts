@@ -41,6 +41,7 @@ export class RetentionBySecretKey {
    *
    * @param of.digests of the content that is deleted: any other stays, `other`; `null`: whatever it is
    * @param of.deletedAt when, and `of.epoch` up to which it was followed: one that was undone since is not told again
+   * @param of.mustBeKnown what was never there is `other`: no tombstone is left of it
    * @param of.keys where the cloud has it, as far as this host knows: a database that was put back may not
    */
   recordDeletion(
@@ -52,6 +53,7 @@ export class RetentionBySecretKey {
       sent: Readonly<{ key: string; md5: string | null; sha256: string | null }>;
       deletedAt: string | null;
       epoch: number;
+      mustBeKnown: boolean;
     }>,
     hostId: string,
   ): Promise<DeletionOutcome> {
@@ -67,6 +69,7 @@ export class RetentionBySecretKey {
         p_sent_keys: of.keys,
         p_deleted_at: of.deletedAt,
         p_epoch: of.epoch,
+        p_must_be_known: of.mustBeKnown,
       },
       DeletionOutcomeSchema,
       `record the deletion of ${formatRef(ref)}`,

@@ -7,29 +7,28 @@ import { reservationOf } from './hashed.ts';
 import type { StepResult } from './life.ts';
 import type { Parts } from './parts.ts';
 
+type SentRow = GenerationRow & { sha256: string; archive_bytes: number; object_key: string };
+
+/** Whether the cloud had it, as far as this host knows. */
+const wasSent = (row: GenerationRow): row is SentRow =>
+  row.sha256 !== null && row.archive_bytes !== null && row.object_key !== null;
+
 /**
- * Has a database that was put back know of what it is to delete, so that it can be undeleted. A host with a key of its
- * own is told the same of what is not there as of what is another's, until it has reserved it.
- *
- * @returns whether it did not know of it, and does
+ * Has a database that was put back know of what it is to delete, so that it can be undeleted: its object is kept. A
+ * host with a key of its own is told the same of what is not there as of what is another's, until it has reserved it.
  */
-async function recordUnknown(parts: Parts, row: GenerationRow): Promise<boolean> {
-  const { objects, records } = parts;
-  const { sha256, md5, archive_bytes, object_key: objectKey } = row;
-  if (objects.showsUnnamed || sha256 === null || archive_bytes === null || objectKey === null) {
-    return false;
-  }
+async function recordUnknown(parts: Parts, row: SentRow): Promise<void> {
+  const { records } = parts;
+  const { sha256, object_key: objectKey } = row;
   // It takes the place of nothing: what the cloud has under its name by now stays.
-  const given = { ...row, sha256, md5, archive_bytes, is_replacement: 0 } as const;
-  const reserved = await records.reserve(reservationOf(parts, given));
-  if (reserved.outcome !== 'reserved') return false;
+  const reserved = await records.reserve(reservationOf(parts, { ...row, is_replacement: 0 }));
+  if (reserved.outcome !== 'reserved') return;
   const isSent = reserved.status === 'pending' && reserved.object_key === objectKey;
   if (isSent) {
     const ref = refOf(row);
     const [fileCount, readDetails] = [0, null];
     await records.record({ ref, objectKey, sha256, status: 'uploaded', fileCount, readDetails });
   }
-  return true;
 }
 
 /**
@@ -48,10 +47,13 @@ export async function deleteInCloud(parts: Parts, row: GenerationRow): Promise<S
   const keys = keysGivenFor(row);
   const sent = { key: keyOf(row), md5: row.md5, sha256: row.sha256 };
   const of = { digests, keys, sent, deletedAt, epoch: row.cloud_epoch };
-  const tell = () => retention.recordDeletion(ref, of, catalog.meta.hostId);
-  const said = await tell();
-  const isKnown = said.outcome !== 'other' || !(await recordUnknown(parts, row));
-  const answer = isKnown ? said : await tell();
+  const tell = (mustBeKnown: boolean) =>
+    retention.recordDeletion(ref, { ...of, mustBeKnown }, catalog.meta.hostId);
+  let answer = await tell(wasSent(row));
+  if (answer.outcome === 'other' && wasSent(row)) {
+    await recordUnknown(parts, row);
+    answer = await tell(false);
+  }
   switch (answer.outcome) {
     case 'recorded':
       await removeUnneeded(parts, answer.unneeded);

@@ -629,7 +629,8 @@ create function public.storage_record_deletion(
   p_host_id uuid default null,
   p_sent_keys text[] default null,
   p_deleted_at timestamptz default null,
-  p_epoch integer default 0
+  p_epoch integer default 0,
+  p_must_be_known boolean default false
 )
 returns jsonb
 language plpgsql
@@ -638,6 +639,12 @@ as $$
 declare
   existing public.storage_generations;
 begin
+  if p_must_be_known and not exists (
+    select 1 from public.storage_generations
+    where project_id = p_project_id and version = p_version
+  ) then
+    return jsonb_build_object('outcome', 'other');
+  end if;
   insert into public.storage_projects (id) values (p_project_id) on conflict do nothing;
   perform 1 from public.storage_projects where id = p_project_id for update;
   if not found then
@@ -689,7 +696,7 @@ begin
 end
 $$;
 comment on function public.storage_record_deletion is
-  'Leaves a tombstone for what a host deleted, also where it was never here: recorded, with until when that can be undone, whether its content is kept here, and the objects to remove; undeleted where that was undone since; or other where the name has other content than the host knows of.';
+  'Leaves a tombstone for what a host deleted, also where it was never here: recorded, with until when that can be undone, whether its content is kept here, and the objects to remove; undeleted where that was undone since; or other where the name has other content than the host knows of, or was never here and must be known.';
 
 create function public.storage_record_undeletion(
   p_project_id text,

@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(104);
+select plan(106);
 
 -- Others may have something to purge, too.
 update public.storage_generations set purge_at = null where purge_at is not null;
@@ -244,6 +244,9 @@ select is(jsonb_path_query_array(pg_temp.feed((select number from seen)), '$[*].
 select is(pg_temp.feed((select number from seen)) #>> '{0,version}', '4', 'and it alone');
 select is(storage_record_undeletion('ret-a', 4, 'g4') ->> 'outcome', 'purged', 'a host undoes what is kept alone');
 update storage_settings set value = '7' where name = 'undelete_days';
+select is(storage_record_deletion('r', 'new', 1, 'g', '{x}', p_must_be_known => true) ->> 'outcome', 'other',
+  'what was never here, and must be, leaves no tombstone');
+select is_empty('select from storage_projects where id = ''new''', 'nor a project');
 select is(storage_record_deletion('r', 'new', 1, 'g', '{x}') -> 'kept', 'false', 'what was never here is not kept here');
 select is(storage_record_undeletion('new', 1, 'g') ->> 'status', 'pending', 'but can be undone by whoever has it');
 

@@ -179,7 +179,6 @@ test('a replacement that lies in the store leaves no second object', async () =>
 
 test.each([
   ['replaced', (storage: Storage, ref: Ref) => storage.save({ ...ref, files: Y, replace: true })],
-  ['deleted', (storage: Storage, ref: Ref) => storage.delete(ref)],
   [
     'replaced twice',
     async (storage: Storage, ref: Ref) => {
@@ -202,6 +201,33 @@ test.each([
   const named = (await rowsOf(ref.projectId)).filter(({ status }) => status !== 'deleted');
   expect(await keysOf(bucket, ref.projectId)).toEqual(named.map((row) => row.object_key));
 });
+
+test.each(['kept here', 'not kept here'])(
+  'deleted before the host hears that the database was put back, it can be undone: %s',
+  async (where) => {
+    const bucket = uniqueId('bucket');
+    const ref = newRef();
+    const { storage } = await startHost(bucket);
+    for (const files of [X, Y]) {
+      const saved = await storage.save({ ...ref, files, replace: true });
+      await waitForStatus(storage, saved, 'verified');
+    }
+    await quiet(storage);
+    if (where === 'not kept here') await evict(storage);
+    const keys = await keysOf(bucket, ref.projectId);
+    await forget(ref.projectId);
+    await storage.delete(ref);
+    await quiet(storage);
+    expect(await rowsOf(ref.projectId, 'status')).toEqual([{ status: 'deleted' }]);
+    expect(keys).toEqual(expect.arrayContaining(await keysOf(bucket, ref.projectId)));
+    const other = await startHost(bucket);
+    expect(await other.storage.undelete(ref)).toMatchObject({ undeleted: true });
+    await quiet(other.storage);
+    expect(await textsOf(other.storage, ref)).toEqual(Y);
+    const rows = await rowsOf(ref.projectId);
+    expect(await keysOf(bucket, ref.projectId)).toEqual(rows.map((row) => row.object_key));
+  },
+);
 
 test.each(['the one that packed it', 'the other'])(
   'of two hosts with one content %s may be the first to say so',
