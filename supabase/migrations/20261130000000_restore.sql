@@ -148,6 +148,47 @@ comment on function public.storage_owe_project_files is
 -- What is there already is written once.
 select public.storage_owe_project_files();
 
+create function public.storage_project_file_of(p public.storage_projects)
+returns jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return jsonb_strip_nulls(jsonb_build_object(
+    'schema', 1, 'project_id', p.id, 'owner_id', p.owner_id, 'name', p.name,
+    'deleted_at', p.deleted_at,
+    'latest_version', (
+      select max(g.version) from public.storage_generations g where g.project_id = p.id
+    ),
+    'active', (
+      select jsonb_build_object('version', g.version, 'generation_id', g.generation_id,
+        'activated_at', p.activated_at)
+      from public.storage_generations g
+      where g.project_id = p.id and g.version = p.active_version
+    ),
+    -- Several contents of these lie in the bucket.
+    'replaced', (
+      select jsonb_agg(jsonb_build_object('version', g.version, 'generation_id', g.generation_id,
+        'digest', g.digest) order by g.version)
+      from public.storage_generations g
+      where g.project_id = p.id and g.deleted_at is null and g.uploaded_at is not null
+        and exists (
+          select 1 from public.storage_archives a
+          where a.project_id = g.project_id and a.version = g.version and a.state = 'kept'
+        )
+    ),
+    'deleted', (
+      select jsonb_agg(jsonb_build_object('version', g.version, 'generation_id', g.generation_id,
+        'digest', g.digest, 'deleted_at', g.deleted_at, 'purge_at', g.purge_at) order by g.version)
+      from public.storage_generations g
+      where g.project_id = p.id and g.deleted_at is not null
+    )
+  ));
+end
+$$;
+comment on function public.storage_project_file_of is
+  'What the file of a project is to say.';
+
 create function public.storage_claim_project_files(p_limit integer)
 returns jsonb
 language plpgsql
@@ -177,36 +218,7 @@ begin
       select g.bucket from public.storage_generations g
       where g.project_id = p.id order by g.version desc limit 1
     ),
-    'file', jsonb_strip_nulls(jsonb_build_object(
-      'schema', 1, 'project_id', p.id, 'owner_id', p.owner_id, 'name', p.name,
-      'deleted_at', p.deleted_at,
-      'latest_version', (
-        select max(g.version) from public.storage_generations g where g.project_id = p.id
-      ),
-      'active', (
-        select jsonb_build_object('version', g.version, 'generation_id', g.generation_id,
-          'activated_at', p.activated_at)
-        from public.storage_generations g
-        where g.project_id = p.id and g.version = p.active_version
-      ),
-      -- Several contents of these lie in the bucket.
-      'replaced', (
-        select jsonb_agg(jsonb_build_object('version', g.version, 'generation_id', g.generation_id,
-          'digest', g.digest) order by g.version)
-        from public.storage_generations g
-        where g.project_id = p.id and g.deleted_at is null and g.uploaded_at is not null
-          and exists (
-            select 1 from public.storage_archives a
-            where a.project_id = g.project_id and a.version = g.version and a.state = 'kept'
-          )
-      ),
-      'deleted', (
-        select jsonb_agg(jsonb_build_object('version', g.version, 'generation_id', g.generation_id,
-          'digest', g.digest, 'deleted_at', g.deleted_at, 'purge_at', g.purge_at) order by g.version)
-        from public.storage_generations g
-        where g.project_id = p.id and g.deleted_at is not null
-      )
-    ))
+    'file', public.storage_project_file_of(p)
   )), '[]') into claimed
   from public.storage_project_files file
   join public.storage_projects p on p.id = file.project_id
@@ -258,7 +270,8 @@ begin
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
         'storage_list_all_projects', 'storage_list_all_generations', 'storage_note_project',
-        'storage_owe_project_files', 'storage_claim_project_files', 'storage_record_project_files'
+        'storage_owe_project_files', 'storage_project_file_of', 'storage_claim_project_files',
+        'storage_record_project_files'
       ])
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);
