@@ -41,6 +41,10 @@ export const FLOORS: readonly (readonly Room[])[] = [
       path: 'node-agent/restore',
       does: 'everything that the cloud has is brought into the store of a new host',
     },
+    {
+      path: 'node-agent/replicate',
+      does: 'what is verified is copied into replicas, and what is purged goes from there',
+    },
   ],
   [
     {
@@ -62,7 +66,10 @@ export const FLOORS: readonly (readonly Room[])[] = [
   ],
   [{ path: 'node-agent/config.ts', does: 'the settings, read from the environment' }],
   [{ path: 'node-agent/settings', does: 'files of settings, and the names of variables' }],
-  [{ path: 'node-agent/cache', does: 'copies from the cloud, that may go' }],
+  [
+    { path: 'node-agent/cache', does: 'copies from the cloud, that may go' },
+    { path: 'node-agent/replicas', does: 'buckets elsewhere with second copies: one call each' },
+  ],
   [
     {
       path: 'node-agent/catalog',

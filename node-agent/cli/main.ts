@@ -17,6 +17,7 @@ import { addMigrate } from './migrate.ts';
 import { addOpen } from './open.ts';
 import { addOwner } from './owner.ts';
 import { addPurge } from './purge.ts';
+import { addReplicas } from './replicas.ts';
 import { addRestore } from './restore.ts';
 import { addSave } from './save.ts';
 import { addShow } from './show.ts';
@@ -79,6 +80,7 @@ export async function main(args: string[]): Promise<number> {
     addMigrate,
     addWebhooks,
     addHosts,
+    addReplicas,
   ];
   for (const add of commands) {
     add(program, context);

@@ -1,9 +1,10 @@
 import { StorageError } from '../contract.ts';
 import type { ActivationsBySecretKey } from './activations.ts';
+import type { CopiesBySecretKey } from './copies.ts';
 import type { HostsBySecretKey } from './hosts.ts';
 import type { ListingBySecretKey } from './listing.ts';
 import type { ObjectsBySecretKey } from './objects.ts';
-import type { ProjectFilesBySecretKey } from './project-file.ts';
+import type { ProjectFilesBySecretKey } from './project-files.ts';
 import type { RecordsBySecretKey } from './records.ts';
 import type { RetentionBySecretKey } from './retention.ts';
 
@@ -22,6 +23,8 @@ export type CloudRetention = Interface<RetentionBySecretKey>;
 export type CloudListing = Interface<ListingBySecretKey>;
 /** The hosts that have a key of their own. */
 export type CloudHosts = Interface<HostsBySecretKey>;
+/** What replicas have, and what is owed to them. */
+export type CloudCopies = Interface<CopiesBySecretKey>;
 /** The files of projects in the bucket. */
 export type CloudProjectFiles = Interface<ProjectFilesBySecretKey>;
 
@@ -36,6 +39,7 @@ export type Cloud = Readonly<{
   retention: CloudRetention;
   listing: CloudListing;
   hosts: CloudHosts;
+  copies: CloudCopies;
   projectFiles: CloudProjectFiles;
 }>;
 

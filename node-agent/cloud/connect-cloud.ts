@@ -2,12 +2,13 @@ import { isHostKey } from '../contract.ts';
 import { ActivationsBySecretKey } from './activations.ts';
 import type { Cloud } from './cloud.ts';
 import { type CloudSettings, connect, DEFAULT_TIMEOUTS, type Timeouts } from './connection.ts';
+import { CopiesBySecretKey } from './copies.ts';
 import { connectByHostKey } from './host-key/host-key.ts';
 import { HostsBySecretKey } from './hosts.ts';
 import type { Key } from './key.ts';
 import { ListingBySecretKey } from './listing.ts';
 import { ObjectsBySecretKey } from './objects.ts';
-import { ProjectFilesBySecretKey } from './project-file.ts';
+import { ProjectFilesBySecretKey } from './project-files.ts';
 import { RecordsBySecretKey } from './records.ts';
 import { RetentionBySecretKey } from './retention.ts';
 
@@ -32,6 +33,7 @@ export async function connectCloud(
     retention: new RetentionBySecretKey(connection),
     listing: new ListingBySecretKey(connection),
     hosts: new HostsBySecretKey(connection),
+    copies: new CopiesBySecretKey(connection),
     projectFiles: new ProjectFilesBySecretKey(connection),
   };
   return { cloud, key: connection.key };

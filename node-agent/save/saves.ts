@@ -44,7 +44,7 @@ type Parts = Readonly<{
   now: () => number;
   isCloudOn: boolean;
   /** Absolute paths of what is never part of a generation, although a folder may hold it. */
-  ownPaths: readonly string[];
+  ownPaths: () => readonly string[];
   onEvent: Tell;
   /** Never throws. */
   onProblem: (error: unknown) => void;
@@ -78,7 +78,7 @@ export class Saves {
 
   /** The files of a folder. */
   folder(input: SaveFolderInput): Promise<Receipt> {
-    return this.#save(() => parseSaveFolder(input, [...this.#parts.ownPaths]));
+    return this.#save(() => parseSaveFolder(input, [...this.#parts.ownPaths()]));
   }
 
   /** Files that come one after another. */

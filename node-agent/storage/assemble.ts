@@ -5,7 +5,7 @@ import type { Instance } from '../catalog/instance.ts';
 import { connectCloud } from '../cloud/connect-cloud.ts';
 import { DEFAULT_TIMEOUTS } from '../cloud/connection.ts';
 import { DEFAULT_SCRUB_DAYS } from '../config.ts';
-import type { Limits, Ref, StorageError } from '../contract.ts';
+import { isHostKey, type Limits, type Ref, type StorageError } from '../contract.ts';
 import { purge } from '../delete/purge.ts';
 import type { Reserve } from '../disk/reserve.ts';
 import type { Tell } from '../events/events.ts';
@@ -15,6 +15,9 @@ import { Finder, type RefInput } from '../read/find.ts';
 import { Getter } from '../read/get.ts';
 import { Opener } from '../read/open.ts';
 import { Retriever } from '../read/retrieve.ts';
+import { ReplicaFiles } from '../replicas/replica-files.ts';
+import { Copiers } from '../replicate/copiers.ts';
+import { Replicas } from '../replicate/replicas.ts';
 import { Saver } from '../save/save.ts';
 import { Saves } from '../save/saves.ts';
 import { Versions } from '../save/versions.ts';
@@ -78,12 +81,16 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const { keepDeletedMs = KEEP_DELETED_MS, scrubDays = DEFAULT_SCRUB_DAYS } = options;
   const base = { ...opened, random, cloud, isCloudOn, keepDeletedMs, scrubDays, wake };
   const shared = { ...base, locks: new Locks(base), scan: new Scan(base) };
+  const replicaFiles = new ReplicaFiles(store.layout, store.staging);
   const versions = new Versions({ ...shared, records: cloud?.records ?? null, isAway });
   const saver = new Saver({ ...shared, versions });
   const saves = new Saves({
     ...shared,
     saver,
-    ownPaths: [options.storePath, options.cache.path, ...(options.secretFiles ?? [])],
+    ownPaths: () => [
+      ...[options.storePath, options.cache.path, ...(options.secretFiles ?? [])],
+      ...replicaFiles.list().map(({ keyFile }) => keyFile),
+    ],
   });
   const finder = new Finder(shared);
   const retriever = new Retriever({ cache, cloud });
@@ -115,9 +122,17 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const { requestMs: answerMs } = options.timeouts ?? DEFAULT_TIMEOUTS;
   const telling = { ...shared, files: opened.webhookFiles, answerMs };
   const courier = new Courier(telling);
+  const reach = { timeouts: options.timeouts, send: fetch };
+  const copying = { ...shared, files: replicaFiles, reach, monotonic };
+  const hasSecretKey = options.cloud !== null && !isHostKey(options.cloud.key);
+  const copiers =
+    cloud !== null && hasSecretKey
+      ? new Copiers({ ...copying, ...cloud, hostId: () => shared.catalog.meta.hostId })
+      : null;
   const background: Background = new Background({
     ...shared,
     courier,
+    copiers,
     upkeep: new Upkeep(shared),
     outbox,
     uploads,
@@ -149,6 +164,12 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
     urls: new DownloadUrls(shared),
     saves,
     uploads,
+    replicas: new Replicas({
+      ...copying,
+      copiers,
+      cloudSettings: options.cloud,
+      signal: stopped.signal,
+    }),
     webhooks: new Webhooks({ ...telling, courier }),
     background,
     stop: (reason) => stopped.abort(reason),

@@ -1,4 +1,5 @@
 import { StorageError } from '../contract.ts';
+import type { Copiers } from '../replicate/copiers.ts';
 import { Repeated } from '../threads/repeated.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import { SCRUB_EVERY_MS } from '../upkeep/scrub.ts';
@@ -15,6 +16,8 @@ const PURGE_MS = 3_600_000;
 const PRESSURE_MS = 60_000;
 /** After which time a scan goes on that could not be ended, in milliseconds. */
 const SCAN_AGAIN_MS = 60_000;
+/** How often it is looked which replicas there are, in milliseconds. */
+const REPLICAS_MS = 30_000;
 
 type Parts = Readonly<{
   scan: Scan;
@@ -23,6 +26,8 @@ type Parts = Readonly<{
   outbox: Outbox | null;
   uploads: Uploads;
   courier: Courier;
+  /** `null` where no replica is filled by this host. */
+  copiers: Copiers | null;
   /** Evicts cached copies and trees; those that are too old or too much only where it is asked for. */
   evict: (isTooMuch: boolean) => Promise<unknown>;
   /** Purges what is kept no longer. */
@@ -69,6 +74,7 @@ export class Background {
     if (!this.#parts.isOn) return;
     this.#parts.outbox?.wake();
     this.#parts.upkeep.wake();
+    this.#parts.copiers?.wake();
     this.wakeCourier();
   }
 
@@ -89,12 +95,13 @@ export class Background {
 
   /** Begins to end it all; what is returned waits for the end. */
   async stop(): Promise<void> {
-    const { scan, outbox, upkeep, courier } = this.#parts;
+    const { scan, outbox, upkeep, courier, copiers } = this.#parts;
     await Promise.all([
       scan.stop(),
       outbox?.stop(),
       upkeep.stop(),
       courier.stop(),
+      copiers?.stop(),
       ...[...this.#repeated, ...this.#later].map((repeated) => repeated.stop()),
     ]);
   }
@@ -112,7 +119,7 @@ export class Background {
   }
 
   #others(): Repeated[] {
-    const { outbox, uploads, evict, keepReserve, cleanupEveryMs, onProblem } = this.#parts;
+    const { outbox, uploads, copiers, evict, keepReserve, cleanupEveryMs, onProblem } = this.#parts;
     const tell = (error: unknown) => this.#tell(error);
     const others: Repeated[] = [];
     if (outbox !== null) {
@@ -122,6 +129,7 @@ export class Background {
         new Repeated(() => uploads.removeUnneeded(), PURGE_MS, tell),
       );
     }
+    if (copiers !== null) others.push(new Repeated(() => copiers.look(), REPLICAS_MS, tell));
     let isFirst = true;
     const relieve = async () => {
       await evict(false);

@@ -11,6 +11,7 @@ import type { EventFeed } from '../read/event-feed.ts';
 import type { Finder, RefInput } from '../read/find.ts';
 import type { Getter } from '../read/get.ts';
 import type { Opener } from '../read/open.ts';
+import type { Replicas } from '../replicate/replicas.ts';
 import type { Saves } from '../save/saves.ts';
 import type { Store } from '../store/store.ts';
 import type { HeavyWork } from '../store/workers.ts';
@@ -60,6 +61,7 @@ export type Parts = Readonly<{
   urls: DownloadUrls;
   saves: Saves;
   uploads: Uploads;
+  replicas: Replicas;
   webhooks: Webhooks;
   background: Background;
   /** Ends every request to the cloud, and what goes on after one thing with the next. */

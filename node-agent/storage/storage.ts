@@ -31,6 +31,7 @@ import type { OpenFile, OpenGeneration } from '../read/open.ts';
 import type { PathSigner } from '../read/signed-path.ts';
 import { listDays, listRange, type Range, type Span } from '../read/stats.ts';
 import { readMetadata, type Summary, summaryOf } from '../read/summary.ts';
+import type { Replicas } from '../replicate/replicas.ts';
 import type { RestoreReport } from '../restore/report.ts';
 import { type RestoreOptions, restore } from '../restore/restore.ts';
 import type { Receipt } from '../save/receipt.ts';
@@ -97,6 +98,11 @@ export class Storage {
   /** What happened here, and what happens: of every process that has this store open. */
   get events(): EventFeed {
     return this.#parts.events;
+  }
+
+  /** Second copies, in buckets elsewhere. */
+  get replicas(): Replicas {
+    return this.#parts.replicas;
   }
 
   /** Who is told of it by HTTP, at once or once they can be. */

@@ -79,6 +79,11 @@ export class Layout {
     return join(this.own, 'webhooks');
   }
 
+  /** Where second copies go: a file each. */
+  get replicas(): string {
+    return join(this.own, 'replicas');
+  }
+
   /** Where the Python system put a generation that it packed. */
   oldArchive(ref: Ref): string {
     return join(this.project(ref.projectId), 'archive', `${folderName(ref)}.tar.gz`);

@@ -148,6 +148,17 @@ comment on function public.storage_owe_project_files is
 -- What is there already is written once.
 select public.storage_owe_project_files();
 
+create function public.storage_bucket_of(p_project_id text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select g.bucket from public.storage_generations g
+  where g.project_id = p_project_id order by g.version desc limit 1
+$$;
+comment on function public.storage_bucket_of is
+  'Where the archives of a project are; null where there are none.';
+
 create function public.storage_project_file_of(p public.storage_projects)
 returns jsonb
 language plpgsql stable
@@ -214,10 +225,7 @@ begin
   select coalesce(jsonb_agg(jsonb_build_object(
     'project_id', p.id, 'revision', file.revision,
     -- Where its archives are.
-    'bucket', (
-      select g.bucket from public.storage_generations g
-      where g.project_id = p.id order by g.version desc limit 1
-    ),
+    'bucket', public.storage_bucket_of(p.id),
     'file', public.storage_project_file_of(p)
   )), '[]') into claimed
   from public.storage_project_files file
@@ -270,7 +278,7 @@ begin
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
         'storage_list_all_projects', 'storage_list_all_generations', 'storage_note_project',
-        'storage_owe_project_files', 'storage_project_file_of', 'storage_claim_project_files',
+        'storage_owe_project_files', 'storage_bucket_of', 'storage_project_file_of', 'storage_claim_project_files',
         'storage_record_project_files'
       ])
   loop

@@ -3,11 +3,13 @@
 
 create table public.storage_replicas (
   name text primary key check (name ~ '^[a-z0-9][a-z0-9-]{0,31}$'),
+  -- Of which it is a copy.
+  bucket text not null,
   -- Where it is, in the words of whoever added it.
   region text not null check (char_length(region) between 1 and 64),
   created_at timestamptz not null default now()
 );
-comment on table public.storage_replicas is 'Buckets elsewhere that are to have a copy of each verified archive.';
+comment on table public.storage_replicas is 'Buckets elsewhere that are to have a copy of each verified archive of one of ours.';
 
 create table public.storage_copies (
   replica text not null references public.storage_replicas (name) on delete cascade,
@@ -72,6 +74,7 @@ begin
   select r.name, new.bucket, new.object_key, new.project_id, new.version, a.host_id, 'owed'
   from public.storage_replicas r
   left join public.storage_archives a on a.bucket = new.bucket and a.object_key = new.object_key
+  where r.bucket = new.bucket
   on conflict (replica, bucket, object_key) do update
     set state = 'owed', state_at = now(), attempts = 0, failure = null
     where copy.state = 'unneeded';
@@ -120,6 +123,7 @@ as $$
 begin
   insert into public.storage_replica_projects as file (replica, project_id)
   select name, new.project_id from public.storage_replicas
+  where bucket = coalesce(public.storage_bucket_of(new.project_id), bucket)
   on conflict (replica, project_id) do update
     set revision = nextval('public.storage_project_revisions');
   return null;
@@ -138,23 +142,28 @@ create trigger storage_project_files_replicas
 
 -- What hosts ask for -----------------------------------------------------------------------------
 
-create function public.storage_add_replica(p_name text, p_region text)
+create function public.storage_add_replica(p_name text, p_bucket text, p_region text)
 returns jsonb
 language plpgsql
 set search_path = ''
 as $$
 begin
-  insert into public.storage_replicas (name, region) values (p_name, p_region)
-  on conflict (name) do update set region = excluded.region;
+  insert into public.storage_replicas as replica (name, bucket, region)
+  values (p_name, p_bucket, p_region)
+  on conflict (name) do update set region = excluded.region where replica.bucket = p_bucket;
+  if not found then
+    return jsonb_build_object('outcome', 'other');
+  end if;
   insert into public.storage_replica_projects (replica, project_id)
   select p_name, id from public.storage_projects
+  where p_bucket = coalesce(public.storage_bucket_of(id), p_bucket)
   order by id collate "C"
   on conflict (replica, project_id) do nothing;
   return jsonb_build_object('outcome', 'recorded');
 end
 $$;
 comment on function public.storage_add_replica is
-  'Has a replica have what is verified from now on, and the file of each project. What was verified before is owed by storage_owe_copies.';
+  'Has a replica have what is verified from now on, and the file of each project. What was verified before is owed by storage_owe_copies. Other where the name is that of a copy of another bucket.';
 
 create function public.storage_forget_replica(p_name text)
 returns jsonb
@@ -180,11 +189,12 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+  copied_bucket text;
   page public.storage_generations[];
   last public.storage_generations;
   owed integer;
 begin
-  perform 1 from public.storage_replicas where name = p_replica for share;
+  select bucket into copied_bucket from public.storage_replicas where name = p_replica for share;
   if not found then
     return jsonb_build_object('outcome', 'missing');
   end if;
@@ -200,7 +210,7 @@ begin
   select p_replica, g.bucket, g.object_key, g.project_id, g.version, a.host_id, 'owed'
   from unnest(page) g
   join public.storage_archives a on a.bucket = g.bucket and a.object_key = g.object_key
-  where g.status = 'verified' and a.state = 'current'
+  where g.status = 'verified' and g.bucket = copied_bucket and a.state = 'current'
   order by g.bucket collate "C", g.object_key collate "C"
   on conflict (replica, bucket, object_key) do nothing;
   get diagnostics owed = row_count;
@@ -240,7 +250,7 @@ begin
     from public.storage_copies c
     where c.replica = p_replica and c.state <> 'copied' and c.due_at <= now()
       -- Whoever has it on its disk costs the bucket no read: others come after ten minutes.
-      and (c.state = 'unneeded' or c.host_id is null or c.host_id = p_host_id
+      and (p_host_id is null or c.state = 'unneeded' or c.host_id is null or c.host_id = p_host_id
         or c.state_at < now() - interval '10 minutes')
     order by c.due_at
     limit p_limit
@@ -269,7 +279,7 @@ begin
 end
 $$;
 comment on function public.storage_claim_copies is
-  'Some of what is owed to a replica, or is to go from there. Nobody else is given it for as long as that may take.';
+  'Some of what is owed to a replica, or is to go from there: of what a host has on its disk, or others left for ten minutes, or of all where no host is named. Nobody else is given it for as long as that may take.';
 
 create function public.storage_note_copies(p_replica text, p_items jsonb)
 returns jsonb
@@ -338,7 +348,7 @@ set search_path = ''
 as $$
   select coalesce(jsonb_agg(to_jsonb(counted) order by counted.name), '[]')
   from (
-    select r.name, r.region, r.created_at,
+    select r.name, r.bucket, r.region, r.created_at,
       count(c.state) filter (where c.state = 'copied') as copied,
       count(c.state) filter (where c.state = 'owed') as owed,
       count(c.state) filter (where c.state = 'unneeded') as unneeded,

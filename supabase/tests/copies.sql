@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(38);
+select plan(40);
 
 delete from storage_replicas;
 create function pg_temp.gen(v integer, at_status text default 'verified') returns void language sql as $$
@@ -30,11 +30,12 @@ $$;
 insert into storage_projects (id, owner_id, name) values ('zz', 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa', 'Shop');
 select pg_temp.gen(1), pg_temp.gen(2);
 select is(pg_temp.states(), '', 'without a replica nothing is owed to one');
-select throws_ok($$ select storage_add_replica('Far Away', 'x') $$, '23514', null, 'a name is of small letters');
+select throws_ok($$ select storage_add_replica('Far Away', 'c', 'x') $$, '23514', null, 'a name is of small letters');
 select is(storage_owe_copies('far', 10) ->> 'outcome', 'missing', 'nothing is owed to one that is not there');
-select is(storage_add_replica('far', 'eu-west-1') ->> 'outcome', 'recorded', 'one is added');
-select storage_add_replica('far', 'eu-west-2');
+select is(storage_add_replica('far', 'c', 'eu-west-1') ->> 'outcome', 'recorded', 'one is added');
+select storage_add_replica('far', 'c', 'eu-west-2');
 select is((select region from storage_replicas), 'eu-west-2', 'added again, it is where it is said to be last');
+select is(storage_add_replica('far', 'd', 'x') ->> 'outcome', 'other', 'of one bucket');
 select is(pg_temp.states(), '', 'what was verified before is not owed by that');
 select pg_temp.gen(3), pg_temp.gen(4, 'uploaded');
 select is(pg_temp.states(), 'zz/3=owed', 'what is verified from then on is, and what is not, is not');
@@ -43,6 +44,14 @@ select is(pg_temp.states(), 'zz/3=owed zz/4=owed', 'it is once it is');
 select is(storage_owe_copies('far', 2, 'zz', 0), '{"outcome": "recorded", "owed": 2, "next": {"project_id": "zz", "version": 2}}',
   'what was verified before is owed, some at a time');
 select is(storage_owe_copies('far', 100, 'zz', 2) - 'next', '{"outcome": "recorded", "owed": 0}', 'what is owed already is not owed twice');
+
+-- Of another bucket.
+insert into storage_generations (project_id, version, generation_id, bucket, object_key, status, digest)
+values ('zz', 9, 'g9', 'd', 'zz/9', 'verified', 'd9');
+insert into storage_archives (bucket, object_key, project_id, version, state) values ('d', 'zz/9', 'zz', 9, 'current');
+select is(storage_owe_copies('far', 100, 'zz', 2) ->> 'owed', '0', 'what lies in another bucket is not owed');
+delete from storage_archives where bucket = 'd' and project_id = 'zz';
+delete from storage_generations where bucket = 'd' and project_id = 'zz';
 
 -- Whoever has it on its disk.
 update storage_copies set due_at = now() - (10 - version) * interval '1 second';

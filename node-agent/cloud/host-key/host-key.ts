@@ -6,7 +6,7 @@ import { Transfers } from '../transfers.ts';
 import { ActivationsByHostKey } from './activations.ts';
 import { HostApi } from './api.ts';
 import { ListingByHostKey } from './listing.ts';
-import { hostsBySecretKey, projectFilesByFunction } from './not-for-hosts.ts';
+import { copiesBySecretKey, hostsBySecretKey, projectFilesByFunction } from './not-for-hosts.ts';
 import { ObjectsByHostKey } from './objects.ts';
 import { RecordsByHostKey } from './records.ts';
 import { RetentionByHostKey } from './retention.ts';
@@ -46,6 +46,7 @@ export function connectByHostKey(
     retention: new RetentionByHostKey(api),
     listing: new ListingByHostKey(api),
     hosts: hostsBySecretKey,
+    copies: copiesBySecretKey,
     projectFiles: projectFilesByFunction,
   };
   return { cloud, key };

@@ -1,4 +1,4 @@
-import type { CloudHosts, CloudProjectFiles } from '../cloud.ts';
+import type { CloudCopies, CloudHosts, CloudProjectFiles } from '../cloud.ts';
 import { takesSecretKey } from './api.ts';
 
 const refuse = (doing: string) => async (): Promise<never> => {
@@ -12,6 +12,23 @@ export const projectFilesByFunction: CloudProjectFiles = {
   read: refuse('read the files of projects'),
   begin: refuse('restore from the bucket'),
   end: refuse('restore from the bucket'),
+};
+
+/** A host with a key of its own holds no key of a replica either: one that may fills it. */
+export const copiesBySecretKey: CloudCopies = {
+  add: refuse('add a replica'),
+  forget: refuse('forget a replica'),
+  oweAll: refuse('fill a replica'),
+  claim: refuse('fill a replica'),
+  note: refuse('fill a replica'),
+  // biome-ignore lint/correctness/useYield: it is refused at once
+  async *list() {
+    throw takesSecretKey('list what lies in a replica');
+  },
+  count: refuse('look how replicas are'),
+  lose: refuse('mend a replica'),
+  claimProjects: refuse('fill a replica'),
+  noteProjects: refuse('fill a replica'),
 };
 
 /** No host adds another. */
