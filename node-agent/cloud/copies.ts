@@ -64,7 +64,7 @@ export type ListedCopy = v.InferOutput<typeof ListedSchema>;
 /** How a replica is. Times are ISO 8601. @property owed_since of the oldest that is owed, or is to go */
 export type CountedCopies = v.InferOutput<typeof CountedSchema>;
 /** What became of what was given to this host. */
-export type CopyResult = Readonly<{ bucket: string; object_key: string }> &
+export type CopyResult = Pick<ClaimedCopy, 'bucket' | 'object_key' | 'project_id' | 'version'> &
   (
     | Readonly<{ outcome: 'copied'; sha256: string }>
     | Readonly<{ outcome: 'removed' }>

@@ -72,8 +72,12 @@ type Result = CopyResult & { error?: unknown };
 
 const plain = ({ error: _, ...result }: Result): CopyResult => result;
 
+const placeOf = ({ bucket, object_key, project_id, version }: ClaimedCopy) => ({
+  ...{ bucket, object_key, project_id, version },
+});
+
 async function work(parts: Parts, replica: ReplicaObjects, copy: ClaimedCopy): Promise<Result> {
-  const place = { bucket: copy.bucket, object_key: copy.object_key };
+  const place = placeOf(copy);
   try {
     if (copy.state === 'unneeded') {
       await replica.remove(copy.object_key);
@@ -92,19 +96,18 @@ async function work(parts: Parts, replica: ReplicaObjects, copy: ClaimedCopy): P
 const reasonOf = (error: unknown): unknown => (error instanceof NoSource ? error.cause : error);
 
 function failed({ random }: Parts, copy: ClaimedCopy, error: unknown): Result {
-  const { bucket, object_key } = copy;
   const reason = reasonOf(error);
   const isForGood = reason instanceof StorageError && !reason.retryable && !isOutage(reason);
   const wait_ms = isForGood ? REFUSED_WAIT_MS : backoffMs(copy.attempts, random(), null);
   // What is no word of ours may name anything.
   const failure = reason instanceof StorageError ? reason.message : 'Something went wrong here';
-  return { bucket, object_key, outcome: 'failed', failure, wait_ms, error };
+  return { ...placeOf(copy), outcome: 'failed', failure, wait_ms, error };
 }
 
 /** One that was claimed, and not tried: the replica is away, or this ends. */
-function held({ bucket, object_key }: ClaimedCopy, outage: StorageError | null): Result {
+function held(copy: ClaimedCopy, outage: StorageError | null): Result {
   const failure = outage?.message ?? null;
-  return { bucket, object_key, outcome: 'failed', failure, wait_ms: 0 };
+  return { ...placeOf(copy), outcome: 'failed', failure, wait_ms: 0 };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { StorageError } from '../contract.ts';
 import type { Copiers } from '../replicate/copiers.ts';
 import { Repeated } from '../threads/repeated.ts';
+import { within } from '../threads/within.ts';
 import type { Scan } from '../upkeep/scan.ts';
 import { SCRUB_EVERY_MS } from '../upkeep/scrub.ts';
 import type { Upkeep } from '../upkeep/upkeep.ts';
@@ -91,6 +92,11 @@ export class Background {
   /** Waits until webhooks are told what they can be now. @param timeoutMs the longest wait */
   async told(timeoutMs: number): Promise<void> {
     if (this.#parts.isOn) await this.#parts.courier.drain(timeoutMs);
+  }
+
+  /** Ends what is being copied into replicas, and tells the cloud that others may. @param timeoutMs the longest wait */
+  async giveCopiesBack(timeoutMs: number): Promise<void> {
+    await within(timeoutMs, this.#parts.copiers?.stop() ?? Promise.resolve());
   }
 
   /** Begins to end it all; what is returned waits for the end. */

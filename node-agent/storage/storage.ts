@@ -811,6 +811,7 @@ export class Storage {
         const written = this.#parts.uploads.writeProjectFiles().catch(() => 0);
         await within(Math.min(drainMs, TELL_MS), written);
       }
+      await background.giveCopiesBack(TELL_MS);
       const ending = background.stop();
       stop(new StorageError('unavailable', 'The agent is shutting down'));
       await ending;

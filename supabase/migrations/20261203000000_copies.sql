@@ -26,8 +26,10 @@ create table public.storage_copies (
   state_at timestamptz not null default now(),
   -- Of what lies there.
   sha256 text,
-  -- From when on it may be worked on: somebody does, or it failed.
+  -- From when on it may be tried again.
   due_at timestamptz not null default now(),
+  -- Until then it is somebody's who works on it.
+  claimed_until timestamptz,
   attempts integer not null default 0,
   failure text check (char_length(failure) <= 1000),
   primary key (replica, bucket, object_key)
@@ -67,7 +69,7 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
-  -- Who works on one that was to go is waited for: when it is due stays as it is.
+  -- Who works on one that was to go is waited for: the claim stays.
   insert into public.storage_copies as copy (
     replica, bucket, object_key, project_id, version, host_id, state
   )
@@ -214,9 +216,9 @@ begin
   order by g.bucket collate "C", g.object_key collate "C"
   on conflict (replica, bucket, object_key) do nothing;
   get diagnostics owed = row_count;
-  -- What failed is tried at once. Who works on one has no failure.
+  -- What failed is tried at once.
   update public.storage_copies c
-  set due_at = now(), attempts = 0, failure = null
+  set due_at = now(), attempts = 0
   from unnest(page) g
   where c.replica = p_replica and c.project_id = g.project_id and c.version = g.version
     and c.state <> 'copied' and c.failure is not null;
@@ -249,6 +251,7 @@ begin
     select c.bucket, c.object_key
     from public.storage_copies c
     where c.replica = p_replica and c.state <> 'copied' and c.due_at <= now()
+      and (c.claimed_until is null or c.claimed_until <= now())
       -- Whoever has it on its disk costs the bucket no read: others come after ten minutes.
       and (p_host_id is null or c.state = 'unneeded' or c.host_id is null or c.host_id = p_host_id
         or c.state_at < now() - interval '10 minutes')
@@ -258,9 +261,9 @@ begin
   ), taken as (
     update public.storage_copies c
     -- As long as it may take at 128 KiB a second: what is begun ends before another begins.
-    set due_at = now() + interval '5 minutes'
+    set claimed_until = now() + interval '5 minutes'
         + coalesce(a.archive_bytes, 0) / 131072 * interval '1 second',
-      attempts = c.attempts + 1, failure = null
+      attempts = c.attempts + 1
     from due
     left join public.storage_archives a on a.bucket = due.bucket and a.object_key = due.object_key
     where c.replica = p_replica and c.bucket = due.bucket and c.object_key = due.object_key
@@ -289,8 +292,16 @@ as $$
 begin
   with given as (
     select * from jsonb_to_recordset(p_items) as item (
-      bucket text, object_key text, outcome text, sha256 text, failure text, wait_ms bigint
+      bucket text, object_key text, project_id text, version integer,
+      outcome text, sha256 text, failure text, wait_ms bigint
     )
+  ), late as (
+    -- Whoever took longer than it was given: it was removed meanwhile, and lies there again.
+    insert into public.storage_copies (replica, bucket, object_key, project_id, version, state, sha256)
+    select p_replica, bucket, object_key, project_id, version, 'unneeded', sha256
+    from given
+    where outcome = 'copied' and exists (select 1 from public.storage_replicas where name = p_replica)
+    on conflict (replica, bucket, object_key) do nothing
   ), removed as (
     -- One that is needed again is copied again.
     delete from public.storage_copies c
@@ -303,8 +314,10 @@ begin
     state_at = case when given.outcome = 'copied' and c.state = 'owed' then now() else c.state_at end,
     sha256 = case given.outcome when 'copied' then given.sha256 when 'removed' then null else c.sha256 end,
     due_at = now() + coalesce(given.wait_ms, 0) * interval '1 millisecond',
+    claimed_until = null,
     attempts = case when given.outcome = 'failed' then c.attempts else 0 end,
-    failure = left(given.failure, 1000)
+    -- One that was given back untried failed before as it did.
+    failure = case when given.outcome = 'failed' then coalesce(left(given.failure, 1000), c.failure) end
   from given
   where c.replica = p_replica and c.bucket = given.bucket and c.object_key = given.object_key
     and not (given.outcome = 'removed' and c.state = 'unneeded');

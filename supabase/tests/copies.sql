@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(40);
+select plan(44);
 
 delete from storage_replicas;
 create function pg_temp.gen(v integer, at_status text default 'verified') returns void language sql as $$
@@ -21,10 +21,10 @@ create function pg_temp.claim(host text, many integer default 10) returns text l
 $$;
 create function pg_temp.note(key text, became text, wait bigint default null) returns void language sql as $$
   select storage_note_copies('far', jsonb_build_array(jsonb_build_object('bucket', 'c', 'object_key', key,
-    'outcome', became, 'sha256', 'sha', 'failure', case became when 'failed' then 'no' end, 'wait_ms', wait)))
+    'project_id', 'zz', 'version', split_part(key, '/', 2)::integer, 'outcome', became, 'sha256', 'sha', 'failure', case became when 'failed' then 'no' end, 'wait_ms', wait)))
 $$;
 create function pg_temp.later(by interval) returns void language sql as $$
-  update storage_copies set due_at = due_at - by, state_at = state_at - by
+  update storage_copies set due_at = due_at - by, claimed_until = claimed_until - by, state_at = state_at - by
 $$;
 
 insert into storage_projects (id, owner_id, name) values ('zz', 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa', 'Shop');
@@ -70,9 +70,12 @@ select is(storage_count_copies() -> 0 ->> 'failed', '1', 'and is counted');
 select is(storage_count_copies() -> 0 ->> 'failure', 'no', 'with its reason');
 select pg_temp.later('61 seconds');
 select is(pg_temp.claim('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'), 'zz/2 owed', 'it is tried again after its time');
+select is(storage_count_copies() -> 0 ->> 'failure', 'no', 'while it is, it is known how it failed last');
 select pg_temp.note('zz/2', 'failed', 3600000);
 select is(storage_owe_copies('far', 100, 'zz') ->> 'owed', '0', 'owed again, nothing new is');
 select is(pg_temp.claim('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'), 'zz/2 owed', 'and what failed is tried at once');
+select storage_owe_copies('far', 100, 'zz');
+select is(pg_temp.claim('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'), '', 'unless somebody does');
 select pg_temp.later('6 minutes');
 select is(pg_temp.claim('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'), 'zz/2 owed, zz/3 owed', 'what a host was given and did not end goes to another');
 select pg_temp.later('6 minutes');
@@ -91,6 +94,10 @@ select pg_temp.note('zz/2', 'copied');
 select is(pg_temp.claim('bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb'), 'zz/2 unneeded', 'what was put there after that goes');
 select pg_temp.note('zz/1', 'removed'), pg_temp.note('zz/2', 'removed');
 select is(pg_temp.states(), 'zz/3=copied zz/4=copied', 'what is gone is forgotten');
+select pg_temp.note('zz/1', 'copied');
+select is(pg_temp.states(), 'zz/1=unneeded zz/3=copied zz/4=copied', 'what was put there after that is to go again');
+select pg_temp.claim('bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb'), pg_temp.note('zz/1', 'removed');
+select is(pg_temp.states(), 'zz/3=copied zz/4=copied', 'and goes');
 
 -- Needed again while it goes.
 update storage_archives set state = 'unneeded' where object_key = 'zz/3';

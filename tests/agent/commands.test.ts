@@ -150,6 +150,12 @@ const TABLE: Record<string, Row> = {
     json: { items: expect.any(Array) },
     cloud: true,
   },
+  replicas: {
+    args: () => ['replicas'],
+    human: /^NAME +KIND +BUCKET +REGION +COPIED +OWED +TO REMOVE +SINCE +FAILURE\n$/,
+    json: { items: [] },
+    cloud: true,
+  },
   migrate: {
     args: () => ['migrate'],
     human: /^found +2\nmigrated +0\nknown +2\nverified .*\nfailed +0\n$/,

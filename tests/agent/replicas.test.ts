@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
-import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { even, keysIn, newName, s3Replica, statusOf, supabaseReplica } from '../support/replica.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
@@ -65,17 +65,19 @@ describe.each([
     const { storage } = await startHost(uniqueId('bucket'));
     const { input } = await make();
     await storage.replicas.add(input);
+    const [owner, other] = await Promise.all([makeUser(), makeUser()]);
     const receipt = await saved(storage);
+    await storage.setOwner(receipt.projectId, owner.id, { transfer: false });
+    await quiet(storage);
     const objects = await storage.replicas.open(input.name);
     const read = async () =>
       JSON.parse((await objects.readText(`${receipt.projectId}/project.json`)) ?? '{}');
     await storage.replicas.sync(input.name);
-    expect(await read()).toMatchObject({ project_id: receipt.projectId, latest_version: 1 });
-    const owner = '11111111-1111-4111-8111-111111111111';
-    await storage.setOwner(receipt.projectId, owner, { transfer: false });
+    expect(await read()).toMatchObject({ owner_id: owner.id });
+    await storage.setOwner(receipt.projectId, other.id, { transfer: true });
     await quiet(storage);
     await storage.replicas.sync(input.name);
-    expect(await read()).toMatchObject({ owner_id: owner });
+    expect(await read()).toMatchObject({ owner_id: other.id });
   });
 
   test('what was replaced goes with what is kept of it', async () => {
@@ -263,5 +265,8 @@ test('the file of its key is in no generation', async () => {
   await writeFiles(folder, { 'a.ts': 'a', 'keys/far.txt': await readFile(input.keyFile, 'utf8') });
   await storage.replicas.add({ ...input, keyFile: join(folder, 'keys/far.txt') });
   const receipt = await storage.saveFolder({ projectId: newRef().projectId, folder });
-  expect((await storage.listFiles(receipt)).map(({ path }) => path)).toEqual(['source/a.ts']);
+  const generation = await storage.open(receipt);
+  const paths = [...(await generation.files())].map(({ path }) => path);
+  await generation.close();
+  expect(paths).toEqual(['a.ts']);
 });

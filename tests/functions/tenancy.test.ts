@@ -353,6 +353,16 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_record_undeletion: (p) => ({ ...version(p), p_generation_id: null }),
   storage_purge: () => ({ p_limit: 1 }),
   storage_revive: (p) => version(p),
+  storage_add_replica: () => ({ p_name: 'far', p_bucket: BUCKET, p_region: 'x' }),
+  storage_forget_replica: () => ({ p_name: 'far' }),
+  storage_owe_copies: () => ({ p_replica: 'far', p_limit: 1 }),
+  storage_claim_copies: () => ({ p_replica: 'far', p_host_id: null, p_limit: 1 }),
+  storage_note_copies: () => ({ p_replica: 'far', p_items: [] }),
+  storage_list_copies: () => ({ p_replica: 'far', p_limit: 1 }),
+  storage_count_copies: () => ({}),
+  storage_lose_copies: () => ({ p_replica: 'far', p_items: [] }),
+  storage_claim_replica_projects: () => ({ p_replica: 'far', p_limit: 1 }),
+  storage_record_replica_projects: () => ({ p_replica: 'far', p_items: [] }),
 };
 const ITEM = {
   version: 1,
@@ -392,6 +402,12 @@ const FORBIDDEN: [string, (asker: Asker, project: string) => Promise<unknown>][]
     'REST: what is used',
     (asker, p) => rest(asker, 'GET', `storage_usage_daily?project_id=eq.${p}`),
   ],
+  ...['storage_replicas', 'storage_copies', 'storage_replica_projects'].map(
+    (table): [string, (asker: Asker) => Promise<unknown>] => [
+      `REST: ${table}`,
+      (asker) => rest(asker, 'GET', table),
+    ],
+  ),
   ['REST: a price', (asker) => rest(asker, 'POST', 'storage_settings', { name: 'x', value: 1 })],
   ['REST: delete', (asker, p) => rest(asker, 'DELETE', `storage_generations?project_id=eq.${p}`)],
   ...Object.entries(SERVICE_FUNCTIONS).map(
