@@ -181,12 +181,12 @@ async function sync(
     }
   });
   context.show({ items: reports }, () =>
-    reports.flatMap(({ name, copied, removed, files, failed, failure }) => [
-      `${name}: ${copied} copied, ${removed} removed, ${files} files of projects written, ${failed} failed`,
+    reports.flatMap(({ name, copied, removed, files, owed, failed, failure }) => [
+      `${name}: ${copied} copied, ${removed} removed, ${files} files of projects written, ${owed} owed still, ${failed} of them failed`,
       ...(failure === null ? [] : [`  ${failure}`]),
     ]),
   );
-  if (reports.some(({ failed }) => failed > 0)) context.exitCode = EXIT_PARTLY;
+  if (reports.some(({ owed }) => owed > 0)) context.exitCode = EXIT_PARTLY;
   if (stop.signal.aborted) {
     context.say('Stopped. The same command goes on: what is copied is passed over');
     // Once what it came to is printed.

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { RestoreReport } from '../restore/report.ts';
 import { parseIdArgument } from './arguments.ts';
 import { type CommandContext, formatBytes, formatTable } from './context.ts';
@@ -6,7 +6,7 @@ import { EXIT_PARTLY } from './exit-codes.ts';
 import { ProgressLine } from './progress.ts';
 import { listenForStop } from './signals.ts';
 
-type RestoreOptions = { dryRun?: boolean; fromBucket?: boolean; progress: boolean };
+type RestoreOptions = { dryRun?: boolean; fromBucket?: boolean; from?: string; progress: boolean };
 
 export function addRestore(program: Command, context: CommandContext): void {
   program
@@ -15,6 +15,12 @@ export function addRestore(program: Command, context: CommandContext): void {
     .argument('[project]', 'this project alone', parseIdArgument)
     .option('--dry-run', 'say what would come, and do nothing')
     .option('--from-bucket', 'go by what lies in the bucket: the database was lost, and is filled')
+    .addOption(
+      new Option(
+        '--from <replica>',
+        'go by what lies in a replica: bucket and database were lost, and are filled',
+      ).conflicts('fromBucket'),
+    )
     .option('--no-progress', 'no progress on a terminal')
     .addHelpText(
       'after',
@@ -26,7 +32,8 @@ told of; the exit code is 3 then.
 Examples:
   $ codebegen-storage restore --dry-run
   $ codebegen-storage restore
-  $ codebegen-storage restore shop --json`,
+  $ codebegen-storage restore shop --json
+  $ codebegen-storage restore --from far`,
     )
     .action(async (projectId: string | undefined, options: RestoreOptions) => {
       const report = await run(context, projectId, options);
@@ -38,7 +45,7 @@ Examples:
 async function run(
   context: CommandContext,
   projectId: string | undefined,
-  { dryRun = false, fromBucket = false, progress }: RestoreOptions,
+  { dryRun = false, fromBucket = false, from, progress }: RestoreOptions,
 ): Promise<RestoreReport> {
   const line = new ProgressLine(process.stderr, progress && !context.json);
   const stop = listenForStop();
@@ -47,6 +54,7 @@ async function run(
       try {
         return await storage.restore({
           ...(projectId === undefined ? {} : { projectId }),
+          ...(from === undefined ? {} : { from }),
           ...{ dryRun, fromBucket, concurrency },
           signal: stop.signal,
           onProgress: ({ done, total }) => line.show('restore', done, total),

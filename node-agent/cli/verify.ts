@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { StorageError } from '../contract.ts';
 import type { Verified, VerifyPosition } from '../upkeep/verify.ts';
 import { parseIdArgument, parseVersionArgument } from './arguments.ts';
@@ -6,6 +6,7 @@ import type { CommandContext } from './context.ts';
 import { EXIT_PARTLY } from './exit-codes.ts';
 import { ProgressLine } from './progress.ts';
 import { listenForStop } from './signals.ts';
+import { verifyReplica } from './verify-replica.ts';
 
 type VerifyOptions = {
   store: boolean;
@@ -14,6 +15,7 @@ type VerifyOptions = {
   after?: VerifyPosition;
   progress: boolean;
   repair?: boolean;
+  replica?: string;
 };
 
 export function addVerify(program: Command, context: CommandContext): void {
@@ -27,6 +29,12 @@ export function addVerify(program: Command, context: CommandContext): void {
       '--repair',
       'make whole what is damaged on this host, from its archive, its tree or the cloud',
     )
+    .addOption(
+      new Option(
+        '--replica <name>',
+        'read back the copies in a replica, and nothing else',
+      ).conflicts(['sample', 'after']),
+    )
     .option('--sample <percent>', 'so many of a hundred generations, at random', parsePercent)
     .option('--after <project/version>', 'go on after this one', parsePosition)
     .option('--no-progress', 'no progress on a terminal')
@@ -35,12 +43,14 @@ export function addVerify(program: Command, context: CommandContext): void {
       `
 With --json it prints a line for each generation that is damaged, and one at the end. Ctrl-C ends it, and it
 says how to go on. The exit code is 3 where something is damaged, and was not repaired. What the cloud lost, or has in other bytes, is
-sent again, by the daemon or the next command that uploads; else nothing is changed without --repair.
+sent again, by the daemon or the next command that uploads; else nothing is changed without --repair. What is not
+whole in a replica is copied there again by --replica with --repair.
 
 Examples:
   $ codebegen-storage verify
   $ codebegen-storage verify --no-cloud --sample 5
-  $ codebegen-storage verify --after shop/17`,
+  $ codebegen-storage verify --after shop/17
+  $ codebegen-storage verify --replica far --repair`,
     )
     .action(async (project: string | undefined, options: VerifyOptions, command: Command) => {
       if (!options.store && !options.cloud) {
@@ -48,6 +58,12 @@ Examples:
       }
       if (!options.store && options.repair === true) {
         command.error('error: --repair mends what --no-store leaves out', { exitCode: 2 });
+      }
+      if (options.replica !== undefined) {
+        if (!options.store || !options.cloud) {
+          command.error('error: --replica reads neither store nor cloud', { exitCode: 2 });
+        }
+        return verifyReplica(context, options.replica, project, options);
       }
       const line = new ProgressLine(process.stderr, options.progress && !context.json);
       const stop = listenForStop();

@@ -150,12 +150,12 @@ export class CopiesBySecretKey {
     await this.#call('storage_note_copies', args, RecordedSchema, doing);
   }
 
-  /** All that lies there, is owed to it, or is to go, page by page, by key. */
-  async *list(name: string): AsyncGenerator<ListedCopy> {
+  /** All that lies there, is owed to it, or is to go, page by page, by key. @param only this project alone */
+  async *list(name: string, only?: string): AsyncGenerator<ListedCopy> {
     const doing = `list what lies in replica "${name}"`;
     for (let after: ListedCopy | null = null; ; ) {
       const args = {
-        ...{ p_replica: name, p_limit: PAGE_ROWS },
+        ...{ p_replica: name, p_limit: PAGE_ROWS, p_project_id: only ?? null },
         ...{ p_after_bucket: after?.bucket ?? '', p_after_key: after?.object_key ?? '' },
       };
       const schema: OutcomeSchema<ListedCopy[]> = v.array(ListedSchema);

@@ -3,41 +3,51 @@ import type { ListedCopy } from '../cloud/copies.ts';
 import { StorageError } from '../contract.ts';
 import type { ReplicaObjects } from '../replicas/replica-objects.ts';
 
-/** A copy that is not whole. */
-export type CopyProblem = Readonly<{
+/** A copy that was read back. */
+export type CheckedCopy = Readonly<{
   projectId: string;
   version: number;
   key: string;
-  reason: string;
+  /** Why it is not whole; `null` where it is. */
+  reason: string | null;
   /** Whether it is owed again. */
-  repaired: boolean;
+  owed: boolean;
 }>;
+
+export type CheckOptions = Readonly<{
+  /** This project alone. */
+  projectId?: string;
+  /** Whether what is damaged is removed, and what is not whole is owed again. @default false */
+  repair?: boolean;
+  /** Ends it after the one that is read. */
+  signal?: AbortSignal;
+}>;
+
+type Parts = Readonly<{ copies: CloudCopies; replica: ReplicaObjects }>;
 
 /**
  * Reads every copy back, one after another, and compares its hash with that which was noted when it was proven.
  *
- * @param options.repair whether what is damaged is removed, and what is not whole is owed again
+ * @throws StorageError `unavailable`: it says nothing of the bytes
  */
 export async function* checkCopies(
-  { copies, replica }: Readonly<{ copies: CloudCopies; replica: ReplicaObjects }>,
+  parts: Parts,
   name: string,
-  { repair, signal }: Readonly<{ repair: boolean; signal?: AbortSignal }>,
-): AsyncGenerator<CopyProblem> {
-  for await (const copy of copies.list(name)) {
+  { projectId: only, repair = false, signal }: CheckOptions,
+): AsyncGenerator<CheckedCopy> {
+  const { copies } = parts;
+  for await (const copy of copies.list(name, only)) {
     if (signal?.aborted === true) return;
     if (copy.state !== 'copied') continue;
-    const reason = await problemOf(replica, copy);
-    if (reason === null) continue;
-    const { bucket, object_key, project_id: projectId, version } = copy;
-    if (repair) {
-      await replica.remove(object_key);
-      await copies.lose(name, [{ bucket, object_key }]);
-    }
-    yield { projectId, version, key: object_key, reason, repaired: repair };
+    const reason = await problemOf(parts.replica, copy);
+    if (reason !== null && !(await isThereStill(copies, name, copy))) continue;
+    const owed = reason !== null && repair;
+    if (owed) await owe(parts, name, copy);
+    const { project_id: projectId, version, object_key: key } = copy;
+    yield { projectId, version, key, reason, owed };
   }
 }
 
-/** @throws StorageError `unavailable`: it says nothing of the bytes */
 async function problemOf(replica: ReplicaObjects, copy: ListedCopy): Promise<string | null> {
   try {
     const sha256 = await replica.readBack(copy.object_key);
@@ -46,4 +56,23 @@ async function problemOf(replica: ReplicaObjects, copy: ListedCopy): Promise<str
     if (error instanceof StorageError && error.code === 'not_found') return 'nothing lies there';
     throw error;
   }
+}
+
+/** What was purged while it was read is missed by nobody. */
+async function isThereStill(
+  copies: CloudCopies,
+  name: string,
+  { bucket, object_key, project_id }: ListedCopy,
+): Promise<boolean> {
+  for await (const now of copies.list(name, project_id)) {
+    const isIt = now.bucket === bucket && now.object_key === object_key;
+    if (isIt) return now.state === 'copied';
+  }
+  return false;
+}
+
+async function owe({ copies, replica }: Parts, name: string, copy: ListedCopy): Promise<void> {
+  const { bucket, object_key } = copy;
+  await replica.remove(object_key);
+  await copies.lose(name, [{ bucket, object_key }]);
 }

@@ -10,6 +10,8 @@ type Parts = CopierParts & Readonly<{ files: ReplicaFiles }>;
 export class Copiers {
   readonly #parts: Parts;
   readonly #running = new Map<string, Copier>();
+  /** Those that somebody else fills now. */
+  readonly #held = new Set<string>();
   #isStopped = false;
 
   constructor(parts: Parts) {
@@ -31,10 +33,24 @@ export class Copiers {
   }
 
   #start(replica: Replica): void {
-    if (this.#running.has(replica.name)) return;
+    if (this.#running.has(replica.name) || this.#held.has(replica.name)) return;
     const copier = new Copier(this.#parts, replica);
     this.#running.set(replica.name, copier);
     copier.wake();
+  }
+
+  /** Does something with a replica which nothing here fills meanwhile. */
+  async without<T>(name: string, work: () => Promise<T>): Promise<T> {
+    this.#held.add(name);
+    try {
+      const copier = this.#running.get(name);
+      this.#running.delete(name);
+      await copier?.stop();
+      return await work();
+    } finally {
+      this.#held.delete(name);
+      await this.look();
+    }
   }
 
   /** Something became owed. */

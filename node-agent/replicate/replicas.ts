@@ -1,13 +1,14 @@
 import type { CloudCopies } from '../cloud/cloud.ts';
 import type { CloudSettings } from '../cloud/connection.ts';
 import type { CountedCopies } from '../cloud/copies.ts';
+import { ProjectFileReader } from '../cloud/project-file.ts';
 import { isHostKey, StorageError } from '../contract.ts';
 import { checkWritable } from '../disk/check-writable.ts';
 import { connectReplica, type Reach } from '../replicas/connect-replica.ts';
 import { createReplica, type Replica, type ReplicaInput } from '../replicas/replica.ts';
 import type { ReplicaFiles } from '../replicas/replica-files.ts';
 import type { ReplicaObjects } from '../replicas/replica-objects.ts';
-import { type CopyProblem, checkCopies } from './check-copies.ts';
+import { type CheckedCopy, type CheckOptions, checkCopies } from './check-copies.ts';
 import type { Copiers } from './copiers.ts';
 import { type Parts as WorkParts, workOff, writeFiles } from './work.ts';
 
@@ -29,7 +30,9 @@ export type SyncReport = Readonly<{
   removed: number;
   /** Files of projects that were written. */
   files: number;
-  /** What could not be copied or removed, is owed still, and why the first of it. */
+  /** What is to be copied or removed still: others do it, or it failed. */
+  owed: number;
+  /** What of it could not be done, and why the first of it. */
   failed: number;
   failure: string | null;
   stopped: boolean;
@@ -120,8 +123,15 @@ export class Replicas {
    *
    * @throws StorageError `not_found`, `unavailable` of the database, and where the replica is away
    */
-  async sync(name: string, { signal, onProgress }: SyncOptions = {}): Promise<SyncReport> {
-    const replica = this.#parts.files.find(name);
+  async sync(name: string, options: SyncOptions = {}): Promise<SyncReport> {
+    const { copiers, files } = this.#parts;
+    const replica = files.find(name);
+    const sync = () => this.#sync(replica, options);
+    return copiers === null ? sync() : copiers.without(name, sync);
+  }
+
+  async #sync(replica: Replica, { signal, onProgress }: SyncOptions): Promise<SyncReport> {
+    const { name } = replica;
     const copies = this.#copies(`fill replica "${name}"`);
     const objects = await this.#connect(replica);
     const parts = this.#work(signal);
@@ -141,6 +151,7 @@ export class Replicas {
     const [counted] = (await copies.count()).filter((one) => one.name === name);
     return {
       ...{ name, copied: sum.copied, removed: sum.removed, files, stopped },
+      owed: counted === undefined ? 0 : counted.owed + counted.unneeded,
       failed: counted?.failed ?? 0,
       failure: counted?.failure ?? null,
     };
@@ -149,13 +160,11 @@ export class Replicas {
   /**
    * Reads every copy in a replica back, and compares it.
    *
-   * @param options.repair whether what is missing or damaged there is copied again: {@link sync} does that
-   * @returns those that are not whole
+   * @param options.repair whether what is missing or damaged there is owed again: {@link sync} copies it
+   * @returns each of them, with what is the matter
+   * @throws StorageError `not_found`, `unavailable`
    */
-  async *check(
-    name: string,
-    options: Readonly<{ repair: boolean; signal?: AbortSignal }>,
-  ): AsyncGenerator<CopyProblem> {
+  async *check(name: string, options: CheckOptions = {}): AsyncGenerator<CheckedCopy> {
     const replica = this.#parts.files.find(name);
     const copies = this.#copies(`check replica "${name}"`);
     yield* checkCopies({ copies, replica: await this.#connect(replica) }, name, options);
@@ -180,6 +189,12 @@ export class Replicas {
   /** What lies in a replica, for who reads from there. @throws StorageError `not_found` */
   open(name: string): Promise<ReplicaObjects> {
     return this.#connect(this.#parts.files.find(name));
+  }
+
+  /** A replica as what is restored from. @throws StorageError `not_found` */
+  async source(name: string) {
+    const objects = await this.open(name);
+    return { objects, projectFiles: new ProjectFileReader(objects) };
   }
 
   #connect(replica: Replica): Promise<ReplicaObjects> {

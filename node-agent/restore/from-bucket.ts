@@ -1,10 +1,14 @@
-import type { CloudObjects, CloudProjectFiles } from '../cloud/cloud.ts';
+import type { CloudObjects } from '../cloud/cloud.ts';
 import type { ListedArchive } from '../cloud/objects.ts';
-import type { ProjectFile } from '../cloud/project-file.ts';
+import type { ProjectFile, ProjectFileReader } from '../cloud/project-file.ts';
 import { folderName, formatRef, parseObjectKey, type Ref, StorageError } from '../contract.ts';
 import type { Found } from './known.ts';
 
-type Parts = Readonly<{ objects: CloudObjects; projectFiles: CloudProjectFiles }>;
+/** A bucket that says what there is: that of the cloud, or a replica. */
+export type BucketSource = Readonly<{
+  objects: Pick<CloudObjects, 'bucket' | 'listProjects' | 'listArchives' | 'download'>;
+  projectFiles: Pick<ProjectFileReader, 'begin' | 'read' | 'end'>;
+}>;
 
 /** What lies in the bucket of each generation, by ref: several archives of one that was replaced. */
 type Archives = Map<string, { ref: Ref; listed: ListedArchive[] }>;
@@ -13,14 +17,13 @@ type Archives = Map<string, { ref: Ref; listed: ListedArchive[] }>;
  * What lies in the bucket, project by project: archives, and what the file of a project says of them. What is
  * deleted comes before what is there.
  *
- * @param isToBegin whether the files are kept as they are until {@link CloudProjectFiles.end}
+ * @param isToBegin whether the files are kept as they are until {@link ProjectFileReader.end}
  */
 export async function* foundInBucket(
-  parts: Parts,
+  { objects, projectFiles }: BucketSource,
   only: string | null,
   isToBegin: boolean,
 ): AsyncGenerator<Found> {
-  const { objects, projectFiles } = parts;
   for await (const projectId of objects.listProjects(only)) {
     const archives: Archives = new Map();
     for await (const archive of objects.listArchives(projectId)) {
@@ -47,7 +50,10 @@ export async function* foundInBucket(
 }
 
 /** How many generations there are to restore, at most. */
-export async function countInBucket({ objects }: Parts, only: string | null): Promise<number> {
+export async function countInBucket(
+  { objects }: BucketSource,
+  only: string | null,
+): Promise<number> {
   let count = 0;
   for await (const projectId of objects.listProjects(only)) {
     for await (const { key } of objects.listArchives(projectId)) {

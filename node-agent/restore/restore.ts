@@ -12,7 +12,7 @@ import {
 } from '../upkeep/install.ts';
 import { takeOwner } from '../upload/owner.ts';
 import type { Uploads } from '../upload/uploads.ts';
-import { countInBucket, foundInBucket } from './from-bucket.ts';
+import { type BucketSource, countInBucket, foundInBucket } from './from-bucket.ts';
 import { countInDatabase, foundInDatabase } from './from-database.ts';
 import type { Found, KnownDeletion, KnownProject } from './known.ts';
 import { RestoreCounts, type RestoreReport, reasonOf } from './report.ts';
@@ -22,6 +22,8 @@ export type RestoreOptions = Readonly<{
   projectId?: string;
   /** Whether the bucket says what there is, where the database was lost; it is filled again then. @default false */
   fromBucket?: boolean;
+  /** The name of a replica that says what there is, where bucket and database were lost; they are filled again then. */
+  from?: string;
   /** Whether nothing is done, and what would be is counted. @default false */
   dryRun?: boolean;
   /** So many are fetched at once. @default 4 */
@@ -37,6 +39,8 @@ type Parts = Omit<InstallParts, 'download' | 'write'> &
     uploads: Uploads;
     onProblem: (error: unknown) => void;
     wake: () => void;
+    /** The replica that is restored from; `null`: the cloud is. */
+    replica: BucketSource | null;
     /** Waits until the cloud is told what is owed to it. Returns whether it is. */
     settle: () => Promise<boolean>;
   }>;
@@ -60,13 +64,15 @@ export async function restore(
   const { fromBucket = false, dryRun = false, concurrency = CONCURRENCY, signal } = options;
   const { onProgress = () => {} } = options;
   const only = options.projectId === undefined ? null : parseId(options.projectId, 'project id');
-  await checkDatabase(cloud, fromBucket);
-  const total = fromBucket
-    ? await countInBucket(cloud, only)
-    : await countInDatabase(cloud.listing, only);
-  const found = fromBucket
-    ? foundInBucket(cloud, only, !dryRun)
-    : foundInDatabase(cloud.listing, only);
+  const bucket: BucketSource | null = parts.replica ?? (fromBucket ? cloud : null);
+  await checkDatabase(cloud, options);
+  const total =
+    bucket === null
+      ? await countInDatabase(cloud.listing, only)
+      : await countInBucket(bucket, only);
+  const found =
+    bucket === null ? foundInDatabase(cloud.listing, only) : foundInBucket(bucket, only, !dryRun);
+  const { objects } = bucket ?? cloud;
   const changesSeen = parts.catalog.meta.changesSeen;
   const { records } = cloud;
   const counts = new RestoreCounts();
@@ -80,7 +86,7 @@ export async function restore(
     const download: InstallParts['download'] = async (...from) => {
       const end = held ?? (await turns.take());
       held = null;
-      return cloud.objects.download(...from).finally(end);
+      return objects.download(...from).finally(end);
     };
     return { ...parts, write, download };
   };
@@ -122,20 +128,24 @@ export async function restore(
   const isStopped = signal?.aborted === true;
   if (!dryRun) {
     await followChanges(parts, changesSeen);
-    if (fromBucket) await makeActive(parts, projects);
+    if (bucket !== null) await makeActive(parts, projects);
     await parts.uploads.exchangeActive();
     parts.wake();
     // Until the database knows it all the next restore goes by what the files said.
-    if (fromBucket && !isStopped && (await parts.settle())) {
-      for (const { projectId } of projects) await cloud.projectFiles.end(projectId);
+    if (bucket !== null && !isStopped && (await parts.settle())) {
+      for (const { projectId } of projects) await bucket.projectFiles.end(projectId);
     }
   }
   return counts.report(isStopped);
 }
 
-async function checkDatabase({ records }: Cloud, fromBucket: boolean): Promise<void> {
+async function checkDatabase(
+  { records }: Cloud,
+  { fromBucket = false, from }: RestoreOptions,
+): Promise<void> {
   if (await records.isThere()) return;
-  const next = fromBucket ? 'it is filled again' : 'then say --from-bucket';
+  const isFilled = fromBucket || from !== undefined;
+  const next = isFilled ? 'it is filled again' : 'then say --from-bucket, or --from a replica';
   throw new StorageError(
     'not_found',
     `Cannot restore: the database has none of our tables. Push the migrations, ${next}`,

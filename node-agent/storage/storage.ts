@@ -445,15 +445,18 @@ export class Storage {
    * deleted, which versions are taken. What is here stays. May be repeated, and stopped: what is done is passed over.
    *
    * @returns what came, and what could not be had with its reason
-   * @throws StorageError `not_found` where the database is not there, `unavailable`, `disk_full`
+   * @throws StorageError `not_found` where the database is not there, or no such replica, `unavailable`, `disk_full`
    */
-  restore(options: RestoreOptions = {}): Promise<RestoreReport> {
-    if (options.dryRun !== true) checkWritable(this.#parts.unwritable, 'restore');
+  async restore(options: RestoreOptions = {}): Promise<RestoreReport> {
+    const { replicas, unwritable } = this.#parts;
+    if (options.dryRun !== true) checkWritable(unwritable, 'restore');
+    const cloud = checkCloudOn(this.#parts.cloud);
+    const replica = options.from === undefined ? null : await replicas.source(options.from);
     const settle = async () => {
       await this.drain(RESTORED_MS);
       return this.#parts.catalog.jobs.counts().owed === 0;
     };
-    return restore({ ...this.#parts, settle }, checkCloudOn(this.#parts.cloud), options);
+    return restore({ ...this.#parts, replica, settle }, cloud, options);
   }
 
   /** The hosts that have a key of their own. @throws StorageError `unavailable` while the cloud is off */

@@ -331,7 +331,8 @@ create function public.storage_list_copies(
   p_replica text,
   p_limit integer,
   p_after_bucket text default '',
-  p_after_key text default ''
+  p_after_key text default '',
+  p_project_id text default null
 )
 returns jsonb
 language sql stable
@@ -342,14 +343,14 @@ as $$
     select c.bucket, c.object_key, c.project_id, c.version, c.state, c.sha256, c.failure, a.archive_bytes
     from public.storage_copies c
     left join public.storage_archives a on a.bucket = c.bucket and a.object_key = c.object_key
-    where c.replica = p_replica
+    where c.replica = p_replica and (p_project_id is null or c.project_id = p_project_id)
       and (c.bucket collate "C", c.object_key collate "C") > (p_after_bucket, p_after_key)
     order by c.bucket collate "C", c.object_key collate "C"
     limit p_limit
   ) page
 $$;
 comment on function public.storage_list_copies is
-  'A page of what lies in a replica, is owed to it, or is to go from there, by key.';
+  'A page of what lies in a replica, is owed to it, or is to go from there, by key; of one project where one is named.';
 
 create index storage_copies_in_order
   on public.storage_copies (replica, bucket collate "C", object_key collate "C");

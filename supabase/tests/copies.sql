@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(44);
+select plan(46);
 
 delete from storage_replicas;
 create function pg_temp.gen(v integer, at_status text default 'verified') returns void language sql as $$
@@ -112,6 +112,8 @@ select is(pg_temp.claim('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'), 'zz/3 owed', 't
 select is(storage_lose_copies('far', '[{"bucket": "c", "object_key": "zz/4"}, {"bucket": "c", "object_key": "zz/3"}]') ->> 'owed', '1',
   'what is found missing is owed again, once');
 select is(jsonb_array_length(storage_list_copies('far', 10)), 2, 'all are listed');
+select is(jsonb_array_length(storage_list_copies('far', 10, '', '', 'zz')), 2, 'or those of a project');
+select is(jsonb_array_length(storage_list_copies('far', 10, '', '', 'z')), 0, 'which has none, it may be');
 select is(storage_list_copies('far', 10, 'c', 'zz/3') -> 0 ->> 'object_key', 'zz/4', 'page by page');
 
 -- Files of projects.

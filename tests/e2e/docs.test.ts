@@ -18,6 +18,7 @@ import { hostEnvironment } from '../support/host.ts';
 import { startManagementApi } from '../support/management-api.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { PythonStore } from '../support/python-store.ts';
+import { documentedReplica } from '../support/replica.ts';
 import { builtProgram, ROOT, run } from '../support/run.ts';
 import { openTestStorage, waitForStatus } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -28,6 +29,8 @@ type Place = {
   env?: Record<string, string>;
   /** What stands for the documents' `shop`: they share a cloud. */
   shop?: string;
+  /** What else stands for what is in the documents. */
+  replaced?: Readonly<Record<string, string>>;
 };
 
 /**
@@ -50,9 +53,10 @@ async function runBlocks(name: string, place: Place, elsewhere: string[] = []): 
   writeFileSync(join(folder, 'key'), inject('stack').SUPABASE_SERVICE_KEY);
   for (const line of blocks.join('').trim().split('\n')) {
     if (elsewhere.some((begin) => line.startsWith(begin))) continue;
-    const script = line
-      .replaceAll('http://127.0.0.1:8787', place.daemonUrl ?? '')
-      .replaceAll(/\bshop\b/g, shop);
+    const script = Object.entries(place.replaced ?? {}).reduce(
+      (text, [from, to]) => text.replaceAll(from, to),
+      line.replaceAll('http://127.0.0.1:8787', place.daemonUrl ?? '').replaceAll(/\bshop\b/g, shop),
+    );
     const ran = await run('bash', ['-euo', 'pipefail', '-c', script], {
       cwd: folder,
       env: { ...env, PATH: `${bin}:${process.env.PATH}` },
@@ -143,8 +147,16 @@ test('docs/operations.md', async () => {
   const { storePath, daemon } = await startDaemon();
   const env = { FILE_STORAGE_PATH: storePath };
   // The drill is a test of its own: it has a cloud of its own.
-  const elsewhere = ['codebegen-storage restore', 'codebegen-storage list --cloud'];
+  const elsewhere = ['restore', 'list --cloud', 'replicas'].map(
+    (command) => `codebegen-storage ${command}`,
+  );
   await runBlocks('operations.md', { env, daemonUrl: daemon.url }, elsewhere);
+});
+
+test('docs/replicas.md', async () => {
+  const folder = await tempFolder();
+  const { replaced } = await documentedReplica(folder);
+  await runBlocks('replicas.md', { folder, replaced });
 });
 
 test('docs/maintenance.md', async () => {

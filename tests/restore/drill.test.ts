@@ -1,11 +1,12 @@
 /** The drill of `docs/operations.md`: the disk of a host, the database, the bucket are lost, and all is as it was. */
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createClient as createSupabase } from '@supabase/supabase-js';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import { type Stack, startStack } from '../../supabase/embedded/stack.ts';
 import { expectSame, filesOf, lookAt, nextVersions, type Seen } from '../support/drill.ts';
+import { documentedReplica } from '../support/replica.ts';
 import { ROOT, runCli } from '../support/run.ts';
 import { openTestStorage } from '../support/storage.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -72,6 +73,7 @@ test('disk, database and bucket are lost, one after another and together', async
   await loseBucket();
   await loseDatabaseAndDisk();
   await loseCloud();
+  await loseCloudAndDisk();
 }, 1_800_000);
 
 /** The disk is lost: restored on an empty one, all is as it was, and saving goes on. */
@@ -162,13 +164,46 @@ async function loseCloud(): Promise<void> {
   await expectRestorable();
 }
 
+/** The whole project and the host are lost: a replica says all of it to a new host, which fills a new project. */
+async function loseCloudAndDisk(): Promise<void> {
+  const { fake, name, replaced } = await documentedReplica(await tempFolder());
+  const [url, folder] = [fake.url, await tempFolder()];
+  const keyFile = join(folder, 'far.key');
+  writeFileSync(keyFile, fake.secret);
+  const place = { url, region: fake.region, bucket: 'acme-copies', keyId: fake.keyId, keyFile };
+  await host.replicas.add({ name, kind: 's3', ...place });
+  expect(await host.replicas.sync(name)).toMatchObject({ owed: 0, failure: null });
+  await host.close();
+  await stack.close();
+  rmSync(storePath, { recursive: true });
+  stack = await startStack({ port: 0, functions: false });
+  onTestFinished(() => stack.close());
+  const empty = join(await tempFolder(), 'store');
+  const options = { FILE_STORAGE_PATH: empty, ...(await cacheOf()), ...environment() };
+  fake.asked.length = 0;
+  const told = await follow('The whole Supabase project, and every host', options, replaced);
+  expect(told).toContain(`restored  ${LIVE}, `);
+  // What lies there already is not sent again.
+  expect(fake.asked.filter((line) => /^PUT .*gz$/.test(line))).toEqual([]);
+  host = await openHost(empty);
+  await quiet(host);
+  await host.exchangeActive();
+  expectSame(await lookAt(host), before);
+  await expectRestorable();
+}
+
 /** Does what the page says under a heading, and returns what was printed. */
-async function follow(heading: string, env: Record<string, string>): Promise<string> {
+async function follow(
+  heading: string,
+  env: Record<string, string>,
+  replaced: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const page = readFileSync(join(ROOT, 'docs/operations.md'), 'utf8');
   const [, block = ''] = page.split(`**${heading}.**`)[1]!.split(/```(?:sh)?\n/);
   let printed = '';
   for (const line of block.trim().split('\n')) {
-    const ran = await runCli(line.split(' ').slice(1), env);
+    const command = Object.entries(replaced).reduce((text, [a, b]) => text.replaceAll(a, b), line);
+    const ran = await runCli(command.split(' ').slice(1), env);
     expect(ran.code, `${line}\n${ran.stdout}${ran.stderr}`).toBe(0);
     printed += ran.stdout;
   }

@@ -27,6 +27,27 @@ export async function s3Replica(): Promise<{ input: ReplicaInput; fake: FakeS3 }
   return { input: { ...named, bucket: 'copies', ...key }, fake };
 }
 
+/** The bucket that the documents name, and what is to stand in its place. @param folder where its key is put */
+export async function documentedReplica(folder: string) {
+  const fake = await startFakeS3('eu-west-1');
+  onTestFinished(() => fake.close());
+  fake.buckets.set('acme-copies', new Map());
+  await writeFile(join(folder, 'far.key'), fake.secret);
+  const name = newName();
+  const replaced = {
+    'https://s3.eu-west-1.amazonaws.com': fake.url,
+    AKIAEXAMPLE: fake.keyId,
+    '--key-file far.key': `--key-file ${join(folder, 'far.key')}`,
+    // The tests share a database, which knows replicas by name.
+    ' add far ': ` add ${name} `,
+    ' sync far': ` sync ${name}`,
+    ' remove far': ` remove ${name}`,
+    '--replica far': `--replica ${name}`,
+    '--from far': `--from ${name}`,
+  };
+  return { fake, name, replaced };
+}
+
 export async function supabaseReplica(): Promise<{ input: ReplicaInput }> {
   const bucket = uniqueId('copies');
   await serviceClient().storage.createBucket(bucket, { public: false });
