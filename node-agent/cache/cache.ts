@@ -49,6 +49,8 @@ type Arrived = Handling &
     sha256: string;
     /** Of what it has to hold; `null`: whatever it holds. */
     digest: string | null;
+    /** Whether the database said just now that it is so; else it is asked as soon as it can be. @default true */
+    isAsked?: boolean;
   }>;
 
 /**
@@ -108,7 +110,7 @@ export class Cache {
    * @throws StorageError `corrupt`, `invalid_input`, `too_large`; nothing of it is left then
    */
   install(ref: Ref, archive: string, arrived: Arrived): Promise<CacheEntry> {
-    const { etag, sha256, digest: expected } = arrived;
+    const { etag, sha256, digest: expected, isAsked = true } = arrived;
     return this.entries.stage(async (folder) => {
       renameSync(archive, inGeneration.archive(folder));
       const bytes = statSync(inGeneration.archive(folder)).size;
@@ -116,7 +118,7 @@ export class Cache {
       if (expected !== null && digest !== expected) {
         throw new StorageError('corrupt', `Cannot get ${formatRef(ref)}: it holds other content`);
       }
-      const file = { etag, sha256, bytes, digest, checked_at: this.#now() };
+      const file = { etag, sha256, bytes, digest, checked_at: isAsked ? this.#now() : 0 };
       const hasTree = this.#readTree(folder) !== null;
       const isAsGood = (entry: CacheEntry) => !hasTree || this.isLaidOut(entry);
       return this.entries.put(ref, folder, file, isAsGood);

@@ -149,6 +149,7 @@ export class ObjectsBySecretKey {
   /**
    * Downloads an object into a new file.
    *
+   * @param options.silenceMs how long it may be silent, in milliseconds; else as {@link Timeouts} says
    * @returns the sha256 of the bytes that arrived, and the eTag that storage said
    * @throws StorageError `not_found`, `unavailable`; what the disk says
    */
@@ -156,16 +157,18 @@ export class ObjectsBySecretKey {
     key: string,
     file: string,
     bucket = this.bucket,
+    options: { silenceMs?: number } = {},
   ): Promise<{ sha256: string; etag: string }> {
-    return this.#receive({ bucket, key }, file, 'download');
+    return this.#receive({ bucket, key }, file, 'download', options);
   }
 
   async #receive(
     { bucket, key }: ObjectPlace,
     file: string | null,
     verb: string,
+    { silenceMs = this.#connection.timeouts.silenceMs }: { silenceMs?: number } = {},
   ): Promise<{ sha256: string; etag: string }> {
-    const { settings, key: secret, transfers, timeouts } = this.#connection;
+    const { settings, key: secret, transfers } = this.#connection;
     const doing = `${verb} "${key}"`;
     const url = `${settings.url}/storage/v1/object/${bucket}/${key}`;
     const { status, headers, text, sha256 } = await translated(doing, () =>
@@ -173,13 +176,13 @@ export class ObjectsBySecretKey {
         url,
         headers: { authorization: `Bearer ${secret.value}`, apikey: secret.value },
         file,
-        silenceMs: timeouts.silenceMs,
+        silenceMs,
       }),
     );
     if (status >= 400) {
       const refusal = await readRefusal({ status, headers, text }, url);
       if (isRefusal(refusal) && (await secret.refresh())) {
-        return this.#receive({ bucket, key }, file, verb);
+        return this.#receive({ bucket, key }, file, verb, { silenceMs });
       }
       const known = fromPlatform(refusal, doing, 'storage');
       if (known.code === 'not_found') await this.#checkKey();

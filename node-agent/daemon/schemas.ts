@@ -187,7 +187,7 @@ export const OpenedSchema = v.object({
   ...ref,
   path: v.pipe(text, v.description('The folder with `manifest.json` and `source/`.')),
   source_path: text,
-  from: v.picklist(['store', 'cache', 'cloud']),
+  from: v.picklist(['store', 'cache', 'cloud', 'replica']),
   stale: v.pipe(v.boolean(), v.description('Past its time, and the cloud could not be asked.')),
   file_count: count,
 });

@@ -68,7 +68,7 @@ type PassingEvents = Readonly<{
   'generation.unchanged': About & { files: number; bytes: number; ms: number };
   /** A generation was got to be read. */
   'generation.read': About & {
-    from: 'store' | 'cache' | 'cloud';
+    from: 'store' | 'cache' | 'cloud' | 'replica';
     files: number;
     bytes: number;
   };

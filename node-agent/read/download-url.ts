@@ -4,13 +4,15 @@ import type { Instance } from '../catalog/instance.ts';
 import { oweAgain } from '../catalog/owing.ts';
 import type { Cloud } from '../cloud/cloud.ts';
 import { isOutage } from '../cloud/outage.ts';
-import { isInCloud, notFound, StorageError, URL_EXPIRY } from '../contract.ts';
+import { formatRef, isInCloud, notFound, StorageError, URL_EXPIRY } from '../contract.ts';
 import type { Tell } from '../events/events.ts';
 import type { Store } from '../store/store.ts';
 import { archiveOf } from '../upkeep/archive-of.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import { archiveName } from './archive.ts';
 import { matches, type RefInput } from './find.ts';
+import type { FromReplica } from './from-replica.ts';
+import { patiently } from './patience.ts';
 import { PathSigner } from './signed-path.ts';
 
 export type DownloadUrl = Readonly<{
@@ -27,6 +29,7 @@ type Parts = Readonly<{
   instance: Instance;
   /** `null` while the cloud is off. */
   cloud: Cloud | null;
+  fromReplica: FromReplica;
   now: () => number;
   onEvent: Tell;
   onProblem: (error: unknown) => void;
@@ -57,10 +60,11 @@ export class DownloadUrls {
         const isGone = error.code === 'not_found';
         if (isGone) await this.#oweAgain(row);
         // Gone, away, or refusing our key: what lies here still is served from here.
+        if (!isGone && !isAway(error)) throw error;
         const own = fromCloud ? null : await this.#ownUrl(row, expiresIn);
-        const isAway = error.retryable || isOutage(error);
-        if (own === null || !(isGone || isAway)) throw error;
-        return own;
+        const url = own ?? (await this.#replicaUrl({ ...refOf(row), row }, expiresIn));
+        if (url === null) throw error;
+        return url;
       }
     }
     return fromCloud ? null : this.#ownUrl(row, expiresIn);
@@ -68,16 +72,47 @@ export class DownloadUrls {
 
   /** Of what this host does not know. @throws StorageError `not_found`, `unavailable` */
   async createUnknown(cloud: Cloud, want: RefInput, expiresIn: number): Promise<DownloadUrl> {
+    try {
+      return await this.#unknownUrl(cloud, want, expiresIn);
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      const url = await this.#replicaUrl({ ...want, row: null }, expiresIn);
+      if (url === null) throw error;
+      return url;
+    }
+  }
+
+  async #unknownUrl(cloud: Cloud, want: RefInput, expiresIn: number): Promise<DownloadUrl> {
     const { projectId, version } = want;
-    const record = await cloud.records.find(projectId, version);
+    const record = await this.#inTime(want, cloud.records.find(projectId, version));
     if (record === null || !isInCloud(record.status)) throw notFound(want);
     const { object_key: key, sha256, archive_bytes: size } = record;
     const generationId = record.generation_id;
     if (!matches({ projectId, version, generationId }, want)) throw notFound(want);
-    const expiresAt = new Date(this.#parts.now() + expiresIn * 1000).toISOString();
+    const expiresAt = this.#endOf(expiresIn);
     const filename = archiveName({ projectId, version, generationId });
-    const url = await cloud.objects.sign(key, expiresIn, filename, record.bucket);
+    const signing = cloud.objects.sign(key, expiresIn, filename, record.bucket);
+    const url = await this.#inTime(want, signing);
     return { url, expiresAt, sha256, size };
+  }
+
+  /** Where somebody else can be asked, the cloud is not waited for long. */
+  #inTime<T>(want: RefInput, asked: Promise<T>): Promise<T> {
+    const { fromReplica } = this.#parts;
+    return fromReplica.isThere ? patiently(`sign a URL of ${formatRef(want)}`, asked) : asked;
+  }
+
+  async #replicaUrl(
+    want: RefInput & { row: GenerationRow | null },
+    expiresIn: number,
+  ): Promise<DownloadUrl | null> {
+    const expiresAt = this.#endOf(expiresIn);
+    const signed = await this.#parts.fromReplica.sign(want, null, expiresIn, archiveName);
+    return signed && { ...signed, expiresAt };
+  }
+
+  #endOf(expiresIn: number): string {
+    return new Date(this.#parts.now() + expiresIn * 1000).toISOString();
   }
 
   async #oweAgain(row: GenerationRow): Promise<void> {
@@ -92,12 +127,13 @@ export class DownloadUrls {
     expiresIn: number,
   ): Promise<DownloadUrl> {
     const ref = refOf(row);
-    const expiresAt = new Date(this.#parts.now() + expiresIn * 1000).toISOString();
+    const expiresAt = this.#endOf(expiresIn);
     // Of what is there: another host may have replaced it, or packed the same content.
-    const record = await records.find(ref.projectId, ref.version);
+    const record = await this.#inTime(ref, records.find(ref.projectId, ref.version));
     if (record !== null && !isInCloud(record.status)) throw notFound(ref);
     const key = record?.object_key ?? keyOf(row);
-    const url = await objects.sign(key, expiresIn, archiveName(ref), record?.bucket);
+    const signing = objects.sign(key, expiresIn, archiveName(ref), record?.bucket);
+    const url = await this.#inTime(ref, signing);
     const sha256 = record === null ? row.sha256 : record.sha256;
     const size = record === null ? row.archive_bytes : record.archive_bytes;
     return { url, expiresAt, sha256, size };
@@ -133,6 +169,9 @@ export class DownloadUrls {
     return new PathSigner(this.#parts.store.layout.urlKey, this.#parts.onProblem);
   }
 }
+
+const isAway = (error: unknown) =>
+  error instanceof StorageError && (error.retryable || isOutage(error));
 
 /** @throws StorageError `invalid_input` */
 export function parseExpiry(expiresIn: number | undefined): number {

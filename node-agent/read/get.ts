@@ -33,7 +33,7 @@ export type LocalGeneration = Readonly<
     path: string;
     sourcePath: string;
     manifest: Manifest;
-    from: 'store' | 'cache' | 'cloud';
+    from: 'store' | 'cache' | 'cloud' | 'replica';
     /** Whether it may be out of date: past its time, and the cloud could not be asked. */
     stale: boolean;
   }

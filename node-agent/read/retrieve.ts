@@ -3,21 +3,29 @@ import type { Cache } from '../cache/cache.ts';
 import type { CacheEntry } from '../cache/entry.ts';
 import { type GenerationRow, keyOf } from '../catalog/generation-row.ts';
 import type { CloudObjects, CloudRecords } from '../cloud/cloud.ts';
-import { formatRef, isInCloud, notFound, type Ref, StorageError } from '../contract.ts';
+import { isOutage } from '../cloud/outage.ts';
+import { formatRef, isInCloud, notFound, StorageError } from '../contract.ts';
 import { fromFileSystem } from '../disk/file-errors.ts';
 import { SharedRuns } from '../threads/shared-runs.ts';
+import type { Copy, FromReplica } from './from-replica.ts';
+import { PATIENCE_MS, patiently } from './patience.ts';
 
-/** A copy from the cloud; `stale` where it is past its time and the cloud could not be asked. */
-export type Retrieved = Readonly<{ entry: CacheEntry; from: 'cache' | 'cloud'; stale: boolean }>;
+/** A copy from the cloud or a replica; `stale` where it may be out of date, and the cloud could not be asked. */
+export type Retrieved = Readonly<{
+  entry: CacheEntry;
+  from: 'cache' | 'cloud' | 'replica';
+  stale: boolean;
+}>;
 
 /** Where the cloud has an archive, and what it must be. */
-type Place = Readonly<{
-  ref: Ref;
-  key: string;
-  bucket?: string;
-  sha256: string | null;
-  /** Of its content; `null` where nobody recorded it. */
-  digest: string | null;
+type Place = Copy & Readonly<{ bucket?: string }>;
+
+/** How the cloud is asked. */
+type Way = Readonly<{
+  /** Whether it is asked no longer once it is silent. */
+  isImpatient: boolean;
+  /** Told what the database said of it. */
+  onLocated?: (place: Place) => void;
 }>;
 
 /** What is asked for. */
@@ -35,9 +43,12 @@ type Parts = Readonly<{
   cache: Cache;
   /** `null` while the cloud is off. */
   cloud: { objects: CloudObjects; records: CloudRecords } | null;
+  fromReplica: FromReplica;
+  /** Whether the cloud is known to be away. */
+  isAway: () => boolean;
 }>;
 
-/** Gets what is not in the store: from the cache, else from the cloud. */
+/** Gets what is not in the store: from the cache, else from the cloud, else from a replica. */
 export class Retriever {
   readonly #parts: Parts;
   /** One download for everybody who wants the same. */
@@ -87,7 +98,7 @@ export class Retriever {
       return await this.#revalidate(cached, want);
     } catch (error) {
       // A copy that may be old is better than none while the cloud is away.
-      if (!(error instanceof StorageError) || !error.retryable) throw error;
+      if (!(error instanceof StorageError) || !(error.retryable || isOutage(error))) throw error;
       return { entry: cached, from: 'cache', stale: true };
     }
   }
@@ -95,8 +106,9 @@ export class Retriever {
   /** Past its time: the eTag says whether the copy is still what the cloud has. */
   async #revalidate(cached: CacheEntry, want: Want): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
-    const place = await this.#locate(want);
-    const info = await cloud!.objects.info(place.key, place.bucket);
+    const place = await this.#locate(want, { isImpatient: true });
+    const asked = cloud!.objects.info(place.key, place.bucket);
+    const info = await patiently(`get ${formatRef(want)}`, asked);
     if (info === null) {
       await cache.entries.discard(cached.path);
       throw notFound(want);
@@ -106,31 +118,64 @@ export class Retriever {
     return { entry: cached, from: 'cache', stale: false };
   }
 
-  /** Downloads, and once more where what arrived is not what was recorded. */
   async #fetch(want: Want): Promise<Retrieved> {
-    if (this.#parts.cloud === null) {
+    const { cloud, fromReplica, isAway } = this.#parts;
+    if (cloud === null) {
       if (want.row === null || !isInCloud(want.row.status)) throw notFound(want);
       const state = 'it is in the cloud alone, which is off (USE_CLOUD_STORAGE)';
       throw new StorageError('unavailable', `Cannot get ${formatRef(want)}: ${state}`);
     }
+    if (!fromReplica.isThere) return this.#fetchFromCloud(want, ASKED);
+    const isKnownAway = isAway();
+    if (isKnownAway) {
+      const got = await this.#fetchFromReplica(want, null);
+      if (got !== null) return got;
+    }
+    let located: Place | null = null;
+    const onLocated = (place: Place) => {
+      located = place;
+    };
     try {
-      return await this.#download(await this.#locate(want), want);
+      return await this.#fetchFromCloud(want, { isImpatient: !isKnownAway, onLocated });
+    } catch (error) {
+      if (isKnownAway || !mayBeElsewhere(error)) throw error;
+      const got = await this.#fetchFromReplica(want, located);
+      if (got !== null) return got;
+      // Nobody else has it: it is waited for.
+      if (error instanceof StorageError && error.retryable) {
+        return this.#fetchFromCloud(want, ASKED);
+      }
+      throw error;
+    }
+  }
+
+  async #fetchFromReplica(want: Want, place: Place | null): Promise<Retrieved | null> {
+    const entry = await this.#parts.fromReplica.get(want, place);
+    return entry && { entry, from: 'replica', stale: place === null };
+  }
+
+  /** Downloads, and once more where what arrived is not what was recorded. */
+  async #fetchFromCloud(want: Want, way: Way): Promise<Retrieved> {
+    try {
+      return await this.#download(await this.#locate(want, way), want, way);
     } catch (error) {
       // It was damaged on its way, or a replacement took its place between question and download.
       const again = error instanceof StorageError && AGAIN.has(error.code);
       if (!again || (error.code === 'not_found' && error.cause === undefined)) throw error;
-      return this.#download(await this.#locate(want), want);
+      return this.#download(await this.#locate(want, way), want, way);
     }
   }
 
   async #download(
     { ref, key, bucket, sha256, digest }: Place,
     { layOut = false }: Want,
+    { isImpatient }: Way,
   ): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
     const archive = cache.entries.stagePath();
     try {
-      const arrived = await cloud!.objects.download(key, archive, bucket);
+      const silence = isImpatient ? { silenceMs: PATIENCE_MS } : {};
+      const arrived = await cloud!.objects.download(key, archive, bucket, silence);
       if (sha256 !== null && arrived.sha256 !== sha256) {
         throw new StorageError(
           'corrupt',
@@ -148,17 +193,20 @@ export class Retriever {
   }
 
   /** Where the archive is: as the database says, else as this host uploaded it, else by its key. */
-  async #locate(want: Want): Promise<Place> {
+  async #locate(want: Want, { isImpatient, onLocated }: Way): Promise<Place> {
     const { objects, records } = this.#parts.cloud!;
     const { projectId, version, row } = want;
-    const record = await records.find(projectId, version);
+    const asked = records.find(projectId, version);
+    const record = await (isImpatient ? patiently(`get ${formatRef(want)}`, asked) : asked);
     if (record !== null) {
       const matches = [undefined, record.generation_id].includes(want.generationId);
       if (!matches || record.status === 'deleted' || !isInCloud(record.status))
         throw notFound(want);
       const ref = { projectId, version, generationId: record.generation_id };
       const { bucket, object_key: key, sha256, digest } = record;
-      return { ref, key, bucket, sha256, digest };
+      const place = { ref, key, bucket, sha256, digest };
+      onLocated?.(place);
+      return place;
     }
     if (row !== null) {
       const ref = { projectId, version, generationId: row.generation_id };
@@ -168,6 +216,16 @@ export class Retriever {
     if (found === null) throw notFound(want);
     return { ...found, digest: null };
   }
+}
+
+/** It is waited for as long as it takes. */
+const ASKED: Way = { isImpatient: false };
+
+/** Whether a replica may have what the cloud, which knows of it, did not give. */
+function mayBeElsewhere(error: unknown): boolean {
+  if (!(error instanceof StorageError)) return false;
+  if (error.code === 'not_found') return error.cause !== undefined;
+  return error.retryable || error.code === 'corrupt' || isOutage(error);
 }
 
 /** What is worth another try. */

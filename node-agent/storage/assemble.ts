@@ -12,10 +12,12 @@ import type { Tell } from '../events/events.ts';
 import { DownloadUrls } from '../read/download-url.ts';
 import type { EventFeed } from '../read/event-feed.ts';
 import { Finder, type RefInput } from '../read/find.ts';
+import { FromReplica } from '../read/from-replica.ts';
 import { Getter } from '../read/get.ts';
 import { Opener } from '../read/open.ts';
 import { Retriever } from '../read/retrieve.ts';
 import { ReplicaFiles } from '../replicas/replica-files.ts';
+import { ReplicaReader } from '../replicas/replica-reader.ts';
 import { Copiers } from '../replicate/copiers.ts';
 import { Replicas } from '../replicate/replicas.ts';
 import { Saver } from '../save/save.ts';
@@ -93,7 +95,10 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
     ],
   });
   const finder = new Finder(shared);
-  const retriever = new Retriever({ cache, cloud });
+  const reach = { timeouts: options.timeouts, send: fetch };
+  const replicas = new ReplicaReader({ files: replicaFiles, reach, signal: stopped.signal });
+  const fromReplica = new FromReplica({ ...shared, replicas });
+  const retriever = new Retriever({ cache, cloud, fromReplica, isAway });
   const getter = new Getter({ ...shared, finder, retriever });
   const opener = new Opener({ ...shared, finder, getter });
   const find = (ref: RefInput) => finder.findAny(ref);
@@ -122,7 +127,6 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const { requestMs: answerMs } = options.timeouts ?? DEFAULT_TIMEOUTS;
   const telling = { ...shared, files: opened.webhookFiles, answerMs };
   const courier = new Courier(telling);
-  const reach = { timeouts: options.timeouts, send: fetch };
   const copying = { ...shared, files: replicaFiles, reach, monotonic };
   const hasSecretKey = options.cloud !== null && !isHostKey(options.cloud.key);
   const copiers =
@@ -161,7 +165,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
     backoff,
     getter,
     opener,
-    urls: new DownloadUrls(shared),
+    urls: new DownloadUrls({ ...shared, fromReplica }),
     saves,
     uploads,
     replicas: new Replicas({
