@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ERROR_CODES } from '../functions/_shared/contract/errors.ts';
-import { EDGE_LIMITS, URL_EXPIRY } from '../functions/_shared/contract/limits.ts';
+import { EDGE_LIMITS, MAX_LINKS, URL_EXPIRY } from '../functions/_shared/contract/limits.ts';
 import { readEnvironment } from '../functions/_shared/environment.ts';
 import { createApp } from '../functions/generations/app.ts';
 
@@ -46,6 +46,9 @@ const EXAMPLES: Record<string, { path: string; body?: object; save?: string }> =
     path: '/projects/$PROJECT/2/download',
     body: { format: 'zip', expires_in: 600 },
   },
+  listLinks: { path: '/links?project=$PROJECT' },
+  followLink: { path: '/links/$LINK' },
+  endLink: { path: '/links/$LINK' },
   downloadZip: { path: '/projects/$PROJECT/2/archive.zip', save: 'shop.zip' },
   listFiles: { path: '/projects/$PROJECT/2/files' },
   getFile: { path: '/projects/$PROJECT/2/files/app/main.py' },
@@ -122,15 +125,17 @@ Limits of one request: a body of ${EDGE_LIMITS.bodyBytes / 1024} KiB, a file of 
 a zip of ${EDGE_LIMITS.zipFiles} files or ${EDGE_LIMITS.zipBytes / MIB} MiB of content (of both in proportion), a unified diff of ${EDGE_LIMITS.diffFiles} files,
 ${EDGE_LIMITS.diffLines} lines and
 ${EDGE_LIMITS.diffBytes / MIB} MiB on both sides, an archive without block index (of the Python system) of
-${EDGE_LIMITS.archiveBytes / MIB} MiB with ${EDGE_LIMITS.archiveFiles} files; a signed URL is good for ${URL_EXPIRY.max / 86_400} days at most. What is
+${EDGE_LIMITS.archiveBytes / MIB} MiB with ${EDGE_LIMITS.archiveFiles} files; a signed URL or a link is good for ${URL_EXPIRY.max / 86_400} days at most,
+and a user has ${MAX_LINKS} links at a time. What is
 larger is \`too_large\`; for a file, a zip or an archive \`download_url\` in the answer is that of the tar.gz.
 
-The examples need three variables:
+The examples need four variables:
 
 \`\`\`text
 API=https://YOUR_PROJECT.supabase.co/functions/v1/generations
 TOKEN=the access token of a user
 PROJECT=one of her projects
+LINK=the id of one of her links
 \`\`\``;
 
 const CLIENT = `## From TypeScript
@@ -155,9 +160,14 @@ for await (const file of allItems((cursor) => storage.listFiles(project, 2, { cu
 console.log(await (await storage.getFile(project, 2, 'app/main.py')).text());
 console.log((await storage.diffGenerations(project, { from: 1, to: 2, unified: true })).unified);
 
-// A link for the page: it needs no token.
-const { url: link } = await storage.downloadGeneration(project, 2, { format: 'zip' });
-console.log(link.startsWith('http'));
+// A URL for the page: it needs no token.
+const { url: zip } = await storage.downloadGeneration(project, 2, { format: 'zip' });
+console.log(zip.startsWith('http'));
+
+// One to give away, which can be ended: after that nobody downloads by it.
+const { url: shared, link } = await storage.downloadGeneration(project, 2, { revocable: true });
+console.log(shared.endsWith(link), (await storage.listLinks({ project })).items[0].downloads);
+console.log((await storage.endLink(link)).ended);
 
 try {
   await storage.showGeneration(project, 99, {}, { signal: AbortSignal.timeout(5000) });
@@ -195,17 +205,24 @@ function section(method: string, path: string, operation: Operation): string {
   const body = requestBody?.content['application/json']?.schema;
   const [status, answer] = Object.entries(responses)[0]!;
   const [type, content] = Object.entries(answer.content ?? {})[0] ?? ['', {}];
-  const errors = Object.entries(responses).filter(([code]) => Number(code) >= 300);
+  const errors = Object.entries(responses).filter(
+    ([code]) => Number(code) >= 300 && code !== status,
+  );
   return [
     `### ${operationId}`,
     `\`${method.toUpperCase()} ${path}\` ${summary}${needs(operation)}`,
     ...(parameters.length === 0 ? [] : [parameters.map(parameter).join('\n')]),
     ...(body === undefined ? [] : ['Body:', fields(body)]),
-    `Answer: ${status}, ${type === 'application/json' && content.schema ? nameOf(content.schema) : `\`${type}\``}`.concat(
+    `Answer: ${status}, ${answerOf(type, content.schema)}`.concat(
       errors.length === 0 ? '' : `; else ${errors.map(([code]) => code).join(', ')}`,
     ),
     `\`\`\`sh\n${curl(method, operation)}\n\`\`\``,
   ].join('\n\n');
+}
+
+function answerOf(type: string, schema: Schema | undefined): string {
+  if (type === '') return 'without a body';
+  return type === 'application/json' && schema ? nameOf(schema) : `\`${type}\``;
 }
 
 function needs({ security }: Operation): string {

@@ -19,6 +19,14 @@ export function createServiceClient(environment: Environment): SupabaseClient {
   });
 }
 
+/** A client of another project, by a key of that. */
+export function createOtherClient(url: string, key: string): SupabaseClient {
+  return createClient(url, key, {
+    auth: { persistSession: false, autoRefreshToken: false },
+    global: { fetch: fetchWithTimeout },
+  });
+}
+
 const fetchWithTimeout: typeof fetch = (input, init) => {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const signal = init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout;

@@ -1,4 +1,5 @@
 import { createLocalJWKSet, type JSONWebKeySet } from 'jose';
+import { type Replicas, readReplicas } from './replicas.ts';
 
 /** What a function is told by the platform and by its secrets. */
 export type Environment = Readonly<{
@@ -14,6 +15,11 @@ export type Environment = Readonly<{
   jwks: JSONWebKeySet | null;
   /** Where user tokens are still signed with a shared secret (HS256). */
   jwtSecret: string | null;
+  /** Where this function runs, by the platform's name. */
+  region: string | null;
+  /** What stands before the path of signed URLs in the place of {@link publicUrl}: a cache. */
+  cdnUrl: string | null;
+  replicas: Replicas;
 }>;
 
 /**
@@ -41,6 +47,9 @@ export function readEnvironment(env: Record<string, string | undefined>): Enviro
     secretKey,
     jwks: readKeySet(env.SUPABASE_JWKS),
     jwtSecret: env.JWT_SECRET || null,
+    region: env.SB_REGION || null,
+    cdnUrl: env.CDN_URL ? withoutSlash(env.CDN_URL) : null,
+    replicas: readReplicas(env.REPLICAS),
   };
 }
 
@@ -73,6 +82,14 @@ function firstKey(env: Record<string, string | undefined>, name: string): string
 
 function withoutSlash(url: string): string {
   return url.replace(/\/+$/, '');
+}
+
+/** A signed URL, by the cache where there is one. */
+export function toCdn(url: string, environment: Environment): string {
+  const known = toPublic(url, environment);
+  const { cdnUrl, publicUrl } = environment;
+  if (cdnUrl === null || !known.startsWith(`${publicUrl}/storage/`)) return known;
+  return cdnUrl + known.slice(publicUrl.length);
 }
 
 /** The function may know the project under an inner name that users cannot reach. */

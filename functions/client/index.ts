@@ -3,7 +3,6 @@ import { type ClientResponse, hc } from 'hono/client';
 import type {
   Activation,
   Diff,
-  Download,
   FileEntry,
   Generation,
   GenerationDetails,
@@ -21,6 +20,7 @@ import type {
   UndeletedGeneration,
   UndeletedProject,
 } from '../_shared/contract/deletions.ts';
+import type { Download } from '../_shared/contract/downloads.ts';
 import {
   ERROR_CODES,
   type ErrorCode,
@@ -28,6 +28,7 @@ import {
   StorageError,
 } from '../_shared/contract/errors.ts';
 import { parseId, parseVersion } from '../_shared/contract/ids.ts';
+import type { EndedLink, Link } from '../_shared/contract/links.ts';
 import { pathProblem } from '../_shared/contract/paths.ts';
 import type { Api } from '../generations/app.ts';
 import { type Live, LiveUpdates } from './live.ts';
@@ -39,11 +40,13 @@ export type {
   DeletedProject,
   Diff,
   Download,
+  EndedLink,
   ErrorCode,
   FileEntry,
   Folder,
   Generation,
   GenerationDetails,
+  Link,
   Live,
   Page,
   Project,
@@ -84,7 +87,13 @@ export type DownloadOptions = GenerationOptions &
     format?: 'tar.gz' | 'zip';
     /** Seconds. @default 3600 */
     expiresIn?: number;
+    /** Whether it is a link that `endLink` ends. @default false */
+    revocable?: boolean;
+    /** Where to download from, if a replica there has it. @default where the function runs */
+    region?: string;
   }>;
+/** @property project those to this project alone */
+export type LinksOptions = PageOptions & Readonly<{ project?: string }>;
 export type DiffOptions = Readonly<{
   from: number;
   to: number;
@@ -129,6 +138,10 @@ export type Client = Readonly<{
     options?: DownloadOptions,
     call?: CallOptions,
   ): Promise<Download>;
+  /** Your links that can be followed, newest first, each with how often it was. */
+  listLinks(options?: LinksOptions, call?: CallOptions): Promise<Page<Link>>;
+  /** Ends a link: nobody downloads by it any more, after 30 seconds at most. */
+  endLink(id: string, call?: CallOptions): Promise<EndedLink>;
   listFiles(
     project: string,
     version: number,
@@ -250,7 +263,7 @@ export function createClient(url: string, getToken: GetToken, options: ClientOpt
     return answerOf(call, send, (answer) => answer.json());
   }
 
-  const { projects, usage } = api;
+  const { projects, usage, links } = api;
   const one = projects[':project'];
   const version = one[':version'];
   const methods: Omit<Client, 'waitFor'> = {
@@ -281,15 +294,21 @@ export function createClient(url: string, getToken: GetToken, options: ClientOpt
         version.$get({ param: versionParam(project, number), query: { generation } }, init),
       ),
     downloadGeneration: (project, number, options = {}, call) => {
-      const { generation, format, expiresIn: expires_in } = options;
+      const { generation, region, format, expiresIn: expires_in, revocable } = options;
       const param = versionParam(project, number);
       return jsonOf(call, (init) =>
         version.download.$post(
-          { param, query: { generation }, json: { format, expires_in } },
+          { param, query: { generation, region }, json: { format, expires_in, revocable } },
           init,
         ),
       );
     },
+    listLinks: ({ project, ...page } = {}, call) => {
+      const query = { ...pageQuery(page), project };
+      return jsonOf(call, (init) => links.$get({ query }, init));
+    },
+    endLink: (id, call) =>
+      jsonOf(call, (init) => links[':id'].$delete({ param: { id: parseLinkId(id) } }, init)),
     listFiles: (project, number, options = {}, call) => {
       const { generation, folder } = options;
       const query = { ...pageQuery(options), generation, folder };
@@ -387,6 +406,11 @@ function projectParam(project: string) {
 
 function versionParam(project: string, version: number) {
   return { ...projectParam(project), version: String(parseVersion(version)) };
+}
+
+function parseLinkId(id: string): string {
+  if (/^[0-9a-f-]{36}$/i.test(id)) return id;
+  throw new StorageError('invalid_input', `Cannot use ${JSON.stringify(id)}: not the id of a link`);
 }
 
 function encodePath(path: string): string {

@@ -8,7 +8,6 @@ import {
   DeleteGenerationQuerySchema,
   DeleteProjectQuerySchema,
   DiffQuerySchema,
-  DownloadBodySchema,
   FileParamSchema,
   FileQuerySchema,
   FilesQuerySchema,
@@ -20,7 +19,9 @@ import {
   VersionParamSchema,
   ZipQuerySchema,
 } from '../_shared/contract/api.ts';
+import { DownloadBodySchema, DownloadQuerySchema } from '../_shared/contract/downloads.ts';
 import { EDGE_LIMITS } from '../_shared/contract/limits.ts';
+import { LinkParamSchema, LinksQuerySchema } from '../_shared/contract/links.ts';
 import type { Environment } from '../_shared/environment.ts';
 import { input } from '../_shared/input.ts';
 import { activateGeneration } from './activate-generation.ts';
@@ -32,8 +33,11 @@ import { deleteGeneration } from './delete-generation.ts';
 import { deleteProject } from './delete-project.ts';
 import { diffGenerations } from './diff-generations.ts';
 import { downloadGeneration } from './download-generation.ts';
+import { endLink } from './end-link.ts';
+import { createFollowLink } from './follow-link.ts';
 import { listFiles } from './list-files.ts';
 import { listGenerations } from './list-generations.ts';
+import { listLinks } from './list-links.ts';
 import { listProjects } from './list-projects.ts';
 import { createOpenApi } from './openapi.ts';
 import { onceMore } from './rows.ts';
@@ -100,8 +104,11 @@ function createRoutes(environment: Environment) {
       input(archive),
       onceMore(archiveZip),
     )
+    .get('/links/:id', input({ param: LinkParamSchema }), createFollowLink(environment))
     // Below this line every route needs a user's token.
     .use('/projects/*', byToken)
+    .use('/links', byToken)
+    .use('/links/*', byToken)
     .use('/usage', byToken)
     .use('/usage/*', byToken)
     .get('/projects', input({ query: ListQuerySchema }), listProjects)
@@ -131,12 +138,14 @@ function createRoutes(environment: Environment) {
     )
     .post(
       '/projects/:project/:version/download',
-      input({ ...generation, json: DownloadBodySchema }),
+      input({ param: VersionParamSchema, query: DownloadQuerySchema, json: DownloadBodySchema }),
       downloadGeneration,
     )
     .post('/projects/:project/:version/activate', input(generation), activateGeneration)
     .get('/projects/:project/:version/files', input(files), onceMore(listFiles))
     .get('/projects/:project/:version/files/:path{.+}', input(file), onceMore(showFile))
+    .get('/links', input({ query: LinksQuerySchema }), listLinks)
+    .delete('/links/:id', input({ param: LinkParamSchema }), endLink)
     .get('/usage', showUsage)
     .get('/usage/history', input({ query: UsageHistoryQuerySchema }), showUsageHistory);
   return routes;

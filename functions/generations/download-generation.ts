@@ -1,25 +1,32 @@
+import type { VersionParamSchema } from '../_shared/contract/api.ts';
 import type {
   Download,
   DownloadBodySchema,
-  GenerationQuerySchema,
-  VersionParamSchema,
-} from '../_shared/contract/api.ts';
+  DownloadQuerySchema,
+} from '../_shared/contract/downloads.ts';
+import { StorageError } from '../_shared/contract/errors.ts';
+import { MAX_LINKS } from '../_shared/contract/limits.ts';
+import { notFound } from '../_shared/contract/ref.ts';
+import { callDatabase } from '../_shared/database.ts';
 import { checkZipSize } from './archive-zip.ts';
 import type { UserContext } from './context.ts';
-import type { GenerationRow } from './generation-row.ts';
-import { checkFound, queryGeneration } from './rows.ts';
+import { type LinkRow, toLink } from './link-row.ts';
+import { type Asked, checkFound, checkInCloud, formatRow, queryGeneration } from './rows.ts';
 import { signArchive } from './sign.ts';
+import { signZip } from './sign-zip.ts';
 
 type Input = {
   param: typeof VersionParamSchema;
-  query: typeof GenerationQuerySchema;
+  query: typeof DownloadQuerySchema;
   json: typeof DownloadBodySchema;
 };
 
 /** `POST /projects/:project/:version/download`: a URL for the archive that needs nothing else. */
 export async function downloadGeneration(c: UserContext<Input>) {
-  const { format, expires_in } = c.req.valid('json');
-  const asked = { ...c.req.valid('param'), ...c.req.valid('query') };
+  const { format, expires_in, revocable } = c.req.valid('json');
+  const { region, generation } = c.req.valid('query');
+  const asked = { ...c.req.valid('param'), generation };
+  if (revocable) return c.json(await createLink(c, asked, { format, expires_in }));
   // Counts it, in the same query.
   const args = { p_generation_id: asked.generation ?? null };
   const row = checkFound(
@@ -27,22 +34,40 @@ export async function downloadGeneration(c: UserContext<Input>) {
     asked,
   );
   return c.json(
-    format === 'zip' ? await signZip(c, row, expires_in) : await signArchive(c, row, expires_in),
+    format === 'zip'
+      ? await signZip(c, row, expires_in)
+      : await signArchive(c, row, expires_in, region),
   );
 }
 
-/** Makes a link to the zip, which is made as it is asked for: neither hash nor size is known. */
-async function signZip(c: UserContext, row: GenerationRow, expiresIn: number): Promise<Download> {
-  await checkZipSize(c, row);
-  const { environment, archiveLinks, userId } = c.var;
-  const expiresAt = Math.floor(Date.now() / 1000) + expiresIn;
-  const { project_id: project, version, generation_id: generation } = row;
-  const token = await archiveLinks.sign({ sub: userId, project, version, generation }, expiresAt);
-  const path = `/functions/v1/generations/projects/${project}/${version}/archive.zip`;
-  return {
-    url: `${environment.publicUrl}${path}?token=${token}`,
-    expires_at: new Date(expiresAt * 1000).toISOString(),
-    sha256: null,
-    size: null,
-  };
+/** Makes a link that can be ended. What could not be downloaded by it is refused now. */
+async function createLink(
+  c: UserContext,
+  asked: Asked,
+  { format, expires_in }: { format: 'tar.gz' | 'zip'; expires_in: number },
+): Promise<Download> {
+  const row = checkFound(await c.var.findGeneration(asked.project, asked.version), asked);
+  if (format === 'zip') await checkZipSize(c, row);
+  else checkInCloud(row, 'link');
+  const { project: p_project_id, version: p_version } = asked;
+  const made = await callDatabase<Made | null>(
+    c.var.database,
+    'storage_create_link',
+    {
+      ...{ p_project_id, p_version, p_format: format, p_expires_in: expires_in },
+      ...{ p_limit: MAX_LINKS, p_generation_id: row.generation_id },
+    },
+    `link ${formatRow(row)}`,
+  );
+  if (made === null) throw notFound({ projectId: asked.project, version: asked.version });
+  if (made.outcome === 'too_many') {
+    const state = `you have ${MAX_LINKS} links, which is the limit. End some: DELETE /links/:id`;
+    throw new StorageError('too_large', `Cannot link ${formatRow(row)}: ${state}`);
+  }
+  const { id, url, expires_at } = toLink(made.link, c.var.environment);
+  const isWhole = format === 'tar.gz';
+  const [sha256, size] = isWhole ? [row.sha256, row.archive_bytes] : [null, null];
+  return { url, expires_at, sha256, size, link: id, region: null };
 }
+
+type Made = { outcome: 'created'; link: LinkRow } | { outcome: 'too_many' };

@@ -3,7 +3,8 @@ import type { UndeletableProject } from '../_shared/contract/deletions.ts';
 import { isId } from '../_shared/contract/ids.ts';
 import { callDatabase } from '../_shared/database.ts';
 import type { UserContext } from './context.ts';
-import { notOfThisList, toIso } from './rows.ts';
+import { toIso } from './rows.ts';
+import { makeTimeCursor, parseTimeCursor } from './time-cursor.ts';
 
 type Input = { query: typeof ListQuerySchema };
 
@@ -14,7 +15,7 @@ export async function listProjects(c: UserContext<Input>) {
   const rows = await callDatabase<(Project | UndeletableProject)[]>(
     c.var.database,
     deleted ? 'storage_list_deleted_projects' : 'storage_list_projects',
-    { p_limit: limit + 1, ...(cursor === undefined ? {} : parseCursor(cursor, column)) },
+    { p_limit: limit + 1, ...(cursor === undefined ? {} : after(cursor, column)) },
     'list your projects',
   );
   const items = rows.slice(0, limit);
@@ -27,27 +28,13 @@ export async function listProjects(c: UserContext<Input>) {
         ? { deleted_at: toIso(row.deleted_at), undelete_until: toIso(row.undelete_until) }
         : {}),
     })),
-    // The cursor keeps the microseconds that the item has lost.
     next_cursor:
-      rows.length > limit && last !== undefined ? makeCursor(last[column]!, last.id) : null,
+      rows.length > limit && last !== undefined ? makeTimeCursor(last[column]!, last.id) : null,
   };
   return c.json(page);
 }
 
-/** A time as PostgreSQL prints it in JSON. */
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d:\d\d$/;
-
-function makeCursor(at: string, id: string): string {
-  return btoa(`${at} ${id}`).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-}
-
-function parseCursor(cursor: string, column: string): Record<string, string> {
-  try {
-    const text = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'));
-    const [at = '', id = ''] = text.split(' ');
-    if (isId(id) && TIME.test(at)) return { [`p_before_${column}`]: at, p_before_id: id };
-  } catch {
-    // Not base64: the same answer as for any other cursor that is none of ours.
-  }
-  throw notOfThisList();
+function after(cursor: string, column: string): Record<string, string> {
+  const { at, id } = parseTimeCursor(cursor, isId);
+  return { [`p_before_${column}`]: at, p_before_id: id };
 }

@@ -3,7 +3,6 @@ import * as v from 'valibot';
 import {
   ActivationSchema,
   DiffSchema,
-  DownloadSchema,
   FileEntrySchema,
   GenerationDetailsSchema,
   GenerationSchema,
@@ -25,6 +24,8 @@ import {
   UndeletedGenerationSchema,
   UndeletedProjectSchema,
 } from '../_shared/contract/deletions.ts';
+import { DownloadSchema } from '../_shared/contract/downloads.ts';
+import { EndedLinkSchema, LinkSchema } from '../_shared/contract/links.ts';
 import { describeApi, type Operation, pageOf, type Route } from '../_shared/contract/openapi.ts';
 import { findInputSchemas } from '../_shared/input.ts';
 
@@ -34,9 +35,11 @@ const SCHEMAS = {
   DeletedProject: DeletedProjectSchema,
   Diff: DiffSchema,
   Download: DownloadSchema,
+  EndedLink: EndedLinkSchema,
   FileEntry: FileEntrySchema,
   Generation: GenerationSchema,
   GenerationDetails: GenerationDetailsSchema,
+  Link: LinkSchema,
   ModifiedFile: ModifiedFileSchema,
   Place: PlaceSchema,
   Problem: ProblemSchema,
@@ -78,7 +81,8 @@ const OPERATIONS: Record<string, Operation> = {
   },
   'POST /projects/{project}/{version}/download': {
     id: 'downloadGeneration',
-    summary: 'A signed URL of the tar.gz or the zip, which needs nothing else.',
+    summary:
+      'A signed URL of the tar.gz or the zip, or a link that can be ended: it needs nothing else.',
     answer: DownloadSchema,
     errors: ['not_found', 'conflict', 'too_large'],
   },
@@ -137,6 +141,25 @@ const OPERATIONS: Record<string, Operation> = {
     id: 'undeleteProject',
     summary: 'Undoes the deletion of a project, with all that was deleted with it.',
     answer: UndeletedProjectSchema,
+    errors: ['not_found'],
+  },
+  'GET /links': {
+    id: 'listLinks',
+    summary: 'Your links that can be followed, newest first.',
+    answer: pageOf(LinkSchema),
+  },
+  'GET /links/{id}': {
+    id: 'followLink',
+    summary: 'Leads to a URL of the archive that is good for 30 seconds, and counts that.',
+    answer: null,
+    status: 302,
+    errors: ['not_found', 'conflict', 'rate_limited', 'unavailable'],
+    needs: 'nothing',
+  },
+  'DELETE /links/{id}': {
+    id: 'endLink',
+    summary: 'Ends a link: nobody downloads by it any more, after 30 seconds at most.',
+    answer: EndedLinkSchema,
     errors: ['not_found'],
   },
   'GET /usage': { id: 'showUsage', summary: 'How much you keep, in all.', answer: UsageSchema },

@@ -106,9 +106,10 @@ export class DownloadUrls {
     want: RefInput & { row: GenerationRow | null },
     expiresIn: number,
   ): Promise<DownloadUrl | null> {
-    const expiresAt = this.#endOf(expiresIn);
     const signed = await this.#parts.fromReplica.sign(want, null, expiresIn, archiveName);
-    return signed && { ...signed, expiresAt };
+    if (signed === null) return null;
+    const { url, sha256, size } = signed;
+    return { url, expiresAt: this.#endOf(signed.expiresIn), sha256, size };
   }
 
   #endOf(expiresIn: number): string {

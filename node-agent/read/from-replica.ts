@@ -69,7 +69,7 @@ export class FromReplica {
   /**
    * A URL of a copy that is there.
    *
-   * @param expiresIn seconds
+   * @param expiresIn seconds; it may be good for less, as what is returned says
    * @returns `null` where no replica has it
    */
   sign(want: Want, known: Copy | null, expiresIn: number, nameOf: (ref: Ref) => string) {
@@ -77,8 +77,9 @@ export class FromReplica {
       const [copy] = await copiesOf(objects, want, known);
       const info = copy && (await objects.info(copy.key));
       if (info == null || copy === undefined) return null;
-      const url = await objects.sign(copy.key, expiresIn, nameOf(copy.ref));
-      return { url, sha256: copy.sha256, size: info.bytes };
+      const seconds = Math.min(expiresIn, objects.mostSeconds);
+      const url = await objects.sign(copy.key, seconds, nameOf(copy.ref));
+      return { url, expiresIn: seconds, sha256: copy.sha256, size: info.bytes };
     });
   }
 

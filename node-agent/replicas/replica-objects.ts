@@ -10,6 +10,9 @@ export interface ReplicaObjects {
   /** The bucket that it is. */
   readonly bucket: string;
 
+  /** For how long a URL is good at most, in seconds. */
+  readonly mostSeconds: number;
+
   /**
    * Tries all that will be asked for, and that nobody reads what lies there without a key.
    *

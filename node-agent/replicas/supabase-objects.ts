@@ -3,7 +3,7 @@ import type { Connection } from '../cloud/connection.ts';
 import type { ObjectInfo } from '../cloud/object-info.ts';
 import { type ListedArchive, ObjectsBySecretKey } from '../cloud/objects.ts';
 import { checkAnswer, fromPlatform } from '../cloud/translate.ts';
-import { StorageError } from '../contract.ts';
+import { StorageError, URL_EXPIRY } from '../contract.ts';
 import { isProven, otherBytes, probe, publicBucket } from './prove.ts';
 import type { ReplicaObjects } from './replica-objects.ts';
 
@@ -13,6 +13,7 @@ const BEGUN_ANEW = { url: null, save: async () => {} };
 /** Archives in a bucket of another Supabase project. */
 export class SupabaseObjects implements ReplicaObjects {
   readonly bucket: string;
+  readonly mostSeconds = URL_EXPIRY.max;
   readonly #connection: Connection;
   readonly #objects: ObjectsBySecretKey;
   readonly #who: string;

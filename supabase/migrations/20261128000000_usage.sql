@@ -117,6 +117,21 @@ cross join lateral (values (created_at, 1), (deleted_at, -1)) as changed (at, by
 where changed.at is not null
 group by 1, 2;
 
+create function public.storage_count_download(p_generation jsonb)
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into public.storage_usage_daily as daily (project_id, day, downloads, download_bytes)
+  values (
+    p_generation ->> 'project_id', public.storage_today(), 1,
+    coalesce((p_generation ->> 'archive_bytes')::bigint, 0)
+  )
+  on conflict (project_id, day) do update
+  set downloads = daily.downloads + 1,
+    download_bytes = daily.download_bytes + excluded.download_bytes
+$$;
+
 create function public.storage_download_generation(
   p_project_id text,
   p_version integer,
@@ -133,11 +148,7 @@ begin
   if found ->> 'status' in ('uploaded', 'verified')
     and found ->> 'generation_id' = coalesce(p_generation_id, found ->> 'generation_id') then
     begin
-      insert into public.storage_usage_daily as daily (project_id, day, downloads, download_bytes)
-      values (p_project_id, public.storage_today(), 1, coalesce((found ->> 'archive_bytes')::bigint, 0))
-      on conflict (project_id, day) do update
-      set downloads = daily.downloads + 1,
-        download_bytes = daily.download_bytes + excluded.download_bytes;
+      perform public.storage_count_download(found);
     exception when others then
       -- In a database that cannot be written, as on a full disk, or where others are at it for long.
       raise warning 'A download was not counted: %', sqlerrm;
@@ -205,7 +216,8 @@ begin
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
-        'storage_today', 'storage_count_change', 'storage_add_usage', 'storage_download_generation', 'storage_usage_history'
+        'storage_today', 'storage_count_change', 'storage_add_usage', 'storage_count_download',
+        'storage_download_generation', 'storage_usage_history'
       ])
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);

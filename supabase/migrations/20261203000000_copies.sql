@@ -397,6 +397,17 @@ $$;
 comment on function public.storage_lose_copies is
   'Owes copies again that a replica was found not to have, or not whole.';
 
+create function public.storage_copies_of(p_bucket text, p_object_key text)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(replica order by replica), '[]')
+  from public.storage_copies
+  where bucket = p_bucket and object_key = p_object_key and state = 'copied'
+$$;
+comment on function public.storage_copies_of is 'Which replicas have a copy of an archive, by name.';
+
 create function public.storage_claim_replica_projects(p_replica text, p_limit integer)
 returns jsonb
 language plpgsql
@@ -475,7 +486,7 @@ begin
         'storage_note_verified', 'storage_note_unneeded', 'storage_note_replica_project',
         'storage_add_replica', 'storage_forget_replica', 'storage_owe_copies',
         'storage_claim_copies', 'storage_note_copies', 'storage_list_copies',
-        'storage_count_copies', 'storage_lose_copies', 'storage_claim_replica_projects',
+        'storage_copies_of', 'storage_count_copies', 'storage_lose_copies', 'storage_claim_replica_projects',
         'storage_record_replica_projects'
       ])
   loop

@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(46);
+select plan(49);
 
 delete from storage_replicas;
 create function pg_temp.gen(v integer, at_status text default 'verified') returns void language sql as $$
@@ -64,6 +64,7 @@ select is(pg_temp.claim('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'), 'zz/3 owed', 'w
 select is(pg_temp.claim('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'), '', 'so that nothing is left');
 select pg_temp.note('zz/1', 'copied');
 select is((select state || ' ' || sha256 from storage_copies where object_key = 'zz/1'), 'copied sha', 'what is copied is known, with its hash');
+select is(storage_copies_of('c', 'zz/1'), '["far"]', 'and may be asked for there');
 select pg_temp.note('zz/2', 'failed', 60000);
 select is(pg_temp.claim('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'), '', 'what failed waits');
 select is(storage_count_copies() -> 0 ->> 'failed', '1', 'and is counted');
@@ -111,6 +112,8 @@ select is(pg_temp.claim('aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'), 'zz/3 owed', 't
 
 select is(storage_lose_copies('far', '[{"bucket": "c", "object_key": "zz/4"}, {"bucket": "c", "object_key": "zz/3"}]') ->> 'owed', '1',
   'what is found missing is owed again, once');
+select is(storage_copies_of('c', 'zz/4'), '[]', 'what is owed is not there');
+select is(storage_copies_of('c', 'zz/3'), '[]', 'nor what is to be copied');
 select is(jsonb_array_length(storage_list_copies('far', 10)), 2, 'all are listed');
 select is(jsonb_array_length(storage_list_copies('far', 10, '', '', 'zz')), 2, 'or those of a project');
 select is(jsonb_array_length(storage_list_copies('far', 10, '', '', 'z')), 0, 'which has none, it may be');

@@ -54,8 +54,8 @@ function main(): number {
     console.error(`${state}\n\n${USAGE}`);
     return 2;
   }
-  const suites = hostKey ? 'tests/conformance/agent' : 'tests/conformance';
-  const { status } = spawnSync('vitest', ['run', suites], {
+  const suites = ['tests/conformance/agent', ...(hostKey ? [] : ['tests/conformance/storage'])];
+  const { status } = spawnSync('vitest', ['run', ...suites], {
     stdio: 'inherit',
     env: {
       ...process.env,

@@ -41,6 +41,7 @@ beforeAll(async () => {
     publishableKey: 'pk',
     secretKey: 'sk',
     jwks: null,
+    ...{ region: null, cdnUrl: null, replicas: new Map() },
     jwtSecret: SECRET,
   };
 });

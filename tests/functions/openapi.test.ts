@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { writeApi } from '../../docs/write-api.ts';
+import { createClient } from '../../functions/client/index.ts';
 import { createOpenApi } from '../../functions/generations/openapi.ts';
 import { makeUser, type TestUser, uniqueId } from '../support/cloud.ts';
 import { callGateway } from '../support/edge.ts';
@@ -67,13 +68,15 @@ describe('the examples of docs/api.md', () => {
       'print("two")',
     ]);
     expect(lines).toContain('-print("one")');
-    expect(lines.slice(-2)).toEqual(['true', 'not_found true']);
+    expect(lines.slice(-4)).toEqual(['true', 'true 0', 'true', 'not_found true']);
   });
 
   test('by curl: each call has one, and answers as described', async () => {
     const operations = operationsOf(await getDocument());
     expect(examples.map(([, id]) => id).sort()).toEqual(operations.map(({ id }) => id).sort());
     const folder = await tempFolder();
+    const client = createClient(inject('stack').SUPABASE_URL, () => owner.token);
+    const { link } = await client.downloadGeneration(project, 2, { revocable: true });
     for (const [, id, command = ''] of examples) {
       const ran = await run('bash', ['-euc', command.replace('curl', 'curl -D head')], {
         cwd: folder,
@@ -81,6 +84,7 @@ describe('the examples of docs/api.md', () => {
           API: `${inject('stack').SUPABASE_URL}/functions/v1/generations`,
           TOKEN: owner.token,
           PROJECT: project,
+          LINK: link!,
         },
       });
       expect(ran.code, `${command}${ran.stdout}${ran.stderr}`).toBe(0);

@@ -80,6 +80,12 @@ const ROUTES: Record<string, Route> = {
     body: { format: 'zip' },
     found: 200,
   },
+  createLink: {
+    method: 'POST',
+    path: (p) => `/projects/${p}/1/download`,
+    body: { revocable: true },
+    found: 200,
+  },
   downloadZip: { method: 'GET', path: (p) => `/projects/${p}/1/archive.zip`, found: 200 },
   activateGeneration: {
     method: 'POST',
@@ -92,8 +98,10 @@ const ROUTES: Record<string, Route> = {
 };
 
 /** Those about nothing in particular: what each shows is the asker's. */
-const OWN = ['listProjects', 'createProject', 'showUsage', 'showUsageHistory'];
+const OWN = ['listProjects', 'createProject', 'showUsage', 'showUsageHistory', 'listLinks'];
 const OPEN = ['health', 'openapi'];
+/** By the id of a link, not of a project: `links.test.ts`. */
+const OF_LINKS = ['followLink', 'endLink'];
 
 /** Who is no user: what the function answers with 401, whatever is there. */
 const NOBODIES: [string, () => string | null | Promise<string | null>][] = [
@@ -154,7 +162,7 @@ const projectOf = ({ ofProject }: Route, state: State) =>
 
 test('the table has every route', async () => {
   const ids = operationsOf(await getDocument()).map(({ id }) => id);
-  const known = [...Object.keys(ROUTES), ...OWN, ...OPEN];
+  const known = [...Object.keys(ROUTES), ...OWN, ...OPEN, ...OF_LINKS];
   expect(ids.filter((id) => !known.includes(id))).toEqual([]);
 });
 
@@ -353,12 +361,15 @@ const SERVICE_FUNCTIONS: Record<string, (project: string) => object> = {
   storage_record_undeletion: (p) => ({ ...version(p), p_generation_id: null }),
   storage_purge: () => ({ p_limit: 1 }),
   storage_revive: (p) => version(p),
+  storage_follow_link: () => ({ p_id: owner.id, p_is_counted: true }),
+  storage_count_download: (p) => ({ p_generation: { project_id: p, archive_bytes: 1 } }),
   storage_add_replica: () => ({ p_name: 'far', p_bucket: BUCKET, p_region: 'x' }),
   storage_forget_replica: () => ({ p_name: 'far' }),
   storage_owe_copies: () => ({ p_replica: 'far', p_limit: 1 }),
   storage_claim_copies: () => ({ p_replica: 'far', p_host_id: null, p_limit: 1 }),
   storage_note_copies: () => ({ p_replica: 'far', p_items: [] }),
   storage_list_copies: () => ({ p_replica: 'far', p_limit: 1 }),
+  storage_copies_of: (p) => ({ p_bucket: BUCKET, p_object_key: keyOf(p) }),
   storage_count_copies: () => ({}),
   storage_lose_copies: () => ({ p_replica: 'far', p_items: [] }),
   storage_claim_replica_projects: () => ({ p_replica: 'far', p_limit: 1 }),
@@ -402,7 +413,7 @@ const FORBIDDEN: [string, (asker: Asker, project: string) => Promise<unknown>][]
     'REST: what is used',
     (asker, p) => rest(asker, 'GET', `storage_usage_daily?project_id=eq.${p}`),
   ],
-  ...['storage_replicas', 'storage_copies', 'storage_replica_projects'].map(
+  ...['storage_links', 'storage_replicas', 'storage_copies', 'storage_replica_projects'].map(
     (table): [string, (asker: Asker) => Promise<unknown>] => [
       `REST: ${table}`,
       (asker) => rest(asker, 'GET', table),

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { DIGEST_PATTERN } from './digest.ts';
 import { ERROR_CODES, type ErrorCode } from './errors.ts';
 import { ID_PATTERN, MAX_VERSION } from './ids.ts';
-import { FILES_PAGE, PAGE, URL_EXPIRY } from './limits.ts';
+import { FILES_PAGE, PAGE } from './limits.ts';
 import { pathProblem } from './paths.ts';
 import type { Status } from './status.ts';
 
@@ -38,7 +38,7 @@ const folder = v.optional(
   ),
   'source',
 );
-const generation = v.optional(
+export const generation = v.optional(
   v.pipe(id, v.description('The generation id: where given, it must match, else 404.')),
 );
 const flag = (description: string) =>
@@ -116,20 +116,6 @@ export const ZipQuerySchema = v.object({
   ),
 });
 
-export const DownloadBodySchema = v.object({
-  format: v.optional(v.picklist(['tar.gz', 'zip'], 'must be "tar.gz" or "zip"'), 'tar.gz'),
-  expires_in: v.optional(
-    v.pipe(
-      v.number('a number of seconds'),
-      v.integer('a whole number of seconds'),
-      v.minValue(1, 'at least 1 second'),
-      v.maxValue(URL_EXPIRY.max, `at most ${URL_EXPIRY.max} seconds`),
-      v.description('Seconds.'),
-    ),
-    URL_EXPIRY.default,
-  ),
-});
-
 export const CreateProjectBodySchema = v.object({
   name: v.pipe(
     v.string('a text'),
@@ -153,7 +139,7 @@ export const LISTED_STATUSES = [
 export const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 export const bytes = v.pipe(count, v.description('Bytes.'));
 export const time = v.pipe(v.string(), v.isoTimestamp());
-const hash = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+export const hash = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 
 export const GenerationSchema = v.object({
   project_id: id,
@@ -206,14 +192,6 @@ export const ProjectSchema = v.object({
   created_at: time,
 });
 export type Project = v.InferOutput<typeof ProjectSchema>;
-
-export const DownloadSchema = v.object({
-  url: v.pipe(v.string(), v.description('Needs nothing else; whoever has it can download.')),
-  expires_at: time,
-  sha256: v.nullable(v.pipe(hash, v.description('Of what is downloaded; unknown for a zip.'))),
-  size: v.nullable(bytes),
-});
-export type Download = v.InferOutput<typeof DownloadSchema>;
 
 export const FileEntrySchema = v.object({
   path: v.string(),

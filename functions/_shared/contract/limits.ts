@@ -68,5 +68,10 @@ export const HOST_LIMITS = {
   provenBytes: 64 * MIB,
 } as const;
 
+/** Links of one user that can be followed at a time. */
+export const MAX_LINKS = 1000;
+/** Seconds that the URL is good for to which a link leads: it has ended for everybody after that. */
+export const FOLLOWED_LINK_SECONDS = 30;
+
 /** Seconds that a signed URL is good for: 30 days at most, an hour where nothing is said. */
 export const URL_EXPIRY = { default: 3600, max: 30 * 24 * 3600 } as const;

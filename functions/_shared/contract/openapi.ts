@@ -14,8 +14,8 @@ export type InputSchemas = Readonly<{
 export type Operation = Readonly<{
   id: string;
   summary: string;
-  /** Of the answer: a schema, or a media type. */
-  answer: v.GenericSchema | string;
+  /** Of the answer: a schema, or a media type; `null`: it has no body. */
+  answer: v.GenericSchema | string | null;
   /** @default 200 */
   status?: number;
   /** Statuses that are answered alike. */
@@ -140,10 +140,7 @@ function describe(
     ...errorsOf(needs),
     ...(operation.errors ?? []),
   ]);
-  const content =
-    typeof answer === 'string'
-      ? { [answer]: answer === 'application/json' ? {} : { schema: {} } }
-      : { 'application/json': { schema: convert(answer, conversion) } };
+  const content = contentOf(answer, conversion);
   const parameters = [
     ...describeAll('path', param, conversion),
     ...describeAll('query', query, conversion),
@@ -169,7 +166,7 @@ function describe(
     ...(requestBody === undefined ? {} : { requestBody }),
     responses: {
       ...Object.fromEntries(
-        [status, ...also].map((one) => [one, { description: summary, content }]),
+        [status, ...also].map((one) => [one, { description: summary, ...content }]),
       ),
       ...Object.fromEntries(
         Object.entries(others).map(([other, text]) => [other, { description: text }]),
@@ -177,6 +174,14 @@ function describe(
       ...problems(errors),
     },
   };
+}
+
+function contentOf(answer: Operation['answer'], conversion: Conversion): object {
+  if (answer === null) return {};
+  if (typeof answer !== 'string') {
+    return { content: { 'application/json': { schema: convert(answer, conversion) } } };
+  }
+  return { content: { [answer]: answer === 'application/json' ? {} : { schema: {} } } };
 }
 
 function describeBody(json: v.GenericSchema, conversion: Conversion) {

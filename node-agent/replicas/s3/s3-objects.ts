@@ -16,6 +16,7 @@ const JSON_TYPE = 'application/json';
 /** Archives in a bucket of the S3 protocol. */
 export class S3Objects implements ReplicaObjects {
   readonly bucket: string;
+  readonly mostSeconds = 7 * 24 * 3600;
   readonly #requests: SignedRequests;
 
   constructor(connection: S3Connection) {
