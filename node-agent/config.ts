@@ -24,6 +24,8 @@ export type Config = Readonly<{
   cleanupEveryMs: number | null;
   /** In how many days everything is read once, to find what is damaged; 0: never. */
   scrubDays: number;
+  /** What stands before the path of signed URLs of the cloud: a cache; `null`: the project's own. */
+  cdnUrl: string | null;
   /** Files that a secret was read from, where there are any. Absolute. */
   secretFiles?: readonly string[];
   /** For `codebegen-storage start` alone. */
@@ -126,6 +128,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     (text) => parseWhole(text, 0, MAX_SCRUB_DAYS),
     `must be a whole number of days from 0 to ${MAX_SCRUB_DAYS}`,
   );
+  const cdnUrl = check('CDN_URL', null, parseUrl, 'must be an http or https URL');
   const autoCleanup = check('AUTO_CLEANUP_ENABLED', false, parseBoolean, 'must be true or false');
   const cleanupMs = Math.min(
     hours('CLEANUP_INTERVAL_HOURS', DEFAULT_CACHE.cleanupHours),
@@ -177,6 +180,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     cache,
     cleanupEveryMs: autoCleanup ? cleanupMs : null,
     scrubDays,
+    cdnUrl,
     ...(secretFiles.length === 0 ? {} : { secretFiles }),
     daemon,
     proxy,

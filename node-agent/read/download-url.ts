@@ -30,6 +30,8 @@ type Parts = Readonly<{
   /** `null` while the cloud is off. */
   cloud: Cloud | null;
   fromReplica: FromReplica;
+  /** `null` where no cache stands before the cloud. */
+  cdn: Readonly<{ url: string; projectUrl: string }> | null;
   now: () => number;
   onEvent: Tell;
   onProblem: (error: unknown) => void;
@@ -92,8 +94,14 @@ export class DownloadUrls {
     const expiresAt = this.#endOf(expiresIn);
     const filename = archiveName({ projectId, version, generationId });
     const signing = cloud.objects.sign(key, expiresIn, filename, record.bucket);
-    const url = await this.#inTime(want, signing);
+    const url = this.#byCdn(await this.#inTime(want, signing));
     return { url, expiresAt, sha256, size };
+  }
+
+  #byCdn(url: string): string {
+    const { cdn } = this.#parts;
+    if (cdn === null || !url.startsWith(`${cdn.projectUrl}/storage/`)) return url;
+    return cdn.url + url.slice(cdn.projectUrl.length);
   }
 
   /** Where somebody else can be asked, the cloud is not waited for long. */
@@ -134,7 +142,7 @@ export class DownloadUrls {
     if (record !== null && !isInCloud(record.status)) throw notFound(ref);
     const key = record?.object_key ?? keyOf(row);
     const signing = objects.sign(key, expiresIn, archiveName(ref), record?.bucket);
-    const url = await this.#inTime(ref, signing);
+    const url = this.#byCdn(await this.#inTime(ref, signing));
     const sha256 = record === null ? row.sha256 : record.sha256;
     const size = record === null ? row.archive_bytes : record.archive_bytes;
     return { url, expiresAt, sha256, size };

@@ -65,6 +65,10 @@ type Opened = Readonly<{
 /** For how long what was deleted can be had back. */
 const KEEP_DELETED_MS = 7 * 24 * 3_600_000;
 
+function cdnOf({ cdnUrl = null, cloud }: StorageOptions) {
+  return cdnUrl === null || cloud === null ? null : { url: cdnUrl, projectUrl: cloud.url };
+}
+
 /** Puts together what saves, reads, deletes, uploads and keeps up. Nothing runs before it is started. */
 export async function assemble(options: StorageOptions, opened: Opened): Promise<Parts> {
   const { random = Math.random, monotonic = () => performance.now(), fetch = null } = options;
@@ -165,7 +169,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
     backoff,
     getter,
     opener,
-    urls: new DownloadUrls({ ...shared, fromReplica }),
+    urls: new DownloadUrls({ ...shared, fromReplica, cdn: cdnOf(options) }),
     saves,
     uploads,
     replicas: new Replicas({

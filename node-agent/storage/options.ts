@@ -3,7 +3,7 @@ import type { Config } from '../config.ts';
 import type { Limits } from '../contract.ts';
 import type { OnEvent } from '../events/events.ts';
 
-export type StorageOptions = Omit<Config, 'daemon' | 'proxy' | 'scrubDays'> & {
+export type StorageOptions = Omit<Config, 'daemon' | 'proxy' | 'scrubDays' | 'cdnUrl'> & {
   limits?: Limits;
   /** The longest waits for the cloud. */
   timeouts?: Timeouts;
@@ -21,6 +21,8 @@ export type StorageOptions = Omit<Config, 'daemon' | 'proxy' | 'scrubDays'> & {
   keepDeletedMs?: number;
   /** In how many days everything is read once, to find what is damaged; 0: never. @default 30 */
   scrubDays?: number;
+  /** What stands before the path of signed URLs of the cloud: a cache. @default the project's own URL */
+  cdnUrl?: string | null;
   /** Told of what went wrong in the background: it is tried again, parked or passed over. */
   onProblem?: (error: unknown) => void;
   /** Told of what happens, to count it. */

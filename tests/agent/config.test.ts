@@ -21,6 +21,7 @@ test('an empty environment keeps everything on this host', () => {
     },
     uploadConcurrency: 4,
     scrubDays: 30,
+    cdnUrl: null,
     cache: {
       path: join(process.cwd(), 'storage/cache'),
       ttlMs: 24 * 3_600_000,
@@ -70,6 +71,7 @@ test('all problems are told at once, by name, and no secret with them', () => {
     CACHE_TTL_HOURS: '-1',
     MAX_CACHE_AGE_HOURS: 'long',
     SCRUB_DAYS: '1.5',
+    CDN_URL: 'cdn.example.com',
     CACHE_MAX_BYTES: '1e9',
   };
   const read = () => readConfig(env);
