@@ -110,6 +110,9 @@ function held(copy: ClaimedCopy, outage: StorageError | null): Result {
   return { ...placeOf(copy), outcome: 'failed', failure, wait_ms: 0 };
 }
 
+/** A revision that no file has. */
+const NONE_WRITTEN = 0;
+
 /**
  * Writes the files of projects into a replica that tell there no longer how it is.
  *
@@ -128,9 +131,11 @@ export async function writeFiles(
         replica.putText(projectFileKey(id), formatProjectFile(file)),
       ),
     );
-    const items = claimed
-      .filter((_, i) => puts[i]?.status === 'fulfilled')
-      .map(({ project_id, revision }) => ({ project_id, revision }));
+    // One that was not written is given back.
+    const items = claimed.map(({ project_id, revision }, i) => ({
+      project_id,
+      revision: puts[i]?.status === 'fulfilled' ? revision : NONE_WRITTEN,
+    }));
     if (items.length > 0) await copies.noteProjects(name, items);
     for (const put of puts) if (put.status === 'rejected') throw put.reason;
     written += claimed.length;

@@ -436,8 +436,11 @@ export class Storage {
    *
    * @throws StorageError `unavailable` where the cloud is away
    */
-  purge(): Promise<PurgeReport> {
-    return purge(this.#parts);
+  async purge(): Promise<PurgeReport> {
+    const report = await purge(this.#parts);
+    // What is gone is to go from replicas too.
+    this.#parts.wake();
+    return report;
   }
 
   /**

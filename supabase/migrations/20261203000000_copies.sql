@@ -469,7 +469,7 @@ begin
 end
 $$;
 comment on function public.storage_record_replica_projects is
-  'Notes that the files of projects are written in a replica, as they were when they were claimed.';
+  'Notes that the files of projects are written in a replica, as they were when they were claimed; one of another revision, or of 0, is given back.';
 
 -- Who may call: the service alone. PostgreSQL lets everybody execute a new function, and hosted
 -- Supabase grants it to anon too.

@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
-import { even, keysIn, newName, s3Replica, statusOf, supabaseReplica } from '../support/replica.ts';
+import {
+  even,
+  keysIn,
+  makeDue,
+  newName,
+  s3Replica,
+  statusOf,
+  supabaseReplica,
+} from '../support/replica.ts';
 import { openTestStorage, testCloud, waitForStatus } from '../support/storage.ts';
 import { tempFolder, writeFiles } from '../support/temp.ts';
 import { evict, newRef, quiet, startHost, until } from '../support/two-hosts.ts';
@@ -16,16 +24,6 @@ async function saved(storage: Storage, ref = newRef(), files: Record<string, str
   const receipt = await storage.save({ ...ref, files, replace: true });
   await waitForStatus(storage, receipt, 'verified');
   return receipt;
-}
-
-/** What is kept of a project is over. */
-async function makeDue(projectId: string): Promise<void> {
-  const service = serviceClient();
-  const due = { purge_at: new Date(Date.now() - 1000).toISOString() };
-  for (const table of ['storage_generations', 'storage_archives']) {
-    const rows = service.from(table).update(due).eq('project_id', projectId);
-    expect((await rows.not('purge_at', 'is', null)).error).toBeNull();
-  }
 }
 
 describe.each([

@@ -1,7 +1,7 @@
 /** Replicas for tests: by the S3 protocol, and in another bucket of the shared stack. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { inject, onTestFinished } from 'vitest';
+import { expect, inject, onTestFinished } from 'vitest';
 import type { Storage } from '../../node-agent/index.ts';
 import type { ReplicaInput } from '../../node-agent/replicas/replica.ts';
 import { serviceClient, uniqueId } from './cloud.ts';
@@ -78,4 +78,14 @@ export async function even(storage: Storage, name: string): Promise<void> {
     const { owed, unneeded } = await statusOf(storage, name);
     return owed + unneeded === 0;
   });
+}
+
+/** What is kept of a project is over. */
+export async function makeDue(projectId: string): Promise<void> {
+  const service = serviceClient();
+  const due = { purge_at: new Date(Date.now() - 1000).toISOString() };
+  for (const table of ['storage_generations', 'storage_archives']) {
+    const rows = service.from(table).update(due).eq('project_id', projectId);
+    expect((await rows.not('purge_at', 'is', null)).error).toBeNull();
+  }
 }
