@@ -3,8 +3,10 @@
  * for the garbage collector lets network buffers pile up in proportion to it.
  */
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { openAsBlob } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { useProxyOfProcess } from './proxy.ts';
 
 useProxyOfProcess();
@@ -82,6 +84,7 @@ export function send(
   request: typeof fetch = fetch,
 ): Promise<Transferred<Answer>> {
   return settle(async () => {
+    if (request === fetch && input.bytes > FETCHED_BYTES) return sendStreamed(input);
     const file = await openAsBlob(input.file);
     const response = await request(input.url, {
       method: input.method,
@@ -91,6 +94,68 @@ export function send(
     });
     return answerOf(response);
   });
+}
+
+/** Node's fetch keeps all of a body in memory that goes out slower than it is read. What is larger goes by `node:http`. */
+const FETCHED_BYTES = 6 * 1024 * 1024;
+/** What is kept of an answer. */
+const TEXT_BYTES = 64 * 1024;
+/** What is read and sent at a time. */
+const POURED_BYTES = 256 * 1024;
+
+async function sendStreamed({ url, method, headers, ...input }: SendInput): Promise<Answer> {
+  const { request } = url.startsWith('https:')
+    ? await import('node:https')
+    : await import('node:http');
+  const { file, offset, bytes, timeoutMs } = input;
+  const asked = request(url, {
+    method,
+    headers: { ...headers, 'content-length': String(bytes) },
+    signal: AbortSignal.timeout(timeoutMs),
+  });
+  const answered = once(asked, 'response') as Promise<[IncomingMessage]>;
+  // Who answers before all is sent is heard: what is sent fails then.
+  pour(file, { offset, bytes }, asked).catch((error: Error) => asked.destroy(error));
+  const [response] = await answered;
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of response as AsyncIterable<Buffer>) {
+    size += piece.length;
+    if (size <= TEXT_BYTES) pieces.push(piece);
+  }
+  const { statusCode: status = 0 } = response;
+  const isWell = status >= 200 && status < 300;
+  return {
+    status,
+    headers: Object.fromEntries(
+      Object.entries(response.headers).map(([name, value]) => [name, String(value)]),
+    ),
+    text: isWell ? '' : Buffer.concat(pieces).toString(),
+  };
+}
+
+/** By one buffer: thousands of them would wait for the garbage collector. */
+async function pour(
+  file: string,
+  { offset, bytes }: Readonly<{ offset: number; bytes: number }>,
+  to: ClientRequest,
+): Promise<void> {
+  const handle = await open(file);
+  try {
+    const buffer = Buffer.allocUnsafe(Math.min(bytes, POURED_BYTES));
+    for (let done = 0; done < bytes && !to.destroyed; ) {
+      const most = Math.min(buffer.length, bytes - done);
+      const { bytesRead } = await handle.read(buffer, 0, most, offset + done);
+      if (bytesRead === 0) throw new Error('The file ends before it should');
+      await new Promise<void>((resolve, reject) => {
+        to.write(buffer.subarray(0, bytesRead), (error) => (error ? reject(error) : resolve()));
+      });
+      done += bytesRead;
+    }
+    to.end();
+  } finally {
+    await handle.close();
+  }
 }
 
 async function answerOf(response: Response): Promise<Answer> {

@@ -134,7 +134,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
   const copying = { ...shared, files: replicaFiles, reach, monotonic };
   const hasSecretKey = options.cloud !== null && !isHostKey(options.cloud.key);
   const copiers =
-    cloud !== null && hasSecretKey
+    cloud !== null && hasSecretKey && options.background !== false
       ? new Copiers({ ...copying, ...cloud, hostId: () => shared.catalog.meta.hostId })
       : null;
   const background: Background = new Background({

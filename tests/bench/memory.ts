@@ -1,10 +1,12 @@
-/** How much memory one large generation takes: saved, uploaded, fetched. */
+/** How much memory one large generation takes: saved, uploaded, fetched, copied into a replica. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tarEnd, tarHeader } from '../../node-agent/archive/tar.ts';
 import { openStorage, type RefInput, readConfig, type Storage } from '../../node-agent/index.ts';
+import type { ReplicaInput } from '../../node-agent/replicas/replica.ts';
+import { startFakeS3 } from '../support/fake-s3.ts';
 import { type Host, runProgram, startHost } from './host.ts';
 import { atMost, type Measured } from './measure.ts';
 
@@ -15,7 +17,14 @@ const TARGET_MB = 64;
 const MB = 1024 * 1024;
 const REF = { projectId: 'large', version: 1, generationId: 'g' };
 
-const STEPS = ['save with a writer', 'save from a tar', 'upload', 'fetch'] as const;
+const STEPS = [
+  'save with a writer',
+  'save from a tar',
+  'upload',
+  'copy from the disk',
+  'copy from the bucket',
+  'fetch',
+] as const;
 type Step = (typeof STEPS)[number];
 
 /** Bytes that do not get smaller: deflate looks back no further than 32 KiB. */
@@ -37,10 +46,35 @@ export async function memory(): Promise<Measured[]> {
 }
 
 /** Each step in a process of its own: what one of them leaves is not the next one's. */
-function peakOf(step: Step, host: Host): Promise<number> {
+async function peakOf(step: Step, host: Host): Promise<number> {
+  const replica = await startFakeS3();
+  replica.buckets.set('copies', new Map());
+  const keyFile = join(host.folder, 'replica.key');
+  writeFileSync(keyFile, replica.secret);
+  const { url, region, keyId } = replica;
+  const input: ReplicaInput = {
+    ...{
+      name: step.replaceAll(' ', '-'),
+      kind: 's3',
+      url,
+      region,
+      bucket: 'copies',
+      keyId,
+      keyFile,
+    },
+  };
+  try {
+    return await measurePeak(step, host, input);
+  } finally {
+    await replica.close();
+  }
+}
+
+function measurePeak(step: Step, host: Host, replica: ReplicaInput): Promise<number> {
   return runProgram<number>(import.meta.filename, [step], {
     ...host.env,
     FILE_STORAGE_PATH: join(host.folder, STORES[step]),
+    REPLICA: JSON.stringify(replica),
     ...(step.startsWith('save') ? { USE_CLOUD_STORAGE: 'false' } : {}),
   });
 }
@@ -50,6 +84,8 @@ const STORES: Record<Step, string> = {
   'save with a writer': 'saved',
   'save from a tar': 'saved',
   upload: 'uploading',
+  'copy from the disk': 'uploading',
+  'copy from the bucket': 'empty',
   fetch: 'empty',
 };
 
@@ -68,12 +104,20 @@ if (import.meta.main) {
 
 /** What is loaded once and threads that are kept are no part of it. */
 async function warmUp(storage: Storage): Promise<void> {
+  if (process.argv[2]!.startsWith('copy')) {
+    await storage.replicas.add(replica());
+    return;
+  }
   const name = `warm-up-${process.argv[2]!.replaceAll(' ', '-')}`;
   const saved = await Promise.all(
     [1, 2, 3, 4].map((n) => storage.save({ projectId: name, files: { a: `${n}` } })),
   );
   if (process.argv[2] !== 'upload') return;
   for (const ref of saved) await uploaded(storage, ref);
+}
+
+function replica(): ReplicaInput {
+  return JSON.parse(process.env.REPLICA!) as ReplicaInput;
 }
 
 async function uploaded(storage: Storage, ref: RefInput): Promise<void> {
@@ -102,6 +146,13 @@ async function run(storage: Storage, step: Step): Promise<void> {
       const store = process.env.FILE_STORAGE_PATH!;
       renameSync(join(store, '../saved', REF.projectId), join(store, REF.projectId));
       await uploaded(storage, REF);
+      return;
+    }
+    case 'copy from the disk':
+    case 'copy from the bucket': {
+      const { copied, failure } = await storage.replicas.sync(replica().name);
+      // That, and what warmed up the upload.
+      if (copied !== 5) throw new Error(failure ?? `${copied} were copied`);
       return;
     }
     case 'fetch': {
