@@ -14,6 +14,9 @@ const environment = {
   publishableKey: 'pk',
   secretKey: 'sk',
   jwks: null,
+  region: null,
+  cdnUrl: null,
+  replicas: new Map(),
   jwtSecret: SECRET,
 };
 
