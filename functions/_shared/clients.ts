@@ -13,14 +13,11 @@ export function createUserClient(environment: Environment, token: string): Supab
 
 /** A client of the service role, past row level security: only for what no user may do. */
 export function createServiceClient(environment: Environment): SupabaseClient {
-  return createClient(environment.supabaseUrl, environment.secretKey, {
-    auth: { persistSession: false, autoRefreshToken: false },
-    global: { fetch: fetchWithTimeout },
-  });
+  return createKeyClient(environment.supabaseUrl, environment.secretKey);
 }
 
-/** A client of another project, by a key of that. */
-export function createOtherClient(url: string, key: string): SupabaseClient {
+/** A client of any project, by a key of it. */
+export function createKeyClient(url: string, key: string): SupabaseClient {
   return createClient(url, key, {
     auth: { persistSession: false, autoRefreshToken: false },
     global: { fetch: fetchWithTimeout },

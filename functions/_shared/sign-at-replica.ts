@@ -1,5 +1,5 @@
 import { AwsClient } from 'aws4fetch';
-import { createOtherClient } from './clients.ts';
+import { createKeyClient } from './clients.ts';
 import type { Replica } from './replicas.ts';
 
 /** What S3 signs for at most, in seconds. */
@@ -18,7 +18,7 @@ export async function signAtReplica(
   { expiresIn, filename }: { expiresIn: number; filename: string },
 ): Promise<{ url: string; expiresIn: number } | null> {
   if (replica.kind === 'supabase') {
-    const { storage } = createOtherClient(replica.url, replica.secret);
+    const { storage } = createKeyClient(replica.url, replica.secret);
     const asked = { download: filename };
     const { data } = await storage.from(replica.bucket).createSignedUrl(key, expiresIn, asked);
     return data && { url: data.signedUrl, expiresIn };

@@ -49,8 +49,8 @@ type Arrived = Handling &
     sha256: string;
     /** Of what it has to hold; `null`: whatever it holds. */
     digest: string | null;
-    /** Whether the database said just now that it is so; else it is asked as soon as it can be. @default true */
-    isAsked?: boolean;
+    /** Whether the database said just now that it is so; else it is asked as soon as it can be. */
+    isAsked: boolean;
   }>;
 
 /**
@@ -110,7 +110,7 @@ export class Cache {
    * @throws StorageError `corrupt`, `invalid_input`, `too_large`; nothing of it is left then
    */
   install(ref: Ref, archive: string, arrived: Arrived): Promise<CacheEntry> {
-    const { etag, sha256, digest: expected, isAsked = true } = arrived;
+    const { etag, sha256, digest: expected, isAsked } = arrived;
     return this.entries.stage(async (folder) => {
       renameSync(archive, inGeneration.archive(folder));
       const bytes = statSync(inGeneration.archive(folder)).size;

@@ -9,6 +9,7 @@ import {
   projectFileKey,
 } from './project-file.ts';
 import { Rpc } from './rpc.ts';
+import { readText, writeText } from './texts.ts';
 import { fromPlatform } from './translate.ts';
 
 const RecordedSchema = v.object({ outcome: v.literal('recorded') });
@@ -20,7 +21,7 @@ export class ProjectFilesBySecretKey extends ProjectFileReader {
 
   constructor(connection: Connection) {
     super({
-      readText: (key) => readText(connection, key),
+      readText: (key) => readText(connection, key, 'storage'),
       putText: (key, text) => putText(connection, key, text),
       remove: (key) => remove(connection, key),
     });
@@ -77,28 +78,17 @@ async function putText(
   text: string,
   given: string | null = null,
 ): Promise<void> {
-  const { client, settings } = connection;
+  const { settings } = connection;
   const bucket = given ?? settings.bucket;
-  const put = async () => {
-    const options = { contentType: 'application/json', upsert: true };
-    const { error } = await client.storage.from(bucket).upload(key, text, options);
-    return error === null ? null : fromPlatform(error, `write "${key}"`, 'storage');
-  };
-  let failure = await put();
-  if (failure !== null && isMissingBucket(failure)) {
+  const put = () => writeText(connection, { bucket, key }, text, 'storage');
+  try {
+    await put();
+  } catch (error) {
+    if (!isMissingBucket(error)) throw error;
     if (bucket !== settings.bucket) return;
     await new Bucket(connection).ensure();
-    failure = await put();
+    await put();
   }
-  if (failure !== null) throw failure;
-}
-
-async function readText({ client, settings }: Connection, key: string): Promise<string | null> {
-  const { data, error } = await client.storage.from(settings.bucket).download(key);
-  if (error === null) return data.text();
-  const known = fromPlatform(error, `read "${key}"`, 'storage');
-  if (known.code === 'not_found') return null;
-  throw known;
 }
 
 async function remove({ client, settings }: Connection, key: string): Promise<void> {

@@ -15,19 +15,31 @@ const AT_ONCE = 500;
  *
  * @throws StorageError `unavailable`
  */
-export async function purge({
-  store,
-  cloud,
-  now,
-  onProblem,
-}: Readonly<{
+export async function purge({ wake, ...parts }: Parts): Promise<PurgeReport> {
+  try {
+    return await purgeAll(parts);
+  } finally {
+    wake();
+  }
+}
+
+type Parts = Readonly<{
   store: Store;
   /** `null` while it is off. */
   cloud: Pick<Cloud, 'objects' | 'retention'> | null;
   now: () => number;
   /** Told of what cannot go. Never throws. */
   onProblem: (error: unknown) => void;
-}>): Promise<PurgeReport> {
+  /** Told that there is work in the background: what is gone is to go from replicas too. */
+  wake: () => void;
+}>;
+
+async function purgeAll({
+  store,
+  cloud,
+  now,
+  onProblem,
+}: Omit<Parts, 'wake'>): Promise<PurgeReport> {
   const report = { generations: 0, contents: 0, freedBytes: 0 };
   for (const trashed of store.trash.list()) {
     await breathe();

@@ -1,31 +1,11 @@
-import { rm } from 'node:fs/promises';
 import type { Cache } from '../cache/cache.ts';
 import type { CacheEntry } from '../cache/entry.ts';
-import { type GenerationRow, keyOf, refOf } from '../catalog/generation-row.ts';
+import { keyOf, refOf } from '../catalog/generation-row.ts';
 import { isOutage } from '../cloud/outage.ts';
-import { formatRef, isInCloud, type Ref, StorageError } from '../contract.ts';
-import { fromFileSystem } from '../disk/file-errors.ts';
+import { isInCloud, type Ref, StorageError } from '../contract.ts';
 import type { ReplicaObjects } from '../replicas/replica-objects.ts';
 import { findInReplica, type ReplicaReader } from '../replicas/replica-reader.ts';
-
-/** Where an archive is, under the same key in every bucket, and what it must be. */
-export type Copy = Readonly<{
-  ref: Ref;
-  key: string;
-  /** Of its bytes; `null` where nobody here recorded it. */
-  sha256: string | null;
-  /** Of its content; `null` where nobody here recorded it. */
-  digest: string | null;
-}>;
-
-/** What is asked for. */
-type Want = Readonly<{
-  projectId: string;
-  version: number;
-  generationId?: string;
-  row: GenerationRow | null;
-  layOut?: boolean;
-}>;
+import { type Copy, fetchCopy, type Want } from './fetch-copy.ts';
 
 type Parts = Readonly<{
   cache: Cache;
@@ -55,7 +35,9 @@ export class FromReplica {
       let failure: unknown = null;
       for (const copy of await copiesOf(objects, want, known)) {
         try {
-          return await this.#download(objects, copy, { ...want, isAsked: known !== null });
+          const download = (file: string) => objects.download(copy.key, file);
+          const how = { layOut: want.layOut, isAsked: known !== null };
+          return await fetchCopy(this.#parts.cache, copy, download, how);
         } catch (error) {
           if (!(error instanceof StorageError) || isOutage(error)) throw error;
           failure = error;
@@ -96,28 +78,6 @@ export class FromReplica {
       }
     }
     return null;
-  }
-
-  async #download(
-    objects: ReplicaObjects,
-    { ref, key, sha256, digest }: Copy,
-    { layOut = false, isAsked }: { layOut?: boolean; isAsked: boolean },
-  ): Promise<CacheEntry> {
-    const { cache } = this.#parts;
-    const archive = cache.entries.stagePath();
-    try {
-      const arrived = await objects.download(key, archive);
-      if (sha256 !== null && arrived.sha256 !== sha256) {
-        const state = 'what arrived from the replica is not what was recorded';
-        throw new StorageError('corrupt', `Cannot get ${formatRef(ref)}: ${state}`);
-      }
-      const trusted = sha256 !== null;
-      return await cache.install(ref, archive, { ...arrived, digest, trusted, layOut, isAsked });
-    } catch (error) {
-      throw fromFileSystem(error, `get ${formatRef(ref)}`);
-    } finally {
-      await rm(archive, { force: true });
-    }
   }
 }
 

@@ -21,8 +21,9 @@ import type { StoredGeneration } from '../store/stored-generation.ts';
 import { unlessDamaged } from '../store/unless-damaged.ts';
 import type { Locks } from '../upkeep/locks.ts';
 import { treeOf } from '../upkeep/tree-of.ts';
+import type { Want } from './fetch-copy.ts';
 import { type Finder, matches, parseRefInput, type RefInput } from './find.ts';
-import type { Retrieved, Retriever, Want } from './retrieve.ts';
+import type { Retrieved, Retriever } from './retrieve.ts';
 
 type Retrieve = (want: Want) => Promise<Retrieved>;
 

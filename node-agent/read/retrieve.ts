@@ -1,13 +1,12 @@
-import { rm } from 'node:fs/promises';
 import type { Cache } from '../cache/cache.ts';
 import type { CacheEntry } from '../cache/entry.ts';
 import { type GenerationRow, keyOf } from '../catalog/generation-row.ts';
 import type { CloudObjects, CloudRecords } from '../cloud/cloud.ts';
 import { isOutage } from '../cloud/outage.ts';
 import { formatRef, isInCloud, notFound, StorageError } from '../contract.ts';
-import { fromFileSystem } from '../disk/file-errors.ts';
 import { SharedRuns } from '../threads/shared-runs.ts';
-import type { Copy, FromReplica } from './from-replica.ts';
+import { type Copy, fetchCopy, type Want } from './fetch-copy.ts';
+import type { FromReplica } from './from-replica.ts';
 import { PATIENCE_MS, patiently } from './patience.ts';
 
 /** A copy from the cloud or a replica; `stale` where it may be out of date, and the cloud could not be asked. */
@@ -26,17 +25,6 @@ type Way = Readonly<{
   isImpatient: boolean;
   /** Told what the database said of it. */
   onLocated?: (place: Place) => void;
-}>;
-
-/** What is asked for. */
-export type Want = Readonly<{
-  projectId: string;
-  version: number;
-  generationId?: string;
-  /** What this host knows of it; `null` where it was saved on another. */
-  row: GenerationRow | null;
-  /** @default false */
-  layOut?: boolean;
 }>;
 
 type Parts = Readonly<{
@@ -166,30 +154,13 @@ export class Retriever {
     }
   }
 
-  async #download(
-    { ref, key, bucket, sha256, digest }: Place,
-    { layOut = false }: Want,
-    { isImpatient }: Way,
-  ): Promise<Retrieved> {
+  async #download(place: Place, { layOut }: Want, { isImpatient }: Way): Promise<Retrieved> {
     const { cache, cloud } = this.#parts;
-    const archive = cache.entries.stagePath();
-    try {
-      const silence = isImpatient ? { silenceMs: PATIENCE_MS } : {};
-      const arrived = await cloud!.objects.download(key, archive, bucket, silence);
-      if (sha256 !== null && arrived.sha256 !== sha256) {
-        throw new StorageError(
-          'corrupt',
-          `Cannot get ${formatRef(ref)}: what arrived is not what was recorded`,
-        );
-      }
-      const trusted = sha256 !== null;
-      const entry = await cache.install(ref, archive, { ...arrived, digest, trusted, layOut });
-      return { entry, from: 'cloud', stale: false };
-    } catch (error) {
-      throw fromFileSystem(error, `get ${formatRef(ref)}`);
-    } finally {
-      await rm(archive, { force: true });
-    }
+    const { key, bucket } = place;
+    const silence = isImpatient ? { silenceMs: PATIENCE_MS } : {};
+    const download = (file: string) => cloud!.objects.download(key, file, bucket, silence);
+    const entry = await fetchCopy(cache, place, download, { layOut, isAsked: true });
+    return { entry, from: 'cloud', stale: false };
   }
 
   /** Where the archive is: as the database says, else as this host uploaded it, else by its key. */

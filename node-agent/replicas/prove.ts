@@ -32,13 +32,40 @@ export async function probe(
 }
 
 /** Whether an object is an archive, by a hash that this host computed: its MD5 where the eTag is one, else of its bytes. */
-export async function isProven(
+async function isProven(
   info: ObjectInfo,
   archive: ArchiveFile,
   readBack: () => Promise<string>,
 ): Promise<boolean> {
   if (info.bytes !== archive.bytes) return false;
   return info.etag === archive.md5 || (await readBack()) === archive.sha256;
+}
+
+/**
+ * Stores an archive, unless it is there, and proves it then.
+ *
+ * @param who as `replica "far"`
+ * @param send gives what is known of the object after it
+ * @returns whether it was sent
+ * @throws StorageError as {@link ReplicaObjects.put}
+ */
+export async function putProven(
+  objects: Pick<ReplicaObjects, 'info' | 'readBack' | 'remove'>,
+  key: string,
+  archive: ArchiveFile,
+  { who, send }: Readonly<{ who: string; send: () => Promise<ObjectInfo | null> }>,
+): Promise<boolean> {
+  const isWhole = (info: ObjectInfo) => isProven(info, archive, () => objects.readBack(key));
+  const known = await objects.info(key);
+  if (known !== null) {
+    if (await isWhole(known)) return false;
+    throw otherBytes(key, who);
+  }
+  const sent = await send();
+  if (sent !== null && (await isWhole(sent))) return true;
+  await objects.remove(key);
+  const state = `${who} stored other bytes`;
+  throw new StorageError('corrupt', `Cannot copy "${key}": ${state}`, { retryable: true });
 }
 
 /** @param who as `replica "far"` */
@@ -48,7 +75,7 @@ export function publicBucket(doing: string, who: string): StorageError {
 }
 
 /** A key is for the bytes of one archive: whatever else lies there was put there behind our back. */
-export function otherBytes(key: string, who: string): StorageError {
+function otherBytes(key: string, who: string): StorageError {
   const state = `other bytes lie there in ${who}. Is the bucket used by another installation? Where it is not: codebegen-storage verify --replica`;
   return new StorageError('conflict', `Cannot copy "${key}": ${state}`);
 }

@@ -2,9 +2,10 @@ import type { ArchiveFile } from '../cloud/archive-file.ts';
 import type { Connection } from '../cloud/connection.ts';
 import type { ObjectInfo } from '../cloud/object-info.ts';
 import { type ListedArchive, ObjectsBySecretKey } from '../cloud/objects.ts';
+import { readText, writeText } from '../cloud/texts.ts';
 import { checkAnswer, fromPlatform } from '../cloud/translate.ts';
 import { StorageError, URL_EXPIRY } from '../contract.ts';
-import { isProven, otherBytes, probe, publicBucket } from './prove.ts';
+import { probe, publicBucket, putProven } from './prove.ts';
 import type { ReplicaObjects } from './replica-objects.ts';
 
 /** Nothing is kept of where an upload is: a copy is begun anew. */
@@ -26,10 +27,6 @@ export class SupabaseObjects implements ReplicaObjects {
     this.#who = `replica "${name}"`;
   }
 
-  get #bucket() {
-    return this.#connection.client.storage.from(this.bucket);
-  }
-
   async check(): Promise<void> {
     const doing = `use the bucket "${this.bucket}"`;
     const { data, error } = await this.#connection.client.storage.getBucket(this.bucket);
@@ -44,18 +41,12 @@ export class SupabaseObjects implements ReplicaObjects {
     await probe(this, doing, this.#who);
   }
 
-  async put(key: string, archive: ArchiveFile): Promise<boolean> {
-    const known = await this.info(key);
-    if (known !== null) {
-      if (await isProven(known, archive, () => this.readBack(key))) return false;
-      throw otherBytes(key, this.#who);
-    }
-    await this.#objects.put(key, archive, BEGUN_ANEW, { isNew: true });
-    const info = await this.info(key);
-    if (info !== null && (await isProven(info, archive, () => this.readBack(key)))) return true;
-    await this.remove(key);
-    const state = `${this.#who} stored other bytes`;
-    throw new StorageError('corrupt', `Cannot copy "${key}": ${state}`, { retryable: true });
+  put(key: string, archive: ArchiveFile): Promise<boolean> {
+    const send = async () => {
+      await this.#objects.put(key, archive, BEGUN_ANEW, { isNew: true });
+      return this.info(key);
+    };
+    return putProven(this, key, archive, { who: this.#who, send });
   }
 
   info(key: string): Promise<ObjectInfo | null> {
@@ -74,18 +65,12 @@ export class SupabaseObjects implements ReplicaObjects {
     return this.#objects.remove([{ bucket: this.bucket, key }]);
   }
 
-  async putText(key: string, text: string): Promise<void> {
-    const options = { contentType: 'application/json', upsert: true };
-    const { error } = await this.#bucket.upload(key, text, options);
-    if (error !== null) throw fromPlatform(error, `write "${key}"`, this.#who);
+  putText(key: string, text: string): Promise<void> {
+    return writeText(this.#connection, { bucket: this.bucket, key }, text, this.#who);
   }
 
-  async readText(key: string): Promise<string | null> {
-    const { data, error } = await this.#bucket.download(key);
-    if (error === null) return data.text();
-    const known = fromPlatform(error, `read "${key}"`, this.#who);
-    if (known.code === 'not_found') return null;
-    throw known;
+  readText(key: string): Promise<string | null> {
+    return readText(this.#connection, key, this.#who);
   }
 
   listProjects(only: string | null): AsyncGenerator<string> {

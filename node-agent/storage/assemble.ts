@@ -150,7 +150,7 @@ export async function assemble(options: StorageOptions, opened: Opened): Promise
       await evictCached(shared, limits).catch(opened.onProblem);
       await evictTrees(shared, limits);
     },
-    purge: () => purge(shared).finally(wake),
+    purge: () => purge(shared),
     scrub: () => scrub({ ...shared, verify }, stopped.signal),
     keepReserve: () => opened.reserve.restore(store.staging.path()),
     cleanupEveryMs: options.cleanupEveryMs,

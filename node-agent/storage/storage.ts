@@ -436,11 +436,8 @@ export class Storage {
    *
    * @throws StorageError `unavailable` where the cloud is away
    */
-  async purge(): Promise<PurgeReport> {
-    const report = await purge(this.#parts);
-    // What is gone is to go from replicas too.
-    this.#parts.wake();
-    return report;
+  purge(): Promise<PurgeReport> {
+    return purge(this.#parts);
   }
 
   /**

@@ -3,8 +3,8 @@ import type { ArchiveFile } from '../../cloud/archive-file.ts';
 import type { ObjectInfo } from '../../cloud/object-info.ts';
 import type { ListedArchive } from '../../cloud/objects.ts';
 import { CloudError } from '../../cloud/outage.ts';
-import { ARCHIVE_TYPE, isId, StorageError } from '../../contract.ts';
-import { isProven, otherBytes, probe, publicBucket } from '../prove.ts';
+import { ARCHIVE_TYPE, isId } from '../../contract.ts';
+import { probe, publicBucket, putProven } from '../prove.ts';
 import type { ReplicaObjects } from '../replica-objects.ts';
 import { type S3Connection, SignedRequests } from './signed-requests.ts';
 import { Xml } from './xml.ts';
@@ -39,25 +39,17 @@ export class S3Objects implements ReplicaObjects {
     });
   }
 
-  async put(key: string, archive: ArchiveFile): Promise<boolean> {
-    const known = await this.info(key);
-    if (known !== null) {
-      if (await isProven(known, archive, () => this.readBack(key))) return false;
-      throw otherBytes(key, this.#requests.who);
-    }
+  put(key: string, archive: ArchiveFile): Promise<boolean> {
     const headers = {
       'content-type': ARCHIVE_TYPE,
       'content-md5': Buffer.from(archive.md5, 'hex').toString('base64'),
       [SHA256]: archive.sha256,
     };
-    const doing = `copy "${key}"`;
-    const answer = await this.#requests.sendFile(key, archive, headers, doing);
-    // Where the eTag is no MD5 the bytes are read.
-    const sent = { bytes: archive.bytes, etag: bare(answer.headers.get('etag')), sha256: null };
-    if (await isProven(sent, archive, () => this.readBack(key))) return true;
-    await this.remove(key);
-    const state = `${this.#requests.who} stored other bytes`;
-    throw new StorageError('corrupt', `Cannot ${doing}: ${state}`, { retryable: true });
+    const send = async () => {
+      const answer = await this.#requests.sendFile(key, archive, headers, `copy "${key}"`);
+      return { bytes: archive.bytes, etag: bare(answer.headers.get('etag')), sha256: null };
+    };
+    return putProven(this, key, archive, { who: this.#requests.who, send });
   }
 
   async info(key: string): Promise<ObjectInfo | null> {
