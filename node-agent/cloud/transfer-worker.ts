@@ -3,11 +3,9 @@
  * for the garbage collector lets network buffers pile up in proportion to it.
  */
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { openAsBlob } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import type { ClientRequest, IncomingMessage } from 'node:http';
 import { useProxyOfProcess } from './proxy.ts';
+import { type Reply, type Requester, requestByHttp } from './requests.ts';
 
 useProxyOfProcess();
 
@@ -45,6 +43,9 @@ export type Transferred<T> =
   /** What the disk said, which has a system call, or the network. */
   | { failure: { message: string; code?: string; syscall?: string; path?: string } };
 
+/** What is kept of an answer. */
+const TEXT_BYTES = 64 * 1024;
+
 /**
  * Downloads into a new file, and hashes on the way.
  *
@@ -52,25 +53,28 @@ export type Transferred<T> =
  */
 export function receive(
   input: ReceiveInput,
-  request: typeof fetch = fetch,
+  request: Requester = requestByHttp,
 ): Promise<Transferred<Answer & { sha256: string }>> {
   return settle(async () => {
+    const { url, headers } = input;
     const idle = new AbortController();
     const abort = () => idle.abort(new DOMException('The server fell silent', 'TimeoutError'));
     let timer = setTimeout(abort, input.silenceMs);
     let handle: FileHandle | null = null;
     try {
-      const response = await request(input.url, { headers: input.headers, signal: idle.signal });
-      if (!response.ok) return { ...(await answerOf(response)), sha256: '' };
+      const asked = { url, headers, method: 'GET', body: null, signal: idle.signal };
+      const reply = await request(asked);
+      if (!isSuccess(reply)) return { ...(await answerOf(reply)), sha256: '' };
       if (input.file !== null) handle = await open(input.file, 'wx', 0o600);
       const hash = createHash('sha256');
-      for await (const piece of response.body ?? []) {
+      for await (const piece of reply.body) {
         clearTimeout(timer);
         timer = setTimeout(abort, input.silenceMs);
         hash.update(piece);
         await handle?.writeFile(piece);
       }
-      return { ...(await answerOf(response)), sha256: hash.digest('hex') };
+      const { status, headers: said } = reply;
+      return { status, headers: said, text: '', sha256: hash.digest('hex') };
     } finally {
       clearTimeout(timer);
       await handle?.close();
@@ -81,87 +85,29 @@ export function receive(
 /** Sends a part of a file as the body of a request. */
 export function send(
   input: SendInput,
-  request: typeof fetch = fetch,
+  request: Requester = requestByHttp,
 ): Promise<Transferred<Answer>> {
+  const { url, method, headers, file: path, offset, bytes, timeoutMs } = input;
   return settle(async () => {
-    if (request === fetch && input.bytes > FETCHED_BYTES) return sendStreamed(input);
-    const file = await openAsBlob(input.file);
-    const response = await request(input.url, {
-      method: input.method,
-      headers: input.headers,
-      body: file.slice(input.offset, input.offset + input.bytes),
-      signal: AbortSignal.timeout(input.timeoutMs),
-    });
-    return answerOf(response);
+    const signal = AbortSignal.timeout(timeoutMs);
+    const body = { path, offset, bytes };
+    return answerOf(await request({ url, method, headers, body, signal }));
   });
 }
 
-/** Node's fetch keeps all of a body in memory that goes out slower than it is read. What is larger goes by `node:http`. */
-const FETCHED_BYTES = 6 * 1024 * 1024;
-/** What is kept of an answer. */
-const TEXT_BYTES = 64 * 1024;
-/** What is read and sent at a time. */
-const POURED_BYTES = 256 * 1024;
+const isSuccess = ({ status }: Reply) => status >= 200 && status < 300;
 
-async function sendStreamed({ url, method, headers, ...input }: SendInput): Promise<Answer> {
-  const { request } = url.startsWith('https:')
-    ? await import('node:https')
-    : await import('node:http');
-  const { file, offset, bytes, timeoutMs } = input;
-  const asked = request(url, {
-    method,
-    headers: { ...headers, 'content-length': String(bytes) },
-    signal: AbortSignal.timeout(timeoutMs),
-  });
-  const answered = once(asked, 'response') as Promise<[IncomingMessage]>;
-  // Who answers before all is sent is heard: what is sent fails then.
-  pour(file, { offset, bytes }, asked).catch((error: Error) => asked.destroy(error));
-  const [response] = await answered;
-  const pieces: Buffer[] = [];
-  let size = 0;
-  for await (const piece of response as AsyncIterable<Buffer>) {
-    size += piece.length;
-    if (size <= TEXT_BYTES) pieces.push(piece);
+async function answerOf(reply: Reply): Promise<Answer> {
+  const { status, headers, body } = reply;
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of body) {
+    pieces.push(piece);
+    bytes += piece.length;
+    if (bytes > TEXT_BYTES) break;
   }
-  const { statusCode: status = 0 } = response;
-  const isWell = status >= 200 && status < 300;
-  return {
-    status,
-    headers: Object.fromEntries(
-      Object.entries(response.headers).map(([name, value]) => [name, String(value)]),
-    ),
-    text: isWell ? '' : Buffer.concat(pieces).toString(),
-  };
-}
-
-/** By one buffer: thousands of them would wait for the garbage collector. */
-async function pour(
-  file: string,
-  { offset, bytes }: Readonly<{ offset: number; bytes: number }>,
-  to: ClientRequest,
-): Promise<void> {
-  const handle = await open(file);
-  try {
-    const buffer = Buffer.allocUnsafe(Math.min(bytes, POURED_BYTES));
-    for (let done = 0; done < bytes && !to.destroyed; ) {
-      const most = Math.min(buffer.length, bytes - done);
-      const { bytesRead } = await handle.read(buffer, 0, most, offset + done);
-      if (bytesRead === 0) throw new Error('The file ends before it should');
-      await new Promise<void>((resolve, reject) => {
-        to.write(buffer.subarray(0, bytesRead), (error) => (error ? reject(error) : resolve()));
-      });
-      done += bytesRead;
-    }
-    to.end();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function answerOf(response: Response): Promise<Answer> {
-  const text = response.ok ? '' : await response.text();
-  if (response.ok && !response.bodyUsed) await response.body?.cancel();
-  return { status: response.status, headers: Object.fromEntries(response.headers), text };
+  const text = isSuccess(reply) ? '' : Buffer.concat(pieces).toString();
+  return { status, headers, text };
 }
 
 async function settle<T>(work: () => Promise<T>): Promise<Transferred<T>> {

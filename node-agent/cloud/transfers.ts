@@ -1,4 +1,5 @@
 import { makeThreads } from '../threads/pool.ts';
+import { type Requester, requestBy } from './requests.ts';
 import {
   type Answer,
   type ReceiveInput,
@@ -22,15 +23,15 @@ export class Transfers {
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
   });
   readonly #signal: AbortSignal;
-  readonly #send: typeof fetch | null;
+  readonly #request: Requester | null;
 
   /**
    * @param signal ends every transfer, for good
-   * @param send what sends requests, in this thread; `null`: fetch, in threads of their own
+   * @param send what sends requests, in this thread; `null`: threads of their own
    */
   constructor(signal: AbortSignal, send: typeof fetch | null = null) {
     this.#signal = signal;
-    this.#send = send;
+    this.#request = send === null ? null : requestBy(send);
     signal.addEventListener('abort', () => void this.#pool.close(), { once: true });
   }
 
@@ -44,21 +45,21 @@ export class Transfers {
     return this.#run('send', input, send);
   }
 
-  #ended(signal: AbortSignal | null | undefined): AbortSignal {
-    return AbortSignal.any(signal == null ? [this.#signal] : [this.#signal, signal]);
+  #ended(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([this.#signal, signal]);
   }
 
   async #run<I, T extends Answer>(
     name: string,
     input: I,
-    here: (input: I, send: typeof fetch) => Promise<Transferred<T>>,
+    here: (input: I, request: Requester) => Promise<Transferred<T>>,
   ): Promise<T> {
     this.#signal.throwIfAborted();
-    const request = this.#send;
+    const request = this.#request;
     const running: Promise<Transferred<T>> =
       request === null
         ? (this.#pool.run(input, { name }) as Promise<Transferred<T>>)
-        : here(input, (url, init) => request(url, { ...init, signal: this.#ended(init?.signal) }));
+        : here(input, (asked) => request({ ...asked, signal: this.#ended(asked.signal) }));
     const done = await running.catch((error: unknown) => {
       this.#signal.throwIfAborted();
       throw error;

@@ -354,4 +354,25 @@ describe('a bucket of the S3 protocol', () => {
     await expect(objects.put('a/b', archive)).rejects.toMatchObject({ code, retryable: true });
     fake.setFault(null);
   });
+
+  test('a connection that breaks off in the midst of many bytes is the replica, not the disk', async () => {
+    const objects = await connected();
+    const key = 'cut/generations/v1__g.tar.gz';
+    const archive = await archiveOf(randomBytes(8 * 1024 * 1024));
+    const isAway = { code: 'unavailable', outage: 'away' };
+    fake.setFault(({ method }) => (method === 'PUT' ? 'cut' : null));
+    await expect(objects.put(key, archive)).rejects.toMatchObject(isAway);
+    fake.setFault(null);
+    await objects.put(key, archive);
+    fake.setFault(({ method }) => (method === 'GET' ? 'cut' : null));
+    await expect(objects.download(key, newPath())).rejects.toMatchObject(isAway);
+    fake.setFault(null);
+  });
+
+  test('an archive that went is the disk, not the replica', async () => {
+    const objects = await connected();
+    const archive = await archiveOf(randomBytes(300));
+    await rm(archive.path);
+    await expect(objects.put('a/b', archive)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
 });

@@ -13,6 +13,9 @@ const SKEW_MS = 15 * 60_000;
 type Stored = { body: Buffer; etag: string; headers: Record<string, string>; at: Date };
 type Refusal = { status: number; code: string; more?: string; headers?: Record<string, string> };
 
+/** How it gives no answer; `cut`: the connection breaks off in the midst of a body. */
+type Silence = 'hang' | 'close' | 'cut';
+
 export type FakeS3 = Readonly<{
   url: string;
   keyId: string;
@@ -27,7 +30,7 @@ export type FakeS3 = Readonly<{
   /** Whether eTags are MD5, as they are not of what a key of KMS encrypts. */
   setEtags(areMd5: boolean): void;
   /** Answers in its place; `null`: as it would. */
-  setFault(fault: ((request: IncomingMessage) => Refusal | 'hang' | 'close' | null) | null): void;
+  setFault(fault: ((request: IncomingMessage) => Refusal | Silence | null) | null): void;
   close(): Promise<void>;
 }>;
 
@@ -55,7 +58,9 @@ export async function startFakeS3(region = 'eu-central-1'): Promise<FakeS3> {
       return;
     }
     if (faulty === 'hang') return;
+    const { socket } = request;
     for await (const piece of request) {
+      if (faulty === 'cut') socket.destroy();
       hash.update(piece as Buffer);
       md5.update(piece as Buffer);
       pieces.push(piece as Buffer);
@@ -65,7 +70,7 @@ export async function startFakeS3(region = 'eu-central-1'): Promise<FakeS3> {
       response.writeHead(status, { 'content-type': 'application/xml', ...given });
       response.end(method === 'HEAD' ? '' : text);
     };
-    if (faulty !== null) return refuse(faulty);
+    if (faulty !== null && faulty !== 'cut') return refuse(faulty);
     const [, bucket = '', ...rest] = url.pathname.split('/');
     const key = decodeURIComponent(rest.join('/'));
     const isAnybody =
@@ -119,6 +124,10 @@ export async function startFakeS3(region = 'eu-central-1'): Promise<FakeS3> {
       etag: `"${known.etag}"`,
       'last-modified': known.at.toUTCString(),
     });
+    if (faulty === 'cut') {
+      response.write(known.body.subarray(0, known.body.length / 2), () => socket.destroy());
+      return;
+    }
     response.end(method === 'HEAD' ? undefined : known.body);
   }
 
