@@ -23,7 +23,6 @@ async function startProxy() {
     const { pathname, search } = new URL(from.url!);
     const on = request(
       {
-        ...from,
         host: stack.hostname,
         port: stack.port,
         method: from.method!,
