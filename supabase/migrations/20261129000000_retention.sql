@@ -192,9 +192,14 @@ begin
   from public.storage_generations
   where project_id = p_project_id and version = coalesce(p_version, version) and deleted_at is null
   on conflict do nothing;
-  -- What is on its way is told when it gets there: it would be sent again.
+  -- What is on its way is told when it gets there: it would be sent again. What has got there is kept, also where
+  -- nobody said so yet, or a database that was put back forgot it: nobody else may have it.
   update public.storage_archives a
-  set state = case when a.state = 'current' and until is not null then 'kept' else 'unneeded' end,
+  set state = case
+      when until is null then 'unneeded'
+      when a.state = 'current' or public.storage_object_of(a.bucket, a.object_key) is not null then 'kept'
+      else 'unneeded'
+    end,
     state_at = now(), purge_at = until
   from public.storage_generations g
   where a.project_id = p_project_id and a.version = coalesce(p_version, a.version)
@@ -283,22 +288,32 @@ begin
   where project_id = p_project_id and version = coalesce(p_version, version) and was_active
     and deleted_at = coalesce(p_deleted_at, deleted_at) and purged_at is null;
   update public.storage_archives a
-  set state = 'current', state_at = now(), purge_at = null
+  set state = 'current', state_at = now(), purge_at = null, current_at = coalesce(a.current_at, now())
   from public.storage_generations g
   where g.project_id = p_project_id and g.version = coalesce(p_version, g.version)
     and g.deleted_at = coalesce(p_deleted_at, g.deleted_at) and g.purged_at is null
     and a.bucket = g.bucket and a.object_key = g.object_key and a.state = 'kept';
-  update public.storage_generations
+  -- What the bucket has lost is sent again by a host that has it.
+  update public.storage_generations g
   set deleted_at = null, undeleted_at = now(), undeleted_by = null, purge_at = null, was_active = false,
-    epoch = epoch + 1, status = case
-      -- What the bucket has lost is sent again by a host that has it.
-      when uploaded_at is null or public.storage_object_of(bucket, object_key) is null
-        then case when failure is null then 'pending' else 'failed' end
+    epoch = g.epoch + 1,
+    failure = case when not found.is_there then failure end,
+    uploaded_at = case when found.is_there then coalesce(uploaded_at, now()) else uploaded_at end,
+    status = case
+      when not found.is_there then case when failure is null then 'pending' else 'failed' end
       when verified_at is null then 'uploaded'
       else 'verified'
     end
-  where project_id = p_project_id and version = coalesce(p_version, version)
-    and deleted_at = coalesce(p_deleted_at, deleted_at) and purged_at is null;
+  from (
+    select project_id, version, exists (
+      select 1 from public.storage_archives a
+      where a.bucket = d.bucket and a.object_key = d.object_key and a.state = 'current'
+    ) and public.storage_object_of(bucket, object_key) is not null as is_there
+    from public.storage_generations d
+    where project_id = p_project_id and version = coalesce(p_version, version)
+      and deleted_at = coalesce(p_deleted_at, deleted_at) and purged_at is null
+  ) found
+  where g.project_id = found.project_id and g.version = found.version;
   get diagnostics revived = row_count;
   update public.storage_projects
   set deleted_at = null,

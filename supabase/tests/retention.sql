@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(106);
+select plan(112);
 
 -- Others may have something to purge, too.
 update public.storage_generations set purge_at = null where purge_at is not null;
@@ -275,6 +275,21 @@ select is(pg_temp.late('a', now() - interval '1 second', 1), 'undeleted',
 select is((select status from storage_generations where project_id = 'ret-late'), 'pending', 'and changes nothing');
 select is(pg_temp.late('b', now() - interval '1 second', 0), 'recorded', 'that of another host was not undone');
 select is((select status from storage_generations where project_id = 'ret-late'), 'deleted', 'and is carried out');
+
+-- What got there, and nobody said so ------------------------------------------------------------
+insert into public.storage_generations (project_id, version, generation_id, bucket, object_key, digest, sha256)
+select 'ret-b', n, 'g' || n, 'r', 'ret-b/' || n, 'd' || n, 's' || n from generate_series(8, 9) n;
+insert into public.storage_archives (bucket, object_key, project_id, version, digest, sha256, state)
+select 'r', 'ret-b/' || n, 'ret-b', n, 'd' || n, 's' || n, 'expected' from generate_series(8, 9) n;
+insert into storage.objects (bucket_id, name, metadata) values ('r', 'ret-b/8', '{"eTag": "\"m\"", "size": 10}');
+select is(storage_record_deletion('r', 'ret-b', 8, 'g8', '{d8}') -> 'unneeded', '[]', 'what lies in the bucket is not removed');
+select is(pg_temp.state('ret-b/8'), 'kept', 'but kept');
+select is(storage_record_deletion('r', 'ret-b', 9, 'g9', '{d9}') -> 'unneeded', '[{"bucket": "r", "object_key": "ret-b/9"}]',
+  'what is on its way is removed');
+select is(storage_record_undeletion('ret-b', 8, 'g8') ->> 'status', 'uploaded', 'undone, it is there, and to be proven still');
+select is(pg_temp.state('ret-b/8'), 'current', 'as its archive');
+select is(storage_record_generation('{"project_id": "ret-b", "version": 8, "bucket": "r", "object_key": "ret-b/8",
+  "digest": "d8", "sha256": "s8", "status": "verified"}') ->> 'outcome', 'recorded', 'by whoever looks');
 
 select * from finish();
 rollback;

@@ -207,14 +207,20 @@ test.each([
   expect(await keysOf(bucket, ref.projectId)).toEqual(rows.map((row) => row.object_key));
 });
 
-test.each(['kept here', 'not kept here'])(
-  'deleted before the host hears that the database was put back, it can be undone: %s',
-  async (where) => {
+test.each([
+  ['kept here', 'knows nothing of it'],
+  ['not kept here', 'knows nothing of it'],
+  ['kept here', 'expects it'],
+  ['not kept here', 'expects it'],
+])(
+  'deleted before the host hears that the database was put back, it can be undone: %s, the database %s',
+  async (where, what) => {
     const bucket = uniqueId('bucket');
     const ref = newRef();
     const storage = await startReplacing(bucket, ref, [X, Y]);
     if (where === 'not kept here') await evict(storage);
-    await forget(ref.projectId);
+    if (what === 'expects it') await expectUnder((await keysOf(bucket, ref.projectId))[0]!, ref);
+    else await forget(ref.projectId);
     await storage.delete(ref);
     await quiet(storage);
     expect(await rowsOf(ref.projectId, 'status')).toEqual([{ status: 'deleted' }]);
