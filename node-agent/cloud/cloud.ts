@@ -2,6 +2,7 @@ import { StorageError } from '../contract.ts';
 import type { ActivationsBySecretKey } from './activations.ts';
 import type { CopiesBySecretKey } from './copies.ts';
 import type { HostsBySecretKey } from './hosts.ts';
+import type { LinksBySecretKey } from './links.ts';
 import type { ListingBySecretKey } from './listing.ts';
 import type { ObjectsBySecretKey } from './objects.ts';
 import type { ProjectFilesBySecretKey } from './project-files.ts';
@@ -23,6 +24,8 @@ export type CloudRetention = Interface<RetentionBySecretKey>;
 export type CloudListing = Interface<ListingBySecretKey>;
 /** The hosts that have a key of their own. */
 export type CloudHosts = Interface<HostsBySecretKey>;
+/** The links that users made to generations. */
+export type CloudLinks = Interface<LinksBySecretKey>;
 /** What replicas have, and what is owed to them. */
 export type CloudCopies = Interface<CopiesBySecretKey>;
 /** The files of projects in the bucket. */
@@ -39,6 +42,7 @@ export type Cloud = Readonly<{
   retention: CloudRetention;
   listing: CloudListing;
   hosts: CloudHosts;
+  links: CloudLinks;
   copies: CloudCopies;
   projectFiles: CloudProjectFiles;
 }>;

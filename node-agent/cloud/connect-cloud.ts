@@ -6,6 +6,7 @@ import { CopiesBySecretKey } from './copies.ts';
 import { connectByHostKey } from './host-key/host-key.ts';
 import { HostsBySecretKey } from './hosts.ts';
 import type { Key } from './key.ts';
+import { LinksBySecretKey } from './links.ts';
 import { ListingBySecretKey } from './listing.ts';
 import { ObjectsBySecretKey } from './objects.ts';
 import { ProjectFilesBySecretKey } from './project-files.ts';
@@ -33,6 +34,7 @@ export async function connectCloud(
     retention: new RetentionBySecretKey(connection),
     listing: new ListingBySecretKey(connection),
     hosts: new HostsBySecretKey(connection),
+    links: new LinksBySecretKey(connection),
     copies: new CopiesBySecretKey(connection),
     projectFiles: new ProjectFilesBySecretKey(connection),
   };

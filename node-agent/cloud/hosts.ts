@@ -2,7 +2,7 @@ import { hash, randomBytes } from 'node:crypto';
 import * as v from 'valibot';
 import { formatHostKey, HOST_KEY_BYTES, StorageError } from '../contract.ts';
 import type { Connection } from './connection.ts';
-import type { NoDatabase } from './outcomes.ts';
+import { found } from './outcomes.ts';
 import { Rpc } from './rpc.ts';
 
 const time = v.nullable(v.string());
@@ -179,14 +179,6 @@ export class HostsBySecretKey {
 const makeHostKey = () => formatHostKey(randomBytes(HOST_KEY_BYTES).toString('base64url'));
 
 const hashOf = (key: string) => hash('sha256', key);
-
-function found<T extends object>(answer: T | NoDatabase, doing: string): Exclude<T, NoDatabase> {
-  if ('outcome' in answer && answer.outcome === 'no_database') {
-    const state = 'the database has none of our tables. Push the migrations';
-    throw new StorageError('not_found', `Cannot ${doing}: ${state}`);
-  }
-  return answer as Exclude<T, NoDatabase>;
-}
 
 function missing(doing: string): StorageError {
   return new StorageError('not_found', `Cannot ${doing}: there is none of this name`);

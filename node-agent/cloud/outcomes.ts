@@ -11,6 +11,7 @@ import type {
   UndeletionOutcomeSchema,
   UnneededSchema,
 } from '../contract.ts';
+import { StorageError } from '../contract.ts';
 
 /** Our migrations are not applied. */
 export type NoDatabase = { outcome: 'no_database' };
@@ -25,3 +26,15 @@ export type UndeletionOutcome = v.InferOutput<typeof UndeletionOutcomeSchema> | 
 export type CloudChange = v.InferOutput<typeof CloudChangeSchema>;
 export type CloudRow = v.InferOutput<typeof CloudRowSchema>;
 export type UnneededObject = v.InferOutput<typeof UnneededSchema>[number];
+
+/** What a database answers that has our tables. @throws StorageError `not_found` of one that has not */
+export function found<T extends object>(
+  answer: T | NoDatabase,
+  doing: string,
+): Exclude<T, NoDatabase> {
+  if ('outcome' in answer && answer.outcome === 'no_database') {
+    const state = 'the database has none of our tables. Push the migrations';
+    throw new StorageError('not_found', `Cannot ${doing}: ${state}`);
+  }
+  return answer as Exclude<T, NoDatabase>;
+}

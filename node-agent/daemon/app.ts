@@ -29,6 +29,7 @@ import {
   revokeHost,
   rotateHostKey,
 } from './hosts.ts';
+import { endLink, listLinks } from './links.ts';
 import { logRequests } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { serveOpenApi } from './openapi.ts';
@@ -95,6 +96,8 @@ export function createApp({ storage, config, log, metrics, closing }: Parts): Ho
   app.get(`${GENERATION}/files/:path{.+}`, showFile(storage));
   app.get(`${GENERATION}/archive.tar.gz`, serveArchive(storage));
   app.get(`${GENERATION}/archive.zip`, serveZip(storage));
+  app.get(`${GENERATION}/links`, listLinks(storage));
+  app.delete(`${GENERATION}/links/:link`, endLink(storage));
   app.use('/v1/hosts/*', needsAdminToken(config), limitHostBody);
   app.get('/v1/hosts', listHosts(storage));
   app.post('/v1/hosts', addHost(storage));

@@ -8,6 +8,7 @@ import {
   VersionParamSchema,
 } from '../contract.ts';
 import { HOST_OPERATIONS } from './host-operations.ts';
+import { LINK_OPERATIONS } from './link-operations.ts';
 import {
   ActivationSchema,
   ActivityQuerySchema,
@@ -247,6 +248,7 @@ export const OPERATIONS: Record<string, Operation> = {
     summary: 'Evicts cached copies and trees that are too old or too much.',
     answer: CleanedSchema,
   },
+  ...LINK_OPERATIONS,
   ...HOST_OPERATIONS,
   'GET /v1/events': {
     id: 'streamEvents',

@@ -1,5 +1,6 @@
 /** Calls of the daemon. What they answer has the types of its schemas. */
 import type * as v from 'valibot';
+import type { CloudLink as Link } from '../cloud/links.ts';
 import type { Problem } from '../contract.ts';
 import type {
   AddedHostSchema,
@@ -25,6 +26,7 @@ export type Generation = v.InferOutput<typeof GenerationSchema>;
 export type GenerationDetails = v.InferOutput<typeof GenerationDetailsSchema>;
 export type Diff = v.InferOutput<typeof DiffSchema>;
 export type FileEntry = Diff['added'][number];
+export type { Link };
 export type Host = v.InferOutput<typeof HostSchema>;
 /** A host, and the key that it was just given. */
 export type Added = v.InferOutput<typeof AddedHostSchema>;
@@ -115,6 +117,10 @@ export const api = {
   activate: (project: string, version: number) => post(`${at(project, version)}/activate`),
   remove: (project: string, version: number) => read(at(project, version), { method: 'DELETE' }),
   undelete: (project: string, version: number) => post(`${at(project, version)}/undelete`),
+  links: (project: string, version: number) =>
+    read<Page<Link, never>>(`${at(project, version)}/links`),
+  endLink: (project: string, version: number, id: string) =>
+    read(`${at(project, version)}/links/${id}`, { method: 'DELETE' }),
   retry: () => post<{ retried: number }>('/v1/uploads/retry'),
   hosts: () => read<Page<Host, never>>('/v1/hosts'),
   addHost: (host: v.InferInput<typeof AddHostSchema>) => post<Added>('/v1/hosts', host),

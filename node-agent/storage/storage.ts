@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { refOf } from '../catalog/generation-row.ts';
 import { isAnyRunning } from '../catalog/instance.ts';
-import type { CloudHosts } from '../cloud/cloud.ts';
+import type { CloudHosts, CloudLinks } from '../cloud/cloud.ts';
 import { checkCloudOn } from '../cloud/cloud.ts';
 import type { CloudGeneration, CloudProject } from '../cloud/listing.ts';
 import {
@@ -462,6 +462,11 @@ export class Storage {
   /** The hosts that have a key of their own. @throws StorageError `unavailable` while the cloud is off */
   get hosts(): CloudHosts {
     return checkCloudOn(this.#parts.cloud).hosts;
+  }
+
+  /** The links that users made to generations. @throws StorageError `unavailable` while the cloud is off */
+  get links(): CloudLinks {
+    return checkCloudOn(this.#parts.cloud).links;
   }
 
   /** The projects that the cloud knows, by id, whoever saved to them. @throws StorageError `unavailable`, `not_found` */

@@ -165,6 +165,47 @@ $$;
 comment on function public.storage_end_link is
   'Ends a link of the caller''s, and says whether it was there until then; null where the caller has none of this id.';
 
+-- What whoever looks after the project asks for ---------------------------------------------------
+
+create function public.storage_links_to(p_project_id text, p_version integer, p_limit integer)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(public.storage_link_json(link) order by link.created_at desc, link.id desc), '[]')
+  from (
+    select * from public.storage_links
+    where project_id = p_project_id and version = p_version and ended_at is null and expires_at > now()
+    order by created_at desc, id desc
+    limit p_limit
+  ) link
+$$;
+comment on function public.storage_links_to is
+  'The links to a generation that can be followed, newest first, whoever made them.';
+
+create function public.storage_end_link_to(p_project_id text, p_version integer, p_id uuid)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  was timestamptz;
+begin
+  select ended_at into was from public.storage_links
+  where id = p_id and project_id = p_project_id and version = p_version and expires_at > now()
+  for update;
+  if not found then
+    return jsonb_build_object('outcome', 'missing');
+  end if;
+  update public.storage_links set ended_at = now() where id = p_id and ended_at is null;
+  return jsonb_build_object('outcome', case when was is null then 'ended' else 'had_ended' end);
+end
+$$;
+comment on function public.storage_end_link_to is
+  'Ends a link to a generation, whoever made it: ended, had_ended where it could not be followed before, or missing.';
+
+-- What whoever follows one asks for ----------------------------------------------------------------
+
 create function public.storage_follow_link(p_id uuid, p_is_counted boolean)
 returns jsonb
 language plpgsql
@@ -212,7 +253,7 @@ begin
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
         'storage_end_links', 'storage_link_json', 'storage_create_link', 'storage_list_links',
-        'storage_end_link', 'storage_follow_link'
+        'storage_end_link', 'storage_links_to', 'storage_end_link_to', 'storage_follow_link'
       ])
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { gzipSync } from 'node:zlib';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
+import { createClient } from '../../functions/client/index.ts';
 import { bundle } from '../../node-agent/bundle.ts';
 import { chromiumPath, launchBrowser, trace } from '../support/browser.ts';
-import { serviceClient, uniqueId } from '../support/cloud.ts';
+import { makeUser, serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { putGeneration } from '../support/generation.ts';
@@ -363,6 +364,47 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await page.getByLabel('Name').fill('../no');
     await page.getByRole('button', { name: 'Add', exact: true }).click();
     await page.getByText('as the name of a host').waitFor();
+  });
+
+  test('where the secret key is, links that users made are seen and ended', async () => {
+    const stack = inject('stack');
+    const cloud = {
+      USE_CLOUD_STORAGE: 'true',
+      SUPABASE_URL: stack.SUPABASE_URL,
+      SUPABASE_SERVICE_KEY: stack.SUPABASE_SERVICE_KEY,
+      SUPABASE_BUCKET: 'codebegen-projects',
+    };
+    const { daemon } = await startDaemon(cloud);
+    const owner = await makeUser();
+    const project = uniqueId();
+    await save(daemon.url, project, { a: 'x' }, { owner_id: owner.id });
+    const client = createClient(stack.SUPABASE_URL, async () => owner.token);
+    await vi.waitUntil(async () => {
+      const { items } = await client.listGenerations(project).catch(() => ({ items: [] }));
+      return items[0]?.status === 'verified';
+    });
+    const made = await client.downloadGeneration(project, 1, { revocable: true });
+    const other = await client.downloadGeneration(project, 1, { revocable: true });
+    const follow = async ({ url }: { url: string }) =>
+      (await fetch(url, { redirect: 'manual' })).status;
+    expect(await follow(made)).toBe(302);
+
+    const { page, trouble } = await open(`${daemon.url}/#/projects/${project}/1`, {
+      bypassCSP: true,
+    });
+    page.on('dialog', (dialog) => dialog.accept());
+    await page.getByText('2 links to it can be followed').waitFor();
+    const row = page.getByRole('row', { name: made.link!.slice(0, 8) });
+    await row.getByRole('cell', { name: '1', exact: true }).waitFor();
+    // Whoever looks over one's shoulder cannot follow it.
+    expect(await page.content()).not.toContain(made.link!);
+    await page.addScriptTag({ path: AXE });
+    const { violations } = (await page.evaluate(`axe.run()`)) as { violations: unknown[] };
+    expect(violations).toEqual([]);
+    await row.getByRole('button', { name: 'End' }).click();
+    await page.getByText('1 link to it can be followed').waitFor();
+    expect([await follow(made), await follow(other)]).toEqual([404, 302]);
+    expect(trouble).toEqual([]);
   });
 
   test('where it is not, no page of hosts is offered', async () => {

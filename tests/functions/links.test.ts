@@ -251,3 +251,25 @@ test('a user has so many; those that are over make room', async () => {
   await serviceClient().from('storage_links').update(over).eq('id', id).throwOnError();
   expect((await mine.downloadGeneration(project, 1, { revocable: true })).link).not.toBeNull();
 });
+
+test('whoever has the secret key sees and ends those to a generation, whoever made them', async () => {
+  const storage = await openTestStorage({ cloud: testCloud(BUCKET) });
+  const [{ project, url, id }, elsewhere] = [await makeLink(), await makeLink()];
+  const older = await client.downloadGeneration(project, 1, { revocable: true });
+  const of = { projectId: project, version: 1 };
+  await follow(url);
+  const listed = await storage.links.list(of);
+  expect(listed.map((link) => [link.id, link.downloads])).toEqual([
+    [older.link, 0],
+    [id, 1],
+  ]);
+  expect(await storage.links.list({ ...of, version: 2 })).toEqual([]);
+  expect(await storage.links.end(of, id)).toBe(true);
+  expect(await storage.links.end(of, id)).toBe(false);
+  expect((await follow(url)).status).toBe(404);
+  expect((await storage.links.list(of)).map((link) => link.id)).toEqual([older.link]);
+  for (const other of [elsewhere.id, randomUUID()]) {
+    await expect(storage.links.end(of, other)).rejects.toMatchObject({ code: 'not_found' });
+  }
+  expect((await follow(elsewhere.url)).status).toBe(302);
+});

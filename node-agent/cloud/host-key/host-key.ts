@@ -6,7 +6,12 @@ import { Transfers } from '../transfers.ts';
 import { ActivationsByHostKey } from './activations.ts';
 import { HostApi } from './api.ts';
 import { ListingByHostKey } from './listing.ts';
-import { copiesBySecretKey, hostsBySecretKey, projectFilesByFunction } from './not-for-hosts.ts';
+import {
+  copiesBySecretKey,
+  hostsBySecretKey,
+  linksBySecretKey,
+  projectFilesByFunction,
+} from './not-for-hosts.ts';
 import { ObjectsByHostKey } from './objects.ts';
 import { RecordsByHostKey } from './records.ts';
 import { RetentionByHostKey } from './retention.ts';
@@ -46,6 +51,7 @@ export function connectByHostKey(
     retention: new RetentionByHostKey(api),
     listing: new ListingByHostKey(api),
     hosts: hostsBySecretKey,
+    links: linksBySecretKey,
     copies: copiesBySecretKey,
     projectFiles: projectFilesByFunction,
   };

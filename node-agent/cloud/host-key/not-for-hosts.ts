@@ -1,4 +1,4 @@
-import type { CloudCopies, CloudHosts, CloudProjectFiles } from '../cloud.ts';
+import type { CloudCopies, CloudHosts, CloudLinks, CloudProjectFiles } from '../cloud.ts';
 import { takesSecretKey } from './api.ts';
 
 const refuse = (doing: string) => async (): Promise<never> => {
@@ -39,4 +39,10 @@ export const hostsBySecretKey: CloudHosts = {
   assign: refuse('assign projects to a host'),
   assignFrom: refuse('assign projects to a host'),
   revoke: refuse('revoke a host'),
+};
+
+/** Links are their owners', and of whoever looks after the project. */
+export const linksBySecretKey: CloudLinks = {
+  list: refuse('list links'),
+  end: refuse('end a link'),
 };

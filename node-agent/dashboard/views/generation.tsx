@@ -9,6 +9,7 @@ import { Crumbs } from '../parts/crumbs.tsx';
 import { Badge, Shown } from '../parts/state.tsx';
 import { Tree } from '../parts/tree.tsx';
 import { decode } from '../text.ts';
+import { Links } from './links.tsx';
 
 type Props = Readonly<{ project: string; version: number; path: string | null }>;
 
@@ -16,12 +17,17 @@ export function GenerationView({ project, version, path }: Props) {
   const shown = useLoaded(() => api.generation(project, version), [project, version], {
     live: true,
   });
+  const status = useLoaded(api.status, []);
   return (
     <>
       <div class="title">
         <Crumbs project={project} />
         <Shown loaded={shown}>{(value) => <Facts value={value} again={shown.again} />}</Shown>
       </div>
+      {/* Whoever has the secret key may end what users made. */}
+      {shown.value !== null && status.value?.cloud.key === 'secret' && (
+        <Links project={project} version={version} />
+      )}
       {shown.value !== null && (
         <Files project={project} version={version} path={path} digest={shown.value.digest} />
       )}
