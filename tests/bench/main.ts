@@ -16,6 +16,7 @@ import { eventLoop } from './event-loop.ts';
 import { get } from './get.ts';
 import type { Benchmark, Measured } from './measure.ts';
 import { memory } from './memory.ts';
+import { replica } from './replica.ts';
 import { restore } from './restore.ts';
 import { rows } from './rows.ts';
 import { save } from './save.ts';
@@ -32,6 +33,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   archive,
   upload,
   restore,
+  replica,
   get,
   memory,
   scale,
