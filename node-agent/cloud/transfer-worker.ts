@@ -75,6 +75,10 @@ export function receive(
       }
       const { status, headers: said } = reply;
       return { status, headers: said, text: '', sha256: hash.digest('hex') };
+    } catch (error) {
+      // What is not read to its end would keep the connection.
+      idle.abort();
+      throw error;
     } finally {
       clearTimeout(timer);
       await handle?.close();
