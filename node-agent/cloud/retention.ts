@@ -70,6 +70,7 @@ export class RetentionBySecretKey {
         p_deleted_at: of.deletedAt,
         p_epoch: of.epoch,
         p_must_be_known: of.mustBeKnown,
+        p_sent: { sent_key: of.sent.key, md5: of.sent.md5, sha256: of.sent.sha256 },
       },
       DeletionOutcomeSchema,
       `record the deletion of ${formatRef(ref)}`,

@@ -169,6 +169,19 @@ $$;
 comment on function public.storage_keep_content is
   'Keeps what a generation holds, for something else is about to take its place.';
 
+create function public.storage_has_arrived(archive public.storage_archives)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(
+    archive.archive_bytes is null or (said ->> 'bytes')::bigint = archive.archive_bytes, false)
+  from public.storage_object_of(archive.bucket, archive.object_key) said
+  where said is not null
+$$;
+comment on function public.storage_has_arrived is
+  'Whether the bucket has something of an archive''s size under its key, also where nobody recorded that; null: nothing is there.';
+
 create function public.storage_mark_deleted(
   p_project_id text,
   p_version integer,
@@ -197,7 +210,7 @@ begin
   update public.storage_archives a
   set state = case
       when until is null then 'unneeded'
-      when a.state = 'current' or public.storage_object_of(a.bucket, a.object_key) is not null then 'kept'
+      when a.state = 'current' or public.storage_has_arrived(a) then 'kept'
       else 'unneeded'
     end,
     state_at = now(), purge_at = until
@@ -287,17 +300,32 @@ begin
   from public.storage_generations
   where project_id = p_project_id and version = coalesce(p_version, version) and was_active
     and deleted_at = coalesce(p_deleted_at, deleted_at) and purged_at is null;
+  -- The same content may have got there in another host's archive.
+  update public.storage_generations g
+  set bucket = a.bucket, object_key = a.object_key, sha256 = a.sha256, archive_bytes = a.archive_bytes,
+    source_bytes = coalesce(a.source_bytes, g.source_bytes), file_count = coalesce(a.file_count, g.file_count),
+    uploaded_at = coalesce(a.current_at, now()), verified_at = a.verified_at, failure = null
+  from (
+    select distinct on (k.project_id, k.version) k.*
+    from public.storage_generations d
+    join public.storage_archives k using (project_id, version)
+    where d.project_id = p_project_id and d.version = coalesce(p_version, d.version)
+      and d.deleted_at = coalesce(p_deleted_at, d.deleted_at) and d.purged_at is null
+      and k.state = 'kept' and k.digest = d.digest and public.storage_has_arrived(k)
+    order by k.project_id, k.version, k.object_key = d.object_key desc,
+      k.verified_at is not null desc, k.current_at is not null desc, k.state_at desc
+  ) a
+  where g.project_id = a.project_id and g.version = a.version and g.object_key <> a.object_key;
   update public.storage_archives a
   set state = 'current', state_at = now(), purge_at = null, current_at = coalesce(a.current_at, now())
   from public.storage_generations g
   where g.project_id = p_project_id and g.version = coalesce(p_version, g.version)
     and g.deleted_at = coalesce(p_deleted_at, g.deleted_at) and g.purged_at is null
     and a.bucket = g.bucket and a.object_key = g.object_key and a.state = 'kept';
-  -- What the bucket has lost is sent again by a host that has it.
+  -- What the bucket has lost, or never had, is sent again by a host that has it.
   update public.storage_generations g
   set deleted_at = null, undeleted_at = now(), undeleted_by = null, purge_at = null, was_active = false,
     epoch = g.epoch + 1,
-    failure = case when not found.is_there then failure end,
     uploaded_at = case when found.is_there then coalesce(uploaded_at, now()) else uploaded_at end,
     status = case
       when not found.is_there then case when failure is null then 'pending' else 'failed' end
@@ -305,10 +333,13 @@ begin
       else 'verified'
     end
   from (
-    select project_id, version, exists (
-      select 1 from public.storage_archives a
-      where a.bucket = d.bucket and a.object_key = d.object_key and a.state = 'current'
-    ) and public.storage_object_of(bucket, object_key) is not null as is_there
+    select project_id, version, public.storage_object_of(bucket, object_key) is not null
+      and exists (
+        select 1 from public.storage_archives a
+        where a.bucket = d.bucket and a.object_key = d.object_key and a.state = 'current'
+      )
+      -- What is stored there is not what its host sent.
+      and (uploaded_at is not null or failure is null) as is_there
     from public.storage_generations d
     where project_id = p_project_id and version = coalesce(p_version, version)
       and deleted_at = coalesce(p_deleted_at, deleted_at) and purged_at is null
@@ -358,7 +389,7 @@ begin
   if p_digest is not null and p_digest is distinct from g.digest then
     select * into content from public.storage_archives
     where project_id = p_project_id and version = p_version and state = 'kept' and digest = p_digest
-    order by state_at desc
+    order by verified_at is not null desc, current_at is not null desc, state_at desc
     limit 1;
     if not found
       or public.storage_object_of(content.bucket, content.object_key) is null then
@@ -571,9 +602,12 @@ as $$
             'undelete_until', a.purge_at, 'file_count', a.file_count,
             'source_bytes', a.source_bytes, 'archive_bytes', a.archive_bytes
           ) order by a.state_at desc), '[]')
-          from public.storage_archives a
-          where a.project_id = g.project_id and a.version = g.version and a.state = 'kept'
-            and a.digest is not null and a.object_key <> g.object_key
+          from (
+            select distinct on (digest) * from public.storage_archives
+            where project_id = g.project_id and version = g.version and state = 'kept'
+              and digest is not null and digest is distinct from g.digest and object_key <> g.object_key
+            order by digest, verified_at is not null desc, current_at is not null desc, state_at desc
+          ) a
         )
       ) as item
       from (
@@ -588,7 +622,8 @@ as $$
           from public.storage_archives a
           join public.storage_generations replaced using (project_id, version)
           where a.project_id = p_project_id and a.version < p_before and a.state = 'kept'
-            and a.digest is not null and a.object_key <> replaced.object_key
+            and a.digest is not null and a.digest is distinct from replaced.digest
+            and a.object_key <> replaced.object_key
             and replaced.purged_at is null
           order by a.version desc limit p_limit
         )
@@ -645,7 +680,8 @@ create function public.storage_record_deletion(
   p_sent_keys text[] default null,
   p_deleted_at timestamptz default null,
   p_epoch integer default 0,
-  p_must_be_known boolean default false
+  p_must_be_known boolean default false,
+  p_sent jsonb default null
 )
 returns jsonb
 language plpgsql
@@ -697,6 +733,26 @@ begin
     -- It was undone since, and the host has not heard of that.
     return jsonb_build_object('outcome', 'undeleted', 'epoch', existing.epoch);
   end if;
+  -- Of a database that was put back nobody may know where it lies.
+  insert into public.storage_archives (
+    bucket, object_key, project_id, version, digest, sha256, archive_bytes, host_id, follows, state, purge_at
+  )
+  select p_bucket, sent.object_key, p_project_id, p_version, p_digests[1], sent.sha256,
+    (public.storage_object_of(p_bucket, sent.object_key) ->> 'bytes')::bigint, p_host_id, existing.epoch,
+    case
+      when existing.deleted_at is null then 'expected'
+      when existing.purge_at is null then 'unneeded'
+      else 'kept'
+    end,
+    existing.purge_at
+  from (
+    select p_sent ->> 'sent_key' as object_key, p_sent ->> 'sha256' as sha256, p_sent ->> 'md5' as md5
+  ) sent
+  where p_digests[1] is not null and sent.sha256 is not null
+    and sent.object_key like format('%s/generations/v%s\_\_%%',
+      replace(p_project_id, '_', '\_'), p_version)
+    and public.storage_is_archive(p_bucket, sent.object_key, sent.md5, sent.sha256)
+  on conflict do nothing;
   perform public.storage_note_keys(p_bucket, p_project_id, p_version, p_sent_keys);
   perform public.storage_mark_deleted(p_project_id, p_version);
   select * into existing from public.storage_generations
@@ -869,7 +925,7 @@ declare
   called record;
   for_the_service constant text[] := array[
     'storage_keep_until', 'storage_note_changes', 'storage_last_change', 'storage_list_changes', 'storage_keep_content',
-    'storage_mark_deleted', 'storage_give_up', 'storage_unneeded_of', 'storage_revive',
+    'storage_has_arrived', 'storage_mark_deleted', 'storage_give_up', 'storage_unneeded_of', 'storage_revive',
     'storage_undelete',
     'storage_record_deletion', 'storage_record_undeletion', 'storage_purge',
     'storage_record_removals', 'storage_list_unneeded'

@@ -622,7 +622,7 @@ begin
   return public.storage_record_deletion(host.bucket, given.project_id, given.version,
     given.generation_id, given.digests, public.storage_host_agent(host, given.host_id),
     array_remove(array[public.storage_sent_key(host, p_item)], null), given.deleted_at,
-    coalesce(given.epoch, 0));
+    coalesce(given.epoch, 0), false, p_item);
 end
 $$;
 comment on function public.storage_host_delete is

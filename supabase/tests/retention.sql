@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(112);
+select plan(122);
 
 -- Others may have something to purge, too.
 update public.storage_generations set purge_at = null where purge_at is not null;
@@ -290,6 +290,41 @@ select is(storage_record_undeletion('ret-b', 8, 'g8') ->> 'status', 'uploaded', 
 select is(pg_temp.state('ret-b/8'), 'current', 'as its archive');
 select is(storage_record_generation('{"project_id": "ret-b", "version": 8, "bucket": "r", "object_key": "ret-b/8",
   "digest": "d8", "sha256": "s8", "status": "verified"}') ->> 'outcome', 'recorded', 'by whoever looks');
+-- The row names a key that nothing came to; the same content lies under another.
+insert into public.storage_generations (project_id, version, generation_id, bucket, object_key, digest, sha256) values
+  ('ret-b', 10, 'g10', 'r', 'ret-b/10', 'd10', 's10');
+insert into public.storage_archives (bucket, object_key, project_id, version, digest, sha256, archive_bytes, state) values
+  ('r', 'ret-b/10', 'ret-b', 10, 'd10', 's10', 10, 'expected'), ('r', 'ret-b/10-other', 'ret-b', 10, 'd10', 'o10', 10, 'expected'),
+  ('r', 'ret-b/10-short', 'ret-b', 10, 'd10', 'x10', 10, 'expected');
+insert into storage.objects (bucket_id, name, metadata) values ('r', 'ret-b/10-other', '{"eTag": "\"m\"", "size": 10}'),
+  ('r', 'ret-b/10-short', '{"eTag": "\"m\"", "size": 3}');
+select is(storage_record_deletion('r', 'ret-b', 10, 'g10', '{d10}') -> 'unneeded',
+  '[{"bucket": "r", "object_key": "ret-b/10"}, {"bucket": "r", "object_key": "ret-b/10-short"}]', 'what is of another size is none');
+select is(pg_temp.state('ret-b/10-other'), 'kept', 'what another host packed is kept');
+select is(storage_record_undeletion('ret-b', 10, 'g10') ->> 'status', 'uploaded', 'and is there again');
+select is((select object_key || ' ' || sha256 from storage_generations where project_id = 'ret-b' and version = 10),
+  'ret-b/10-other o10', 'under its own key');
+-- A host that has sent it somewhere that the database does not know.
+insert into storage.objects (bucket_id, name, metadata) values
+  ('r', 'ret-b/generations/v10__g10.0123456789ab.tar.gz', '{"eTag": "\"m\"", "size": 10}'),
+  ('r', 'ret-b/generations/v11__g11.tar.gz', '{"eTag": "\"m\"", "size": 10}');
+delete from public.storage_archives where object_key = 'ret-b/10-other';
+delete from storage.objects where name = 'ret-b/10-other';
+create function pg_temp.tell(version integer, digest text, key text, md5 text) returns jsonb language sql as $$
+  select storage_record_deletion('r', 'ret-b', version, 'g' || version, array[digest], null, array[key],
+    p_sent => jsonb_build_object('sent_key', key, 'md5', md5, 'sha256', 'sent'))
+$$;
+select is(pg_temp.tell(10, 'd10', 'ret-b/generations/v10__g10.0123456789ab.tar.gz', 'm') ->> 'outcome', 'recorded',
+  'a deletion says where it lies');
+select is(pg_temp.state('ret-b/generations/v10__g10.0123456789ab.tar.gz'), 'kept', 'so it is kept');
+select is(storage_record_undeletion('ret-b', 10, 'g10') ->> 'status', 'uploaded', 'and can be had back');
+select is(pg_temp.tell(11, 'd11', 'ret-b/generations/v11__g11.tar.gz', 'other') -> 'unneeded',
+  '[{"bucket": "r", "object_key": "ret-b/generations/v11__g11.tar.gz"}]', 'what is not that goes');
+delete from public.storage_archives where object_key like 'ret-b/generations/v11%';
+delete from public.storage_generations where project_id = 'ret-b' and version = 11;
+select is(pg_temp.tell(11, 'd11', 'ret-b/generations/v11__g11.tar.gz', 'm') -> 'unneeded', '[]',
+  'of a version that is not known, too');
+select is(storage_record_undeletion('ret-b', 11, 'g11') ->> 'status', 'uploaded', 'it can be had back');
 
 select * from finish();
 rollback;

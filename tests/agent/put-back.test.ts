@@ -212,6 +212,8 @@ test.each([
   ['not kept here', 'knows nothing of it'],
   ['kept here', 'expects it'],
   ['not kept here', 'expects it'],
+  ['kept here', 'expects it elsewhere'],
+  ['not kept here', 'expects it elsewhere'],
 ])(
   'deleted before the host hears that the database was put back, it can be undone: %s, the database %s',
   async (where, what) => {
@@ -219,8 +221,10 @@ test.each([
     const ref = newRef();
     const storage = await startReplacing(bucket, ref, [X, Y]);
     if (where === 'not kept here') await evict(storage);
-    if (what === 'expects it') await expectUnder((await keysOf(bucket, ref.projectId))[0]!, ref);
-    else await forget(ref.projectId);
+    const [key] = await keysOf(bucket, ref.projectId);
+    const elsewhere = `${ref.projectId}/generations/v1__g.0123456789ab.tar.gz`;
+    if (what === 'knows nothing of it') await forget(ref.projectId);
+    else await expectUnder(what === 'expects it' ? key! : elsewhere, ref);
     await storage.delete(ref);
     await quiet(storage);
     expect(await rowsOf(ref.projectId, 'status')).toEqual([{ status: 'deleted' }]);
