@@ -1,12 +1,16 @@
 /** The bytes of archives on their way: what ends a transfer is told as what it was, and leaves no connection. */
+import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { receive, send } from '../../node-agent/cloud/transfer-worker.ts';
 import { tempFolder } from '../support/temp.ts';
 
+const run = promisify(execFile);
+const WORKER = new URL('../../node-agent/cloud/transfer-worker.ts', import.meta.url).href;
 const BYTES = 8 * 1024 * 1024;
 
 /** @returns its URL, and how many connections it has */
@@ -81,9 +85,44 @@ test('a file that is not there, and one that is too short, are the disk', async 
     failure: { code: 'ENOENT', syscall: 'open' },
   });
   expect(await put(url, file, 11)).toMatchObject({
-    failure: { message: expect.stringContaining('ends before it should') },
+    failure: { message: expect.stringContaining('ends before it should'), syscall: 'read' },
   });
   await vi.waitUntil(() => connections() === 0);
+});
+
+test('a way that leads nowhere keeps no file open', async () => {
+  const refuses = createServer().on('connect', (_, socket) =>
+    socket.end('HTTP/1.1 502 no\r\n\r\n'),
+  );
+  await new Promise<void>((resolve) => refuses.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void refuses.close());
+  const { port } = refuses.address() as AddressInfo;
+  const file = await fileOf(BYTES);
+  const program = `
+    import { setGlobalProxyFromEnv } from 'node:http';
+    import { readdirSync, readlinkSync } from 'node:fs';
+    setGlobalProxyFromEnv({ HTTPS_PROXY: 'http://127.0.0.1:${port}' });
+    const { send } = await import(${JSON.stringify(WORKER)});
+    const file = ${JSON.stringify(file)};
+    const part = { file, offset: 0, bytes: ${BYTES}, timeoutMs: 10_000 };
+    const done = await send({ url: 'https://nowhere.invalid/', method: 'PUT', headers: {}, ...part });
+    const isOpen = (fd) => { try { return readlinkSync('/proc/self/fd/' + fd) === file } catch { return false } };
+    const warnings = [];
+    process.on('warning', ({ code }) => warnings.push(code));
+    while (readdirSync('/proc/self/fd').some(isOpen)) {
+      // One that is forgotten is closed by the collector, which warns of it.
+      gc();
+      await new Promise(setImmediate);
+    }
+    await new Promise(setImmediate);
+    console.log(JSON.stringify([Object.keys(done), warnings]));`;
+  const { stdout } = await run(process.execPath, [
+    '--expose-gc',
+    '--input-type=module',
+    '-e',
+    program,
+  ]);
+  expect(JSON.parse(stdout)).toEqual([['failure'], []]);
 });
 
 test('where the disk does not take what comes, the connection ends', async () => {
