@@ -56,7 +56,6 @@ export {
   PAGE,
   URL_EXPIRY,
 } from '../functions/_shared/contract/limits.ts';
-export { EndedLinkSchema } from '../functions/_shared/contract/links.ts';
 export {
   type CompleteManifest,
   DEFAULT_MODE,

@@ -4,8 +4,15 @@ import type { Connection } from './connection.ts';
 import { found } from './outcomes.ts';
 import { Rpc } from './rpc.ts';
 
+/** How its id begins. */
+export const LinkNameSchema = v.pipe(
+  v.string(),
+  v.regex(/^[0-9a-f]{8}-[0-9a-f]{4}$/, 'not the name of a link'),
+  v.description('How its id begins: enough to know it by, and not to follow it.'),
+);
+
 export const CloudLinkSchema = v.object({
-  id: v.pipe(v.string(), v.uuid()),
+  name: LinkNameSchema,
   format: v.picklist(['tar.gz', 'zip']),
   created_at: v.string(),
   expires_at: v.string(),
@@ -44,13 +51,13 @@ export class LinksBySecretKey {
    * @returns whether it could be followed until now
    * @throws StorageError `not_found` where there is no such link to it
    */
-  async end({ projectId, version }: Place, id: string): Promise<boolean> {
+  async end({ projectId, version }: Place, name: string): Promise<boolean> {
     const doing = `end a link to ${formatRef({ projectId, version })}`;
-    const of = { p_project_id: projectId, p_version: version, p_id: id };
+    const of = { p_project_id: projectId, p_version: version, p_name: name };
     const call = this.#rpc.call('storage_end_link_to', of, EndedSchema, doing);
     const { outcome } = found(await call, doing);
     if (outcome === 'missing') {
-      throw new StorageError('not_found', `Cannot ${doing}: there is none "${id}"`);
+      throw new StorageError('not_found', `Cannot ${doing}: there is none "${name}"`);
     }
     return outcome === 'ended';
   }

@@ -1,13 +1,18 @@
 /** What the routes of links take and answer. The routes are in `app.ts`. */
 import * as v from 'valibot';
-import { CloudLinkSchema } from '../cloud/links.ts';
-import { EndedLinkSchema, type Operation, pageOf, VersionParamSchema } from '../contract.ts';
+import { CloudLinkSchema, LinkNameSchema } from '../cloud/links.ts';
+import { type Operation, pageOf, VersionParamSchema } from '../contract.ts';
 
 const LINKS = '/v1/projects/{project}/{version}/links';
 
 export const LinkParamSchema = v.object({
   ...VersionParamSchema.entries,
-  link: v.pipe(v.string(), v.uuid('not the id of a link')),
+  link: LinkNameSchema,
+});
+
+const EndedLinkSchema = v.object({
+  name: LinkNameSchema,
+  ended: v.pipe(v.boolean(), v.description('False where it had ended before.')),
 });
 
 export const LINK_OPERATIONS: Record<string, Operation> = {

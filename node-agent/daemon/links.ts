@@ -18,6 +18,6 @@ export function endLink(storage: Storage): Handler {
   return async (c) => {
     const { projectId, version } = readRef(c);
     const { link } = validate(LinkParamSchema, c.req.param());
-    return c.json({ id: link, ended: await storage.links.end({ projectId, version }, link) });
+    return c.json({ name: link, ended: await storage.links.end({ projectId, version }, link) });
   };
 }

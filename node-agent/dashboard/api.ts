@@ -119,8 +119,8 @@ export const api = {
   undelete: (project: string, version: number) => post(`${at(project, version)}/undelete`),
   links: (project: string, version: number) =>
     read<Page<Link, never>>(`${at(project, version)}/links`),
-  endLink: (project: string, version: number, id: string) =>
-    read(`${at(project, version)}/links/${id}`, { method: 'DELETE' }),
+  endLink: (project: string, version: number, name: string) =>
+    read(`${at(project, version)}/links/${name}`, { method: 'DELETE' }),
   retry: () => post<{ retried: number }>('/v1/uploads/retry'),
   hosts: () => read<Page<Host, never>>('/v1/hosts'),
   addHost: (host: v.InferInput<typeof AddHostSchema>) => post<Added>('/v1/hosts', host),

@@ -167,12 +167,25 @@ comment on function public.storage_end_link is
 
 -- What whoever looks after the project asks for ---------------------------------------------------
 
+create function public.storage_link_name(p_id uuid)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select left(p_id::text, 13)
+$$;
+comment on function public.storage_link_name is
+  'How a link is named to whoever looks after it and is not to follow it: 48 of its bits. 74 that nobody can guess are left out.';
+
 create function public.storage_links_to(p_project_id text, p_version integer, p_limit integer)
 returns jsonb
 language sql stable
 set search_path = ''
 as $$
-  select coalesce(jsonb_agg(public.storage_link_json(link) order by link.created_at desc, link.id desc), '[]')
+  select coalesce(jsonb_agg(
+    public.storage_link_json(link) - 'id' || jsonb_build_object('name', public.storage_link_name(link.id))
+    order by link.created_at desc, link.id desc
+  ), '[]')
   from (
     select * from public.storage_links
     where project_id = p_project_id and version = p_version and ended_at is null and expires_at > now()
@@ -181,23 +194,27 @@ as $$
   ) link
 $$;
 comment on function public.storage_links_to is
-  'The links to a generation that can be followed, newest first, whoever made them.';
+  'The links to a generation that can be followed, by name, newest first, whoever made them.';
 
-create function public.storage_end_link_to(p_project_id text, p_version integer, p_id uuid)
+create function public.storage_end_link_to(p_project_id text, p_version integer, p_name text)
 returns jsonb
 language plpgsql
 set search_path = ''
 as $$
 declare
+  found_id uuid;
   was timestamptz;
 begin
-  select ended_at into was from public.storage_links
-  where id = p_id and project_id = p_project_id and version = p_version and expires_at > now()
+  select id, ended_at into found_id, was from public.storage_links
+  where project_id = p_project_id and version = p_version and expires_at > now()
+    and public.storage_link_name(id) = p_name
+  order by ended_at is not null
+  limit 1
   for update;
   if not found then
     return jsonb_build_object('outcome', 'missing');
   end if;
-  update public.storage_links set ended_at = now() where id = p_id and ended_at is null;
+  update public.storage_links set ended_at = now() where id = found_id and ended_at is null;
   return jsonb_build_object('outcome', case when was is null then 'ended' else 'had_ended' end);
 end
 $$;
@@ -253,7 +270,8 @@ begin
     where p.pronamespace = 'public'::regnamespace
       and p.proname = any (array[
         'storage_end_links', 'storage_link_json', 'storage_create_link', 'storage_list_links',
-        'storage_end_link', 'storage_links_to', 'storage_end_link_to', 'storage_follow_link'
+        'storage_end_link', 'storage_link_name', 'storage_links_to', 'storage_end_link_to',
+        'storage_follow_link'
       ])
   loop
     execute format('revoke all on function %s from public, anon, authenticated', called.signature);

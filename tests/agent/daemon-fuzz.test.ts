@@ -84,7 +84,7 @@ test('every call that is sound is answered as described', async () => {
     host: 'generator-1',
     from: '1',
     to: '2',
-    link: '00000000-0000-4000-8000-000000000000',
+    link: '00000000-0000',
   };
   // Deleting comes last, what it deletes is asked for before.
   const inOrder = operations.toSorted(

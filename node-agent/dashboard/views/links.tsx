@@ -17,8 +17,8 @@ export function Links({ project, version }: { project: string; version: number }
               <summary>{counted(items.length, 'link')} to it can be followed</summary>
               <Table
                 items={items}
-                end={async (id) => {
-                  await api.endLink(project, version, id);
+                end={async (name) => {
+                  await api.endLink(project, version, name);
                   links.again();
                 }}
               />
@@ -30,10 +30,7 @@ export function Links({ project, version }: { project: string; version: number }
   );
 }
 
-/** Of the id no more is shown than tells one from another: whoever knows it downloads. */
-const nameOf = (id: string) => id.slice(0, 8);
-
-function Table({ items, end }: { items: readonly Link[]; end: (id: string) => Promise<void> }) {
+function Table({ items, end }: { items: readonly Link[]; end: (name: string) => Promise<void> }) {
   return (
     <Scroll label="Links">
       <table>
@@ -54,9 +51,9 @@ function Table({ items, end }: { items: readonly Link[]; end: (id: string) => Pr
         </thead>
         <tbody>
           {items.map((link) => (
-            <tr key={link.id}>
+            <tr key={link.name}>
               <th scope="row" class="id">
-                {nameOf(link.id)}…
+                {link.name}…
               </th>
               <td>{link.format}</td>
               <td>{moment(link.created_at)}</td>
@@ -67,8 +64,8 @@ function Table({ items, end }: { items: readonly Link[]; end: (id: string) => Pr
                 <Action
                   label="End"
                   kind="danger"
-                  run={() => end(link.id)}
-                  question={`End the link ${nameOf(link.id)}…? Whoever has it can follow it no more.`}
+                  run={() => end(link.name)}
+                  question={`End the link ${link.name}…? Whoever has it can follow it no more.`}
                 />
               </td>
             </tr>
