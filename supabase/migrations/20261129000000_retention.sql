@@ -152,23 +152,6 @@ comment on function public.storage_list_changes is
 -- What is kept, and what goes ----------------------------------------------------------------
 -- These are called with the project locked.
 
-create function public.storage_keep_content(p_generation public.storage_generations)
-returns void
-language sql
-set search_path = ''
-as $$
-  update public.storage_archives a
-  set state = 'kept', state_at = now(), purge_at = public.storage_keep_until(),
-    manifest = m.manifest, block_index = m.block_index, verified_at = p_generation.verified_at
-  from (select 1) one
-  left join public.storage_manifests m
-    on m.project_id = p_generation.project_id and m.version = p_generation.version
-  where a.bucket = p_generation.bucket and a.object_key = p_generation.object_key
-    and a.state = 'current' and public.storage_keep_until() is not null
-$$;
-comment on function public.storage_keep_content is
-  'Keeps what a generation holds, for something else is about to take its place.';
-
 create function public.storage_has_arrived(archive public.storage_archives)
 returns boolean
 language sql stable
@@ -181,6 +164,29 @@ as $$
 $$;
 comment on function public.storage_has_arrived is
   'Whether the bucket has something of an archive''s size under its key, also where nobody recorded that; null: nothing is there.';
+
+create function public.storage_keep_content(p_generation public.storage_generations)
+returns void
+language sql
+set search_path = ''
+as $$
+  update public.storage_archives a
+  set state = 'kept', state_at = now(), purge_at = public.storage_keep_until(),
+    manifest = m.manifest, block_index = m.block_index,
+    verified_at = case when a.object_key = p_generation.object_key then p_generation.verified_at end
+  from (select 1) one
+  left join public.storage_manifests m
+    on m.project_id = p_generation.project_id and m.version = p_generation.version
+  where a.project_id = p_generation.project_id and a.version = p_generation.version
+    and public.storage_keep_until() is not null
+    and (
+      (a.state = 'current' and a.bucket = p_generation.bucket and a.object_key = p_generation.object_key)
+      -- It got there, and nobody said so yet, or a database that was put back forgot it.
+      or (a.state = 'expected' and a.digest = p_generation.digest and public.storage_has_arrived(a))
+    )
+$$;
+comment on function public.storage_keep_content is
+  'Keeps what a generation holds, for something else is about to take its place.';
 
 create function public.storage_mark_deleted(
   p_project_id text,
@@ -205,8 +211,7 @@ begin
   from public.storage_generations
   where project_id = p_project_id and version = coalesce(p_version, version) and deleted_at is null
   on conflict do nothing;
-  -- What is on its way is told when it gets there: it would be sent again. What has got there is kept, also where
-  -- nobody said so yet, or a database that was put back forgot it: nobody else may have it.
+  -- What is on its way is told when it gets there: it would be sent again.
   update public.storage_archives a
   set state = case
       when until is null then 'unneeded'

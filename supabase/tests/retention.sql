@@ -2,7 +2,7 @@
 begin;
 create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
-select plan(122);
+select plan(125);
 
 -- Others may have something to purge, too.
 update public.storage_generations set purge_at = null where purge_at is not null;
@@ -325,6 +325,19 @@ delete from public.storage_generations where project_id = 'ret-b' and version = 
 select is(pg_temp.tell(11, 'd11', 'ret-b/generations/v11__g11.tar.gz', 'm') -> 'unneeded', '[]',
   'of a version that is not known, too');
 select is(storage_record_undeletion('ret-b', 11, 'g11') ->> 'status', 'uploaded', 'it can be had back');
+-- Replaced, where nobody said that it was there.
+insert into public.storage_generations (project_id, version, generation_id, bucket, object_key, digest, sha256) values
+  ('ret-b', 12, 'g12', 'r', 'ret-b/12', 'd12', 's12');
+insert into public.storage_archives (bucket, object_key, project_id, version, digest, sha256, archive_bytes, follows, state) values
+  ('r', 'ret-b/12', 'ret-b', 12, 'd12', 's12', 10, 0, 'expected'), ('r', 'ret-b/12-new', 'ret-b', 12, 'n12', 't12', 10, 0, 'expected');
+update public.storage_archives a set follows = g.epoch, created_at = now() from public.storage_generations g
+where a.object_key = 'ret-b/12-new' and g.object_key = 'ret-b/12';
+insert into storage.objects (bucket_id, name, metadata)
+select 'r', name, '{"eTag": "\"m\"", "size": 10}' from unnest('{ret-b/12,ret-b/12-new}'::text[]) name;
+select is(storage_record_generation('{"project_id": "ret-b", "version": 12, "bucket": "r", "object_key": "ret-b/12-new",
+  "digest": "n12", "sha256": "t12", "status": "verified"}') ->> 'outcome', 'recorded', 'something else takes its place');
+select is(pg_temp.state('ret-b/12'), 'kept', 'what was there is kept');
+select is(storage_record_undeletion('ret-b', 12, 'g12', 'd12') ->> 'status', 'uploaded', 'and can be had back');
 
 select * from finish();
 rollback;
