@@ -5,8 +5,8 @@ import { type Added, api, type Host } from '../api.ts';
 import { ago, count, moment } from '../format.ts';
 import { useLoaded } from '../hooks.ts';
 import { Action } from '../parts/action.tsx';
-import { Scroll } from '../parts/scroll.tsx';
 import { Shown } from '../parts/state.tsx';
+import { ACTIONS, amount, Table } from '../parts/table.tsx';
 
 export function HostsView() {
   const hosts = useLoaded(api.hosts, []);
@@ -25,7 +25,7 @@ export function HostsView() {
         {({ items }) => (
           <>
             {items.length > 0 ? (
-              <Table items={items} onGiven={take} again={hosts.again} />
+              <HostTable items={items} onGiven={take} again={hosts.again} />
             ) : (
               <p class="quiet">No host has a key of its own yet.</p>
             )}
@@ -60,7 +60,9 @@ function GivenKey({ given, onDone }: { given: Added; onDone: () => void }) {
   );
 }
 
-function Table({
+const COLUMNS = ['Host', 'Reads', 'Deletes', amount('Assigned'), 'Seen', 'Key', ACTIONS];
+
+function HostTable({
   items,
   onGiven,
   again,
@@ -70,42 +72,21 @@ function Table({
   again: () => void;
 }) {
   return (
-    <Scroll label="Hosts">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Host</th>
-            <th scope="col">Reads</th>
-            <th scope="col">Deletes</th>
-            <th scope="col" class="amount">
-              Assigned
-            </th>
-            <th scope="col">Seen</th>
-            <th scope="col">Key</th>
-            <th scope="col">
-              <span class="unseen">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {items.map((host) => (
-            <tr key={host.name}>
-              <th scope="row">{host.name}</th>
-              <td>{host.read}</td>
-              <td>{host.delete}</td>
-              <td class="amount">{count(host.projects)}</td>
-              <td>{host.last_seen_at === null ? '–' : ago(host.last_seen_at)}</td>
-              <td>{keyOf(host)}</td>
-              <td>
-                {host.revoked_at === null && (
-                  <Actions host={host} onGiven={onGiven} again={again} />
-                )}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Scroll>
+    <Table label="Hosts" columns={COLUMNS}>
+      {items.map((host) => (
+        <tr key={host.name}>
+          <th scope="row">{host.name}</th>
+          <td>{host.read}</td>
+          <td>{host.delete}</td>
+          <td class="amount">{count(host.projects)}</td>
+          <td>{host.last_seen_at === null ? '–' : ago(host.last_seen_at)}</td>
+          <td>{keyOf(host)}</td>
+          <td>
+            {host.revoked_at === null && <Actions host={host} onGiven={onGiven} again={again} />}
+          </td>
+        </tr>
+      ))}
+    </Table>
   );
 }
 

@@ -3,8 +3,8 @@ import { api, type Link } from '../api.ts';
 import { ago, count, counted, moment } from '../format.ts';
 import { useLoaded } from '../hooks.ts';
 import { Action } from '../parts/action.tsx';
-import { Scroll } from '../parts/scroll.tsx';
 import { Shown } from '../parts/state.tsx';
+import { ACTIONS, amount, Table } from '../parts/table.tsx';
 
 export function Links({ project, version }: { project: string; version: number }) {
   const links = useLoaded(() => api.links(project, version), [project, version]);
@@ -15,7 +15,7 @@ export function Links({ project, version }: { project: string; version: number }
           items.length > 0 && (
             <details open>
               <summary>{counted(items.length, 'link')} to it can be followed</summary>
-              <Table
+              <LinkTable
                 items={items}
                 end={async (name) => {
                   await api.endLink(project, version, name);
@@ -30,48 +30,37 @@ export function Links({ project, version }: { project: string; version: number }
   );
 }
 
-function Table({ items, end }: { items: readonly Link[]; end: (name: string) => Promise<void> }) {
+const COLUMNS = ['Link', 'Format', 'Made', 'Ends', amount('Downloads'), 'Last one', ACTIONS];
+
+function LinkTable({
+  items,
+  end,
+}: {
+  items: readonly Link[];
+  end: (name: string) => Promise<void>;
+}) {
   return (
-    <Scroll label="Links">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Link</th>
-            <th scope="col">Format</th>
-            <th scope="col">Made</th>
-            <th scope="col">Ends</th>
-            <th scope="col" class="amount">
-              Downloads
-            </th>
-            <th scope="col">Last one</th>
-            <th scope="col">
-              <span class="unseen">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {items.map((link) => (
-            <tr key={link.name}>
-              <th scope="row" class="id">
-                {link.name}…
-              </th>
-              <td>{link.format}</td>
-              <td>{moment(link.created_at)}</td>
-              <td>{moment(link.expires_at)}</td>
-              <td class="amount">{count(link.downloads)}</td>
-              <td>{link.last_download_at === null ? '–' : ago(link.last_download_at)}</td>
-              <td>
-                <Action
-                  label="End"
-                  kind="danger"
-                  run={() => end(link.name)}
-                  question={`End the link ${link.name}…? Whoever has it can follow it no more.`}
-                />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Scroll>
+    <Table label="Links" columns={COLUMNS}>
+      {items.map((link) => (
+        <tr key={link.name}>
+          <th scope="row" class="id">
+            {link.name}…
+          </th>
+          <td>{link.format}</td>
+          <td>{moment(link.created_at)}</td>
+          <td>{moment(link.expires_at)}</td>
+          <td class="amount">{count(link.downloads)}</td>
+          <td>{link.last_download_at === null ? '–' : ago(link.last_download_at)}</td>
+          <td>
+            <Action
+              label="End"
+              kind="danger"
+              run={() => end(link.name)}
+              question={`End the link ${link.name}…? Whoever has it can follow it no more.`}
+            />
+          </td>
+        </tr>
+      ))}
+    </Table>
   );
 }

@@ -6,8 +6,8 @@ import { ago, bytes, clock, count, counted } from '../format.ts';
 import { linkTo, useLive, useLoaded } from '../hooks.ts';
 import type { Happened } from '../live.ts';
 import { Action } from '../parts/action.tsx';
-import { Scroll } from '../parts/scroll.tsx';
 import { Shown } from '../parts/state.tsx';
+import { Table } from '../parts/table.tsx';
 
 const TITLE = 'codebegen-storage';
 
@@ -171,30 +171,19 @@ function How({ status, again }: { status: Status; again: () => void }) {
       {parked.length > 0 && (
         <section>
           <h2>Parked</h2>
-          <Scroll label="Parked">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Generation</th>
-                  <th scope="col">Why</th>
-                  <th scope="col">Owed</th>
-                </tr>
-              </thead>
-              <tbody>
-                {parked.map((job) => (
-                  <tr key={`${job.project_id} ${job.version} ${job.step}`}>
-                    <th scope="row">
-                      <a href={linkTo('projects', job.project_id, job.version)}>
-                        {job.project_id} v{job.version}
-                      </a>
-                    </th>
-                    <td class="wide">{job.failure}</td>
-                    <td>{ago(job.since)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </Scroll>
+          <Table label="Parked" columns={['Generation', 'Why', 'Owed']}>
+            {parked.map((job) => (
+              <tr key={`${job.project_id} ${job.version} ${job.step}`}>
+                <th scope="row">
+                  <a href={linkTo('projects', job.project_id, job.version)}>
+                    {job.project_id} v{job.version}
+                  </a>
+                </th>
+                <td class="wide">{job.failure}</td>
+                <td>{ago(job.since)}</td>
+              </tr>
+            ))}
+          </Table>
         </section>
       )}
     </>

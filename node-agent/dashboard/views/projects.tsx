@@ -6,7 +6,7 @@ import { bytes, count } from '../format.ts';
 import { linkTo } from '../hooks.ts';
 import { usePages } from '../pages.ts';
 import { More } from '../parts/more.tsx';
-import { Scroll } from '../parts/scroll.tsx';
+import { amount, Table } from '../parts/table.tsx';
 
 export function ProjectsView() {
   const { pages, hasMore, isBusy, error, more } = usePages(api.projects);
@@ -35,36 +35,28 @@ export function ProjectsView() {
         </p>
       )}
       {items.length > 0 ? (
-        <Scroll label="Projects">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Project</th>
-                <th scope="col">Latest</th>
-                <th scope="col" class="amount">
-                  Versions
-                </th>
-                <th scope="col" class="amount">
-                  Size
-                </th>
-                {hasOwners && <th scope="col">Owner</th>}
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((project) => (
-                <tr key={project.project_id}>
-                  <th scope="row">
-                    <a href={linkTo('projects', project.project_id)}>{project.project_id}</a>
-                  </th>
-                  <td>v{project.latest_version}</td>
-                  <td class="amount">{count(project.versions)}</td>
-                  <td class="amount">{bytes(project.bytes)}</td>
-                  {hasOwners && <td class="id">{project.owner_id ?? '–'}</td>}
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Scroll>
+        <Table
+          label="Projects"
+          columns={[
+            'Project',
+            'Latest',
+            amount('Versions'),
+            amount('Size'),
+            ...(hasOwners ? ['Owner'] : []),
+          ]}
+        >
+          {items.map((project) => (
+            <tr key={project.project_id}>
+              <th scope="row">
+                <a href={linkTo('projects', project.project_id)}>{project.project_id}</a>
+              </th>
+              <td>v{project.latest_version}</td>
+              <td class="amount">{count(project.versions)}</td>
+              <td class="amount">{bytes(project.bytes)}</td>
+              {hasOwners && <td class="id">{project.owner_id ?? '–'}</td>}
+            </tr>
+          ))}
+        </Table>
       ) : (
         !isBusy && <p class="quiet">There is no project yet. What a generator saves comes here.</p>
       )}
