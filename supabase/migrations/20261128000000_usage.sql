@@ -41,7 +41,9 @@ as $$
   select (now() at time zone 'utc')::date
 $$;
 
--- Of all rows of a statement at once: whoever deletes a project of thousands counts it once.
+-- Of all rows of a statement at once: whoever deletes a project of thousands counts it once. Here as in
+-- the other triggers what was before is not joined to what is after: the plan of a trigger is kept, and
+-- one that was made for a single row takes the square of thousands.
 
 create function public.storage_count_change()
 returns trigger
@@ -56,14 +58,13 @@ begin
       'archive_bytes', coalesce(after.archive_bytes, 0)))
     into changes from after where after.deleted_at is null;
   elsif tg_op = 'UPDATE' then
-    select jsonb_agg(jsonb_build_object('project_id', after.project_id,
-      'generations', (after.deleted_at is null)::integer - (before.deleted_at is null)::integer,
-      'archive_bytes',
-        case when after.deleted_at is null then coalesce(after.archive_bytes, 0) else 0 end
-        - case when before.deleted_at is null then coalesce(before.archive_bytes, 0) else 0 end))
-    into changes from after join before using (project_id, version)
-    where (after.deleted_at is null) <> (before.deleted_at is null)
-      or after.archive_bytes is distinct from before.archive_bytes;
+    select jsonb_agg(to_jsonb(counted)) into changes
+    from (
+      select project_id, 1 as generations, coalesce(archive_bytes, 0) as archive_bytes
+      from after where deleted_at is null
+      union all
+      select project_id, -1, -coalesce(archive_bytes, 0) from before where deleted_at is null
+    ) counted;
   else
     select jsonb_agg(jsonb_build_object('project_id', before.project_id, 'generations', -1,
       'archive_bytes', -coalesce(before.archive_bytes, 0)))
@@ -89,7 +90,7 @@ begin
     project_id text, generations integer, archive_bytes bigint
   )
   group by changed.project_id
-  having bool_or(changed.generations <> 0 or changed.archive_bytes <> 0)
+  having sum(changed.generations) <> 0 or sum(changed.archive_bytes) <> 0
   order by changed.project_id collate "C"
   on conflict (project_id, day) do update
   set generations = daily.generations + excluded.generations,

@@ -24,14 +24,21 @@ begin
       end loop;
     else
       for told in
-        select p.owner_id as owner, to_jsonb(after) as generation,
-          case when before.deleted_at is not null and after.deleted_at is null
-            then 'undeleted' else after.status end as what
-        from after
-        join before using (project_id, version)
-        join public.storage_projects p on p.id = after.project_id
-        where p.owner_id is not null
-          and (after.status, after.digest) is distinct from (before.status, before.digest)
+        select p.owner_id as owner, to_jsonb(changed) as generation,
+          case when changed.earlier_status = 'deleted' then 'undeleted' else changed.status end as what
+        from (
+          select *, lag(status) over versions as earlier_status, lag(digest) over versions as earlier_digest
+          from (
+            select project_id, version, generation_id, status, failure, digest, true as is_after from after
+            union all
+            select project_id, version, generation_id, status, failure, digest, false from before
+          ) both_states
+          window versions as (partition by project_id, version order by is_after)
+        ) changed
+        join public.storage_projects p on p.id = changed.project_id
+        where p.owner_id is not null and changed.is_after
+          and (changed.status, changed.digest)
+            is distinct from (changed.earlier_status, changed.earlier_digest)
       loop
         perform public.storage_tell(told.owner, told.generation, told.what);
       end loop;

@@ -80,10 +80,13 @@ begin
     order by project_id collate "C", version;
   else
     insert into public.storage_changes (project_id, version)
-    select after.project_id, after.version
-    from after join before using (project_id, version)
-    where after.epoch <> before.epoch or after.deleted_at is distinct from before.deleted_at
-    order by after.project_id collate "C", after.version
+    select project_id, version
+    from (
+      select project_id, version, epoch, deleted_at from after
+      except
+      select project_id, version, epoch, deleted_at from before
+    ) changed
+    order by project_id collate "C", version
     on conflict (project_id, version) do update set number = null, noted_at = now();
   end if;
   return null;

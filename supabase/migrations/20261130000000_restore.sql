@@ -95,12 +95,12 @@ begin
   elsif tg_op = 'INSERT' then
     select array_agg(distinct project_id) into changed from after where deleted_at is not null;
   else
-    select array_agg(distinct after.project_id) into changed
-    from after
-    join before using (project_id, version)
-    where (after.deleted_at is null) <> (before.deleted_at is null)
-      or after.purged_at is distinct from before.purged_at
-      or after.digest is distinct from before.digest;
+    select array_agg(distinct project_id) into changed
+    from (
+      select project_id, version, deleted_at is null, purged_at, digest from after
+      except
+      select project_id, version, deleted_at is null, purged_at, digest from before
+    ) told;
   end if;
   insert into public.storage_project_files as file (project_id)
   select id from unnest(changed) id

@@ -190,7 +190,7 @@ describe('a command that ends well', () => {
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
     expect((await fetch(`${JSON.parse(line).url}/healthz`)).status).toBe(200);
     child.kill(signal);
-    expect(await once(child, 'exit')).toEqual([code, null]);
+    expect(await once(child, 'close')).toEqual([code, null]);
     expect(output().stderr).toContain('"msg":"stopping');
   });
 });

@@ -463,7 +463,7 @@ describe('with a token', () => {
     await fetch(saved.json.download_url);
     await curl(`${daemon.url}/v1/nothing`, ...auth, '-H', 'X-Request-Id: mine');
     daemon.child.kill('SIGTERM');
-    await once(daemon.child, 'exit');
+    await once(daemon.child, 'close');
     const { stderr } = daemon.output();
     const lines = stderr
       .trim()

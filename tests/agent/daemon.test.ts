@@ -99,7 +99,7 @@ test('without a daemon there is no URL, and none of one that was killed', async 
   const receipt = await settled(storage, storage.save({ projectId: 'p', files: FILES }));
   expect(await storage.downloadUrl(receipt)).not.toBeNull();
   daemon.child.kill('SIGKILL');
-  await once(daemon.child, 'exit');
+  await once(daemon.child, 'close');
   expect(await storage.downloadUrl(receipt)).toBeNull();
   const { code, stderr } = await runCli(['url', 'p', '1'], { FILE_STORAGE_PATH: storePath });
   expect(code).toBe(1);
@@ -140,7 +140,7 @@ test('the daemon uploads what others owe, and stops in order', async () => {
   const reader = await openTestStorage({ storePath, cloud: testCloud(bucket), background: false });
   while ((await reader.show(receipt)).status !== 'verified') await sleep(20);
   daemon.child.kill('SIGTERM');
-  expect(await once(daemon.child, 'exit')).toEqual([0, null]);
+  expect(await once(daemon.child, 'close')).toEqual([0, null]);
   expect(daemon.output().stdout).toBe(`Listening on ${daemon.url}\n`);
 });
 

@@ -143,7 +143,7 @@ test('a catalog that was made again counts anew: who goes on from the old one is
     3,
   );
   first.daemon.child.kill('SIGTERM');
-  await once(first.daemon.child, 'exit');
+  await once(first.daemon.child, 'close');
   for (const file of ['catalog.sqlite', 'catalog.sqlite-wal', 'catalog.sqlite-shm']) {
     rmSync(join(first.storePath, '.codebegen-storage', file), { force: file !== 'catalog.sqlite' });
   }
@@ -215,7 +215,7 @@ test('a daemon that is stopped ends its streams, and does not wait for who liste
   await take(told, 1);
   const began = performance.now();
   daemon.child.kill('SIGTERM');
-  const [code] = await once(daemon.child, 'exit');
+  const [code] = await once(daemon.child, 'close');
   expect(code).toBe(0);
   expect(performance.now() - began).toBeLessThan(3000);
   expect(await take(told, 1)).toEqual([]);

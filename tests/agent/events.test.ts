@@ -107,7 +107,7 @@ test('the log has a line for each, with what it is about, in the words of the wi
   expect(save.status).toBe(201);
   await fetch(`${daemon.url}/v1/projects/p/1`, { method: 'DELETE' });
   daemon.child.kill('SIGTERM');
-  await once(daemon.child, 'exit');
+  await once(daemon.child, 'close');
   const lines = daemon
     .output()
     .stderr.trim()

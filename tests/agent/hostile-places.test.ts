@@ -192,7 +192,7 @@ describe('verify', () => {
     await expect.poll(busy, { timeout: 30_000 }).not.toMatch(/^00:00:0[01]$/);
     const asked = performance.now();
     child.kill('SIGTERM');
-    const [code] = await once(child, 'exit');
+    const [code] = await once(child, 'close');
     expect(performance.now() - asked).toBeLessThan(1000);
     expect([code, said]).toEqual([
       130,

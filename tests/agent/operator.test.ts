@@ -158,7 +158,7 @@ test('migrate that is stopped says how to go on, and goes on', async () => {
     readdirSync(generations, { recursive: true }).some((name) => String(name).endsWith('.tar.gz'));
   while (!isBegun()) await sleep(5);
   child.kill('SIGINT');
-  expect(await once(child, 'exit')).toEqual([130, null]);
+  expect(await once(child, 'close')).toEqual([130, null]);
   const { stdout, stderr } = output();
   expect(stderr).toContain('The same command goes on');
   expect(stdout).toMatch(/^found +\d+ so far$/m);
@@ -367,7 +367,7 @@ test.skipIf(process.platform !== 'linux')(
     while (!hasOpen(child.pid!, lockPath)) await sleep(20);
     child.kill('SIGTERM');
     lock.close();
-    expect(await once(child, 'exit')).toEqual([0, null]);
+    expect(await once(child, 'close')).toEqual([0, null]);
     expect(output().stdout).toBe('');
   },
 );

@@ -42,7 +42,7 @@ test.skipIf(process.platform !== 'linux').each([
   expect(got.status).toBe(200);
   await got.arrayBuffer();
   child.kill('SIGTERM');
-  const [code] = await once(child, 'exit');
+  const [code] = await once(child, 'close');
   expect(code).toBe(0);
 });
 

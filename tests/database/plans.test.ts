@@ -192,4 +192,38 @@ function expectGoodPlans(run: Run): void {
       expect(plan['Actual Rows']).toBeLessThanOrEqual(isProjects ? 2000 : 1);
     }
   });
+
+  test('a project of many versions is deleted in a time that grows as they do', async () => {
+    const sizes = [500, 4000] as const;
+    const fastest = sizes.map(() => Infinity);
+    for (let round = 0; round < 3; round++) {
+      await run(async (query) => {
+        await query('create schema realtime');
+        await query(`create function realtime.send(jsonb, text, text, boolean) returns void
+          language sql as ''`);
+        await query(`select set_config('request.jwt.claim.sub', '${ADA}', true),
+          set_config('request.jwt.claims', '{"sub":"${ADA}","role":"authenticated"}', true)`);
+        const timeDeletion = async (size: number) => {
+          const project = `d${size}`;
+          await query(
+            `insert into storage_projects (id, owner_id) values ('${project}', '${ADA}')`,
+          );
+          await query(`insert into storage_generations
+            (project_id, version, generation_id, bucket, object_key, status, archive_bytes)
+            select '${project}', n, 'g', 'b', '${project}/' || n, 'verified', 10
+            from generate_series(1, ${size}) n`);
+          const began = performance.now();
+          await query(`select storage_delete_project('${project}', 1000, true)`);
+          return performance.now() - began;
+        };
+        // A connection keeps the plans of triggers that it made for a single row.
+        await timeDeletion(1);
+        for (const [i, size] of sizes.entries()) {
+          fastest[i] = Math.min(fastest[i]!, await timeDeletion(size));
+        }
+      });
+    }
+    // Eight times as many; the square of it would be 64.
+    expect(fastest[1]! / fastest[0]!).toBeLessThan(20);
+  }, 120_000);
 }
