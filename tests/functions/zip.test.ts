@@ -278,6 +278,38 @@ test('an archive as large as may be counted is counted', async () => {
 });
 
 test.each([
+  { source_bytes: EDGE_LIMITS.zipBytes, file_count: 0, status: 200 },
+  { source_bytes: 0, file_count: EDGE_LIMITS.zipFiles, status: 200 },
+  { source_bytes: EDGE_LIMITS.zipBytes, file_count: 1, status: 413 },
+  { source_bytes: 1, file_count: EDGE_LIMITS.zipFiles, status: 413 },
+])('$source_bytes bytes in $file_count files: $status', async ({ status, ...row }) => {
+  const projectId = uniqueId();
+  await saveToCloud({ projectId, ownerId: owner.id, files: { a: 'a' } });
+  await serviceClient().from('storage_generations').update(row).eq('project_id', projectId);
+  const as = asUser(callInProcess(), owner);
+  const answer = await as('POST', `/projects/${projectId}/1/download`, { format: 'zip' });
+  expect(answer.status).toBe(status);
+});
+
+test('an archive of no files is an empty zip', async () => {
+  const projectId = uniqueId();
+  const archive = makeTarGz([]);
+  await putGeneration({ projectId, version: 1, ownerId: owner.id, archive });
+  const zip = await asUser(callInProcess(), owner)('GET', `/projects/${projectId}/1/archive.zip`);
+  expect(zip.status).toBe(200);
+  // The end of central directory record, and nothing before it.
+  expect(Buffer.from(await zip.arrayBuffer()).toString('latin1')).toMatch(/^PK\x05\x06/);
+});
+
+test('HEAD reads no archive', async () => {
+  const proxy = await startFaultProxy(inject('stack').SUPABASE_URL);
+  const as = asUser(callInProcess({ SUPABASE_URL: proxy.url }), owner);
+  const answer = await as('HEAD', `/projects/${project}/1/archive.zip`);
+  expect(answer.status).toBe(200);
+  expect(proxy.seen.filter((line) => line.includes('/object/'))).toEqual([]);
+});
+
+test.each([
   ['1980-07-05T00:00:00Z', [1981, 1]],
   ['1981-07-05T00:00:00Z', [1981, 7]],
   ['2098-07-05T00:00:00Z', [2098, 7]],
