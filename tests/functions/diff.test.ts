@@ -90,12 +90,24 @@ describe.each(WAYS)('%s', (_, makeCall) => {
     const same = await diff('from=1&to=1&unified=true');
     expect(same).toMatchObject({ added: [], removed: [], modified: [], unified: '' });
     expect(same.unchanged).toHaveLength(Object.keys(FROM).length);
+    const none = await diff('from=1&to=2&unified=true&folder=artifacts');
+    expect(none).toMatchObject({ added: [], removed: [], modified: [], unified: '' });
   });
 
   test('the unified diff turns the one into the other by git apply', async () => {
     const { unified } = await diff('from=1&to=2&unified=true');
     expect(unified).toContain('-    print("hello")\n+    print("hello, world")\n');
     expect(unified).not.toContain('logo.png');
+    // What was added, removed and modified is not apart.
+    const paths = [...unified.matchAll(/^diff --git "?a\/([a-z]\S*)/gm)].map(([, path]) => path);
+    expect(paths).toEqual([
+      'app/empty.py',
+      'app/gone.py',
+      'app/main.py',
+      'app/new.py',
+      'crlf.txt',
+      'mode.sh',
+    ]);
     const folder = await tempFolder();
     await writeFiles(folder, textOf(FROM));
     const applied = await run('git', ['apply', '--whitespace=nowarn', '-'], {
