@@ -33,8 +33,12 @@ export const GROUPS: Record<string, Group> = {
     tests: ['tests/agent/{jobs,life}.test.ts'],
   },
   evict: {
-    mutate: ['node-agent/upkeep/{evict,evict-cached,evict-stored,evict-trees,proof}.ts'],
-    tests: ['tests/agent/{evict,least-used,trees}.test.ts'],
+    mutate: ['node-agent/upkeep/{evict,evict-cached,evict-stored,evict-trees}.ts'],
+    tests: ['tests/agent/{evict,get,least-used,trees}.test.ts'],
+  },
+  proof: {
+    mutate: ['node-agent/upkeep/proof.ts'],
+    tests: ['tests/agent/{evict,mended-objects,scrub,verify}.test.ts'],
   },
   commit: {
     mutate: ['node-agent/store/{commit,replace,settle-archive}.ts'],
