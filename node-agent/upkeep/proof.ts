@@ -75,7 +75,7 @@ async function digestOf(store: Store, archive: string): Promise<string | undefin
 /** Why the cloud does not have a generation as this host knows it. */
 export type CloudProblem = Readonly<{
   reason: string;
-  /** The object that seems right by what Storage says of it: nobody would look at its bytes again. */
+  /** The object that seems right to whoever is to send it again: by what Storage says of it, or by its content. */
   hollow: Damaged | null;
 }>;
 
@@ -105,13 +105,19 @@ export async function proveInCloud(
     key: record?.object_key ?? keyOf(row),
   };
   const proof = await proveObject(parts, row, place, options);
-  if (proof.holds === 'content') return null;
+  const isOurs = record === null || record.sha256 === row.sha256;
+  const damaged = { ...place, isOurs };
+  if (proof.holds === 'content') {
+    // Whoever gets it compares what comes with what was recorded.
+    const recorded = record === null ? row.sha256 : record.sha256;
+    if (recorded === null || recorded === proof.sha256) return null;
+    return { reason: 'the bucket holds another archive than was recorded', hollow: damaged };
+  }
   const reason =
     proof.holds === 'nothing'
       ? 'it is not in the bucket'
       : 'the bucket holds other bytes than were recorded';
-  const isOurs = record === null || record.sha256 === row.sha256;
-  return { reason, hollow: proof.isHollow ? { ...place, isOurs } : null };
+  return { reason, hollow: proof.isHollow ? damaged : null };
 }
 
 /** What the row says that this host does not. */
