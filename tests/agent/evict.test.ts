@@ -20,6 +20,9 @@ import { readTexts } from '../support/tree.ts';
 
 const DAY = 86_400_000;
 
+const keyOf = ({ projectId, version, generationId }: Receipt) =>
+  `${projectId}/generations/v${version}__${generationId}.tar.gz`;
+
 async function host(url?: string) {
   const bucket = uniqueId('bucket');
   const clock = { ahead: 0 };
@@ -78,11 +81,9 @@ test('an old one that the cloud has goes, is got from there, and is put back by 
 });
 
 test('what the bucket lost, or holds in other bytes, stays', async () => {
-  const { bucket, storage, projectId, clock, save } = await host();
+  const { bucket, storage, clock, save } = await host();
   const [lost, changed] = [await save('lost'), await save('changed')];
   const objects = serviceClient().storage.from(bucket);
-  const keyOf = ({ version, generationId }: typeof lost) =>
-    `${projectId}/generations/v${version}__${generationId}.tar.gz`;
   await objects.remove([keyOf(lost)]);
   await objects.upload(keyOf(changed), 'other bytes', { upsert: true });
   clock.ahead = DAY;
@@ -110,9 +111,9 @@ test.each([
 });
 
 /** Has the bucket hold the same content in an archive of another sha256. @returns that */
-async function packOther(bucket: string, { projectId, generationId }: Receipt): Promise<string> {
+async function packOther(bucket: string, receipt: Receipt): Promise<string> {
   const objects = serviceClient().storage.from(bucket);
-  const key = `${projectId}/generations/v1__${generationId}.tar.gz`;
+  const key = keyOf(receipt);
   const { data } = await objects.download(key);
   const other = gzipSync(gunzipSync(Buffer.from(await data!.arrayBuffer())), { level: 1 });
   await objects.upload(key, other, { upsert: true });

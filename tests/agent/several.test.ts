@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, inject, test } from 'vitest';
 import { openCatalog } from '../support/catalog.ts';
-import { uniqueId } from '../support/cloud.ts';
+import { serviceClient, uniqueId } from '../support/cloud.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { runCli } from '../support/run.ts';
 import { openTestStorage } from '../support/storage.ts';
@@ -77,5 +77,13 @@ test('every job is done once, every version given once, and no lock is heard of'
     expect(done.map(nameOf).sort(), kind).toEqual(named.map(nameOf).sort());
   }
   db.close();
+  const objects = serviceClient().storage.from(bucket);
+  for (const [project, count] of [
+    [shared, COUNT],
+    [repeated, 1],
+  ] as const) {
+    const { data } = await objects.list(`${project}/generations`);
+    expect(data, project).toHaveLength(count);
+  }
   for (const daemon of daemons) expect(daemon.output().stderr).toBe('');
 });

@@ -356,7 +356,7 @@ describe('a catalog that another program holds', () => {
     }
     db.exec('rollback');
     for (const saved of saving) expect((await saved).status).toBe(201);
-    expect(waits.toSorted((a, b) => a - b)[waits.length >> 1]).toBeLessThan(100);
+    expect(waits.toSorted((a, b) => a - b).at(-3)).toBeLessThan(100);
     db.close();
   });
 
